@@ -1,0 +1,146 @@
+//! What runs instances. A closed set of backends, dispatched by `match`; each observes, and executes actions without deciding anything.
+//! A backend is told nothing about routing or about the API.
+pub mod fake;
+pub mod process;
+
+use std::{path::PathBuf, time::Duration};
+
+use futures::stream::BoxStream;
+
+use crate::plan::instance::{Action, InstanceKey, Launch, Observed};
+
+/// The backends there are.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// Plain processes, each under a shim that outlives the controller.
+    Process(process::ProcessBackend),
+    /// For tests: in memory, scripted.
+    Fake(fake::FakeBackend),
+}
+
+/// Why an action or a look failed. The `Display` text names the thing and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The program is not there.
+    #[error("{program}: no such program{}", looked_in(.path))]
+    CommandNotFound {
+        /// As written in the spec.
+        program: String,
+        /// The PATH that was searched, if it was.
+        path: Option<String>,
+    },
+    /// The program is there but cannot be executed.
+    #[error("{program}: {source}; make it executable (chmod +x) or name its interpreter first in `command`")]
+    CommandNotExecutable {
+        /// The file.
+        program: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The working directory is not there or is no directory.
+    #[error("workingDir {}: {source}", dir.display())]
+    WorkingDir {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It runs, so it cannot be removed.
+    #[error("{0} still runs: stop it first")]
+    StillRuns(InstanceKey),
+    /// Anything else the system refused.
+    #[error("{act}: {source}")]
+    System {
+        /// What was being done, with the thing it was done to.
+        act: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+fn looked_in(path: &Option<String>) -> String {
+    path.as_ref().map(|path| format!(" in PATH {path}")).unwrap_or_default()
+}
+
+/// The end of a command run beside an instance (an `exec` probe).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// Its exit code; none if it was killed by a signal or ran out of time.
+    pub code: Option<i32>,
+    /// The first kilobytes of its output, both streams, lossily as text.
+    pub output: String,
+    /// It did not end in time and was killed.
+    pub timed_out: bool,
+}
+
+/// Which part of a log is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogQuery {
+    /// Only the last so many lines.
+    pub tail_lines: Option<u64>,
+    /// Only lines written at or after this time.
+    pub since: Option<jiff::Timestamp>,
+    /// Go on with what is written from now, until the instance is removed or the reader goes.
+    pub follow: bool,
+    /// Put the time of each line (RFC 3339) before it.
+    pub timestamps: bool,
+}
+
+impl Backend {
+    /// Looks at one instance.
+    pub async fn observe(&self, key: &InstanceKey) -> Result<Observed, Error> {
+        match self {
+            Self::Process(backend) => backend.observe(key).await,
+            Self::Fake(backend) => backend.observe(key).await,
+        }
+    }
+
+    /// Does one action.
+    pub async fn execute(&self, action: Action) -> Result<(), Error> {
+        match self {
+            Self::Process(backend) => backend.execute(action).await,
+            Self::Fake(backend) => backend.execute(action).await,
+        }
+    }
+
+    /// Every instance of which something exists here, running or ended: what the controller does not know is an orphan.
+    pub async fn list(&self) -> Result<Vec<InstanceKey>, Error> {
+        match self {
+            Self::Process(backend) => backend.list().await,
+            Self::Fake(backend) => backend.list().await,
+        }
+    }
+
+    /// Says "look again at this one"; never what happened. Each call gives a stream of its own; nothing is lost between calls that matters,
+    /// because the caller looks at everything once after it has subscribed.
+    pub fn changes(&self) -> BoxStream<'static, InstanceKey> {
+        match self {
+            Self::Process(backend) => backend.changes(),
+            Self::Fake(backend) => backend.changes(),
+        }
+    }
+
+    /// Runs a command beside an instance, with its environment and working directory.
+    pub async fn exec(&self, launch: &Launch, argv: &[String], timeout: Duration) -> Result<ExecOutput, Error> {
+        match self {
+            Self::Process(backend) => backend.exec(launch, argv, timeout).await,
+            Self::Fake(backend) => backend.exec(launch, argv, timeout).await,
+        }
+    }
+
+    /// The instance's output: raw bytes of the lines it wrote, both streams in order.
+    pub fn logs(&self, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<bytes::Bytes, Error>> {
+        match self {
+            Self::Process(backend) => backend.logs(key, query),
+            Self::Fake(backend) => backend.logs(key, query),
+        }
+    }
+
+    /// Whether nobody on this machine listens on the port, so that an instance may be given it.
+    pub fn port_is_free(&self, port: u16) -> bool {
+        match self {
+            Self::Process(backend) => backend.port_is_free(port),
+            Self::Fake(backend) => backend.port_is_free(port),
+        }
+    }
+}

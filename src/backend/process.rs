@@ -1,0 +1,1 @@
+//! Plain processes, each under a shim.

@@ -1,0 +1,2 @@
+//! The controller process.
+fn main() {}

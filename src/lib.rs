@@ -1,0 +1,48 @@
+//! mesh-controller: one declarative `MeshService` says what should run; controllers bring it about; a router sends traffic to what is ready.
+//!
+//! # How data flows (one direction)
+//! ```text
+//!  kubectl / mesh CLI
+//!         │ MeshService (spec)
+//!         ▼
+//!  API: embedded (redb)  or  a cluster's kube-apiserver        ← one kube::Client; nothing below knows which
+//!         │ watch
+//!         ▼
+//!  controller::mesh_service   dereference → validate → plan → apply → update_status
+//!         │ MeshInstance objects (like Pods)
+//!         ▼ watch (own node only)
+//!  controller::mesh_instance  observe → plan → execute on a Backend
+//!         │ MeshInstance.status (state, address, probes)
+//!         ▼
+//!  controller::endpoints      → discovery.k8s.io/v1 EndpointSlice (ready, serving, terminating)
+//!         │ watch
+//!         ▼
+//!  router                     RouteTable snapshot → pick → proxy; reports drain back into MeshInstance.status
+//! ```
+//! The router and the controllers meet only in API objects. A backend is told nothing about routing, and the router nothing about backends.
+//!
+//! # Modules, and what each may import
+//! Imports go from left to right only (`tests/it/imports.rs` holds it):
+//! `kit` ← `api` ← `plan` ← {`store`, `backend`} ← {`apiserver`} ← `router` ← `controller` ← `cli`;
+//! the router and the controllers never import each other.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`kit`] | clock, shutdown (named tasks), backoff, telemetry, metrics |
+//! | [`api`] | the CRD types, conditions and reasons, names; no IO |
+//! | [`plan`] | the pure core: validate, desired, observed, actions, rollout, endpoints, status |
+//! | [`store`] | the durable object store and its ring of events |
+//! | [`apiserver`] | the embedded Kubernetes-compatible API |
+//! | [`backend`] | what runs instances: processes (each under a shim), a fake for tests |
+//! | [`router`] | HTTP and WebSocket to ready endpoints; acknowledged drain |
+//! | [`controller`] | one driver per kind and its steps |
+//! | [`cli`] | a file per verb, and the wiring of the whole |
+pub mod api;
+pub mod apiserver;
+pub mod backend;
+pub mod cli;
+pub mod controller;
+pub mod kit;
+pub mod plan;
+pub mod router;
+pub mod store;

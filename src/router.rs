@@ -1,0 +1,1 @@
+//! HTTP and WebSocket to ready endpoints; acknowledged drain.

@@ -1,0 +1,1 @@
+//! The durable object store and its ring of events.
