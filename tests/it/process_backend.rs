@@ -1,0 +1,3 @@
+//! The process backend with real shims and real programs.
+mod fixture;
+mod start_stop;
