@@ -1,3 +1,7 @@
 //! The process backend with real shims and real programs.
+mod adoption;
+mod cycles;
+mod exec;
 mod fixture;
+mod logs;
 mod start_stop;
