@@ -1,5 +1,7 @@
 //! The process backend with real shims and real programs.
 mod adoption;
+mod bench;
+mod containment;
 mod cycles;
 mod exec;
 mod fixture;

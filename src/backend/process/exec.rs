@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{identity, program};
+use super::{identity, program, ready};
 use crate::{
     backend::{Error, ExecOutput},
     plan::instance::Launch,
@@ -74,7 +74,7 @@ fn spawn(launch: &Launch, file: &Path) -> io::Result<(Child, Group, AsyncFd<Owne
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or(io::ErrorKind::NotFound)?;
     let group = Group(Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?);
     let end = identity::hold(pid).ok_or_else(|| io::Error::other("no pidfd"))?;
-    Ok((child, group, AsyncFd::new(end)?))
+    Ok((child, group, ready::watch(end)?))
 }
 
 fn refused(file: &Path, error: io::Error) -> Error {

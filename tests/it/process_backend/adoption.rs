@@ -37,7 +37,8 @@ async fn the_next_controller_adopts_the_same_process_and_hears_of_its_end() {
 async fn an_end_while_no_controller_lived_is_known_with_its_code_and_its_output() {
     let machine = Machine::new();
     let go = machine.state.path().join("go");
-    let key = machine.start(sh("ended", &format!("while ! test -e {}; do sleep 0.01; done; echo bye; exit 42", go.display()))).await.unwrap();
+    let key =
+        machine.start(sh("ended", &format!("while ! test -e {}; do sleep 0.01; done; echo bye; exit 42", go.display()))).await.unwrap();
     let shim = shim_of(&machine, &key).to_string();
     let machine = machine.reborn();
     std::fs::write(go, "").unwrap();
@@ -52,7 +53,8 @@ async fn an_end_while_no_controller_lived_is_known_with_its_code_and_its_output(
 async fn a_stop_goes_on_to_its_end_without_a_controller() {
     let machine = Machine::new();
     let out = machine.state.path().join("ready");
-    let key = machine.start(sh("stopped", &format!("trap '' TERM; echo ok > {}; while :; do sleep 0.05; done", out.display()))).await.unwrap();
+    let key =
+        machine.start(sh("stopped", &format!("trap '' TERM; echo ok > {}; while :; do sleep 0.05; done", out.display()))).await.unwrap();
     words(&out, 1).await;
     let shim = shim_of(&machine, &key).to_string();
     machine.stop(&key, Duration::from_millis(400)).await;
@@ -80,7 +82,8 @@ async fn sigterm_to_the_shim_stops_its_program_and_other_signals_do_nothing() {
 async fn when_the_shim_is_killed_its_whole_tree_is_ended_and_the_status_is_unknown() {
     let machine = Machine::new();
     let out = machine.state.path().join("pids");
-    let script = format!("setsid sh -c 'echo $$ >> {0}; sleep 1000' & (setsid sh -c 'echo $$ >> {0}; sleep 1000' &) ; sleep 1000", out.display());
+    let script =
+        format!("setsid sh -c 'echo $$ >> {0}; sleep 1000' & (setsid sh -c 'echo $$ >> {0}; sleep 1000' &) ; sleep 1000", out.display());
     let key = machine.start(sh("orphan", &script)).await.unwrap();
     let pids = words(&out, 2).await;
     let pid = machine.running(&key).await.pid.to_string();

@@ -20,7 +20,8 @@ fn zombie_shims() -> Vec<String> {
 async fn a_hundred_starts_and_stops_leave_no_zombie_no_file_and_no_directory() {
     let machine = Machine::new();
     let cycle = async |round: usize| {
-        let lives: Vec<_> = (0..10).map(|number| sh(&format!("cycle-{round}-{number}"), "sleep 1000 & (setsid sleep 1000 &) ; wait")).collect();
+        let lives: Vec<_> =
+            (0..10).map(|number| sh(&format!("cycle-{round}-{number}"), "sleep 1000 & (setsid sleep 1000 &) ; wait")).collect();
         futures::future::join_all(lives.into_iter().map(async |launch| {
             let key = machine.start(launch).await.unwrap();
             machine.stop(&key, Duration::from_secs(60)).await;

@@ -63,7 +63,10 @@ async fn a_binary_flood_without_newlines_does_not_hold_the_program_up() {
 #[tokio::test]
 async fn a_follower_sees_every_line_across_rotations_until_the_instance_is_removed() {
     let machine = Machine::new();
-    let mut launch = program("ticker", &["python3", "-uc", "import time\nfor n in range(3000):\n print(n, 'x' * 90)\n if n % 100 == 0: time.sleep(0.01)"]);
+    let mut launch = program(
+        "ticker",
+        &["python3", "-uc", "import time\nfor n in range(3000):\n print(n, 'x' * 90)\n if n % 100 == 0: time.sleep(0.01)"],
+    );
     launch.log = LogLimits { max_bytes: 60_000, max_files: 5 };
     let key = machine.start(launch).await.unwrap();
     let stream = machine.backend.logs(&key, LogQuery { follow: true, ..LogQuery::default() });

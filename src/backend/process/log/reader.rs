@@ -9,7 +9,7 @@ use tokio::io::unix::AsyncFd;
 use super::cursor::Cursor;
 use crate::backend::{
     Error, LogQuery,
-    process::{dir::InstanceDir, system},
+    process::{dir::InstanceDir, ready, system},
 };
 
 /// The log, oldest first, in pieces that end where a line ends.
@@ -60,7 +60,7 @@ impl Watch {
         let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         let flags = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::DELETE_SELF;
         inotify::add_watch(&watch, dir.path(), flags)?;
-        Ok(Self(AsyncFd::new(watch)?))
+        Ok(Self(ready::watch(watch)?))
     }
 
     /// Waits for a change, and takes all that there were.
