@@ -137,7 +137,12 @@ impl Store {
         self.shared.list(resource, namespace)
     }
 
-    /// The same as it was at an earlier revision. `Err` if the ring does not reach back so far.
+    /// Everything, at one revision.
+    pub fn list_all(&self) -> Listing {
+        self.shared.list_all()
+    }
+
+    /// A resource's objects as they were at an earlier revision. `Err` if the ring does not reach back so far.
     pub fn list_at(&self, resource: &str, namespace: Option<&str>, revision: u64) -> Result<Listing, Expired> {
         self.shared.list_at(resource, namespace, revision)
     }

@@ -66,6 +66,12 @@ impl Shared {
         Listing { revision: state.revision, entries: state.objects(resource, namespace) }
     }
 
+    pub(super) fn list_all(&self) -> Listing {
+        let state = self.read();
+        let entries = state.resources.values().flat_map(BTreeMap::values).cloned().collect();
+        Listing { revision: state.revision, entries }
+    }
+
     /// Takes back, from the latest state, what the events after the revision did.
     pub(super) fn list_at(&self, resource: &str, namespace: Option<&str>, revision: u64) -> Result<Listing, Expired> {
         let state = self.read();
