@@ -75,11 +75,7 @@ impl Request {
             DecodeError::MediaType => {
                 ApiError::unsupported_media_type("application/json, application/yaml, application/vnd.kubernetes.protobuf")
             }
-            DecodeError::Malformed(why) => {
-                let start: String = String::from_utf8_lossy(&self.body).chars().take(30).collect();
-                let why = format!("couldn't get version/kind; json parse error: {why} ({start} ...)");
-                ApiError::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why}"))
-            }
+            DecodeError::Malformed { .. } | DecodeError::Yaml(_) => ApiError::bad_request(error.for_kind(kind)),
         })
     }
 

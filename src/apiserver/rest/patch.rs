@@ -1,5 +1,5 @@
 //! PATCH of an object or of its status: JSON patch, merge, strategic merge, apply.
-use http::{Response, StatusCode, header};
+use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
@@ -106,7 +106,7 @@ async fn apply(call: &Call<'_>, form: crate::apiserver::accept::Form) -> Result<
     let mut intent = Intent::parse(call, "PatchOptions")?;
     let Some(manager) = request.query.get("fieldManager") else { return Err(no_manager()) };
     let Some(schema) = &resource.schema else { return Err(ApiError::method_not_allowed()) };
-    let mut decoded = decode_yaml(call)?;
+    let mut decoded = decode_apply(call)?;
     check_identity(call, &mut decoded)?;
     intent.check_fields(resource, &decoded.value, &decoded.duplicates)?;
     let applied = decoded.value;
@@ -141,11 +141,8 @@ async fn apply(call: &Call<'_>, form: crate::apiserver::accept::Form) -> Result<
     }
 }
 
-fn decode_yaml(call: &Call<'_>) -> Result<Decoded, ApiError> {
-    let start = call.request.body.iter().find(|byte| !byte.is_ascii_whitespace());
-    let media_type = if start == Some(&b'{') { "application/json" } else { "application/yaml" };
-    crate::apiserver::decode::body(Some(media_type), &call.request.body)
-        .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error} ({})", call.request.header(header::CONTENT_TYPE).unwrap_or_default())))
+fn decode_apply(call: &Call<'_>) -> Result<Decoded, ApiError> {
+    crate::apiserver::decode::body(Some("application/apply-patch+yaml"), &call.request.body).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
 fn no_manager() -> ApiError {

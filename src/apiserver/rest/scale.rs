@@ -35,8 +35,8 @@ pub(super) async fn patch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let media_type = call.request.media_type();
     let sent = match media_type {
         // An apply of a Scale sets its replicas; ownership is recorded for the path that they stand at.
-        Some("application/apply-patch+yaml") => crate::apiserver::decode::body(Some("application/yaml"), &call.request.body)
-            .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")))?
+        Some("application/apply-patch+yaml") => crate::apiserver::decode::body(Some("application/apply-patch+yaml"), &call.request.body)
+            .map_err(|error| ApiError::bad_request(error.to_string()))?
             .value,
         _ => patch::decode_json(call)?.value,
     };
