@@ -65,7 +65,7 @@ async fn drive<K: Resource<DynamicType = ()> + Debug + 'static>(
         .for_each(|outcome| async move {
             match outcome {
                 Err(controller::Error::QueueError(error)) => {
-                    tracing::warn!(controller = name, %error, "a watch was interrupted; it is opened again")
+                    tracing::warn!(controller = name, %error, "a watch was interrupted; it is opened again");
                 }
                 Err(controller::Error::RunnerError(error)) => tracing::error!(controller = name, %error, "the controller's runner failed"),
                 Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}

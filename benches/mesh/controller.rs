@@ -40,7 +40,10 @@ impl Controller {
             .spawn()?;
         let pid = child.id();
         let file = dir.path().join("state/kubeconfig");
-        wait(Duration::from_secs(20), "the controller to be ready", async || Ok(get(admin, "/readyz").await.is_ok_and(|status| status == 200))).await?;
+        wait(Duration::from_secs(20), "the controller to be ready", async || {
+            Ok(get(admin, "/readyz").await.is_ok_and(|status| status == 200))
+        })
+        .await?;
         let kubeconfig = Kubeconfig::read_from(&file)?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         Ok(Self { client: Client::try_from(config)?, router, pid, child, dir })
@@ -62,7 +65,8 @@ impl Controller {
         if let (Some(all), Some(more)) = (all.as_object_mut(), spec.as_object()) {
             all.extend(more.clone());
         }
-        let object = json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": { "name": name }, "spec": all });
+        let object =
+            json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": { "name": name }, "spec": all });
         self.services().patch(name, &PatchParams::apply("bench").force(), &Patch::Apply(&object)).await?;
         Ok(())
     }

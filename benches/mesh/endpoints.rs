@@ -26,7 +26,8 @@ const TRIALS: usize = 300;
 
 pub(crate) async fn run() -> Result<Table> {
     let port = free_port()?;
-    let mut origin = Command::new(std::env::current_exe()?).arg("origin").env("PORT", port.port().to_string()).stdin(Stdio::null()).spawn()?;
+    let mut origin =
+        Command::new(std::env::current_exe()?).arg("origin").env("PORT", port.port().to_string()).stdin(Stdio::null()).spawn()?;
     let controller = Controller::start().await?;
     controller.apply("late", json!({ "replicas": 0 })).await?;
     wait(Duration::from_secs(10), "the route", async || Ok(get(controller.router, "/late").await? == 503)).await?;

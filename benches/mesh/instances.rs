@@ -31,7 +31,11 @@ pub(crate) async fn run() -> Result<Table> {
     let shim_pss = shims.iter().filter_map(|pid| pss_mib(*pid).ok()).sum::<f64>();
     controller.stop().await?;
     let ratio = ours.as_secs_f64() / floor.as_secs_f64();
-    table.row("apply to all Ready", format!("{:.2} s", ours.as_secs_f64()), format!("{:.2} s spawned directly: {ratio:.2} times", floor.as_secs_f64()));
+    table.row(
+        "apply to all Ready",
+        format!("{:.2} s", ours.as_secs_f64()),
+        format!("{:.2} s spawned directly: {ratio:.2} times", floor.as_secs_f64()),
+    );
     table.row("controller at rest, none", format!("{empty_cpu:.2} % of a core, {empty_rss:.1} MiB RSS"), "under 1 %, 40 MiB");
     table.row("controller at rest, 200", format!("{full_cpu:.2} % of a core, {full_rss:.1} MiB RSS"), "under 1 %, 40 MiB");
     table.row("shims of 200", format!("{shim_pss:.1} MiB PSS together ({} shims)", shims.len()), "");

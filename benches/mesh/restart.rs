@@ -32,7 +32,11 @@ pub(crate) async fn run() -> Result<Table> {
     controller.stop().await?;
     let mut table = Table::new("kill -9 of an instance, until its successor answers through the router");
     let (floor_median, ours_median) = (percentile(&mut floor, 0.5), percentile(&mut ours, 0.5));
-    table.row("median", format!("{ours_median:.1} ms"), format!("{floor_median:.1} ms to spawn and ask: {:.1} ms more", ours_median - floor_median));
+    table.row(
+        "median",
+        format!("{ours_median:.1} ms"),
+        format!("{floor_median:.1} ms to spawn and ask: {:.1} ms more", ours_median - floor_median),
+    );
     table.row("slowest", format!("{:.1} ms", percentile(&mut ours, 1.0)), format!("{:.1} ms", percentile(&mut floor, 1.0)));
     Ok(table)
 }
@@ -48,7 +52,10 @@ async fn kill_once(controller: &Controller, trial: usize) -> Result<f64> {
     let begin = Instant::now();
     Command::new("kill").args(["-9", &pid.to_string()]).status()?;
     wait(Duration::from_secs(10), "the router to notice", async || Ok(status().await?.pid != Some(pid))).await?;
-    wait(Duration::from_secs(10), "the successor's answer", async || Ok(get(controller.router, "/one").await.is_ok_and(|code| code == 200))).await?;
+    wait(Duration::from_secs(10), "the successor's answer", async || {
+        Ok(get(controller.router, "/one").await.is_ok_and(|code| code == 200))
+    })
+    .await?;
     let time = begin.elapsed();
     let object = json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": {
         "name": "one", "annotations": { "mesh-controller.dev/restarted-at": trial.to_string() } } });
@@ -56,7 +63,8 @@ async fn kill_once(controller: &Controller, trial: usize) -> Result<f64> {
     controller.services().patch("one", &params, &kube::api::Patch::Apply(&object)).await?;
     wait(Duration::from_secs(30), "a new instance", async || {
         let all = instances.list(&ListParams::default()).await?.items;
-        let fresh = all.iter().all(|instance| instance.status.as_ref().is_some_and(|status| status.restart_count == 0 && status.pid.is_some()));
+        let fresh =
+            all.iter().all(|instance| instance.status.as_ref().is_some_and(|status| status.restart_count == 0 && status.pid.is_some()));
         Ok(all.len() == 1 && fresh && controller.services().get("one").await?.status.is_some_and(|status| status.ready_replicas == 1))
     })
     .await?;
@@ -66,7 +74,8 @@ async fn kill_once(controller: &Controller, trial: usize) -> Result<f64> {
 async fn spawn_once() -> Result<f64> {
     let port = free_port()?;
     let begin = Instant::now();
-    let mut child = Command::new(std::env::current_exe()?).arg("origin").env("PORT", port.port().to_string()).stdin(Stdio::null()).spawn()?;
+    let mut child =
+        Command::new(std::env::current_exe()?).arg("origin").env("PORT", port.port().to_string()).stdin(Stdio::null()).spawn()?;
     wait(Duration::from_secs(10), "an answer", async || Ok(get(port, "/").await.is_ok_and(|status| status == 200))).await?;
     let time = begin.elapsed();
     child.kill()?;

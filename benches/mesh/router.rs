@@ -22,7 +22,10 @@ const SECONDS: u64 = 4;
 
 pub(crate) async fn run() -> Result<Table> {
     let mut table = Table::new("router, HTTP/1.1 keep-alive, 128 B, 64 connections");
-    if ["wrk", "haproxy"].iter().any(|program| Command::new(program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err()) {
+    if ["wrk", "haproxy"]
+        .iter()
+        .any(|program| Command::new(program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err())
+    {
         table.row("left out", "wrk or haproxy is not installed", "apt-get install wrk haproxy");
         return Ok(table);
     }

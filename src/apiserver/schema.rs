@@ -63,7 +63,9 @@ impl Schema {
         let metadata = structural::add_type_and_metadata(&mut arena);
         let (rules, broken) = rules::compile(schema, &structural::list_type);
         errors.extend(broken);
-        if errors.is_empty() { errors.extend(defaulting::check_defaults(schema, &arena)) };
+        if errors.is_empty() {
+            errors.extend(defaulting::check_defaults(schema, &arena))
+        };
         if !errors.is_empty() {
             return Err(errors);
         }

@@ -173,7 +173,7 @@ pub fn expand(value: &str, earlier: &[(String, String)]) -> String {
         } else if let Some((name, after)) = tail.strip_prefix("$(").and_then(|inner| inner.split_once(')')) {
             match earlier.iter().rfind(|(earlier, _)| earlier == name) {
                 Some((_, value)) => out.push_str(value),
-                None => out.push_str(&format!("$({name})")),
+                None => out.extend(["$(", name, ")"]),
             }
             rest = after;
         } else {

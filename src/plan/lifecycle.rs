@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// The waits between failed runs.
-pub const BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_secs(60) };
+pub const BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_mins(1) };
 /// A run of at least this long was stable: the next failure counts as the first.
-pub const STABLE: SignedDuration = SignedDuration::from_secs(60);
+pub const STABLE: SignedDuration = SignedDuration::from_mins(1);
 /// Routers stop at the drain deadline by their own clocks; the agent gives them this much longer to say so.
 pub const ACK_SLACK: SignedDuration = SignedDuration::from_secs(2);
 

@@ -175,6 +175,10 @@ impl State {
         let Some(namespace) = namespace else { return objects.values().cloned().collect() };
         let first = (Arc::from(namespace), Arc::from(""));
         let from: (Bound<&(Arc<str>, Arc<str>)>, Bound<&(Arc<str>, Arc<str>)>) = (Bound::Included(&first), Bound::Unbounded);
-        objects.range::<(Arc<str>, Arc<str>), _>(from).take_while(|((ns, _), _)| **ns == *namespace).map(|(_, entry)| Arc::clone(entry)).collect()
+        objects
+            .range::<(Arc<str>, Arc<str>), _>(from)
+            .take_while(|((ns, _), _)| **ns == *namespace)
+            .map(|(_, entry)| Arc::clone(entry))
+            .collect()
     }
 }

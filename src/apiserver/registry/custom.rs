@@ -13,9 +13,13 @@ pub(super) fn resources(definition: &Value, revision: u64) -> Vec<Resource> {
 
 fn resource(definition: &Value, version: &Value, revision: u64) -> Option<Resource> {
     let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str);
-    let names = |pointer: &str| definition.pointer(pointer).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    let names = |pointer: &str| {
+        definition.pointer(pointer).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
     let schema = version.pointer("/schema/openAPIV3Schema")?;
-    let schema = Schema::from_open_api(schema).inspect_err(|errors| tracing::warn!(?errors, "a stored definition has a schema that cannot be used")).ok()?;
+    let schema = Schema::from_open_api(schema)
+        .inspect_err(|errors| tracing::warn!(?errors, "a stored definition has a schema that cannot be used"))
+        .ok()?;
     let (group, plural, kind) = (text("/spec/group")?, text("/spec/names/plural")?, text("/spec/names/kind")?);
     let is_storage = version.get("storage").and_then(Value::as_bool).unwrap_or(false);
     Some(Resource {

@@ -15,7 +15,7 @@ use crate::{
     kit::clock,
     plan::{
         instance::{Action, InstanceKey},
-        lifecycle::StartFailure,
+        lifecycle::{Memory, StartFailure},
     },
 };
 
@@ -23,7 +23,7 @@ use crate::{
 pub(super) async fn start(agent: &Agent, instance: &MeshInstance, key: &InstanceKey, attempt: u32) -> Result<(), Error> {
     match try_start(agent, instance, key, attempt).await {
         Ok(()) => {
-            agent.remember(key, |memory| memory.note_started());
+            agent.remember(key, Memory::note_started);
             let again = if attempt > 0 { format!(" again (restart {attempt})") } else { String::new() };
             agent.notes.publish(instance, Note::normal("Started", format!("started{again}"))).await;
         }

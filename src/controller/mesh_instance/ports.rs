@@ -26,7 +26,7 @@ impl Ports {
 
     /// Takes note that an instance has a port.
     pub(super) fn reserve(&self, uid: &str, port: u16) {
-        self.with(|state| drop(state.by_uid.insert(uid.to_owned(), port)));
+        self.with(|state| state.by_uid.insert(uid.to_owned(), port));
     }
 
     /// The port that an instance is to have: the one it has if it is free, else the next free one of the range; none if there is none.
@@ -47,7 +47,7 @@ impl Ports {
 
     /// Gives an instance's port back.
     pub(super) fn release(&self, uid: &str) {
-        self.with(|state| drop(state.by_uid.remove(uid)));
+        self.with(|state| state.by_uid.remove(uid));
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {

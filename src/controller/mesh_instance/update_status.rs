@@ -48,7 +48,8 @@ fn notes(old: &MeshInstanceStatus, new: &MeshInstanceStatus) -> Vec<Note> {
     let drained = old.state == Some(InstanceState::Draining);
     notes.extend(match new.state {
         Some(InstanceState::Ready) => {
-            Some(Note::normal("Ready", format!("serves{}", new.address.iter().map(|a| format!(" at {a}")).collect::<String>())))
+            let place = new.address.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
+            Some(Note::normal("Ready", format!("serves{place}")))
         }
         Some(InstanceState::NotReady) => Some(Note::warning("Unhealthy", message)),
         Some(InstanceState::BackOff) => Some(Note::warning("BackOff", message)),
