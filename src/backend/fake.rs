@@ -60,7 +60,7 @@ impl FakeBackend {
         self.world().change(key, |instance| instance.end(how));
     }
 
-    /// Lets every start of the instance of this name fail with this text, until [`FakeBackend::allow_start`].
+    /// Lets every start of an instance whose name begins like this fail with this text, until [`FakeBackend::allow_start`].
     pub fn fail_start(&self, name: &str, text: &str) {
         self.world().failing.insert(name.to_owned(), text.to_owned());
     }
@@ -170,7 +170,8 @@ impl FakeBackend {
     /// The lines that were put there; heeds `tail_lines` only.
     pub fn logs(&self, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<Bytes, Error>> {
         let mut lines = self.world().instances.get(key).map(|instance| instance.log.clone()).unwrap_or_default();
-        if let Some(tail) = query.tail_lines {
+        let LogQuery { tail_lines, since: _, follow: _, timestamps: _ } = query;
+        if let Some(tail) = tail_lines {
             let skip = lines.len().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX));
             lines.drain(..skip);
         }
@@ -186,7 +187,7 @@ impl FakeBackend {
 
 impl World {
     fn start(&mut self, launch: Launch) -> Result<(), Error> {
-        if let Some(text) = self.failing.get(&launch.key.name) {
+        if let Some(text) = self.failing.iter().find_map(|(name, text)| launch.key.name.starts_with(name).then_some(text)) {
             return Err(Error::System { act: format!("start {}", launch.key), source: io::Error::other(text.clone()) });
         }
         let key = launch.key.clone();

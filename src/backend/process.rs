@@ -7,6 +7,7 @@
 //! ```
 //! A shim holds `lock` for as long as it lives, so whether one lives is never guessed from a process id.
 mod changes;
+mod delegated;
 mod dir;
 mod exec;
 mod identity;
@@ -14,6 +15,7 @@ mod log;
 mod observe;
 mod port;
 mod program;
+mod ready;
 mod record;
 mod rescue;
 pub mod shim;
@@ -66,7 +68,7 @@ impl ProcessBackend {
         DirBuilder::new().recursive(true).mode(0o700).create(&instances).map_err(system("make", &instances))?;
         let boot_id = identity::boot_id().map_err(system("read the boot id for", &instances))?;
         let (slots, subscribers) = Default::default();
-        Ok(Self(Arc::new(Inner { instances, program, cgroup: None, boot_id, shutdown, slots, subscribers })))
+        Ok(Self(Arc::new(Inner { instances, program, cgroup: delegated::find(), boot_id, shutdown, slots, subscribers })))
     }
 
     /// Gives every program a control group of its own below this one, which must be delegated to this user (cgroup v2).

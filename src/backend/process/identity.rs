@@ -69,20 +69,21 @@ pub(crate) fn kill(hold: &OwnedFd) {
 enum Mark {
     /// It has this nonce.
     Ours,
-    /// It has another nonce.
+    /// It is another's, or cannot be read.
     Other,
-    /// It has none, or it cannot be read.
-    None,
+    /// Nothing that looks like an environment is there any more.
+    Wiped,
 }
 
 fn mark(pid: i32, nonce: &str) -> Mark {
-    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return Mark::None };
-    let prefix = format!("{NONCE_VARIABLE}=");
-    let mut values = environ.split(|byte| *byte == 0).filter_map(|entry| entry.strip_prefix(prefix.as_bytes()));
-    match values.next_back() {
-        Some(value) if value == nonce.as_bytes() => Mark::Ours,
-        Some(_) => Mark::Other,
-        None => Mark::None,
+    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return Mark::Other };
+    let wanted = format!("{NONCE_VARIABLE}={nonce}");
+    if environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()) {
+        Mark::Ours
+    } else if environ.contains(&b'=') {
+        Mark::Other
+    } else {
+        Mark::Wiped
     }
 }
 
@@ -93,8 +94,8 @@ pub(crate) fn has_nonce(pid: i32, nonce: &str) -> bool {
 
 /// The record's program, held, if it lives and is provably the one the record speaks of.
 ///
-/// Beside boot, process id and start time it must carry the nonce. A program that writes over its environment (as one that changes its title
-/// does) carries none; then it must still be in the session that the record's shim made.
+/// Beside boot, process id and start time it must carry the nonce. A program that wiped its environment (as one that changes its title does)
+/// carries none; then it must still be in the session that the record's shim made.
 pub(crate) fn verified_child(record: &Record, boot_id: &str) -> Option<(i32, OwnedFd)> {
     let child = record.child?;
     if record.boot_id != boot_id {
@@ -105,7 +106,7 @@ pub(crate) fn verified_child(record: &Record, boot_id: &str) -> Option<(i32, Own
     let ours = match mark(child.pid, &record.nonce) {
         Mark::Ours => true,
         Mark::Other => false,
-        Mark::None => stat.session == record.shim.pid,
+        Mark::Wiped => stat.session == record.shim.pid,
     };
     (ours && stat.start == child.start && stat.lives()).then_some((child.pid, hold))
 }
@@ -118,6 +119,50 @@ mod tests {
     fn a_command_with_brackets_and_spaces_does_not_shift_the_fields() {
         let text = "7 (a) b) (c) S 1 7 6 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 12345 1000 5";
         assert_eq!(Stat::parse(text), Some(Stat { state: 'S', parent: 1, session: 6, start: 12345 }));
+    }
+
+    #[test]
+    fn a_child_is_verified_by_the_whole_of_its_identity_and_by_nothing_less() {
+        let nonce = "f00dfeedf00dfeedf00dfeedf00dfeed";
+        let mut sleep = std::process::Command::new("sleep");
+        let mut child = sleep.arg("1000").env_clear().env(NONCE_VARIABLE, nonce).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let boot = boot_id().unwrap();
+        let true_one = Record { child: Some(identify(pid).unwrap()), ..record(nonce, &boot) };
+        assert_eq!(verified_child(&true_one, &boot).unwrap().0, pid);
+        let session = Stat::of(pid).unwrap().session;
+        let Proc { pid, start } = true_one.child.unwrap();
+        let forged = [
+            Record { child: None, ..true_one.clone() },
+            Record { child: Some(Proc { pid, start: start + 1 }), ..true_one.clone() },
+            Record { child: Some(Proc { pid: session, start }), ..true_one.clone() },
+            Record { boot_id: "another".into(), ..true_one.clone() },
+            Record { nonce: "f00d".into(), shim: Proc { pid: session, start: 1 }, ..true_one.clone() },
+            Record { nonce: String::new(), ..true_one.clone() },
+        ];
+        for record in forged {
+            assert!(verified_child(&record, &boot).is_none(), "{record:?}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(verified_child(&true_one, &boot).is_none());
+    }
+
+    fn record(nonce: &str, boot_id: &str) -> Record {
+        let key = crate::plan::instance::InstanceKey { namespace: "default".into(), name: "web".into(), uid: "1".into() };
+        Record {
+            key,
+            attempt: 0,
+            port: None,
+            nonce: nonce.into(),
+            boot_id: boot_id.into(),
+            shim: Proc { pid: 1, start: 1 },
+            child: None,
+            since: crate::kit::clock::now(),
+            containment: super::super::record::Containment::Subreaper,
+            cgroup: None,
+            stopping: None,
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The log of an instance, in the CRI format that `kubectl logs` tools know: `<RFC 3339 time> <stdout|stderr> <F|P> <bytes>`, a line each;
 //! `P` is a part of a line that goes on in the next one of the same stream.
+mod cursor;
 pub(crate) mod reader;
+mod tail;
 pub(crate) mod writer;
 
 use std::io::Write;

@@ -24,7 +24,7 @@ impl Inner {
         let slot = self.slots.of(&key.uid);
         let observed = self.look(key, &mut *slot.lock().await).await;
         if matches!(observed, Ok(Observed::Absent | Observed::Exited(_))) {
-            self.slots.forget(&key.uid, slot);
+            self.slots.forget(&key.uid, &slot);
         }
         observed
     }
@@ -111,7 +111,7 @@ impl Inner {
             dir.remove().map_err(system("remove", dir.path()))?;
         }
         drop(held);
-        self.slots.forget(uid, slot);
+        self.slots.forget(uid, &slot);
         Ok(())
     }
 }

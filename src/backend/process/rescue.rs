@@ -31,6 +31,7 @@ impl Inner {
         if let Some(group) = own_cgroup(record) {
             shim::cgroup::remove(group);
         }
+        warn_of_unproven(key, record);
     }
 
     fn kill_once(&self, record: &Record) -> usize {
@@ -46,6 +47,15 @@ impl Inner {
             identity::kill(&hold);
         }
         killed
+    }
+}
+
+/// A process that has the record's id and start time but does not carry its nonce: left alone, but not in silence.
+fn warn_of_unproven(key: &InstanceKey, record: &Record) {
+    let Some(child) = record.child else { return };
+    if identity::Stat::of(child.pid).is_some_and(|stat| stat.lives() && stat.start == child.start) {
+        let pid = child.pid;
+        tracing::error!(instance = %key, pid, "its shim is gone and this process cannot be proven to be its program; if it is, end it by hand");
     }
 }
 

@@ -36,9 +36,9 @@ impl Slots {
     }
 
     /// Forgets a slot that nobody but the caller holds.
-    pub(crate) fn forget(&self, uid: &str, slot: Slot) {
+    pub(crate) fn forget(&self, uid: &str, slot: &Slot) {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if Arc::strong_count(&slot) == 2 {
+        if Arc::strong_count(slot) == 2 {
             slots.remove(uid);
         }
     }

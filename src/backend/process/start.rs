@@ -9,8 +9,9 @@ use tokio::{
 
 use super::{
     Inner,
-    dir::InstanceDir,
+    dir::{InstanceDir, RECORD},
     program,
+    record::{self, Record},
     slot::Held,
     system,
     wire::{self, Reply, Request, ShimSpec},
@@ -62,6 +63,7 @@ impl Inner {
                 Ok(reply) => reply,
                 Err(error) => {
                     let _ = shim.kill().await;
+                    self.end_half_started(dir, spec).await;
                     return Err(system("start under the shim", &self.program)(error));
                 }
             };
@@ -78,6 +80,14 @@ impl Inner {
             }
         }
         Err(system("lock", dir.path())(io::Error::new(io::ErrorKind::ResourceBusy, "another shim holds the instance")))
+    }
+
+    /// A shim that was killed before it answered may have started the program already.
+    async fn end_half_started(&self, dir: &InstanceDir, spec: &ShimSpec) {
+        match record::read::<Record>(&dir.file(RECORD)) {
+            Ok(Some(record)) if record.nonce == spec.nonce => self.rescue(&spec.launch.key, &record).await,
+            Ok(_) | Err(_) => {}
+        }
     }
 
     fn spawn(&self) -> io::Result<(Child, UnixStream)> {
@@ -116,7 +126,7 @@ impl Inner {
         let dir = self.dir(key)?;
         dir.remove().map_err(system("remove", dir.path()))?;
         drop(held);
-        self.slots.forget(&key.uid, slot);
+        self.slots.forget(&key.uid, &slot);
         Ok(())
     }
 }

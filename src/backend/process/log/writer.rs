@@ -59,13 +59,12 @@ impl LogWriter {
         if self.buffer.is_empty() {
             return;
         }
-        let lines = bytecount(&self.buffer);
-        match self.write() {
-            Ok(()) => self.dropped = 0,
-            Err(_) => {
-                self.dropped += lines;
-                self.lost += lines;
-            }
+        let lines = self.buffer.split(|byte| *byte == b'\n').count().saturating_sub(1) as u64;
+        if self.write().is_ok() {
+            self.dropped = 0;
+        } else {
+            self.dropped += lines;
+            self.lost += lines;
         }
         self.buffer.clear();
     }
@@ -111,10 +110,6 @@ impl LogWriter {
         }
         let _ = self.reopen();
     }
-}
-
-fn bytecount(buffer: &[u8]) -> u64 {
-    buffer.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// Cuts one stream into lines. Holds at most one part of a line.

@@ -15,11 +15,15 @@ use crate::{
         identity,
         log::writer::LogWriter,
         record::{self, Containment, NONCE_VARIABLE, Record},
+        tree,
         wire::{Reply, ShimSpec},
     },
     kit::clock,
     plan::instance::LogLimits,
 };
+
+/// Rounds of SIGKILL for a program that was just started.
+const ROUNDS: usize = 1000;
 
 /// A program that runs, and all that the shim holds of it.
 #[derive(Debug)]
@@ -51,7 +55,7 @@ pub(crate) fn launch(spec: ShimSpec) -> Result<Launched, Reply> {
     }
     let child = child.map_err(|error| refused(&error, &record))?;
     let running = complete(&mut record, &child);
-    let (pidfd, listener) = running.map_err(|error| failed("write down the start", &error)).inspect_err(|_| end(&child))?;
+    let (pidfd, listener) = running.map_err(|error| failed("write down the start", &error)).inspect_err(|_| end())?;
     Ok(Launched { record, child, pidfd, log: LogWriter::open(LOG.into(), limits), listener })
 }
 
@@ -107,8 +111,12 @@ fn refused(error: &io::Error, record: &Record) -> Reply {
     }
 }
 
-fn end(child: &Child) {
-    if let Some(hold) = i32::try_from(child.id()).ok().and_then(identity::hold) {
-        identity::kill(&hold);
+/// Nobody would know of it: everything below this shim is ended with it.
+fn end() {
+    let shim = rustix::process::getpid().as_raw_nonzero().get();
+    for _ in 0..ROUNDS {
+        if tree::kill_below(shim) == 0 {
+            break;
+        }
     }
 }

@@ -180,7 +180,9 @@ impl Running {
         // Without this line in the record, a controller that comes later only does not know that it stops already.
         let _ = record::write(RECORD.as_ref(), &self.record);
         self.deadline = end;
-        self.signal_group(Signal::TERM);
+        if !grace.is_zero() {
+            self.signal_group(Signal::TERM);
+        }
     }
 
     /// The program is not waited for before the end, so its process id, and with it the group's, cannot become another's.

@@ -19,7 +19,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Takes over the signals of this process. Handlers, not SIG_IGN: that would be handed on to the program.
+    /// Takes over the signals of this process. Handlers, not `SIG_IGN`: that would be handed on to the program.
     pub(crate) fn install() -> io::Result<Self> {
         let (wake, sender) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;

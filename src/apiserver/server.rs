@@ -1,0 +1,5 @@
+//! to come
+/// x
+#[derive(Debug, thiserror::Error)]
+#[error("x")]
+pub struct ServeError;
