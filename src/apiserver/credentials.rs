@@ -4,13 +4,14 @@
 //! so it is replaced in one piece. Called by the wiring at start, after the listener is bound.
 use std::{
     collections::BTreeSet,
+    fmt::Display,
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{Engine, engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD}};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use rand::Rng;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
@@ -91,15 +92,14 @@ impl Credentials {
         let dir = state_dir.join("pki");
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(file_error("make", &dir))?;
         let names = names(address);
-        let ca = match read_pair(&dir.join(Use::Authority.file()), &BTreeSet::new(), Use::Authority, now)? {
-            Some(pair) => pair,
-            None => {
-                // What the old one signed is worth nothing under a new one.
-                for old in [Use::Server, Use::Admin] {
-                    let _ = std::fs::remove_file(dir.join(old.file()));
-                }
-                issue(&dir, Use::Authority, &BTreeSet::new(), None, now)?
+        let ca = if let Some(pair) = read_pair(&dir.join(Use::Authority.file()), &BTreeSet::new(), Use::Authority, now)? {
+            pair
+        } else {
+            // What the old one signed is worth nothing under a new one.
+            for old in [Use::Server, Use::Admin] {
+                let _ = std::fs::remove_file(dir.join(old.file()));
             }
+            issue(&dir, Use::Authority, &BTreeSet::new(), None, now)?
         };
         let pair = |purpose: Use, names: &BTreeSet<String>| match read_pair(&dir.join(purpose.file()), names, purpose, now)? {
             Some(pair) => Ok(pair),
@@ -169,18 +169,18 @@ fn read_pair(path: &Path, names: &BTreeSet<String>, purpose: Use, now: Timestamp
     }
     let at = text.find("-----BEGIN PRIVATE KEY-----").zip(text.find("-----BEGIN CERTIFICATE-----")).filter(|(key, certificate)| certificate < key);
     let parts = at.and_then(|(key, certificate)| Some((text.get(certificate..key)?, text.get(key..)?)));
-    let (certificate, key) = parts.ok_or_else(|| broken(path, "it does not hold a certificate and then a key"))?;
+    let (certificate, key) = parts.ok_or_else(|| broken(path, &"it does not hold a certificate and then a key"))?;
     Ok(Some(Pair { certificate: certificate.to_owned(), key: Redacted::new(key) }))
 }
 
-fn broken(path: &Path, reason: impl ToString) -> CredentialsError {
+fn broken(path: &Path, reason: &dyn Display) -> CredentialsError {
     CredentialsError::Certificate { path: path.to_owned(), reason: reason.to_string() }
 }
 
 /// Makes a pair, signed by the authority (or by itself), and keeps it.
 fn issue(dir: &Path, purpose: Use, names: &BTreeSet<String>, authority: Option<&Pair>, now: Timestamp) -> Result<Pair, CredentialsError> {
     let path = dir.join(purpose.file());
-    let made = |error: rcgen::Error| broken(&path, error);
+    let made = |error: rcgen::Error| broken(&path, &error);
     let key = KeyPair::generate().map_err(made)?;
     let params = params(purpose, names, now).map_err(made)?;
     let certificate = match authority {
@@ -235,12 +235,12 @@ fn params(purpose: Use, names: &BTreeSet<String>, now: Timestamp) -> Result<Cert
 fn token(path: &Path) -> Result<Redacted, CredentialsError> {
     match std::fs::read_to_string(path) {
         Ok(token) if token.trim().len() >= 32 => return Ok(Redacted::new(token.trim())),
-        Ok(_) => return Err(broken(path, "the token is shorter than 32 characters")),
+        Ok(_) => return Err(broken(path, &"the token is shorter than 32 characters")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(file_error("read", path)(error)),
     }
     let bytes: [u8; 32] = rand::rng().random();
-    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = URL_SAFE_NO_PAD.encode(bytes);
     write_private(path, token.as_bytes())?;
     Ok(Redacted::new(token))
 }

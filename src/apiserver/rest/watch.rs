@@ -101,8 +101,7 @@ impl Start {
         };
         match (initial, matching) {
             (Some(_), Some("NotOlderThan")) | (None, None) => {}
-            (Some(_), None) => return forbid("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
-            (Some(_), Some(_)) => return forbid("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
+            (Some(_), _) => return forbid("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
             (None, Some(_)) => return forbid("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
         }
         Ok(match (initial, revision) {
