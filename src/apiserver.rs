@@ -101,6 +101,7 @@ impl ApiServer {
         });
         inner.spawn(shutdown, "garbage-collector", gc::collect(Arc::clone(&inner)));
         inner.spawn(shutdown, "namespaces", namespaces::keep(Arc::clone(&inner)));
+        inner.spawn(shutdown, "event-expiry", events::expire(Arc::clone(&inner)));
         inner.spawn(shutdown, "definitions", definitions::clean_up(Arc::clone(&inner)));
         Ok(Self(inner))
     }

@@ -1,7 +1,6 @@
 //! What readers see: the index, the ring and the revision, under one lock, so that they always belong together. Only the writer changes it.
 use std::{
     collections::{BTreeMap, HashMap},
-    ops::Bound,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
@@ -174,11 +173,7 @@ impl State {
         let Some(objects) = self.resources.get(resource) else { return Vec::new() };
         let Some(namespace) = namespace else { return objects.values().cloned().collect() };
         let first = (Arc::from(namespace), Arc::from(""));
-        let from: (Bound<&(Arc<str>, Arc<str>)>, Bound<&(Arc<str>, Arc<str>)>) = (Bound::Included(&first), Bound::Unbounded);
-        objects
-            .range::<(Arc<str>, Arc<str>), _>(from)
-            .take_while(|((ns, _), _)| **ns == *namespace)
-            .map(|(_, entry)| Arc::clone(entry))
-            .collect()
+        let from_there = objects.range(first..);
+        from_there.take_while(|((ns, _), _)| **ns == *namespace).map(|(_, entry)| Arc::clone(entry)).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! The resources that a stored CustomResourceDefinition defines: one for each served version.
+//! The resources that a stored `CustomResourceDefinition` defines: one for each served version.
 use serde_json::Value;
 
 use super::resource::{Behaviour, Resource, ScalePaths};
