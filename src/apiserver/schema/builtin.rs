@@ -69,7 +69,9 @@ fn build(kind: &Kind) -> Schema {
     reader.read_root(&root);
     let mut arena = reader.arena;
     structural::add_type_and_metadata(&mut arena);
-    Schema(Arc::new(Inner { arena, metadata: None, rules: None, names: kind.names, builtin: Some(kind.kind) }))
+    let status_subresource = matches!(kind.kind, "Namespace" | "Service" | "CustomResourceDefinition");
+    let inner = Inner { arena, metadata: None, rules: None, names: kind.names, builtin: Some(kind.kind) };
+    Schema { inner: Arc::new(inner), status_subresource }
 }
 
 /// `ObjectMeta` as a schema of its own; in the others it is a reference.
