@@ -157,6 +157,11 @@ impl Store {
         self.shared.revision()
     }
 
+    /// The revision of a resource's last change; 0 if there was none since the store was opened.
+    pub fn changed(&self, resource: &str) -> u64 {
+        self.shared.changed(resource)
+    }
+
     /// The oldest revision that a watch can resume from.
     pub fn oldest(&self) -> u64 {
         self.shared.oldest()

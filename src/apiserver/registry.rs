@@ -26,6 +26,8 @@ pub(crate) struct Registry {
     resources: Vec<Arc<Resource>>,
     by_path: HashMap<(String, String, String), Arc<Resource>>,
     hash: String,
+    /// The revision that the definitions were read at.
+    pub(crate) revision: u64,
 }
 
 impl Registry {
@@ -48,7 +50,7 @@ impl Registry {
         let path = |resource: &Resource| (resource.group.clone(), resource.version.clone(), resource.plural.clone());
         let by_path = resources.iter().map(|resource| (path(resource), Arc::clone(resource))).collect();
         let hash = hex(&hash.finalize());
-        Self { resources, by_path, hash }
+        Self { resources, by_path, hash, revision: definitions.revision }
     }
 
     fn of_definition(&self, name: &str, revision: u64) -> Vec<Arc<Resource>> {

@@ -22,6 +22,7 @@ mod rules;
 mod structural;
 mod validate;
 
+pub(crate) use builtin::common_open_api;
 pub use builtin::open_api as builtin_open_api;
 pub use error::{FieldError, Reason};
 

@@ -30,6 +30,8 @@ struct State {
     resources: HashMap<Arc<str>, Objects>,
     ring: Ring,
     revision: u64,
+    /// Of each resource the revision of its last change since the start.
+    changed: HashMap<Arc<str>, u64>,
     failure: Option<String>,
 }
 
@@ -44,7 +46,7 @@ impl Shared {
     pub(super) fn new(loaded: Loaded, options: &Options) -> Self {
         let Loaded { revision, uuid, entries } = loaded;
         let ring = Ring::new(revision, options.ring_events, options.ring_bytes);
-        let mut state = State { resources: HashMap::new(), ring, revision, failure: None };
+        let mut state = State { resources: HashMap::new(), ring, revision, changed: HashMap::new(), failure: None };
         for entry in entries {
             state.insert(Arc::new(entry));
         }
@@ -96,6 +98,10 @@ impl Shared {
         self.read().revision
     }
 
+    pub(super) fn changed(&self, resource: &str) -> u64 {
+        self.read().changed.get(resource).copied().unwrap_or(0)
+    }
+
     pub(super) fn oldest(&self) -> u64 {
         self.read().ring.oldest()
     }
@@ -139,6 +145,7 @@ impl Shared {
                 } else {
                     state.insert(Arc::clone(&event.object));
                 }
+                state.changed.insert(Arc::clone(&event.object.key.resource), event.revision());
                 state.ring.push(event);
             }
             state.revision = revision;

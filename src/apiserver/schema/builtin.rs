@@ -7,7 +7,7 @@ use std::{
 use k8s_openapi::{
     api::{apps::v1 as apps, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, events::v1 as events},
     apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, ObjectMeta, Status},
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -96,4 +96,15 @@ fn generate(add: fn(&mut SchemaGenerator) -> schemars::Schema) -> (Value, Map<St
 pub fn open_api(group: &str, version: &str, name: &str) -> Option<Value> {
     let (root, definitions) = generate(find(group, version, name)?.add);
     Some(json!({"$ref": root.get("$ref")?, "definitions": definitions}))
+}
+
+/// The definitions that every document has: `ObjectMeta`, `ListMeta`, `DeleteOptions`, `Status` and what they refer to.
+pub(crate) fn common_open_api() -> Map<String, Value> {
+    let types: [fn(&mut SchemaGenerator) -> schemars::Schema; 4] = [
+        SchemaGenerator::subschema_for::<ObjectMeta>,
+        SchemaGenerator::subschema_for::<ListMeta>,
+        SchemaGenerator::subschema_for::<DeleteOptions>,
+        SchemaGenerator::subschema_for::<Status>,
+    ];
+    types.into_iter().flat_map(|add| generate(add).1).collect()
 }
