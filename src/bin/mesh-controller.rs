@@ -1,9 +1,17 @@
-//! The controller process.
+//! The controller process: parse → telemetry → run → exit code.
 use std::process::ExitCode;
 
+use clap::Parser;
+use mesh_controller::cli::{daemon::Daemon, program};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|verb| verb == "shim") {
-        return mesh_controller::backend::process::shim::main();
+    if let Some(end) = program::shim() {
+        return end;
     }
-    ExitCode::SUCCESS
+    let daemon = Daemon::parse();
+    let (format, filter) = daemon.telemetry();
+    program::run("mesh-controller", format, &filter, daemon.run())
 }
