@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     thread::available_parallelism,
+    time::Duration,
 };
 
 use kube::Client;
@@ -15,13 +16,19 @@ use crate::{
         labels::DEFAULT_ROUTER,
         node::{BackendKind, PortRange},
     },
-    apiserver::{self, ApiServer, credentials},
+    apiserver::{
+        self, ApiServer,
+        credentials::{Credentials, CredentialsError},
+    },
     backend::{self, Backend, process::ProcessBackend},
     controller::{self, mesh_instance, node},
-    kit::{metrics::Metrics, shutdown::Shutdown},
+    kit::{clock, metrics::Metrics, shutdown::Shutdown},
     router::{self, listener},
     store::{self, Store},
 };
+
+/// How long requests may take to end at shutdown.
+const ROUTER_GRACE: Duration = Duration::from_secs(10);
 
 /// What is to be run, and where.
 #[derive(Debug, Clone)]
@@ -92,7 +99,7 @@ pub enum Error {
     },
     /// Keys, certificates or the kubeconfig could not be made.
     #[error(transparent)]
-    Credentials(#[from] credentials::Error),
+    Credentials(#[from] CredentialsError),
     /// The backend cannot work here.
     #[error("process backend: {0}")]
     Backend(#[from] backend::Error),
@@ -121,10 +128,11 @@ pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving
     let router = local_address(&router_listeners, options.router_listen);
 
     let backend = Backend::Process(ProcessBackend::new(&state_dir, options.program.clone(), shutdown.clone())?);
-    let credentials = credentials::prepare(&state_dir, api)?;
+    let credentials = Credentials::load_or_create(&state_dir, api, clock::now())?;
+    let kubeconfig = credentials.write_kubeconfig(&state_dir)?;
     let api_options = apiserver::Options {
         logs: Some(backend.clone()),
-        ca_certificate: credentials.ca_certificate.clone(),
+        ca_certificate: credentials.ca_certificate().to_owned(),
         metrics: Some(metrics.clone()),
         ..apiserver::Options::default()
     };
@@ -134,11 +142,10 @@ pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving
     let node = node::Node { name: options.node_name.clone(), backend: BackendKind::Process, ports: options.port_range };
     node::register(&client, &node).await?;
 
-    let kubeconfig = credentials.kubeconfig.clone();
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
     spawn_controllers(&client, backend, node, &options, shutdown);
     let (synced, ready) = watch::channel(false);
-    let router_options = router::RouterOptions { name: options.node_name, router: DEFAULT_ROUTER.to_owned(), workers };
+    let router_options = router::RouterOptions { name: options.node_name, router: DEFAULT_ROUTER.to_owned(), grace: ROUTER_GRACE };
     shutdown.spawn("router", router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced));
     shutdown.spawn("admin", admin::run(admin_listener, metrics, ready.clone(), shutdown.clone()));
     Ok(Serving { client, api, router, admin, kubeconfig, ready })
