@@ -52,7 +52,7 @@ pub struct ServeOptions {
 }
 
 /// What runs, and where it is reached.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Serving {
     /// A client of the API, without a socket.
     pub client: Client,
@@ -97,6 +97,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The router's address cannot be listened on.
+    #[error(transparent)]
+    ListenRouter(#[from] listener::Error),
     /// Keys, certificates or the kubeconfig could not be made.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -119,12 +122,7 @@ pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving
     let (api_listener, api) = listen(options.api_listen, "API", "--api-listen").await?;
     let (admin_listener, admin) = listen(options.admin_listen, "admin endpoints", "--admin-listen").await?;
     let workers = available_parallelism().map_or(1, usize::from);
-    let router_listeners = listener::bind(options.router_listen, workers).map_err(|source| Error::Listen {
-        what: "router",
-        flag: "--router-listen",
-        address: options.router_listen,
-        source,
-    })?;
+    let router_listeners = listener::bind(options.router_listen, workers)?;
     let router = local_address(&router_listeners, options.router_listen);
 
     let backend = Backend::Process(ProcessBackend::new(&state_dir, options.program.clone(), shutdown.clone())?);
