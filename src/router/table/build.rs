@@ -140,6 +140,7 @@ fn entry(endpoint: &SliceEndpoint, port: u16, namespace: &str, revision: &str) -
         namespace: target.and_then(|t| t.namespace.clone()).unwrap_or_else(|| namespace.to_owned()),
         name: target.and_then(|t| t.name.clone()).unwrap_or_default(),
         uid: target.and_then(|t| t.uid.clone()).unwrap_or_else(|| address.to_string()),
+        acknowledged: target.is_some_and(|t| t.kind.as_deref() == Some("MeshInstance") && t.uid.is_some()),
     };
     Some(Seen { instance, address, condition: condition(endpoint), slice_revision: revision.to_owned() })
 }
