@@ -17,7 +17,10 @@ use crate::{
         labels::SLICE_SERVICE,
         service::{RolloutType, Strategy},
     },
-    plan::routes::{claims, seniority},
+    plan::{
+        routes::{claims, seniority},
+        template,
+    },
     router::{
         affinity::{Scope, Token},
         endpoint::{Condition, Endpoint, InstanceRef, Live},
@@ -171,7 +174,7 @@ fn service(object: &MeshService, seen: Vec<Seen>, settings: &Settings, carry: &m
         None => settings.limits.request,
     };
     service.drain_timeout = spec.drain.timeout.get();
-    service.last_resort = object.metadata.deletion_timestamp.is_none() && spec.replicas > 0 && spec.rollout.type_ == RolloutType::RollingUpdate;
+    service.last_resort = object.metadata.deletion_timestamp.is_none() && spec.replicas > 0 && template::rollout_type(spec) == RolloutType::RollingUpdate;
     fill(&mut service, seen, &uid, carry);
     service
 }
