@@ -22,6 +22,7 @@ use std::{path::Path, sync::Arc};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use self::{disk::Disk, metrics::StoreMetrics, shared::Shared, writer::Writer};
 pub use self::{
     entry::{Entry, Key},
     error::{Error, Expired, WriteError},
@@ -29,7 +30,6 @@ pub use self::{
     shared::Listing,
     watcher::Watcher,
 };
-use self::{disk::Disk, metrics::StoreMetrics, shared::Shared, writer::Writer};
 use crate::kit::metrics::Metrics;
 
 /// Sizes, and where the store's metrics go.

@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn block_yaml_is_read_with_its_duplicates() {
-        let decoded = decode("application/apply-patch+yaml", "kind: Widget\nspec:\n  size: 1\n  size: 5\n  on: [true, \"yes\", 1.5, null]\n");
+        let decoded =
+            decode("application/apply-patch+yaml", "kind: Widget\nspec:\n  size: 1\n  size: 5\n  on: [true, \"yes\", 1.5, null]\n");
         assert_eq!(decoded.value, json!({"kind": "Widget", "spec": {"size": 5, "on": [true, "yes", 1.5, null]}}));
         assert_eq!(decoded.duplicates, ["spec.size"]);
     }

@@ -79,7 +79,11 @@ pub(crate) fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     }
     if errors.is_empty() && object::name(new) != format!("{plural}.{group}") {
         let name = object::name(new);
-        errors.push(error(Reason::Invalid, "metadata.name", format!("Invalid value: {name:?}: must be spec.names.plural+\".\"+spec.group")));
+        errors.push(error(
+            Reason::Invalid,
+            "metadata.name",
+            format!("Invalid value: {name:?}: must be spec.names.plural+\".\"+spec.group"),
+        ));
     }
     let scope = text("/spec/scope");
     if !matches!(scope, "Namespaced" | "Cluster") {
@@ -139,7 +143,11 @@ pub(crate) async fn clean_up(server: Arc<Inner>) {
                 .iter()
                 .filter_map(|event| {
                     let key = &event.object.key;
-                    if *key.resource == *CRDS { Some(key.clone()) } else { event.deleted.then(|| Key::new(CRDS, "", Arc::clone(&key.resource))) }
+                    if *key.resource == *CRDS {
+                        Some(key.clone())
+                    } else {
+                        event.deleted.then(|| Key::new(CRDS, "", Arc::clone(&key.resource)))
+                    }
                 })
                 .collect();
             for key in keys {

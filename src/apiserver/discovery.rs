@@ -98,7 +98,8 @@ fn plain(resource: &Resource) -> Vec<Value> {
     }
     let mut all = vec![main];
     for Sub { name, kind, foreign, verbs } in subresources(resource) {
-        let mut sub = json!({"name": format!("{plural}/{name}"), "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": verbs});
+        let mut sub =
+            json!({"name": format!("{plural}/{name}"), "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": verbs});
         if let Some((group, version)) = foreign {
             let map = crate::apiserver::object::map(&mut sub);
             map.insert("group".to_owned(), group.into());
@@ -166,11 +167,13 @@ fn aggregated(registry: &Registry, version: &str, core: bool) -> Value {
             let versions: Vec<_> = versions
                 .into_iter()
                 .map(|version| {
-                    let resources: Vec<_> = registry.of_group_version(group, version).into_iter().map(|resource| aggregated_resource(resource)).collect();
+                    let resources: Vec<_> =
+                        registry.of_group_version(group, version).into_iter().map(|resource| aggregated_resource(resource)).collect();
                     json!({"version": version, "freshness": "Current", "resources": resources})
                 })
                 .collect();
-            let metadata = if group.is_empty() { json!({"creationTimestamp": null}) } else { json!({"name": group, "creationTimestamp": null}) };
+            let metadata =
+                if group.is_empty() { json!({"creationTimestamp": null}) } else { json!({"name": group, "creationTimestamp": null}) };
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
@@ -182,7 +185,8 @@ fn aggregated_resource(resource: &Resource) -> Value {
     let Resource { group, version, kind, plural, singular, short_names, categories, namespaced, .. } = resource;
     let own = json!({"group": group, "version": version, "kind": kind});
     let scope = if *namespaced { "Namespaced" } else { "Cluster" };
-    let mut value = json!({"resource": plural, "responseKind": own, "scope": scope, "singularResource": singular, "verbs": resource.verbs()});
+    let mut value =
+        json!({"resource": plural, "responseKind": own, "scope": scope, "singularResource": singular, "verbs": resource.verbs()});
     let map = crate::apiserver::object::map(&mut value);
     for (field, names) in [("shortNames", short_names), ("categories", categories)] {
         if !names.is_empty() {

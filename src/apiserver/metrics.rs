@@ -69,7 +69,11 @@ impl ApiMetrics {
         if let Some(metrics) = metrics {
             metrics.register(|registry| {
                 registry.register("apiserver_requests", "Requests answered", this.requests.clone());
-                registry.register("apiserver_request_seconds", "Time until a request was answered (of a watch: until it began)", this.seconds.clone());
+                registry.register(
+                    "apiserver_request_seconds",
+                    "Time until a request was answered (of a watch: until it began)",
+                    this.seconds.clone(),
+                );
                 registry.register("apiserver_watches", "Watches open now", this.watches.clone());
             });
         }

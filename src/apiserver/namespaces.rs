@@ -106,7 +106,10 @@ async fn empty(server: &Inner, name: &str) -> Result<(), WriteError> {
     let registry = server.registry();
     let mut left = 0;
     for storage in server.store.resources() {
-        let Some(resource) = registry.stored(&storage).filter(|resource| resource.namespaced && resource.behaviour != Behaviour::Empty) else { continue };
+        let Some(resource) = registry.stored(&storage).filter(|resource| resource.namespaced && resource.behaviour != Behaviour::Empty)
+        else {
+            continue;
+        };
         for object in server.store.list(&storage, Some(name)).entries {
             // Not found is as good, and what is held comes back here when it is gone.
             let _ = rest::remove(server, resource, name, &object.key.name, &Deletion::default()).await;

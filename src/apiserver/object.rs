@@ -3,7 +3,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 /// What the server alone sets.
-const OWNED_BY_SERVER: [&str; 6] = ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"];
+const OWNED_BY_SERVER: [&str; 6] =
+    ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"];
 
 pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
     object.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
@@ -36,7 +37,8 @@ pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
 /// The finalizers, of a namespace its spec's included: while there is one, the object stays.
 pub(crate) fn is_held(object: &Value) -> bool {
     !finalizers(object).is_empty()
-        || (text(object, "/kind") == Some("Namespace") && object.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|all| !all.is_empty()))
+        || (text(object, "/kind") == Some("Namespace")
+            && object.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|all| !all.is_empty()))
 }
 
 /// The metadata, made if there is none; an object that is no object becomes one, so that this cannot fail.

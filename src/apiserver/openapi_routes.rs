@@ -98,7 +98,9 @@ fn describe(server: &Inner, resource: &Resource) -> Option<OpenApiResource> {
 
 /// The schema as it was written: of a definition's, read from the store, since only this needs it.
 fn open_api(server: &Inner, resource: &Resource) -> Option<Value> {
-    let Some(definition) = &resource.definition else { return schema::builtin_open_api(&resource.group, &resource.version, &resource.kind) };
+    let Some(definition) = &resource.definition else {
+        return schema::builtin_open_api(&resource.group, &resource.version, &resource.kind);
+    };
     let definition = server.store.get(&Key::new(CRDS, "", definition.as_str()))?.value();
     let versions = definition.pointer("/spec/versions")?.as_array()?;
     let version = versions.iter().find(|version| version.get("name").and_then(Value::as_str) == Some(&resource.version))?;

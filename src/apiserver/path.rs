@@ -65,7 +65,9 @@ mod tests {
 
     fn at(path: &str) -> (String, Option<String>, String, Option<String>, Option<String>) {
         match Path::parse(path) {
-            Path::Object(ObjectPath { group, version: _, namespace, plural, name, subresource }) => (group, namespace, plural, name, subresource),
+            Path::Object(ObjectPath { group, version: _, namespace, plural, name, subresource }) => {
+                (group, namespace, plural, name, subresource)
+            }
             Path::Other(path) => panic!("{path}"),
         }
     }

@@ -11,7 +11,12 @@ pub(crate) struct Query(Vec<(String, String)>);
 impl Query {
     pub(crate) fn parse(query: &str) -> Self {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
-        Self(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (decode(name, true), decode(value, true))).collect())
+        Self(
+            pairs
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+                .map(|(name, value)| (decode(name, true), decode(value, true)))
+                .collect(),
+        )
     }
 
     /// A parameter's value; an empty one counts as absent, as Kubernetes has it.
@@ -25,13 +30,15 @@ impl Query {
     }
 
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
-        let parse = |text: &str| text.parse().map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")));
+        let parse =
+            |text: &str| text.parse().map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")));
         self.get(name).map(parse).transpose()
     }
 
     /// `resourceVersion` as a revision.
     pub(crate) fn revision(&self) -> Result<Option<u64>, ApiError> {
-        let invalid = |text: &str| ApiError::bad_request(format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"));
+        let invalid =
+            |text: &str| ApiError::bad_request(format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"));
         self.get("resourceVersion").map(|text| text.parse().map_err(|_| invalid(text))).transpose()
     }
 
@@ -72,7 +79,9 @@ pub(crate) fn decode(text: &str, plus: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
-        let escaped = after.split_first_chunk::<2>().and_then(|(hex, after)| Some((u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?, after)));
+        let escaped = after
+            .split_first_chunk::<2>()
+            .and_then(|(hex, after)| Some((u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()?, after)));
         match (first, escaped) {
             (b'%', Some((byte, after))) => {
                 bytes.push(byte);

@@ -77,7 +77,11 @@ pub(crate) async fn answer(server: &Arc<Inner>, request: &Request, path: &Object
     if !resource.namespaced && path.namespace.is_some() {
         return Err(ApiError::no_resource());
     }
-    if resource.namespaced && namespace.is_empty() && (!name.is_empty() || request.method == Method::POST) && resource.behaviour != Behaviour::Review {
+    if resource.namespaced
+        && namespace.is_empty()
+        && (!name.is_empty() || request.method == Method::POST)
+        && resource.behaviour != Behaviour::Review
+    {
         // Kubernetes answers so too: such a path is not served.
         return Err(if name.is_empty() { ApiError::method_not_allowed() } else { ApiError::no_resource() });
     }

@@ -179,7 +179,9 @@ impl ApiError {
     pub(crate) fn from_apply(error: &ApplyError, options: impl FnOnce() -> Self) -> Self {
         match error {
             ApplyError::Conflict(conflicts) => {
-                let causes = conflicts.iter().map(|Conflict { message, field }| json!({"reason": Conflict::REASON, "message": message, "field": field}));
+                let causes = conflicts
+                    .iter()
+                    .map(|Conflict { message, field }| json!({"reason": Conflict::REASON, "message": message, "field": field}));
                 Self::new(StatusCode::CONFLICT, "Conflict", error.to_string()).causes(causes)
             }
             ApplyError::ManagedFields | ApplyError::Version { .. } => Self::bad_request(error.to_string()),

@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError, backends::InMemoryBackend};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError, backends::InMemoryBackend,
+};
 
 use super::{
     entry::{Entry, Key},
@@ -89,7 +91,8 @@ impl Disk {
     /// Makes the tables of a new file, and checks the format of an old one.
     fn prepare(database: Database, path: &Path) -> Result<Self, Error> {
         let format = catch_unwind(AssertUnwindSafe(|| prepare_tables(&database)));
-        let format = format.map_err(|_| corrupt(path, "its tables contradict each other"))?.map_err(|error| corrupt(path, &error.to_string()))?;
+        let format =
+            format.map_err(|_| corrupt(path, "its tables contradict each other"))?.map_err(|error| corrupt(path, &error.to_string()))?;
         if format != FORMAT_NOW {
             return Err(Error::Format { path: path.to_owned(), found: format, expected: FORMAT_NOW });
         }
@@ -99,7 +102,9 @@ impl Disk {
     /// Reads everything, which also proves that it can be read.
     pub(super) fn load(&self) -> Result<Loaded, Error> {
         let loaded = catch_unwind(AssertUnwindSafe(|| self.load_tables()));
-        loaded.map_err(|_| corrupt(&self.path, "its tables contradict each other"))?.map_err(|error| corrupt(&self.path, &error.to_string()))
+        loaded
+            .map_err(|_| corrupt(&self.path, "its tables contradict each other"))?
+            .map_err(|error| corrupt(&self.path, &error.to_string()))
     }
 
     fn load_tables(&self) -> Result<Loaded, redb::Error> {
@@ -157,7 +162,9 @@ fn corrupt(path: &Path, reason: &str) -> Error {
 
 fn open_error(path: &Path, error: DatabaseError) -> Error {
     match error {
-        DatabaseError::Storage(StorageError::Io(source)) if source.kind() != io::ErrorKind::InvalidData && source.kind() != io::ErrorKind::UnexpectedEof => {
+        DatabaseError::Storage(StorageError::Io(source))
+            if source.kind() != io::ErrorKind::InvalidData && source.kind() != io::ErrorKind::UnexpectedEof =>
+        {
             Error::System { act: "open store file", path: path.to_owned(), source }
         }
         // The directory's lock is ours, so it is somebody who opened the file by another way.

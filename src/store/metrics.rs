@@ -26,7 +26,11 @@ impl StoreMetrics {
             metrics.register(|registry| {
                 registry.register("store_revision", "The latest revision", this.revision.clone());
                 registry.register("store_writes", "Writes that changed something", this.writes.clone());
-                registry.register("store_commit_seconds", "Time of one commit (a batch of writes) with its sync", this.commit_seconds.clone());
+                registry.register(
+                    "store_commit_seconds",
+                    "Time of one commit (a batch of writes) with its sync",
+                    this.commit_seconds.clone(),
+                );
                 registry.register("store_failed", "1 if the store refuses writes", this.failed.clone());
             });
         }

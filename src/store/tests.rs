@@ -28,7 +28,10 @@ async fn what_was_answered_is_there_after_reopening_with_revision_and_uuid() {
     let store = Store::open(dir.path(), &Options::default()).unwrap();
     let first = store.write(create("a")).await.unwrap().entry;
     store.write(create("b")).await.unwrap();
-    store.write(Write { key: key("b"), change: Change::Delete { expected: first.revision + 1, last: json!({"metadata": {}}) }, guard: None }).await.unwrap();
+    store
+        .write(Write { key: key("b"), change: Change::Delete { expected: first.revision + 1, last: json!({"metadata": {}}) }, guard: None })
+        .await
+        .unwrap();
     let (revision, uuid) = (store.revision(), store.uuid().to_owned());
     drop(store);
     let store = Store::open(dir.path(), &Options::default()).unwrap();

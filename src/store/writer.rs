@@ -158,7 +158,8 @@ impl Pending<'_> {
 
     fn put(&mut self, key: Key, mut value: Value, before: Option<Arc<Entry>>) -> Result<Written, WriteError> {
         if let Some(before) = &before {
-            let same = Entry::from_value(key.clone(), before.revision, &mut value).map_err(|error| WriteError::Refused(error.to_string()))?;
+            let same =
+                Entry::from_value(key.clone(), before.revision, &mut value).map_err(|error| WriteError::Refused(error.to_string()))?;
             if same.json == before.json {
                 return Ok(Written { entry: Arc::clone(before), changed: false });
             }

@@ -91,7 +91,12 @@ const ROWS: &[Row] = &[
     },
     Row { short_names: &["sa"], ..row("", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount") },
     Row { short_names: &["ev"], selectable: EVENT_FIELDS, ..row("", "v1", "Event", "events", "event") },
-    Row { behaviour: Behaviour::Empty, short_names: &["no"], selectable: &[("spec.unschedulable", "/spec/unschedulable")], ..cluster(row("", "v1", "Node", "nodes", "node")) },
+    Row {
+        behaviour: Behaviour::Empty,
+        short_names: &["no"],
+        selectable: &[("spec.unschedulable", "/spec/unschedulable")],
+        ..cluster(row("", "v1", "Node", "nodes", "node"))
+    },
     Row { behaviour: Behaviour::Empty, short_names: &["po"], selectable: POD_FIELDS, ..row("", "v1", "Pod", "pods", "pod") },
     Row { behaviour: Behaviour::Empty, short_names: &["quota"], ..row("", "v1", "ResourceQuota", "resourcequotas", "resourcequota") },
     Row { behaviour: Behaviour::Empty, short_names: &["limits"], ..row("", "v1", "LimitRange", "limitranges", "limitrange") },
@@ -120,7 +125,10 @@ const ROWS: &[Row] = &[
         behaviour: Behaviour::Review,
         ..cluster(row("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", "selfsubjectrulesreview"))
     },
-    Row { behaviour: Behaviour::Review, ..cluster(row("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview")) },
+    Row {
+        behaviour: Behaviour::Review,
+        ..cluster(row("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview"))
+    },
 ];
 
 /// The rows as resources.
@@ -129,7 +137,8 @@ pub(super) fn resources() -> Vec<Resource> {
 }
 
 fn resource(row: &Row) -> Resource {
-    let Row { group, version, kind, plural, singular, short_names, categories, namespaced, has_status, generation, selectable, behaviour } = row;
+    let Row { group, version, kind, plural, singular, short_names, categories, namespaced, has_status, generation, selectable, behaviour } =
+        row;
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     // Both groups' events are one stored object.
     let stored_group = if *behaviour == Behaviour::EventsV1 { "" } else { group };

@@ -13,7 +13,9 @@ pub(super) fn resources(definition: &Value, revision: u64) -> Vec<Resource> {
 
 fn resource(definition: &Value, version: &Value, revision: u64) -> Option<Resource> {
     let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str);
-    let names = |pointer: &str| definition.pointer(pointer).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    let names = |pointer: &str| {
+        definition.pointer(pointer).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
     let schema = version.pointer("/schema/openAPIV3Schema")?;
     let has_status = version.pointer("/subresources/status").is_some();
     let schema = Schema::from_open_api(schema).inspect_err(|errors| tracing::warn!(?errors, "a stored definition has a schema that cannot be used")).ok()?;

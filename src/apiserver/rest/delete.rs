@@ -68,7 +68,9 @@ impl Deletion {
         let body = if request.body.is_empty() { json!({}) } else { request.decode("DeleteOptions")?.value };
         let policy = object::text(&body, "/propagationPolicy").or_else(|| request.query.get("propagationPolicy"));
         let mut propagation = policy.map(Propagation::parse).transpose()?;
-        if propagation.is_none() && (body.get("orphanDependents") == Some(&json!(true)) || request.query.get("orphanDependents") == Some("true")) {
+        if propagation.is_none()
+            && (body.get("orphanDependents") == Some(&json!(true)) || request.query.get("orphanDependents") == Some("true"))
+        {
             propagation = Some(Propagation::Orphan);
         }
         let dry = match body.pointer("/dryRun/0").and_then(Value::as_str) {
@@ -90,7 +92,11 @@ impl Deletion {
             && meant != object::uid(object)
         {
             let have = object::uid(object);
-            return Err(ApiError::precondition(resource, name, &format!("Precondition failed: UID in precondition: {meant}, UID in object meta: {have}")));
+            return Err(ApiError::precondition(
+                resource,
+                name,
+                &format!("Precondition failed: UID in precondition: {meant}, UID in object meta: {have}"),
+            ));
         }
         if let Some(meant) = &self.revision
             && *meant != entry.revision.to_string()
@@ -150,7 +156,13 @@ pub(super) async fn delete_collection(call: &Call<'_>) -> Result<Response<Body>,
 }
 
 /// Deletes an object, or marks it as dying if something holds it. Again whenever it moved meanwhile.
-pub(crate) async fn remove(server: &Inner, resource: &Resource, namespace: &str, name: &str, deletion: &Deletion) -> Result<Removed, ApiError> {
+pub(crate) async fn remove(
+    server: &Inner,
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+    deletion: &Deletion,
+) -> Result<Removed, ApiError> {
     strategy::check_deletion(resource, name)?;
     let key = resource.key(namespace, name);
     loop {

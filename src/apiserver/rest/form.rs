@@ -87,12 +87,14 @@ pub(super) fn list(call: &Call<'_>, form: Form, entries: &[Arc<Entry>], meta: &L
     match form {
         Form::Object => body::json_bytes(StatusCode::OK, list_bytes(resource, entries, meta)),
         Form::Yaml => {
-            let list = json!({"apiVersion": resource.api_version(), "kind": resource.list_kind, "metadata": meta.to_value(), "items": views()});
+            let list =
+                json!({"apiVersion": resource.api_version(), "kind": resource.list_kind, "metadata": meta.to_value(), "items": views()});
             yaml(StatusCode::OK, &list)
         }
         Form::Metadata => {
             let items: Vec<_> = views().iter().map(partial).collect();
-            let list = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": meta.to_value(), "items": items});
+            let list =
+                json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList", "metadata": meta.to_value(), "items": items});
             body::json(StatusCode::OK, &list)
         }
         Form::Table { version } => {

@@ -17,7 +17,8 @@ use crate::apiserver::{
 };
 
 const CUSTOM: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-const BUILT_IN: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
+const BUILT_IN: &str =
+    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 
 /// The patches there are, but for apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +112,13 @@ async fn apply(call: &Call<'_>, form: crate::apiserver::accept::Form) -> Result<
     intent.check_fields(resource, &decoded.value, &decoded.duplicates)?;
     let applied = own_part(resource, *part, decoded.value);
     let api_version = resource.api_version();
-    let options =
-        ApplyOptions { manager, force: request.query.flag("force"), api_version: &api_version, subresource: part.subresource(), now: intent.now };
+    let options = ApplyOptions {
+        manager,
+        force: request.query.flag("force"),
+        api_version: &api_version,
+        subresource: part.subresource(),
+        now: intent.now,
+    };
     let merge = |live: Option<&Value>| patch::apply(live, &applied, schema, &options).map_err(|error| refused(&error));
     loop {
         let draft = |_: &mut Intent, _: &_, old: &Value| {
@@ -125,7 +131,8 @@ async fn apply(call: &Call<'_>, form: crate::apiserver::accept::Form) -> Result<
             Some(changed) => (StatusCode::OK, changed.into_value()),
             None if *part != super::Part::Main => return Err(ApiError::not_found(resource, call.name)),
             None if !object::uid(&applied).is_empty() => {
-                let why = format!("uid mismatch: the provided object specified uid {}, and no existing object was found", object::uid(&applied));
+                let why =
+                    format!("uid mismatch: the provided object specified uid {}, and no existing object was found", object::uid(&applied));
                 return Err(ApiError::conflict_because(resource, call.name, &why));
             }
             None => match insert(call, merge(None)?, &intent, Ownership::Applied).await {
@@ -157,7 +164,8 @@ fn own_part(resource: &Resource, part: super::Part, mut applied: Value) -> Value
 }
 
 fn decode_apply(call: &Call<'_>) -> Result<Decoded, ApiError> {
-    crate::apiserver::decode::body(Some("application/apply-patch+yaml"), &call.request.body).map_err(|error| ApiError::bad_request(error.to_string()))
+    crate::apiserver::decode::body(Some("application/apply-patch+yaml"), &call.request.body)
+        .map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
 fn no_manager() -> ApiError {

@@ -35,9 +35,11 @@ pub(super) async fn patch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let media_type = call.request.media_type();
     let sent = match media_type {
         // An apply of a Scale sets its replicas; ownership is recorded for the path that they stand at.
-        Some("application/apply-patch+yaml") => crate::apiserver::decode::body(Some("application/apply-patch+yaml"), &call.request.body)
-            .map_err(|error| ApiError::bad_request(error.to_string()))?
-            .value,
+        Some("application/apply-patch+yaml") => {
+            crate::apiserver::decode::body(Some("application/apply-patch+yaml"), &call.request.body)
+                .map_err(|error| ApiError::bad_request(error.to_string()))?
+                .value
+        }
         _ => patch::decode_json(call)?.value,
     };
     let kind = match media_type {
@@ -47,7 +49,11 @@ pub(super) async fn patch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     write(call, &mut intent, |scale| patch::patched(call.resource, kind, scale, &sent)).await
 }
 
-async fn write(call: &Call<'_>, intent: &mut Intent, new_scale: impl Fn(&Value) -> Result<Value, ApiError>) -> Result<Response<Body>, ApiError> {
+async fn write(
+    call: &Call<'_>,
+    intent: &mut Intent,
+    new_scale: impl Fn(&Value) -> Result<Value, ApiError>,
+) -> Result<Response<Body>, ApiError> {
     let paths = paths(call.resource)?;
     let draft = |_: &mut Intent, _: &Entry, old: &Value| {
         let scale = new_scale(&scale(paths, old))?;

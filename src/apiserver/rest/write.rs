@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::{Call, Part};
 use crate::{
     apiserver::{
-        Inner, admission::AdmissionRequest,
+        Inner,
+        admission::AdmissionRequest,
         decode::Decoded,
         managed_fields, object,
         query::FieldValidation,
@@ -38,7 +39,12 @@ impl Intent {
         let (dry_run, validation) = (query.dry_run(options)?, query.field_validation(options)?);
         if query.get("fieldManager").is_some_and(|manager| manager.chars().count() > 128) {
             let message = "Too long: may not be more than 128 bytes".to_owned();
-            return Err(ApiError::invalid_kind(options, "meta.k8s.io", "", &[FieldError { reason: Reason::TooLong, message, field: "fieldManager".to_owned() }]));
+            return Err(ApiError::invalid_kind(
+                options,
+                "meta.k8s.io",
+                "",
+                &[FieldError { reason: Reason::TooLong, message, field: "fieldManager".to_owned() }],
+            ));
         }
         Ok(Self { dry_run, validation, manager: call.request.field_manager(), now: clock::now(), warnings: Vec::new() })
     }
@@ -57,7 +63,9 @@ impl Intent {
         if self.validation == FieldValidation::Strict {
             let Resource { kind, version, .. } = resource;
             let all = found.join(", ");
-            return Err(ApiError::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {all}")));
+            return Err(ApiError::bad_request(format!(
+                "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {all}"
+            )));
         }
         self.warnings = found;
         Ok(())
@@ -78,14 +86,19 @@ pub(super) fn check_identity(call: &Call<'_>, decoded: &mut Decoded) -> Result<(
     let Call { resource, namespace, name, .. } = call;
     let object = &mut decoded.value;
     if !object.is_object() {
-        return Err(ApiError::bad_request(format!("the object provided is unrecognized (must be of type {}): it is no object", resource.kind)));
+        return Err(ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): it is no object",
+            resource.kind
+        )));
     }
     let (version, kind) = (object::text(object, "/apiVersion"), object::text(object, "/kind"));
     if let Some(version) = version
         && version != resource.api_version()
     {
         let expected = resource.api_version();
-        return Err(ApiError::bad_request(format!("the API version in the data ({version}) does not match the expected API version ({expected})")));
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({expected})"
+        )));
     }
     if let Some(kind) = kind
         && kind != resource.kind
@@ -169,7 +182,14 @@ fn validate(call: &Call<'_>, new: &Value, old: Option<&Value>) -> Result<(), Api
     if !errors.is_empty() {
         return Err(ApiError::invalid(resource, object::name(new), &errors));
     }
-    let request = AdmissionRequest { group: &resource.group, version: &resource.version, kind: &resource.kind, object: new, old, user: &call.request.user.name };
+    let request = AdmissionRequest {
+        group: &resource.group,
+        version: &resource.version,
+        kind: &resource.kind,
+        object: new,
+        old,
+        user: &call.request.user.name,
+    };
     let errors: Vec<FieldError> = server.options.admission.iter().filter_map(|admit| admit(&request).err()).flatten().collect();
     if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(resource, object::name(new), &errors)) }
 }
@@ -217,7 +237,11 @@ pub(super) async fn change(
             return Ok(Some(if ends { Changed::Gone(new) } else { Changed::Stored(new) }));
         }
         let value = resource.unview(new);
-        let change = if ends { Change::Delete { expected: entry.revision, last: value } } else { Change::Update { expected: entry.revision, value } };
+        let change = if ends {
+            Change::Delete { expected: entry.revision, last: value }
+        } else {
+            Change::Update { expected: entry.revision, value }
+        };
         match server.commit(resource, Write { key: key.clone(), change, guard: None }).await {
             Ok(Written { entry, .. }) => {
                 let value = resource.view(&entry);
@@ -299,12 +323,17 @@ fn check_finalizers(resource: &Resource, old: &Value, new: &Value) -> Result<(),
         return Ok(());
     }
     let had = object::finalizers(old);
-    let added: Vec<_> = object::finalizers(new).into_iter().filter(|finalizer| !had.contains(finalizer)).map(|finalizer| format!("{finalizer:?}")).collect();
+    let added: Vec<_> = object::finalizers(new)
+        .into_iter()
+        .filter(|finalizer| !had.contains(finalizer))
+        .map(|finalizer| format!("{finalizer:?}"))
+        .collect();
     if added.is_empty() {
         return Ok(());
     }
     let found = added.join(", ");
-    let message = format!("Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{found}}}");
+    let message =
+        format!("Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{found}}}");
     let error = FieldError { reason: Reason::Forbidden, message, field: "metadata.finalizers".to_owned() };
     Err(ApiError::invalid(resource, object::name(old), &[error]))
 }
@@ -322,7 +351,11 @@ pub(crate) async fn alter(server: &Inner, entry: &Entry, with: impl Fn(&mut Valu
         }
         let ends = object::is_dying(&value) && !object::is_held(&value);
         let value = resource.unview(value);
-        let change = if ends { Change::Delete { expected: entry.revision, last: value } } else { Change::Update { expected: entry.revision, value } };
+        let change = if ends {
+            Change::Delete { expected: entry.revision, last: value }
+        } else {
+            Change::Update { expected: entry.revision, value }
+        };
         match server.commit(resource, Write { key: entry.key.clone(), change, guard: None }).await {
             Err(WriteError::Conflict(_)) => {}
             other => return other.map(|_| true),

@@ -301,9 +301,9 @@ pub(super) fn list_type(schema: &Value) -> ListType {
 fn list_type_of(schema: &Map<String, Value>) -> ListType {
     match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
         Some("set") => ListType::Set,
-        Some("map") => {
-            ListType::Map(schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten().filter_map(owned).collect())
-        }
+        Some("map") => ListType::Map(
+            schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten().filter_map(owned).collect(),
+        ),
         _ => ListType::Atomic,
     }
 }
