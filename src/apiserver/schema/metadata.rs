@@ -63,9 +63,12 @@ fn check_owners(metadata: &Value, path: &str) -> Vec<FieldError> {
     let Some(owners) = metadata.get("ownerReferences").and_then(Value::as_array) else { return errors };
     for owner in owners {
         let text = |key: &str| owner.get(key).and_then(Value::as_str).unwrap_or_default();
-        for (key, why) in
-            [("apiVersion", "version must not be empty"), ("kind", "must not be empty"), ("name", "must not be empty"), ("uid", "must not be empty")]
-        {
+        for (key, why) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ] {
             if text(key).is_empty() {
                 errors.push(FieldError::invalid(join(path, key), &Value::from(""), why));
             }
@@ -74,9 +77,8 @@ fn check_owners(metadata: &Value, path: &str) -> Vec<FieldError> {
             let this = format!("{}/{}", text("kind"), text("name"));
             match &controller {
                 Some(first) => {
-                    let why = format!(
-                        "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
-                    );
+                    let why =
+                        format!("Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}");
                     errors.push(FieldError::invalid(path, &owners.clone().into(), &why));
                 }
                 None => controller = Some(this),

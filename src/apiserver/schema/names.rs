@@ -26,7 +26,8 @@ pub(super) enum NameRule {
 impl NameRule {
     /// What is wrong with a name; of a prefix (generateName), a dash at the end is none of it.
     pub(super) fn check(self, name: &str, is_prefix: bool) -> Vec<String> {
-        let masked = if is_prefix && name.ends_with('-') && name.len() > 1 { format!("{}a", name.trim_end_matches('-')) } else { name.to_owned() };
+        let masked =
+            if is_prefix && name.ends_with('-') && name.len() > 1 { format!("{}a", name.trim_end_matches('-')) } else { name.to_owned() };
         match self {
             Self::Subdomain => check_subdomain(&masked),
             Self::Label => check_label(&masked),
@@ -104,7 +105,12 @@ pub(super) fn check_qualified(key: &str) -> Vec<String> {
     let (prefix, name) = match (parts.next(), parts.next(), parts.next()) {
         (Some(prefix), Some(name), None) => (Some(prefix), name),
         (Some(name), None, _) => (None, name),
-        _ => return vec![format!("a valid label key {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')", unfit())],
+        _ => {
+            return vec![format!(
+                "a valid label key {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+                unfit()
+            )];
+        }
     };
     let mut errors = match prefix {
         Some("") => vec!["prefix part must be non-empty".to_owned()],

@@ -94,7 +94,10 @@ fn compile_rules(schema: &Value, rules: Vec<Value>, path: &str, errors: &mut Vec
 fn without_rules(schema: &Value) -> Map<String, Value> {
     const DROPPED: [&str; 8] = [RULES, "default", "allOf", "anyOf", "oneOf", "not", "description", "pattern"];
     let children = |value: &Value| -> Value {
-        value.as_object().map(|children| children.iter().map(|(name, child)| (name.clone(), Value::Object(without_rules(child)))).collect()).unwrap_or_default()
+        value
+            .as_object()
+            .map(|children| children.iter().map(|(name, child)| (name.clone(), Value::Object(without_rules(child)))).collect())
+            .unwrap_or_default()
     };
     let keep = |(name, value): (&String, &Value)| match name.as_str() {
         "properties" => Some((name.clone(), children(value))),

@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
         self.known.insert(name, id);
         let node = match schema {
             // k8s-openapi calls any JSON an object.
-            _ if name.ends_with(".JSON") => Node { preserve: true, ..Node::default() },
+            _ if name.rsplit('.').next() == Some("JSON") => Node { preserve: true, ..Node::default() },
             Value::Object(schema) => self.read_node(schema, "", Level::Field),
             _ => Node { preserve: true, ..Node::default() },
         };
@@ -301,9 +301,9 @@ pub(super) fn list_type(schema: &Value) -> ListType {
 fn list_type_of(schema: &Map<String, Value>) -> ListType {
     match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
         Some("set") => ListType::Set,
-        Some("map") => {
-            ListType::Map(schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten().filter_map(owned).collect())
-        }
+        Some("map") => ListType::Map(
+            schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten().filter_map(owned).collect(),
+        ),
         _ => ListType::Atomic,
     }
 }

@@ -1,4 +1,5 @@
 //! Sentences about schemas.
+#![expect(clippy::needless_pass_by_value, reason = "a table reads better with the values made in their places")]
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -284,7 +285,12 @@ fn a_secret_gets_its_string_data_as_data_and_a_definition_its_names() {
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i32>().prop_map(Value::from), "[a-z]{0,3}".prop_map(Value::from)];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        "[a-z]{0,3}".prop_map(Value::from)
+    ];
     let name = prop_oneof![
         Just("spec".to_owned()),
         Just("parts".to_owned()),

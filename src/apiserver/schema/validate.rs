@@ -187,7 +187,8 @@ fn check_branches(at: At<'_>, checks: &Checks, value: &Value, path: &str, errors
         };
         ids.iter().map(try_one).collect()
     };
-    let composite = |text: String| FieldError { reason: Reason::Invalid, message: format!("Invalid value: \"\": {text}"), field: "<nil>".to_owned() };
+    let composite =
+        |text: String| FieldError { reason: Reason::Invalid, message: format!("Invalid value: \"\": {text}"), field: "<nil>".to_owned() };
     let passed = |results: &[Vec<FieldError>]| results.iter().filter(|errors| errors.is_empty()).count();
     let best = |results: Vec<Vec<FieldError>>| results.into_iter().min_by_key(Vec::len).unwrap_or_default();
 
