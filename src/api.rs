@@ -1,1 +1,24 @@
-//! The objects of `mesh-controller.dev/v1alpha1`, conditions and reasons, names; no IO.
+//! The objects of `mesh-controller.dev/v1alpha1`, their conditions and reasons, labels and names; no IO.
+//! Everything a user can write in YAML is typed here once; the CRDs in `crds/` are made from it.
+#![expect(unreachable_pub, reason = "KubeSchema repeats each struct in a hidden scope of its own")]
+pub mod conditions;
+pub mod crds;
+pub mod duration;
+pub mod env;
+pub mod instance;
+pub mod labels;
+pub mod names;
+pub mod node;
+pub mod probe;
+pub mod router;
+pub mod service;
+
+pub use instance::{MeshInstance, MeshInstanceSpec, MeshInstanceStatus};
+pub use node::{MeshNode, MeshNodeSpec, MeshNodeStatus};
+pub use router::{MeshRouter, MeshRouterSpec, MeshRouterStatus};
+pub use service::{MeshService, MeshServiceSpec, MeshServiceStatus};
+
+/// The API group of every object here.
+pub const GROUP: &str = "mesh-controller.dev";
+/// The one version there is.
+pub const VERSION: &str = "v1alpha1";

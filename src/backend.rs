@@ -22,7 +22,7 @@ pub enum Backend {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The program is not there.
-    #[error("{program}: no such program{}", looked_in(.path))]
+    #[error("{program}: no such program{}", looked_in(.path.as_deref()))]
     CommandNotFound {
         /// As written in the spec.
         program: String,
@@ -58,8 +58,8 @@ pub enum Error {
     },
 }
 
-fn looked_in(path: &Option<String>) -> String {
-    path.as_ref().map(|path| format!(" in PATH {path}")).unwrap_or_default()
+fn looked_in(path: Option<&str>) -> String {
+    path.map(|path| format!(" in PATH {path}")).unwrap_or_default()
 }
 
 /// The end of a command run beside an instance (an `exec` probe).

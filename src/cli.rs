@@ -1,1 +1,97 @@
-//! A file per verb, and the wiring of the whole.
+//! A file per verb, and the wiring of the whole. Everything here is for people: arguments in, text and an exit code out.
+//!
+//! `mesh` is [`Mesh`], `mesh-controller` is [`daemon::Daemon`]; both binaries parse, call [`program::run`] and end with its exit code.
+//! Reads and writes go through the API only, so every verb works against any controller; only `run` and the daemon start one ([`serve`]).
+pub mod age;
+pub mod apply;
+pub mod completion;
+pub mod crd;
+pub mod daemon;
+pub mod delete;
+pub mod exit;
+pub mod follow;
+pub mod init;
+pub mod logs;
+pub mod manifest;
+pub mod output;
+pub mod paint;
+pub mod program;
+pub mod ps;
+pub mod restart;
+pub mod run;
+pub mod scale;
+pub mod select;
+pub mod serve;
+pub mod signals;
+pub mod state_dir;
+pub mod stop;
+pub mod table;
+pub mod target;
+
+use clap::{Parser, Subcommand};
+
+use self::{exit::Result, target::Target};
+
+/// What stands after each `--help`.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 not ready in time, 4 invalid manifest, 5 no API answers, \
+6 conflict or held by another, 7 done in part, 130 and 143 ended by a signal.";
+
+/// Runs services from one declarative file, with replicas and a router, and looks after them.
+#[derive(Debug, Parser)]
+#[command(name = "mesh", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Mesh {
+    /// Which API to talk to.
+    #[command(flatten)]
+    pub target: Target,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Write a mesh.yaml for the project in this directory.
+    Init(init::Init),
+    /// Run services in the foreground, with API and router, until Ctrl-C.
+    #[command(visible_alias = "up")]
+    Run(run::Run),
+    /// List instances, and services that have none.
+    Ps(ps::Ps),
+    /// Print what instances wrote.
+    Logs(logs::Logs),
+    /// Scale services to 0, or end one instance (another takes its place).
+    Stop(stop::Stop),
+    /// Set the number of instances.
+    Scale(scale::Scale),
+    /// Replace all instances of services, one after the other.
+    Restart(restart::Restart),
+    /// Create or change objects from files.
+    Apply(apply::Apply),
+    /// Delete services, or the objects in files.
+    Delete(delete::Delete),
+    /// Print a completion script for a shell.
+    Completion(completion::Completion),
+    /// Print the version.
+    Version,
+}
+
+impl Mesh {
+    /// Does what was asked for.
+    pub async fn run(self) -> Result {
+        let target = self.target;
+        match self.verb {
+            Verb::Init(init) => init.run(),
+            Verb::Run(run) => Box::pin(run.run(target)).await,
+            Verb::Ps(ps) => target.with(async |api| ps.run(api).await).await,
+            Verb::Logs(logs) => target.with(async |api| logs.run(api).await).await,
+            Verb::Stop(stop) => target.with(async |api| stop.run(api).await).await,
+            Verb::Scale(scale) => target.with(async |api| scale.run(api).await).await,
+            Verb::Restart(restart) => target.with(async |api| restart.run(api).await).await,
+            Verb::Apply(apply) => target.with(async |api| apply.run(api).await).await,
+            Verb::Delete(delete) => target.with(async |api| delete.run(api).await).await,
+            Verb::Completion(completion) => completion.run(),
+            Verb::Version => output::print_line(&format!("mesh {}", env!("CARGO_PKG_VERSION"))),
+        }
+    }
+}

@@ -1,1 +1,76 @@
-//! One driver per kind and its steps.
+//! One driver per kind and its steps. Each reads as a sentence, decides nothing that `plan` can decide, and is level-based:
+//! it never looks at which event woke it. Called by the wiring, over any `kube::Client`.
+pub mod bootstrap;
+pub mod endpoints;
+pub mod mesh_instance;
+pub mod mesh_service;
+pub mod node;
+mod notes;
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt};
+use kube::{
+    Resource,
+    runtime::{
+        controller::{self, Action},
+        reflector::ObjectRef,
+        watcher,
+    },
+};
+
+/// Why a reconcile ended early. All of these are retried: with what is wrong in a spec, the object's status deals.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API refused or did not answer.
+    #[error("{act}: {source}")]
+    Api {
+        /// What was being done.
+        act: &'static str,
+        /// What the API said.
+        source: Box<kube::Error>,
+    },
+    /// The backend refused, where its answer is not the instance's own trouble.
+    #[error("{act}: {source}")]
+    Backend {
+        /// What was being done.
+        act: &'static str,
+        /// What the backend said.
+        source: crate::backend::Error,
+    },
+}
+
+/// Puts what was being done before an API error.
+fn api(act: &'static str) -> impl FnOnce(kube::Error) -> Error {
+    move |source| Error::Api { act, source: Box::new(source) }
+}
+
+/// After an error: soon again; the API's own trouble is not made worse by a storm, because each object waits by itself.
+fn error_policy<K: Debug, C>(_: Arc<K>, error: &Error, _: Arc<C>) -> Action {
+    let conflict = matches!(error, Error::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 409));
+    if !conflict {
+        tracing::warn!(%error, "reconcile failed; it is tried again");
+    }
+    Action::requeue(if conflict { Duration::from_millis(50) } else { Duration::from_secs(1) })
+}
+
+type Outcome<K> = Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>;
+
+/// Runs a controller's stream to its end; the errors of reconciles have been told by [`error_policy`] already.
+async fn drive<K: Resource<DynamicType = ()> + Debug + 'static>(
+    name: &'static str,
+    outcomes: impl Stream<Item = Outcome<K>>,
+) -> Result<(), Error> {
+    outcomes
+        .for_each(|outcome| async move {
+            match outcome {
+                Err(controller::Error::QueueError(error)) => {
+                    tracing::warn!(controller = name, %error, "a watch was interrupted; it is opened again");
+                }
+                Err(controller::Error::RunnerError(error)) => tracing::error!(controller = name, %error, "the controller's runner failed"),
+                Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+            }
+        })
+        .await;
+    Ok(())
+}

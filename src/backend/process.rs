@@ -1,1 +1,136 @@
-//! Plain processes, each under a shim.
+//! Plain processes, each under a shim that outlives the controller. Owns `<state>/instances`; decides nothing; called by the controllers.
+//!
+//! ```text
+//!  controller ── one connection per instance, whose end says "look again" ──┐
+//!                                                                           ▼
+//!   <state>/instances/<uid>/{record.json, exit.json, lock, s, log, log.1}  shim ── program ── …
+//! ```
+//! A shim holds `lock` for as long as it lives, so whether one lives is never guessed from a process id.
+mod changes;
+mod delegated;
+mod dir;
+mod exec;
+mod identity;
+mod log;
+mod observe;
+mod port;
+mod program;
+mod ready;
+mod record;
+mod rescue;
+pub mod shim;
+mod slot;
+mod start;
+mod tree;
+mod wire;
+
+use std::{
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::stream::BoxStream;
+
+use super::{Error, ExecOutput, LogQuery};
+use crate::{
+    kit::shutdown::Shutdown,
+    plan::instance::{Action, InstanceKey, Launch, Observed},
+};
+
+/// The backend. A clone is the same backend.
+#[derive(Debug, Clone)]
+pub struct ProcessBackend(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// `<state>/instances`.
+    instances: PathBuf,
+    /// The program that provides `shim`.
+    program: PathBuf,
+    /// A delegated control group, where there is one.
+    cgroup: Option<PathBuf>,
+    boot_id: String,
+    shutdown: Shutdown,
+    slots: slot::Slots,
+    subscribers: changes::Subscribers,
+}
+
+impl ProcessBackend {
+    /// A backend over `<state_dir>/instances`, which it makes. `program` is the mesh-controller binary, called as `program shim`.
+    ///
+    /// What runs there already is adopted when it is first looked at. Shutdown ends the watching, never an instance.
+    pub fn new(state_dir: &Path, program: PathBuf, shutdown: Shutdown) -> Result<Self, Error> {
+        let instances = std::path::absolute(state_dir).map_err(system("find", state_dir))?.join("instances");
+        DirBuilder::new().recursive(true).mode(0o700).create(&instances).map_err(system("make", &instances))?;
+        let boot_id = identity::boot_id().map_err(system("read the boot id for", &instances))?;
+        let (slots, subscribers) = Default::default();
+        Ok(Self(Arc::new(Inner { instances, program, cgroup: delegated::find(), boot_id, shutdown, slots, subscribers })))
+    }
+
+    /// Gives every program a control group of its own below this one, which must be delegated to this user (cgroup v2).
+    #[must_use]
+    pub fn with_cgroup(self, delegated: PathBuf) -> Self {
+        let Inner { instances, program, boot_id, shutdown, .. } = &*self.0;
+        let (slots, subscribers) = Default::default();
+        let (instances, program, boot_id, shutdown) = (instances.clone(), program.clone(), boot_id.clone(), shutdown.clone());
+        Self(Arc::new(Inner { instances, program, cgroup: Some(delegated), boot_id, shutdown, slots, subscribers }))
+    }
+
+    /// Looks at one instance; adopts it if it runs and nobody watches it yet.
+    pub async fn observe(&self, key: &InstanceKey) -> Result<Observed, Error> {
+        self.0.observe(key).await
+    }
+
+    /// Does one action.
+    pub async fn execute(&self, action: Action) -> Result<(), Error> {
+        match action {
+            Action::Start(launch) => self.0.start(*launch).await,
+            Action::Stop { key, grace } => self.0.stop(&key, grace).await,
+            Action::Remove(key) => self.0.remove(&key).await,
+        }
+    }
+
+    /// Every instance that has a record here.
+    pub async fn list(&self) -> Result<Vec<InstanceKey>, Error> {
+        self.0.list().await
+    }
+
+    /// Says "look again" for every instance that was looked at or started while it ran.
+    pub fn changes(&self) -> BoxStream<'static, InstanceKey> {
+        self.0.subscribers.subscribe()
+    }
+
+    /// Runs a command with the launch's environment and working directory; its whole group is killed at its end.
+    pub async fn exec(&self, launch: &Launch, argv: &[String], timeout: Duration) -> Result<ExecOutput, Error> {
+        exec::exec(launch, argv, timeout).await
+    }
+
+    /// The instance's log, oldest first.
+    pub fn logs(&self, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<bytes::Bytes, Error>> {
+        match self.0.dir(key) {
+            Ok(dir) => log::reader::read(dir, query),
+            Err(error) => Box::pin(futures::stream::once(async { Err(error) })),
+        }
+    }
+
+    /// Whether nobody on this machine listens on the port.
+    pub fn port_is_free(&self, port: u16) -> bool {
+        port::is_free(port)
+    }
+}
+
+impl Inner {
+    fn dir(&self, key: &InstanceKey) -> Result<dir::InstanceDir, Error> {
+        dir::InstanceDir::new(&self.instances, &key.uid).map_err(system("find the instance", &self.instances))
+    }
+}
+
+/// Names what was done, and to what, in an error.
+fn system(act: &str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+    let act = format!("{act} {}", path.display());
+    move |source| Error::System { act, source }
+}

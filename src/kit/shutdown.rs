@@ -50,7 +50,6 @@ impl Shutdown {
     }
 
     /// Runs a short piece of work that shutdown waits for, and whose end is no event.
-    #[expect(clippy::disallowed_methods, reason = "the tracker owns the task")]
     pub fn spawn_work(&self, work: impl Future<Output = ()> + Send + 'static) {
         drop(self.tasks.spawn(work));
     }

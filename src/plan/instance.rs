@@ -130,7 +130,7 @@ impl fmt::Display for ExitHow {
 /// What a backend can be told to do. Each is idempotent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Start it, unless it runs.
+    /// Start it, unless it runs or this very attempt was made already (then it is `Exited`, and a new start needs a new attempt).
     Start(Box<Launch>),
     /// Ask it to end (SIGTERM) and end its whole tree (SIGKILL) after the grace, even if the controller is gone by then. Returns at once.
     Stop {

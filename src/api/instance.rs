@@ -1,0 +1,189 @@
+//! `MeshInstance`: one running copy of a service, as a Pod is in Kubernetes.
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    duration::Duration,
+    env::{EnvFromSource, EnvVar},
+    probe::{PortNumber, Probe},
+    service::Logs,
+};
+
+/// One running copy of a service. Made and changed by the controllers only.
+#[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "mesh-controller.dev",
+    version = "v1alpha1",
+    kind = "MeshInstance",
+    plural = "meshinstances",
+    singular = "meshinstance",
+    shortname = "mi",
+    category = "all",
+    category = "mesh",
+    namespaced,
+    status = "MeshInstanceStatus",
+    derive = "PartialEq",
+    doc = "A MeshInstance is one running copy of a MeshService. The controllers make it; deleting it drains and ends the copy, and a new one takes its place.",
+    selectable = ".spec.nodeName",
+    selectable = ".spec.service",
+    printcolumn(name = "Service", type_ = "string", json_path = ".spec.service"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Restarts", type_ = "integer", json_path = ".status.restartCount"),
+    printcolumn(name = "Address", type_ = "string", json_path = ".status.address"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Node", type_ = "string", json_path = ".spec.nodeName", priority = 1),
+    printcolumn(name = "Pid", type_ = "integer", json_path = ".status.pid", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshInstanceSpec {
+    /// The `MeshService` it is a copy of.
+    pub service: String,
+    /// The revision of the service's template.
+    pub revision: String,
+    /// Its number among the copies of its revision.
+    pub ordinal: u32,
+    /// The node that runs it.
+    pub node_name: String,
+    /// Whether it is given a port to listen on.
+    pub serves: bool,
+    /// The port it is to have; one of the node's range if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortNumber>,
+    /// How long its requests may take to end once it is deleted.
+    pub drain_timeout: Duration,
+    /// What is kept of its output.
+    pub logs: Logs,
+    /// What is run; never changes.
+    pub template: InstanceTemplate,
+}
+
+/// The part of a service's spec that makes a revision: a change of it replaces the instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceTemplate {
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortNumber>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env_from: Vec<EnvFromSource>,
+    /// See `MeshService`; `healthPath` stands here in its long form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness_probe: Option<Probe>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness_probe: Option<Probe>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub startup_probe: Option<Probe>,
+    /// See `MeshService`.
+    pub termination_grace_period_seconds: i64,
+    /// The annotation `mesh-controller.dev/restarted-at` of the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted_at: Option<String>,
+}
+
+/// What the node's agent found, and what each router reports about a drain.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshInstanceStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// In one word, for printing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<InstanceState>,
+    /// Where it answers: `127.0.0.1:20001`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The port it was given by the node; kept over restarts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortNumber>,
+    /// The process id of its program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i64>,
+    /// When its program was started last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// How often its program was started again.
+    #[serde(default)]
+    pub restart_count: i32,
+    /// How its program ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<LastExit>,
+    /// The condition Ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// What each router says about the drain of this instance; each writes its own entry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub routers: Vec<RouterDrain>,
+}
+
+/// The state of an instance in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum InstanceState {
+    /// Not started yet, or it cannot be started.
+    Pending,
+    /// Its program runs and has not been ready yet.
+    Starting,
+    /// It serves.
+    Ready,
+    /// It runs and was ready, but its readiness probe fails now.
+    NotReady,
+    /// Its program ended; it waits before the next start.
+    BackOff,
+    /// It is being taken out of the routers.
+    Draining,
+    /// It was told to end.
+    Terminating,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastExit {
+    /// Its exit code, if it exited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// When.
+    pub finished_at: Time,
+    /// For people.
+    pub message: String,
+}
+
+/// What one router says about the drain of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RouterDrain {
+    /// The router: the holder of its Lease.
+    pub name: String,
+    /// The resourceVersion of the `EndpointSlice` in which it saw the instance terminating.
+    pub slice_revision: String,
+    /// Requests and upgraded connections that it still has with the instance.
+    pub in_flight: i64,
+    /// It sends the instance nothing any more, and all it had sent has ended.
+    pub drained: bool,
+}

@@ -1,0 +1,41 @@
+//! Labels, annotations, finalizers and field managers that this project puts on objects.
+
+/// The MeshService that an instance or a slice belongs to.
+pub const SERVICE: &str = "mesh-controller.dev/service";
+/// The revision of an instance.
+pub const REVISION: &str = "mesh-controller.dev/revision";
+/// The recommended labels of Kubernetes.
+pub const APP_NAME: &str = "app.kubernetes.io/name";
+/// `mesh-controller`, on everything that the controllers make.
+pub const APP_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The application a service is part of; copied from the `MeshService`.
+pub const APP_PART_OF: &str = "app.kubernetes.io/part-of";
+/// The value of [`APP_MANAGED_BY`].
+pub const MANAGER: &str = "mesh-controller";
+
+/// On an `EndpointSlice`: the service it belongs to (Kubernetes' own label).
+pub const SLICE_SERVICE: &str = "kubernetes.io/service-name";
+/// On an `EndpointSlice`: who writes it (Kubernetes' own label).
+pub const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+/// The value of [`SLICE_MANAGED_BY`] for slices made here.
+pub const SLICE_MANAGER: &str = "mesh-controller.dev";
+/// On an `EndpointSlice`: the time of the write (RFC 3339 with microseconds), from which routers measure how late they learn of it.
+pub const SLICE_WRITTEN: &str = "mesh-controller.dev/written";
+
+/// Asks for new instances of the same spec: a changed value is a new revision (as `kubectl rollout restart` does).
+pub const RESTARTED_AT: &str = "mesh-controller.dev/restarted-at";
+
+/// Holds an instance's object until its process has been drained and has ended.
+pub const DRAIN_FINALIZER: &str = "mesh-controller.dev/drain";
+
+/// Field manager of the controllers' writes.
+pub const FIELD_MANAGER: &str = "mesh-controller";
+/// Field manager of the controllers' status writes.
+pub const STATUS_MANAGER: &str = "mesh-controller-status";
+
+/// The namespace of what belongs to the mesh itself: the default router, cookie keys, leases.
+pub const SYSTEM_NAMESPACE: &str = "mesh-system";
+/// The name of the router object that is made by default, in [`SYSTEM_NAMESPACE`].
+pub const DEFAULT_ROUTER: &str = "default";
+/// The label on the Lease of a router process; the label's value is the `MeshRouter`'s name.
+pub const ROUTER_LEASE: &str = "mesh-controller.dev/router";

@@ -1,0 +1,32 @@
+//! How objects that the controllers make are named. Names are deterministic: a stale cache cannot make a second copy, because the create conflicts.
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+/// The longest name of a `MeshService`: an instance's name, which adds a revision and an ordinal, is still a DNS label.
+pub const MAX_SERVICE_NAME: usize = 48;
+
+/// The name of an instance: `<service>-<revision>-<ordinal>`.
+pub fn instance(service: &str, revision: &str, ordinal: u32) -> String {
+    format!("{service}-{revision}-{ordinal}")
+}
+
+/// The name of the `ControllerRevision` that holds a revision's template.
+pub fn controller_revision(service: &str, revision: &str) -> String {
+    format!("{service}-{revision}")
+}
+
+/// The name of the one `EndpointSlice` of a service.
+pub fn endpoint_slice(service: &str) -> String {
+    format!("{service}-mesh")
+}
+
+/// A revision: the first eight hexadecimal digits of the SHA-256 of what it is made of.
+pub fn revision(template: &[u8]) -> String {
+    let mut name = String::with_capacity(8);
+    for byte in Sha256::digest(template).iter().take(4) {
+        // Writing into a String cannot fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}

@@ -1,0 +1,183 @@
+//! `CustomResourceDefinition`s: what makes one valid, its status, and the task that removes a deleted one's objects first.
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    apiserver::{
+        Inner, object,
+        registry::CRDS,
+        rest::{self, Deletion},
+        schema::{FieldError, Reason, Schema},
+    },
+    store::Key,
+};
+
+const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+fn versions(definition: &Value) -> impl Iterator<Item = &Value> {
+    definition.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Fills in the names that can be derived, and the status: it is established at once.
+pub(crate) fn establish(definition: &mut Value, old: Option<&Value>, now: Timestamp) {
+    let kind = object::text(definition, "/spec/names/kind").unwrap_or_default().to_owned();
+    if object::text(definition, "/spec/names/singular").is_none() {
+        object::set_at(definition, "/spec/names/singular", kind.to_lowercase().into());
+    }
+    if object::text(definition, "/spec/names/listKind").is_none() {
+        object::set_at(definition, "/spec/names/listKind", format!("{kind}List").into());
+    }
+    if definition.pointer("/spec/conversion").is_none() {
+        object::set_at(definition, "/spec/conversion", json!({"strategy": "None"}));
+    }
+    let names = definition.pointer("/spec/names").cloned().unwrap_or_default();
+    let since = old.and_then(|old| old.pointer("/status/conditions/0/lastTransitionTime")).cloned().unwrap_or_else(|| object::seconds(now));
+    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": since});
+    let mut conditions = vec![
+        condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+        condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+    ];
+    if object::is_dying(definition) {
+        conditions.push(condition("Terminating", "InstanceDeletionInProgress", "CustomResource deletion is in progress"));
+    }
+    let kept = |version: &str| versions(definition).any(|known| known.get("name").and_then(Value::as_str) == Some(version));
+    let stored_before = old.and_then(|old| old.pointer("/status/storedVersions")).and_then(Value::as_array).into_iter().flatten();
+    let mut stored: Vec<String> = stored_before.filter_map(Value::as_str).filter(|version| kept(version)).map(str::to_owned).collect();
+    let storage = versions(definition).find(|version| version.get("storage") == Some(&json!(true))).and_then(|version| version.get("name"));
+    if let Some(storage) = storage.and_then(Value::as_str)
+        && !stored.iter().any(|version| version == storage)
+    {
+        stored.push(storage.to_owned());
+    }
+    object::set_at(definition, "/status", json!({"acceptedNames": names, "conditions": conditions, "storedVersions": stored}));
+}
+
+/// Lets its objects go before it.
+pub(crate) fn hold(definition: &mut Value) {
+    let mut finalizers: Vec<String> = object::finalizers(definition).into_iter().map(str::to_owned).collect();
+    if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+        finalizers.push(FINALIZER.to_owned());
+        object::set_finalizers(definition, finalizers);
+    }
+}
+
+fn error(reason: Reason, field: impl Into<String>, message: impl Into<String>) -> FieldError {
+    FieldError { reason, message: message.into(), field: field.into() }
+}
+
+/// What is wrong with a definition beyond its own schema.
+pub(crate) fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let text = |pointer: &str| object::text(new, pointer).unwrap_or_default();
+    let mut errors = Vec::new();
+    let (group, plural) = (text("/spec/group"), text("/spec/names/plural"));
+    for (field, value) in [("spec.group", group), ("spec.names.plural", plural), ("spec.names.kind", text("/spec/names/kind"))] {
+        if value.is_empty() {
+            errors.push(error(Reason::Required, field, "Required value"));
+        }
+    }
+    if errors.is_empty() && object::name(new) != format!("{plural}.{group}") {
+        let name = object::name(new);
+        errors.push(error(
+            Reason::Invalid,
+            "metadata.name",
+            format!("Invalid value: {name:?}: must be spec.names.plural+\".\"+spec.group"),
+        ));
+    }
+    let scope = text("/spec/scope");
+    if !matches!(scope, "Namespaced" | "Cluster") {
+        let message = format!("Unsupported value: {scope:?}: supported values: \"Cluster\", \"Namespaced\"");
+        errors.push(error(Reason::NotSupported, "spec.scope", message));
+    }
+    for (pointer, field) in [("/spec/group", "spec.group"), ("/spec/scope", "spec.scope"), ("/spec/names/kind", "spec.names.kind")] {
+        if old.is_some_and(|old| old.pointer(pointer) != new.pointer(pointer)) {
+            errors.push(error(Reason::Invalid, field, format!("Invalid value: {:?}: field is immutable", text(pointer))));
+        }
+    }
+    validate_versions(new, &mut errors);
+    errors
+}
+
+fn validate_versions(new: &Value, errors: &mut Vec<FieldError>) {
+    let mut names = BTreeSet::new();
+    let storage = versions(new).filter(|version| version.get("storage") == Some(&json!(true))).count();
+    if storage != 1 {
+        errors.push(error(Reason::Invalid, "spec.versions", "Invalid value: must have exactly one version marked as storage version"));
+    }
+    for (at, version) in versions(new).enumerate() {
+        let field = format!("spec.versions[{at}]");
+        let name = version.get("name").and_then(Value::as_str).unwrap_or_default();
+        if name.is_empty() {
+            errors.push(error(Reason::Required, format!("{field}.name"), "Required value"));
+        } else if !names.insert(name) {
+            errors.push(error(Reason::Duplicate, format!("{field}.name"), format!("Duplicate value: {name:?}")));
+        }
+        let path = format!("{field}.schema.openAPIV3Schema");
+        match version.pointer("/schema/openAPIV3Schema") {
+            None => errors.push(error(Reason::Required, path, "Required value: schemas are required")),
+            Some(schema) => {
+                let found = Schema::from_open_api(schema).err().unwrap_or_default();
+                let place = |field: String| if field.is_empty() { path.clone() } else { format!("{path}.{field}") };
+                errors.extend(found.into_iter().map(|found| FieldError { field: place(found.field), ..found }));
+            }
+        }
+    }
+    if object::text(new, "/spec/conversion/strategy") == Some("Webhook") {
+        let message = "Unsupported value: \"Webhook\": supported values: \"None\"";
+        errors.push(error(Reason::NotSupported, "spec.conversion.strategy", message));
+    }
+}
+
+/// Watches everything, and brings each deleted definition to its end: its objects first, then it. Ends only with the server.
+pub(crate) async fn clean_up(server: Arc<Inner>) {
+    loop {
+        let start = server.store.revision();
+        let mut watcher = server.store.watch(start);
+        for entry in server.store.list(CRDS, None).entries {
+            attend(&server, &entry.key).await;
+        }
+        // Out of the ring: look at everything again.
+        while let Ok(events) = watcher.next("").await {
+            let keys: BTreeSet<Key> = events
+                .iter()
+                .filter_map(|event| {
+                    let key = &event.object.key;
+                    if *key.resource == *CRDS {
+                        Some(key.clone())
+                    } else {
+                        event.deleted.then(|| Key::new(CRDS, "", Arc::clone(&key.resource)))
+                    }
+                })
+                .collect();
+            for key in keys {
+                attend(&server, &key).await;
+            }
+        }
+    }
+}
+
+async fn attend(server: &Inner, key: &Key) {
+    let Some(entry) = server.store.get(key) else { return };
+    let definition = entry.value();
+    if !object::is_dying(&definition) || !object::finalizers(&definition).contains(&FINALIZER) {
+        return;
+    }
+    let registry = server.registry();
+    if let Some(resource) = registry.stored(&key.name) {
+        for object in server.store.list(&key.name, None).entries {
+            // Not found is as good, and what is held comes back here when it is gone.
+            let _ = rest::remove(server, resource, &object.key.namespace, &object.key.name, &Deletion::default()).await;
+        }
+    }
+    if server.store.list(&key.name, None).entries.is_empty() {
+        let drop_finalizer = |definition: &mut Value| {
+            let kept = object::finalizers(definition).into_iter().filter(|finalizer| *finalizer != FINALIZER).map(str::to_owned).collect();
+            object::set_finalizers(definition, kept);
+            true
+        };
+        if let Err(error) = rest::alter(server, &entry, drop_finalizer).await {
+            tracing::warn!(definition = %key.name, %error, "a deleted definition could not be ended");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! GET of one object.
+use http::{Response, StatusCode};
+
+use super::{Call, form};
+use crate::apiserver::{body::Body, status::ApiError};
+
+pub(super) fn get(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
+    let Call { server, request, resource, namespace, name, .. } = call;
+    let form = request.form()?;
+    if let Some(asked) = request.query.revision()? {
+        let current = server.store.revision();
+        if asked > current {
+            return Err(ApiError::too_large_revision(asked, current));
+        }
+    }
+    let entry = server.store.get(&resource.key(namespace, name)).ok_or_else(|| ApiError::not_found(resource, name))?;
+    Ok(form::entry(call, form, StatusCode::OK, &entry))
+}

@@ -1,0 +1,64 @@
+//! What differs by kind when objects are written: a namespace's finalizer and phase, a definition's status.
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::apiserver::{
+    definitions, object,
+    registry::{Behaviour, Resource},
+    schema::FieldError,
+    status::ApiError,
+};
+
+/// The namespaces that the server itself makes and needs.
+pub(crate) const PERMANENT_NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+pub(crate) fn on_create(resource: &Resource, object: &mut Value, now: Timestamp) {
+    match resource.behaviour {
+        Behaviour::Namespace => {
+            let name = object::name(object).to_owned();
+            let labels = object::map_at(object::metadata(object), "labels");
+            labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
+            object::set_at(object, "/spec/finalizers", json!(["kubernetes"]));
+            object::set_at(object, "/status", json!({"phase": "Active"}));
+        }
+        Behaviour::Definition => definitions::establish(object, None, now),
+        Behaviour::Plain | Behaviour::EventsV1 | Behaviour::Empty | Behaviour::Review => {}
+    }
+}
+
+pub(crate) fn on_update(resource: &Resource, new: &mut Value, old: &Value, now: Timestamp) {
+    match resource.behaviour {
+        Behaviour::Definition => definitions::establish(new, Some(old), now),
+        Behaviour::Namespace => {
+            let name = object::name(new).to_owned();
+            let labels = object::map_at(object::metadata(new), "labels");
+            labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
+        }
+        Behaviour::Plain | Behaviour::EventsV1 | Behaviour::Empty | Behaviour::Review => {}
+    }
+}
+
+pub(crate) fn validate(resource: &Resource, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    match resource.behaviour {
+        Behaviour::Definition => definitions::validate(new, old),
+        Behaviour::Plain | Behaviour::Namespace | Behaviour::EventsV1 | Behaviour::Empty | Behaviour::Review => Vec::new(),
+    }
+}
+
+/// Refuses the deletion of what the server needs.
+pub(crate) fn check_deletion(resource: &Resource, name: &str) -> Result<(), ApiError> {
+    if resource.behaviour == Behaviour::Namespace && PERMANENT_NAMESPACES.contains(&name) {
+        return Err(ApiError::forbidden_object(resource, name, "this namespace may not be deleted"));
+    }
+    Ok(())
+}
+
+/// Before an object is deleted or marked.
+pub(crate) fn on_delete(resource: &Resource, object: &mut Value) {
+    match resource.behaviour {
+        Behaviour::Namespace if object::is_held(object) => object::set_at(object, "/status/phase", json!("Terminating")),
+        // Its objects go first.
+        Behaviour::Definition if !object::is_dying(object) => definitions::hold(object),
+        Behaviour::Plain | Behaviour::Namespace | Behaviour::Definition | Behaviour::EventsV1 | Behaviour::Empty | Behaviour::Review => {}
+    }
+}

@@ -1,0 +1,175 @@
+//! Who a process is. A process id alone names nobody: it is used again. Nothing is signalled but through a pidfd that was opened before the
+//! identity was checked, so that the check and the signal concern one and the same process.
+use std::{fs, io, os::fd::OwnedFd};
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use super::record::{NONCE_VARIABLE, Proc, Record};
+
+/// What `/proc/PID/stat` says of a process, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    /// One letter: `Z` is a zombie.
+    pub state: char,
+    /// Its parent.
+    pub parent: i32,
+    /// Its session: the process id of the one that called setsid.
+    pub session: i32,
+    /// Clock ticks from boot to its start.
+    pub start: u64,
+}
+
+impl Stat {
+    /// Reads it; none if there is no such process.
+    pub(crate) fn of(pid: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// proc(5): the command stands in brackets and may itself hold brackets and spaces, so fields count from the last bracket.
+    fn parse(text: &str) -> Option<Self> {
+        let (_, rest) = text.rsplit_once(')')?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
+        let start = fields.nth(15)?.parse().ok()?;
+        Some(Self { state, parent, session, start })
+    }
+
+    /// Whether it still does something: neither a zombie nor dead.
+    pub(crate) fn lives(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// The identity of a process that runs now.
+pub(crate) fn identify(pid: i32) -> io::Result<Proc> {
+    let stat = Stat::of(pid).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no process {pid}")))?;
+    Ok(Proc { pid, start: stat.start })
+}
+
+/// The id of this boot.
+pub(crate) fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// A hold on one process: whatever becomes of its process id, a signal goes to this one or to nobody.
+pub(crate) fn hold(pid: i32) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+}
+
+/// SIGKILL through a hold; one that has ended already is as good.
+pub(crate) fn kill(hold: &OwnedFd) {
+    // The only errors are "ended" and "not permitted", and the caller looks again in both cases.
+    let _ = rustix::process::pidfd_send_signal(hold, Signal::KILL);
+}
+
+/// What the environment that a process was started with says about whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// It has this nonce.
+    Ours,
+    /// It is another's, or cannot be read.
+    Other,
+    /// Nothing that looks like an environment is there any more.
+    Wiped,
+}
+
+fn mark(pid: i32, nonce: &str) -> Mark {
+    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return Mark::Other };
+    let wanted = format!("{NONCE_VARIABLE}={nonce}");
+    if environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes()) {
+        Mark::Ours
+    } else if environ.contains(&b'=') {
+        Mark::Other
+    } else {
+        Mark::Wiped
+    }
+}
+
+/// Whether a process carries the nonce.
+pub(crate) fn has_nonce(pid: i32, nonce: &str) -> bool {
+    mark(pid, nonce) == Mark::Ours
+}
+
+/// The record's program, held, if it lives and is provably the one the record speaks of.
+///
+/// Beside boot, process id and start time it must carry the nonce. A program that wiped its environment (as one that changes its title does)
+/// carries none; then it must still be in the session that the record's shim made.
+pub(crate) fn verified_child(record: &Record, boot_id: &str) -> Option<(i32, OwnedFd)> {
+    let child = record.child?;
+    if record.boot_id != boot_id {
+        return None;
+    }
+    let hold = hold(child.pid)?;
+    let stat = Stat::of(child.pid)?;
+    let ours = match mark(child.pid, &record.nonce) {
+        Mark::Ours => true,
+        Mark::Other => false,
+        Mark::Wiped => stat.session == record.shim.pid,
+    };
+    (ours && stat.start == child.start && stat.lives()).then_some((child.pid, hold))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_with_brackets_and_spaces_does_not_shift_the_fields() {
+        let text = "7 (a) b) (c) S 1 7 6 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 12345 1000 5";
+        assert_eq!(Stat::parse(text), Some(Stat { state: 'S', parent: 1, session: 6, start: 12345 }));
+    }
+
+    #[test]
+    fn a_child_is_verified_by_the_whole_of_its_identity_and_by_nothing_less() {
+        let nonce = "f00dfeedf00dfeedf00dfeedf00dfeed";
+        let mut sleep = std::process::Command::new("sleep");
+        let mut child = sleep.arg("1000").env_clear().env(NONCE_VARIABLE, nonce).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let boot = boot_id().unwrap();
+        let true_one = Record { child: Some(identify(pid).unwrap()), ..record(nonce, &boot) };
+        assert_eq!(verified_child(&true_one, &boot).unwrap().0, pid);
+        let session = Stat::of(pid).unwrap().session;
+        let Proc { pid, start } = true_one.child.unwrap();
+        let forged = [
+            Record { child: None, ..true_one.clone() },
+            Record { child: Some(Proc { pid, start: start + 1 }), ..true_one.clone() },
+            Record { child: Some(Proc { pid: session, start }), ..true_one.clone() },
+            Record { boot_id: "another".into(), ..true_one.clone() },
+            Record { nonce: "f00d".into(), shim: Proc { pid: session, start: 1 }, ..true_one.clone() },
+            Record { nonce: String::new(), ..true_one.clone() },
+        ];
+        for record in forged {
+            assert!(verified_child(&record, &boot).is_none(), "{record:?}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(verified_child(&true_one, &boot).is_none());
+    }
+
+    fn record(nonce: &str, boot_id: &str) -> Record {
+        let key = crate::plan::instance::InstanceKey { namespace: "default".into(), name: "web".into(), uid: "1".into() };
+        Record {
+            key,
+            attempt: 0,
+            port: None,
+            nonce: nonce.into(),
+            boot_id: boot_id.into(),
+            shim: Proc { pid: 1, start: 1 },
+            child: None,
+            since: crate::kit::clock::now(),
+            containment: super::super::record::Containment::Subreaper,
+            cgroup: None,
+            stopping: None,
+        }
+    }
+
+    #[test]
+    fn this_process_is_found_and_is_not_marked() {
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        assert_eq!(identify(pid).unwrap().pid, pid);
+        assert!(!has_nonce(pid, "x"));
+        assert!(identify(i32::MAX).is_err());
+    }
+}

@@ -1,0 +1,164 @@
+//! Looks at instances: from memory while the connection to the shim stands, else from what the shim wrote down.
+use std::{io, sync::Arc, time::Duration};
+
+use super::{
+    Inner,
+    dir::{EXIT, InstanceDir, RECORD},
+    identity, port,
+    record::{self, ExitRecord, Record},
+    slot::{self, Held},
+    system, tree,
+};
+use crate::{
+    backend::Error,
+    kit::clock,
+    plan::instance::{Exit, ExitHow, InstanceKey, Observed, PortOwner, Running},
+};
+
+/// How long a shim may take between taking its lock and answering, or between its last word and its end.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(2);
+
+impl Inner {
+    pub(crate) async fn observe(self: &Arc<Self>, key: &InstanceKey) -> Result<Observed, Error> {
+        let slot = self.slots.of(&key.uid);
+        let observed = self.look(key, &mut *slot.lock().await).await;
+        if matches!(observed, Ok(Observed::Absent | Observed::Exited(_))) {
+            self.slots.forget(&key.uid, &slot);
+        }
+        observed
+    }
+
+    /// Looks at one instance, whose slot the caller holds.
+    pub(crate) async fn look(self: &Arc<Self>, key: &InstanceKey, slot: &mut Option<Held>) -> Result<Observed, Error> {
+        if slot.as_ref().is_some_and(|held| !held.lives()) {
+            *slot = None;
+        }
+        if slot.is_none() {
+            match self.find(key).await? {
+                Found::Shim(held) => *slot = Some(*held),
+                Found::Exited(exit) => return Ok(Observed::Exited(exit)),
+                Found::Nothing => return Ok(Observed::Absent),
+            }
+        }
+        Ok(slot.as_mut().map_or(Observed::Absent, running))
+    }
+
+    async fn find(self: &Arc<Self>, key: &InstanceKey) -> Result<Found, Error> {
+        let dir = self.dir(key)?;
+        let give_up = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = self.find_once(key, &dir).await? {
+                return Ok(found);
+            }
+            if tokio::time::Instant::now() > give_up {
+                let error = io::Error::new(io::ErrorKind::TimedOut, "its shim lives but does not answer");
+                return Err(system("look at", dir.path())(error));
+            }
+            // A shim is between its lock and its socket, or between its socket and its end: microseconds, and nothing to wait on.
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn find_once(self: &Arc<Self>, key: &InstanceKey, dir: &InstanceDir) -> Result<Option<Found>, Error> {
+        let lives = dir.shim_lives().map_err(system("look at", dir.path()))?;
+        let socket = if lives { slot::connect(dir).await.ok() } else { None };
+        // Read after it was connected to or found dead, so that it speaks of this shim.
+        let Some(record) = read_record(dir) else { return Ok((!lives).then_some(Found::Nothing)) };
+        if let Some(exit) = read_exit(dir, &record) {
+            return Ok(Some(Found::Exited(exit)));
+        }
+        match (lives, socket) {
+            (false, _) => Ok(Some(Found::Exited(self.end_unheld(key, dir, &record).await?))),
+            (true, Some(socket)) if record.child.is_some() => {
+                Ok(Some(Found::Shim(Box::new(self.hold(Record { key: key.clone(), ..record }, socket, None)))))
+            }
+            (true, _) => Ok(None),
+        }
+    }
+
+    /// The shim is gone without a word: ends what it held, and writes down that nobody knows how it ended.
+    async fn end_unheld(&self, key: &InstanceKey, dir: &InstanceDir, record: &Record) -> Result<Exit, Error> {
+        tracing::warn!(instance = %key, pid = record.child.map(|child| child.pid), "the shim is gone; ending what is left of the instance");
+        self.rescue(key, record).await;
+        let exit = Exit { attempt: record.attempt, since: record.since, at: clock::now(), how: ExitHow::Unknown };
+        let written = ExitRecord { nonce: record.nonce.clone(), exit: exit.clone(), lost_lines: 0 };
+        record::write(&dir.file(EXIT), &written).map_err(system("write the exit of", dir.path()))?;
+        Ok(exit)
+    }
+
+    pub(crate) async fn list(self: &Arc<Self>) -> Result<Vec<InstanceKey>, Error> {
+        let entries = std::fs::read_dir(&self.instances).map_err(system("list", &self.instances))?;
+        let mut keys = Vec::new();
+        for uid in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+            let Ok(dir) = InstanceDir::new(&self.instances, &uid) else { continue };
+            match record::read::<Record>(&dir.file(RECORD)) {
+                Ok(Some(record)) if record.key.uid == uid => keys.push(record.key),
+                Ok(Some(_)) => tracing::warn!(dir = %dir.path().display(), "the record speaks of another instance; remove the directory"),
+                Ok(None) => self.sweep(&uid, &dir).await?,
+                Err(error) => tracing::warn!(dir = %dir.path().display(), %error, "the record cannot be read; remove the directory"),
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Removes what a start left that never came to its record.
+    async fn sweep(&self, uid: &str, dir: &InstanceDir) -> Result<(), Error> {
+        let slot = self.slots.of(uid);
+        let held = slot.lock().await;
+        let idle = held.is_none() && !dir.shim_lives().map_err(system("look at", dir.path()))?;
+        if idle && !dir.file(RECORD).exists() {
+            dir.remove().map_err(system("remove", dir.path()))?;
+        }
+        drop(held);
+        self.slots.forget(uid, &slot);
+        Ok(())
+    }
+}
+
+/// What was found on disk.
+enum Found {
+    Shim(Box<Held>),
+    Exited(Exit),
+    Nothing,
+}
+
+/// A record that cannot be read names nobody, so it is as good as none: nothing is signalled for it, and the next start writes a new one.
+fn read_record(dir: &InstanceDir) -> Option<Record> {
+    record::read(&dir.file(RECORD)).unwrap_or_else(|error| {
+        tracing::warn!(dir = %dir.path().display(), %error, "the record cannot be read; what it spoke of, if it lives, is left alone");
+        None
+    })
+}
+
+fn read_exit(dir: &InstanceDir, record: &Record) -> Option<Exit> {
+    let exit: ExitRecord = record::read(&dir.file(EXIT)).ok().flatten()?;
+    (exit.nonce == record.nonce).then_some(exit.exit)
+}
+
+fn running(held: &mut Held) -> Observed {
+    let (port_owner, address) = match (&held.answers, held.record.port) {
+        (Some((owner, address)), _) => (owner.clone(), Some(*address)),
+        (None, None) => (PortOwner::NoPort, None),
+        (None, Some(port)) => {
+            let (owner, address) = port::owner(port, tree::descendants(held.record.shim.pid));
+            if owner == PortOwner::Ours {
+                held.answers = Some((owner.clone(), address));
+            }
+            (owner, Some(address))
+        }
+    };
+    Observed::Running(Running {
+        attempt: held.record.attempt,
+        pid: held.record.child.and_then(|child| u32::try_from(child.pid).ok()).unwrap_or_default(),
+        since: held.record.since,
+        stopping: held.record.stopping.is_some(),
+        address,
+        port_owner,
+    })
+}
+
+/// Whether the process that a record calls its shim still is that process.
+pub(crate) fn recorded_shim_lives(record: &Record) -> bool {
+    identity::Stat::of(record.shim.pid).is_some_and(|stat| stat.lives() && stat.start == record.shim.start)
+}

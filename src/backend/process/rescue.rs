@@ -1,0 +1,66 @@
+//! Ends what a killed shim left behind. The one place where the backend itself signals processes, and therefore suspicious of every word in the
+//! record: what is not provably the instance's is never signalled.
+use std::time::Duration;
+
+use super::{
+    Inner, identity, observe,
+    record::{Containment, Record},
+    shim, tree,
+};
+use crate::plan::instance::InstanceKey;
+
+/// A nonce shorter than this was not made here.
+const LEAST_NONCE: usize = 16;
+const PAUSE: Duration = Duration::from_millis(5);
+const ROUNDS: usize = 1000;
+
+impl Inner {
+    /// Kills the record's tree, if it is of this boot and of this instance, and waits until it is gone.
+    pub(crate) async fn rescue(&self, key: &InstanceKey, record: &Record) {
+        let ours = record.key.uid == key.uid && record.boot_id == self.boot_id && record.nonce.len() >= LEAST_NONCE;
+        // A shim that lives while its lock here is free holds it in another directory: this one is a copy of the state directory.
+        if !ours || observe::recorded_shim_lives(record) {
+            return;
+        }
+        for _ in 0..ROUNDS {
+            if self.kill_once(record) == 0 {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        if let Some(group) = own_cgroup(record) {
+            shim::cgroup::remove(group);
+        }
+        warn_of_unproven(key, record);
+    }
+
+    fn kill_once(&self, record: &Record) -> usize {
+        if let Some(group) = own_cgroup(record)
+            && record.containment == Containment::Cgroup
+        {
+            shim::cgroup::kill(group);
+        }
+        let mut killed = tree::kill_marked(&record.nonce);
+        // Below and in the session first: once the program is dead its children have another parent.
+        if let Some((pid, hold)) = identity::verified_child(record, &self.boot_id) {
+            killed += 1 + tree::kill_below(pid) + tree::kill_session(record.shim.pid);
+            identity::kill(&hold);
+        }
+        killed
+    }
+}
+
+/// A process that has the record's id and start time but does not carry its nonce: left alone, but not in silence.
+fn warn_of_unproven(key: &InstanceKey, record: &Record) {
+    let Some(child) = record.child else { return };
+    if identity::Stat::of(child.pid).is_some_and(|stat| stat.lives() && stat.start == child.start) {
+        let pid = child.pid;
+        tracing::error!(instance = %key, pid, "its shim is gone and this process cannot be proven to be its program; if it is, end it by hand");
+    }
+}
+
+/// The group that the record names, if its name is the one that a shim gives.
+fn own_cgroup(record: &Record) -> Option<&std::path::Path> {
+    let group = record.cgroup.as_deref()?;
+    (group.file_name()? == format!("mesh-{}", record.nonce).as_str()).then_some(group)
+}

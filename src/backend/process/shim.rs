@@ -1,0 +1,85 @@
+//! The shim: holds one program, its log and its exit status, and outlives the controller. Single-threaded and synchronous, so that hundreds
+//! of them cost next to nothing. Its own session, and the reaper of every descendant of the program, however often that forks.
+//!
+//! Started by the backend with a socket as standard input, over which it gets its [`ShimSpec`] and answers once; the same socket then stays as
+//! the first control connection. Decides nothing but what it was told: SIGTERM, the grace, SIGKILL to the tree.
+pub(super) mod cgroup;
+mod control;
+mod launch;
+mod run;
+mod signals;
+
+use std::{
+    io,
+    os::{fd::AsFd, unix::net::UnixStream},
+    process::ExitCode,
+};
+
+use super::{
+    dir::{self, RECORD},
+    record,
+    wire::{self, Reply, ShimSpec},
+};
+
+/// The shim's whole life. Called by `main` of `mesh-controller shim`, before any other thread or runtime is started.
+pub fn main() -> ExitCode {
+    match io::stdin().as_fd().try_clone_to_owned() {
+        Ok(stdin) => live(UnixStream::from(stdin)),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn live(controller: UnixStream) -> ExitCode {
+    // Fails only for one that leads a group already; then a session was made by whoever started it.
+    let _ = rustix::process::setsid();
+    let started = read_spec(&controller).map_err(|error| failed("read the launch", &error)).and_then(start);
+    let (reply, running) = match started {
+        Ok(running) => (Reply::Started(Box::new(running.record().clone())), Some(running)),
+        Err(reply) => (reply, None),
+    };
+    // The controller may be gone by now; the program is kept all the same.
+    let _ = wire::line(&reply).map_err(io::Error::from).and_then(|line| control::send(&controller, &line));
+    match running {
+        Some(running) => running.run(controller),
+        None => ExitCode::FAILURE,
+    }
+}
+
+fn read_spec(controller: &UnixStream) -> io::Result<ShimSpec> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0_u8; 8192];
+    while bytes.last() != Some(&b'\n') {
+        let count = rustix::io::read(controller, &mut chunk)?;
+        bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+fn start(spec: ShimSpec) -> Result<run::Running, Reply> {
+    // From here on names are relative: the socket's path could be longer than an address may be.
+    std::env::set_current_dir(&spec.dir).map_err(|error| failed("enter the instance's directory", &error))?;
+    let lock = dir::take_lock().map_err(|error| failed("lock the instance's directory", &error))?.ok_or(Reply::Held)?;
+    harden().map_err(|error| failed("prepare the shim", &error))?;
+    let signals = signals::Signals::install().map_err(|error| failed("watch signals", &error))?;
+    let launched = launch::launch(spec);
+    if launched.is_err() {
+        // Nothing of this start is left, so nothing may speak of it.
+        let _ = record::remove(RECORD.as_ref());
+    }
+    Ok(run::Running::new(launched?, signals, lock))
+}
+
+fn harden() -> io::Result<()> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    rustix::thread::set_no_new_privs(true)?;
+    // What the controller's starter left open (its terminal, a socket of systemd) is not the program's.
+    close_fds::set_fds_cloexec(3, &[]);
+    Ok(())
+}
+
+fn failed(act: &str, error: &io::Error) -> Reply {
+    Reply::Failed { act: act.to_owned(), error: error.to_string() }
+}

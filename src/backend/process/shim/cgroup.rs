@@ -1,0 +1,59 @@
+//! A control group for one program, where the backend found a delegated one. Best effort: without it the subreaper holds the tree.
+//!
+//! The program must be born inside, so the shim goes in, starts it, and goes out again: the group then holds the tree alone and
+//! `cgroup.kill` ends it at once (Linux 5.14).
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// A control group that this shim made.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    path: PathBuf,
+    home: PathBuf,
+}
+
+impl Cgroup {
+    /// Makes the group `mesh-<name>` under a delegated one and enters it.
+    pub(crate) fn enter(delegated: &Path, name: &str) -> io::Result<Self> {
+        let path = delegated.join(format!("mesh-{name}"));
+        if let Err(error) = fs::create_dir(&path)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(error);
+        }
+        let group = Self { path, home: delegated.to_owned() };
+        if fs::read_to_string(group.path.join("cgroup.procs"))?.trim().is_empty() && group.path.join("cgroup.kill").exists() {
+            join(&group.path)?;
+            return Ok(group);
+        }
+        Err(io::Error::other("the control group is in use, or cannot be killed as a whole"))
+    }
+
+    /// Leaves it, so that only the program's tree is in it.
+    pub(crate) fn leave(&self) -> io::Result<()> {
+        join(&self.home)
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Ends all that is in a group.
+pub(crate) fn kill(group: &Path) {
+    // If this fails the descendants are still ended one by one.
+    let _ = fs::write(group.join("cgroup.kill"), "1");
+}
+
+/// Removes an empty group.
+pub(crate) fn remove(group: &Path) {
+    // Not empty (a process that cannot die yet): it is found in use by the next start, which then goes without.
+    let _ = fs::remove_dir(group);
+}
+
+fn join(group: &Path) -> io::Result<()> {
+    fs::write(group.join("cgroup.procs"), "0")
+}

@@ -1,0 +1,297 @@
+//! The shim's loop: waits for output, requests, signals, the end of the grace and the end of the program; then cleans up and writes down how it ended.
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::{UnixListener, UnixStream},
+    },
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
+};
+
+use super::{
+    cgroup,
+    control::{self, Connection},
+    launch::Launched,
+    signals::Signals,
+};
+use crate::{
+    backend::process::{
+        dir::{EXIT, RECORD, SOCKET},
+        log::{
+            Stream,
+            writer::{Lines, LogWriter},
+        },
+        record::{self, Containment, ExitRecord, Record},
+        tree,
+        wire::Request,
+    },
+    kit::clock,
+    plan::instance::{Exit, ExitHow},
+};
+
+/// The grace when the shim itself gets SIGTERM (a shutdown of the machine), where nobody named one.
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+/// How long to go on killing a tree that does not die.
+const KILL_TIME: Duration = Duration::from_secs(5);
+/// Time between two rounds of SIGKILL while the program has not ended.
+const KILL_AGAIN: Duration = Duration::from_millis(100);
+/// At most so much output is still read after the end: what fits into two pipes, and no more, because all writers are dead.
+const DRAIN: usize = 4 << 20;
+
+/// A stream of the program's output.
+#[derive(Debug)]
+struct Output {
+    pipe: File,
+    lines: Lines,
+}
+
+/// A shim whose program runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    record: Record,
+    pidfd: OwnedFd,
+    outputs: Vec<Output>,
+    log: LogWriter,
+    listener: UnixListener,
+    connections: Vec<Connection>,
+    signals: Signals,
+    /// When the grace ends.
+    deadline: Option<Instant>,
+    buffer: Vec<u8>,
+    _lock: File,
+}
+
+/// What woke the shim.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Ended,
+    Signal,
+    Listener,
+    Output(usize),
+    Connection(usize),
+}
+
+impl Running {
+    /// Takes over what was launched.
+    pub(crate) fn new(launched: Launched, signals: Signals, lock: File) -> Self {
+        let Launched { record, mut child, pidfd, log, listener } = launched;
+        let out = child.stdout.take().map(|pipe| Output::new(pipe.into(), Stream::Stdout));
+        let err = child.stderr.take().map(|pipe| Output::new(pipe.into(), Stream::Stderr));
+        let outputs = out.into_iter().chain(err).collect();
+        let (connections, buffer) = (Vec::new(), vec![0; 64 * 1024]);
+        Self { record, pidfd, outputs, log, listener, connections, signals, deadline: None, buffer, _lock: lock }
+    }
+
+    /// What was written down of it.
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Until the program's end.
+    pub(crate) fn run(mut self, controller: UnixStream) -> ExitCode {
+        self.connections.extend(Connection::new(controller));
+        loop {
+            let woken = self.wait();
+            if woken.iter().any(|source| matches!(source, Source::Ended)) {
+                break;
+            }
+            // From the back, so that one that is removed does not move another that is still to come.
+            for source in woken.into_iter().rev() {
+                self.handle(source);
+            }
+            if self.deadline.is_some_and(|deadline| deadline <= now()) {
+                self.kill_tree();
+                // Until the end is seen: one that was forked meanwhile is met by the next round.
+                self.deadline = now().checked_add(KILL_AGAIN);
+            }
+        }
+        self.finish()
+    }
+
+    fn wait(&self) -> Vec<Source> {
+        let mut sources = vec![Source::Ended, Source::Signal, Source::Listener];
+        let mut fds = vec![readable(&self.pidfd), readable(&self.signals.wake), readable(&self.listener)];
+        for (index, output) in self.outputs.iter().enumerate() {
+            sources.push(Source::Output(index));
+            fds.push(readable(&output.pipe));
+        }
+        for (index, connection) in self.connections.iter().enumerate() {
+            sources.push(Source::Connection(index));
+            fds.push(readable(&connection.socket));
+        }
+        let timeout = self.deadline.map(|deadline| timespec(deadline.saturating_duration_since(now())));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => sources.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(source, _)| source).collect(),
+            // Interrupted by a signal: the next round sees what it left.
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn handle(&mut self, source: Source) {
+        match source {
+            Source::Ended => {}
+            Source::Signal => {
+                if self.signals.take() {
+                    self.stop(DEFAULT_GRACE);
+                }
+                self.reap_orphans();
+            }
+            Source::Listener => control::accept(&self.listener, &mut self.connections),
+            Source::Output(index) => self.read_output(index),
+            Source::Connection(index) => self.read_connection(index),
+        }
+    }
+
+    fn read_output(&mut self, index: usize) {
+        let Some(output) = self.outputs.get_mut(index) else { return };
+        if !output.read(&mut self.buffer, &mut self.log) {
+            self.outputs.remove(index);
+        }
+    }
+
+    fn read_connection(&mut self, index: usize) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(requests) = connection.read() else {
+            self.connections.remove(index);
+            return;
+        };
+        for request in requests {
+            match request {
+                Request::Stop { grace_ms } => self.stop(Duration::from_millis(grace_ms)),
+            }
+        }
+    }
+
+    /// SIGTERM to the group once; the grace can only become shorter.
+    fn stop(&mut self, grace: Duration) {
+        let end = now().checked_add(grace);
+        if self.record.stopping.is_some() {
+            self.deadline = self.deadline.and_then(|deadline| end.map(|end| end.min(deadline))).or(self.deadline);
+            return;
+        }
+        self.record.stopping = Some(clock::now());
+        // Without this line in the record, a controller that comes later only does not know that it stops already.
+        let _ = record::write(RECORD.as_ref(), &self.record);
+        self.deadline = end;
+        if !grace.is_zero() {
+            self.signal_group(Signal::TERM);
+        }
+    }
+
+    /// The program is not waited for before the end, so its process id, and with it the group's, cannot become another's.
+    fn signal_group(&self, signal: Signal) {
+        if let Some(group) = self.child() {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    fn child(&self) -> Option<Pid> {
+        Pid::from_raw(self.record.child?.pid)
+    }
+
+    /// One round of SIGKILL to all below. How many were alive.
+    fn kill_tree(&self) -> usize {
+        if let (Containment::Cgroup, Some(group)) = (self.record.containment, &self.record.cgroup) {
+            cgroup::kill(group);
+        }
+        self.signal_group(Signal::KILL);
+        tree::kill_below(self.record.shim.pid)
+    }
+
+    /// Waits for adopted descendants that ended, each by its own id.
+    fn reap_orphans(&self) {
+        let child = self.child();
+        let orphans = tree::children(self.record.shim.pid).into_iter().filter_map(Pid::from_raw);
+        for orphan in orphans.filter(|orphan| Some(*orphan) != child) {
+            let _ = waitid(WaitId::Pid(orphan), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        }
+    }
+
+    fn finish(mut self) -> ExitCode {
+        let at = clock::now();
+        let how = self.status();
+        self.end_tree();
+        self.drain();
+        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        if let Some(group) = &self.record.cgroup {
+            cgroup::remove(group);
+        }
+        let exit = Exit { attempt: self.record.attempt, since: self.record.since, at, how };
+        let exit = ExitRecord { nonce: self.record.nonce.clone(), exit, lost_lines: self.log.lost() };
+        // A full disk: the exit is then reported as unknown, by whoever finds the lock free.
+        let written = record::write(EXIT.as_ref(), &exit);
+        let _ = record::remove(SOCKET.as_ref());
+        if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Looks at the program's status and leaves it a zombie, which keeps its process id its own while the rest of its group is ended.
+    fn status(&self) -> ExitHow {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), options).ok().flatten();
+        let code = status.as_ref().and_then(rustix::process::WaitIdStatus::exit_status).map(ExitHow::Code);
+        let signal = || status.as_ref().and_then(rustix::process::WaitIdStatus::terminating_signal).map(ExitHow::Signal);
+        code.or_else(signal).unwrap_or(ExitHow::Unknown)
+    }
+
+    fn end_tree(&mut self) {
+        let give_up = now() + KILL_TIME;
+        while self.kill_tree() > 0 && now() < give_up {
+            // Woken by SIGCHLD as they die; the short wait is for those whose parent is not the shim.
+            let _ = poll(&mut [readable(&self.signals.wake)], Some(&timespec(Duration::from_millis(5))));
+            self.signals.take();
+            self.reap_orphans();
+        }
+        self.reap_orphans();
+    }
+
+    fn drain(&mut self) {
+        for output in &mut self.outputs {
+            let _ = rustix::io::ioctl_fionbio(&output.pipe, true);
+            let mut rounds = DRAIN / self.buffer.len();
+            while rounds > 0 && output.read(&mut self.buffer, &mut self.log) {
+                rounds -= 1;
+            }
+            output.lines.end(&mut self.log, clock::now());
+        }
+    }
+}
+
+impl Output {
+    fn new(pipe: OwnedFd, stream: Stream) -> Self {
+        Self { pipe: pipe.into(), lines: Lines::new(stream) }
+    }
+
+    /// Reads once; false when there is nothing more to come.
+    fn read(&mut self, buffer: &mut [u8], log: &mut LogWriter) -> bool {
+        match self.pipe.read(buffer) {
+            Ok(count) if count > 0 => self.lines.take(log, clock::now(), buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => {
+                self.lines.end(log, clock::now());
+                return false;
+            }
+        }
+        true
+    }
+}
+
+fn readable(fd: &impl AsFd) -> PollFd<'_> {
+    PollFd::new(fd, PollFlags::IN)
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    // One that does not fit is longer than any machine runs.
+    Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shim has no runtime whose time could be paused")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,104 @@
+//! What the backend keeps in memory of each instance: the connection to its shim. One slot per uid, one action or look at a time on it.
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    os::fd::AsRawFd,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rustix::fs::{Mode, OFlags};
+use tokio::{net::UnixStream, process::Child};
+
+use super::{
+    Inner,
+    dir::{InstanceDir, SOCKET},
+    record::Record,
+};
+use crate::plan::instance::PortOwner;
+
+/// The slots by uid.
+#[derive(Debug, Default)]
+pub(crate) struct Slots(Mutex<HashMap<String, Slot>>);
+
+/// One instance's. Held over awaits on purpose: two starts of one instance must not overlap.
+pub(crate) type Slot = Arc<tokio::sync::Mutex<Option<Held>>>;
+
+impl Slots {
+    /// The slot of a uid.
+    pub(crate) fn of(&self, uid: &str) -> Slot {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry(uid.to_owned()).or_default())
+    }
+
+    /// Forgets a slot that nobody but the caller holds.
+    pub(crate) fn forget(&self, uid: &str, slot: &Slot) {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::strong_count(slot) == 2 {
+            slots.remove(uid);
+        }
+    }
+}
+
+/// The connection to the shim of a running instance.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// What the shim wrote down.
+    pub record: Record,
+    /// The connection.
+    pub socket: Arc<UnixStream>,
+    /// Where it answers, once it was seen to be its own; from then on it is not looked up again.
+    pub answers: Option<(PortOwner, SocketAddr)>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Held {
+    /// Whether the shim was still there when last heard of.
+    pub(crate) fn lives(&self) -> bool {
+        !self.ended.load(Ordering::Acquire)
+    }
+}
+
+/// Connects to a shim. The directory may lie deeper than a socket's address is long, so it is named by its descriptor.
+pub(crate) async fn connect(dir: &InstanceDir) -> io::Result<UnixStream> {
+    let handle = rustix::fs::open(dir.path(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let address: PathBuf = format!("/proc/self/fd/{}/{SOCKET}", handle.as_raw_fd()).into();
+    UnixStream::connect(address).await
+}
+
+impl Inner {
+    /// Keeps the connection and watches for its end. `shim` is reaped by whoever started it.
+    pub(crate) fn hold(self: &Arc<Self>, record: Record, socket: UnixStream, shim: Option<Child>) -> Held {
+        let (socket, ended) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
+        let held = Held { record, socket: Arc::clone(&socket), answers: None, ended: Arc::clone(&ended) };
+        let (inner, key) = (Arc::clone(self), held.record.key.clone());
+        self.shutdown.spawn_work(async move {
+            tokio::select! {
+                () = inner.shutdown.triggered() => return,
+                () = end_of(&socket) => {}
+            }
+            if let Some(mut shim) = shim {
+                // Its status says nothing that exit.json does not.
+                let _ = shim.wait().await;
+            }
+            ended.store(true, Ordering::Release);
+            inner.subscribers.tell(&key);
+        });
+        held
+    }
+}
+
+async fn end_of(socket: &UnixStream) {
+    let mut sink = [0_u8; 64];
+    while socket.readable().await.is_ok() {
+        match socket.try_read(&mut sink) {
+            Ok(0) => return,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+            Ok(_) | Err(_) => {}
+        }
+    }
+}

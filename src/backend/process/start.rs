@@ -1,0 +1,155 @@
+//! Starts an instance under a new shim; stops and removes instances.
+use std::{io, os::fd::OwnedFd, process::Stdio, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    process::{Child, Command},
+};
+
+use super::{
+    Inner,
+    dir::{InstanceDir, RECORD},
+    program,
+    record::{self, Record},
+    slot::Held,
+    system,
+    wire::{self, Reply, Request, ShimSpec},
+};
+use crate::{
+    backend::Error,
+    kit::clock,
+    plan::instance::{InstanceKey, Launch, Observed},
+};
+
+/// A shim answers within milliseconds; a machine that swaps may take its time.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How often to wait for a former shim that is about to end.
+const HELD_ROUNDS: usize = 1000;
+const PAUSE: Duration = Duration::from_millis(2);
+
+impl Inner {
+    pub(crate) async fn start(self: &Arc<Self>, launch: Launch) -> Result<(), Error> {
+        let key = launch.key.clone();
+        let slot = self.slots.of(&key.uid);
+        let mut held = slot.lock().await;
+        match self.look(&key, &mut held).await? {
+            Observed::Running(_) => return Ok(()),
+            // This start has been done; that it is over already is for the observer to see.
+            Observed::Exited(exit) if exit.attempt == launch.attempt => return Ok(()),
+            Observed::Exited(_) | Observed::Absent => {}
+        }
+        let program = program::resolve(&launch)?;
+        let dir = self.dir(&key)?;
+        let fresh = dir.create().map_err(system("make", dir.path()))?;
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
+        let spec = ShimSpec { dir: dir.path().to_owned(), program, launch, nonce, cgroup: self.cgroup.clone() };
+        let started = self.launch(&dir, &spec).await;
+        if started.is_err() && fresh {
+            // What stays is removed by the next listing.
+            let _ = dir.remove();
+        }
+        *held = Some(started?);
+        self.subscribers.tell(&key);
+        Ok(())
+    }
+
+    async fn launch(self: &Arc<Self>, dir: &InstanceDir, spec: &ShimSpec) -> Result<Held, Error> {
+        let line = wire::line(spec).map_err(|error| system("describe", dir.path())(error.into()))?;
+        for _ in 0..HELD_ROUNDS {
+            let (mut shim, mut socket) = self.spawn().map_err(system("start the shim", &self.program))?;
+            let answer = tokio::time::timeout(ANSWER, talk(&mut socket, &line)).await.unwrap_or_else(|late| Err(late.into()));
+            let reply = match answer {
+                Ok(reply) => reply,
+                Err(error) => {
+                    let _ = shim.kill().await;
+                    self.end_half_started(dir, spec).await;
+                    return Err(system("start under the shim", &self.program)(error));
+                }
+            };
+            if let Reply::Started(record) = reply {
+                return Ok(self.hold(*record, socket, Some(shim)));
+            }
+            let _ = shim.wait().await;
+            match reply {
+                Reply::Held | Reply::Started(_) => tokio::time::sleep(PAUSE).await,
+                Reply::Exec { errno } => return Err(program::refusal(spec.program.clone(), errno)),
+                Reply::Failed { act, error } => {
+                    return Err(system(&format!("{act} of {}:", spec.launch.key), dir.path())(io::Error::other(error)));
+                }
+            }
+        }
+        Err(system("lock", dir.path())(io::Error::new(io::ErrorKind::ResourceBusy, "another shim holds the instance")))
+    }
+
+    /// A shim that was killed before it answered may have started the program already.
+    async fn end_half_started(&self, dir: &InstanceDir, spec: &ShimSpec) {
+        match record::read::<Record>(&dir.file(RECORD)) {
+            Ok(Some(record)) if record.nonce == spec.nonce => self.rescue(&spec.launch.key, &record).await,
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    fn spawn(&self) -> io::Result<(Child, UnixStream)> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let socket = UnixStream::from_std(ours)?;
+        let mut command = Command::new(&self.program);
+        // Its own environment is empty: the controller's may hold secrets, and the shim needs nothing of it.
+        command.arg("shim").env_clear().stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok((command.spawn()?, socket))
+    }
+
+    pub(crate) async fn stop(self: &Arc<Self>, key: &InstanceKey, grace: Duration) -> Result<(), Error> {
+        let slot = self.slots.of(&key.uid);
+        let mut held = slot.lock().await;
+        self.look(key, &mut held).await?;
+        let Some(held) = held.as_mut() else { return Ok(()) };
+        let request = Request::Stop { grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) };
+        let line = wire::line(&request).map_err(|error| system("stop", &self.instances)(error.into()))?;
+        if let Err(error) = send(&held.socket, &line).await
+            && held.lives()
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            return Err(Error::System { act: format!("stop {key}"), source: error });
+        }
+        held.record.stopping.get_or_insert_with(clock::now);
+        Ok(())
+    }
+
+    pub(crate) async fn remove(self: &Arc<Self>, key: &InstanceKey) -> Result<(), Error> {
+        let slot = self.slots.of(&key.uid);
+        let mut held = slot.lock().await;
+        if let Observed::Running(_) = self.look(key, &mut held).await? {
+            return Err(Error::StillRuns(key.clone()));
+        }
+        let dir = self.dir(key)?;
+        dir.remove().map_err(system("remove", dir.path()))?;
+        drop(held);
+        self.slots.forget(&key.uid, &slot);
+        Ok(())
+    }
+}
+
+async fn talk(socket: &mut UnixStream, line: &[u8]) -> io::Result<Reply> {
+    socket.write_all(line).await?;
+    let mut answer = Vec::new();
+    while answer.last() != Some(&b'\n') {
+        if socket.read_buf(&mut answer).await? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the shim ended without an answer"));
+        }
+    }
+    Ok(serde_json::from_slice(&answer)?)
+}
+
+async fn send(socket: &UnixStream, mut line: &[u8]) -> io::Result<()> {
+    while !line.is_empty() {
+        socket.writable().await?;
+        match socket.try_write(line) {
+            Ok(count) => line = line.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

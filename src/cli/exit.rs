@@ -1,0 +1,125 @@
+//! How a command ends: one exit code per kind of end, and the error that carries it. Nothing else decides an exit code.
+use std::process::ExitCode;
+
+use kube::core::Status;
+
+/// How a command ended, as its exit code tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// Done.
+    Ok = 0,
+    /// It failed, for a cause that has no code of its own.
+    Failed = 1,
+    /// The arguments are wrong.
+    Usage = 2,
+    /// It did not become ready (or did not end) in time.
+    NotReady = 3,
+    /// A manifest, or what is in it, is wrong.
+    Invalid = 4,
+    /// No API answers.
+    Unreachable = 5,
+    /// Another has it, or changed it first.
+    Conflict = 6,
+    /// Some of it was done, some of it failed.
+    Partial = 7,
+    /// SIGINT ended it.
+    Interrupted = 130,
+    /// SIGTERM ended it.
+    Terminated = 143,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// An end that is not well: what to say, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: Code,
+    /// What to say; nothing if all has been said.
+    pub error: Option<anyhow::Error>,
+}
+
+/// What verbs return.
+pub type Result<T = ()> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// A failure with a text of its own.
+    pub fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, error: Some(anyhow::Error::msg(text.into())) }
+    }
+
+    /// A failure of which the user has read already.
+    pub fn said(code: Code) -> Self {
+        Self { code, error: None }
+    }
+
+    /// The same with words before it that say what was being done.
+    #[must_use]
+    pub fn context(self, act: impl std::fmt::Display) -> Self {
+        Self { code: self.code, error: self.error.map(|error| anyhow::anyhow!("{act}: {error:#}")) }
+    }
+
+    /// The text for the user, with its causes.
+    pub fn text(&self) -> String {
+        self.error.as_ref().map(|error| format!("{error:#}")).unwrap_or_default()
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { code: Code::Failed, error: Some(error) }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::new(code_of(&status), text_of(&status)),
+            kube::Error::Service(source) => Self { code: Code::Unreachable, error: Some(anyhow::anyhow!(source)) },
+            error @ (kube::Error::HyperError(_) | kube::Error::ReadEvents(_)) => Self { code: Code::Unreachable, error: Some(error.into()) },
+            error => Self { code: Code::Failed, error: Some(error.into()) },
+        }
+    }
+}
+
+fn code_of(status: &Status) -> Code {
+    match status.code {
+        400 | 422 => Code::Invalid,
+        409 => Code::Conflict,
+        503 => Code::Unreachable,
+        _ => Code::Failed,
+    }
+}
+
+/// The API's message; where it gives none, its reason or its code.
+fn text_of(status: &Status) -> String {
+    [&status.message, &status.reason].into_iter().find(|text| !text.is_empty()).cloned().unwrap_or_else(|| format!("HTTP status {}", status.code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_refuses_becomes_the_exit_code_of_its_kind() {
+        let code = |http: u16| Failure::from(kube::Error::Api(Status { code: http, message: "m".into(), ..Status::default() }.boxed())).code;
+        assert_eq!([400, 422, 409, 404, 500, 503].map(code), [Code::Invalid, Code::Invalid, Code::Conflict, Code::Failed, Code::Failed, Code::Unreachable]);
+    }
+
+    #[test]
+    fn context_stands_before_the_cause_and_keeps_the_code() {
+        let failure = Failure::new(Code::Invalid, "unknown field \"foo\"").context("mesh.yaml:3");
+        assert_eq!((failure.code, failure.text().as_str()), (Code::Invalid, "mesh.yaml:3: unknown field \"foo\""));
+    }
+}

@@ -1,0 +1,211 @@
+//! Manifests: YAML or JSON, one or several documents per file, from a file, a directory or standard input. Every error names the file and the line.
+pub mod lines;
+
+use std::{
+    collections::BTreeSet,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use kube::core::{DynamicObject, GroupVersionKind, Status};
+
+use self::lines::Lines;
+use super::exit::{Code, Failure, Result};
+
+/// What `mesh run` looks for in the current directory when no file is named.
+pub const DEFAULT_NAMES: [&str; 4] = ["mesh.yaml", "mesh.yml", "meshservice.yaml", "mesh"];
+
+/// One object of a file, and where it stands there.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// The file, as it was named; `-` for standard input.
+    pub file: String,
+    /// Which line of the file each of its fields stands on.
+    pub lines: Lines,
+    /// Its kind.
+    pub gvk: GroupVersionKind,
+    /// The object.
+    pub object: DynamicObject,
+}
+
+impl Document {
+    /// `MeshService api`.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.gvk.kind, self.name())
+    }
+
+    /// Its `metadata.name`; there is always one.
+    pub fn name(&self) -> &str {
+        self.object.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it is a `MeshService`.
+    pub fn is_service(&self) -> bool {
+        self.gvk.group == crate::api::GROUP && self.gvk.kind == "MeshService"
+    }
+
+    /// `mesh.yaml:12`: where it begins.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.file, self.lines.start())
+    }
+
+    /// What the API has against it: a line of text per cause, with the line of the file that the cause is about.
+    pub fn complaint(&self, status: &Status) -> String {
+        let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+        if causes.is_empty() {
+            let line = self.lines.find_named(&status.message).unwrap_or(self.lines.start());
+            return format!("{}:{line}: {}: {}", self.file, self.title(), status.message);
+        }
+        let text = causes.iter().map(|cause| {
+            let field = if cause.field.is_empty() { String::new() } else { format!("{}: ", cause.field) };
+            format!("{}:{}: {}: {field}{}", self.file, self.lines.of(&cause.field), self.title(), cause.message)
+        });
+        // The API may give one cause twice (its schema and its rules found the same).
+        text.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Reads `-`, a file, or all `*.yaml`, `*.yml` and `*.json` of a directory, in the order of their names. What others refer to comes first.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>> {
+    let mut documents = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map_err(|error| Failure::new(Code::Invalid, format!("standard input: {error}")))?;
+            documents.extend(parse("-", &text)?);
+            continue;
+        }
+        for file in files(path)? {
+            let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
+            documents.extend(parse(&file.display().to_string(), &text)?);
+        }
+    }
+    documents.sort_by_key(|document| rank(&document.gvk.kind));
+    Ok(documents)
+}
+
+/// The first of [`DEFAULT_NAMES`] that is in `dir`.
+pub fn find_default(dir: &Path) -> Option<PathBuf> {
+    DEFAULT_NAMES.iter().map(|name| dir.join(name)).find(|path| path.exists())
+}
+
+/// Namespaces and definitions before what lives in them, configuration before what reads it.
+fn rank(kind: &str) -> u8 {
+    match kind {
+        "Namespace" => 0,
+        "CustomResourceDefinition" => 1,
+        "ConfigMap" | "Secret" | "MeshRouter" => 2,
+        _ => 3,
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Code::Invalid, format!("{}: {error}", path.display()))
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    let meta = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    if !meta.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
+        let file = entry.map_err(|error| unreadable(path, &error))?.path();
+        let known = file.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json");
+        if known && file.is_file() {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(Failure::new(Code::Invalid, format!("{}: no .yaml, .yml or .json file in this directory", path.display())));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The objects of one text.
+pub fn parse(file: &str, text: &str) -> Result<Vec<Document>> {
+    let invalid = |line: u64, what: String| Failure::new(Code::Invalid, format!("{file}:{line}: {what}"));
+    let values: Vec<serde_json::Value> = serde_saphyr::from_multiple(text).map_err(|error| {
+        let line = error.location().map_or(1, |location| location.line());
+        invalid(line, error.without_snippet().to_string())
+    })?;
+    let lines = Lines::of_documents(text).map_err(|(line, what)| invalid(line, what))?;
+    let values = values.into_iter().filter(|value| !value.is_null());
+    let mut documents = Vec::new();
+    for (value, lines) in values.zip(lines) {
+        documents.push(document(file, value, lines)?);
+    }
+    Ok(documents)
+}
+
+fn document(file: &str, value: serde_json::Value, lines: Lines) -> Result<Document> {
+    let refuse = |field: &str, what: &str| Failure::new(Code::Invalid, format!("{file}:{}: {what}", lines.of(field)));
+    let text = |pointer: &str| value.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let (version, kind) = (text("/apiVersion"), text("/kind"));
+    if version.is_empty() {
+        return Err(refuse("apiVersion", "apiVersion is missing; for a MeshService write apiVersion: mesh-controller.dev/v1alpha1"));
+    }
+    if kind.is_empty() {
+        return Err(refuse("kind", "kind is missing, for example kind: MeshService"));
+    }
+    if text("/metadata/name").is_empty() {
+        return Err(refuse("metadata.name", &format!("metadata.name is missing: give this {kind} a name")));
+    }
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    let gvk = GroupVersionKind::gvk(group, version, kind);
+    let object = serde_json::from_value(value).map_err(|error| refuse("metadata", &format!("{}: {error}", gvk.kind)))?;
+    Ok(Document { file: file.to_owned(), lines, gvk, object })
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::{
+        Status,
+        response::{StatusCause, StatusDetails},
+    };
+
+    use super::*;
+
+    const TWO: &str = "# services\napiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {name: api}\nspec:\n  command: [a]\n  replcas: 3\n\
+                       ---\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\ndata: {}\n";
+
+    fn refusal(text: &str) -> String {
+        let failure = parse("m.yaml", text).unwrap_err();
+        assert_eq!(failure.code, Code::Invalid);
+        failure.text()
+    }
+
+    #[test]
+    fn documents_know_where_they_stand() {
+        let documents = parse("m.yaml", TWO).unwrap();
+        let places: Vec<_> = documents.iter().map(|document| (document.title(), document.place())).collect();
+        assert_eq!(places, [("MeshService api".to_owned(), "m.yaml:2".to_owned()), ("ConfigMap c".to_owned(), "m.yaml:10".to_owned())]);
+    }
+
+    #[test]
+    fn what_the_api_refuses_is_told_by_file_and_line() {
+        let service = &parse("m.yaml", TWO).unwrap()[0];
+        let cause = |field: &str, message: &str| StatusCause { reason: String::new(), message: message.to_owned(), field: field.to_owned() };
+        let details = StatusDetails {
+            causes: vec![cause("spec.command[0]", "no"), cause("spec.replicas", "absent"), cause("spec.command[0]", "no")],
+            name: String::new(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            retry_after_seconds: 0,
+        };
+        let status = Status { details: Some(details), ..Status::default() };
+        assert_eq!(service.complaint(&status), "m.yaml:5: MeshService api: spec.replicas: absent\nm.yaml:6: MeshService api: spec.command[0]: no");
+        let strict = Status { message: "strict decoding error: unknown field \"spec.replcas\"".into(), ..Status::default() };
+        assert_eq!(service.complaint(&strict), "m.yaml:7: MeshService api: strict decoding error: unknown field \"spec.replcas\"");
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused_with_the_line_and_the_remedy() {
+        assert_eq!(refusal("\nkind: MeshService\n"), "m.yaml:2: apiVersion is missing; for a MeshService write apiVersion: mesh-controller.dev/v1alpha1");
+        assert_eq!(refusal("apiVersion: v1\nkind: Secret\nmetadata: {}\n"), "m.yaml:3: metadata.name is missing: give this Secret a name");
+        assert!(refusal("a: 1\nb: [\n").starts_with("m.yaml:"), "{}", refusal("a: 1\nb: [\n"));
+        assert!(refusal("a: 1\na: 2\n").starts_with("m.yaml:2: "), "{}", refusal("a: 1\na: 2\n"));
+    }
+}

@@ -1,0 +1,181 @@
+//! The wiring: store → API → node agent → controllers → router, in one process. The only place that knows them all.
+mod admin;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use kube::Client;
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{
+    api::{
+        labels::DEFAULT_ROUTER,
+        node::{BackendKind, PortRange},
+    },
+    apiserver::{
+        self, ApiServer,
+        credentials::{Credentials, CredentialsError},
+    },
+    backend::{self, Backend, process::ProcessBackend},
+    controller::{self, mesh_instance, node},
+    kit::{clock, metrics::Metrics, shutdown::Shutdown},
+    router::{self, listener},
+    store::{self, Store},
+};
+
+/// How long requests may take to end at shutdown.
+const ROUTER_GRACE: Duration = Duration::from_secs(10);
+
+/// What is to be run, and where.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Holds the store, credentials, kubeconfig, and the instances' records and logs.
+    pub state_dir: PathBuf,
+    /// What a relative working directory is relative to.
+    pub project_dir: PathBuf,
+    /// Where the API listens.
+    pub api_listen: SocketAddr,
+    /// Where the router listens.
+    pub router_listen: SocketAddr,
+    /// Where `/livez`, `/readyz` and `/metrics` are.
+    pub admin_listen: SocketAddr,
+    /// Where instances get their ports from.
+    pub port_range: PortRange,
+    /// The name of this machine's `MeshNode`.
+    pub node_name: String,
+    /// A program that has the subcommand `shim`.
+    pub program: PathBuf,
+}
+
+/// What runs, and where it is reached.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// A client of the API, without a socket.
+    pub client: Client,
+    /// Where the API listens.
+    pub api: SocketAddr,
+    /// Where the router listens.
+    pub router: SocketAddr,
+    /// Where the admin endpoints are.
+    pub admin: SocketAddr,
+    /// For kubectl.
+    pub kubeconfig: PathBuf,
+    /// True once the router has read all endpoints.
+    pub ready: watch::Receiver<bool>,
+}
+
+/// Why it could not be started. The text names the thing and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state directory cannot be used.
+    #[error("state directory {}: {source}", dir.display())]
+    StateDir {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    OpenStore(#[from] store::Error),
+    /// The store refused the first writes.
+    #[error("the store refuses writes: {0}")]
+    WriteStore(#[from] store::WriteError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for the {what}: {source}; end what holds it (ss -ltnp shows it), or choose another address with {flag}")]
+    Listen {
+        /// What for.
+        what: &'static str,
+        /// The flag that changes it.
+        flag: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Keys, certificates or the kubeconfig could not be made.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The backend cannot work here.
+    #[error("process backend: {0}")]
+    Backend(#[from] backend::Error),
+    /// The first objects could not be made.
+    #[error("preparing the API: {0}")]
+    Bootstrap(#[from] controller::Error),
+}
+
+/// Starts everything. Returns once all of it listens; what it started ends by `shutdown`, and instances go on running.
+///
+/// # Errors
+/// The first thing that could not be started, with its remedy; nothing is left running then.
+pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving, Error> {
+    let metrics = Metrics::default();
+    let state_dir = prepare(&options.state_dir)?;
+    let store = Store::open(&state_dir, &store::Options { metrics: Some(metrics.clone()), ..store::Options::default() })?;
+    let (api_listener, api) = listen(options.api_listen, "API", "--api-listen").await?;
+    let (admin_listener, admin) = listen(options.admin_listen, "admin endpoints", "--admin-listen").await?;
+    let workers = available_parallelism().map_or(1, usize::from);
+    let router_listeners = listener::bind(options.router_listen, workers).map_err(|source| Error::Listen {
+        what: "router",
+        flag: "--router-listen",
+        address: options.router_listen,
+        source,
+    })?;
+    let router = local_address(&router_listeners, options.router_listen);
+
+    let backend = Backend::Process(ProcessBackend::new(&state_dir, options.program.clone(), shutdown.clone())?);
+    let credentials = Credentials::load_or_create(&state_dir, api, clock::now())?;
+    let kubeconfig = credentials.write_kubeconfig(&state_dir)?;
+    let api_options = apiserver::Options {
+        logs: Some(backend.clone()),
+        ca_certificate: credentials.ca_certificate().to_owned(),
+        metrics: Some(metrics.clone()),
+        ..apiserver::Options::default()
+    };
+    let server = ApiServer::start(store, api_options, shutdown).await?;
+    let client = Client::new(server.service(), "default");
+    controller::bootstrap::bootstrap(&client).await?;
+    let node = node::Node { name: options.node_name.clone(), backend: BackendKind::Process, ports: options.port_range };
+    node::register(&client, &node).await?;
+
+    shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
+    spawn_controllers(&client, backend, node, &options, shutdown);
+    let (synced, ready) = watch::channel(false);
+    let router_options = router::RouterOptions { name: options.node_name, router: DEFAULT_ROUTER.to_owned(), grace: ROUTER_GRACE };
+    shutdown.spawn("router", router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced));
+    shutdown.spawn("admin", admin::run(admin_listener, metrics, ready.clone(), shutdown.clone()));
+    Ok(Serving { client, api, router, admin, kubeconfig, ready })
+}
+
+fn spawn_controllers(client: &Client, backend: Backend, node: node::Node, options: &ServeOptions, shutdown: &Shutdown) {
+    let agent = mesh_instance::Options { node: node.name.clone(), project_dir: options.project_dir.clone(), ports: options.port_range };
+    shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), shutdown.triggered()));
+    shutdown.spawn("mesh-instance", mesh_instance::run(client.clone(), backend, agent, shutdown.triggered()));
+    shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), shutdown.triggered()));
+    shutdown.spawn("node", node::run(client.clone(), node, shutdown.triggered()));
+}
+
+/// Makes the directory, for its owner only; absolute, because instances have other working directories.
+fn prepare(dir: &Path) -> Result<PathBuf, Error> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let failed = |source| Error::StateDir { dir: dir.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    dir.canonicalize().map_err(failed)
+}
+
+async fn listen(address: SocketAddr, what: &'static str, flag: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |source| Error::Listen { what, flag, address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// The address that was bound: the port is the system's choice if 0 was asked for.
+fn local_address(listeners: &[std::net::TcpListener], asked: SocketAddr) -> SocketAddr {
+    listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(asked)
+}

@@ -1,0 +1,57 @@
+//! `/livez`, `/readyz` and `/metrics`, in clear HTTP on loopback. Read only.
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+use crate::kit::{metrics::Metrics, shutdown::Shutdown};
+
+/// The media type of OpenMetrics text.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Answers until shutdown.
+///
+/// # Errors
+/// None: a connection that fails is its client's matter.
+pub(super) async fn run(listener: TcpListener, metrics: Metrics, ready: watch::Receiver<bool>, shutdown: Shutdown) -> Result<(), Infallible> {
+    let end = shutdown.triggered();
+    tokio::pin!(end);
+    // Dropped at the end, and the connections with it.
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = &mut end => return Ok(()),
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        let (metrics, ready) = (metrics.clone(), ready.clone());
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answer = answer(&request, &metrics, *ready.borrow());
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        connections.spawn(async move {
+            // What goes wrong on a connection here concerns only who opened it.
+            let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+fn answer<B>(request: &Request<B>, metrics: &Metrics, ready: bool) -> Response<Full<Bytes>> {
+    let (status, media, body) = match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/livez" | "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        (&Method::GET | &Method::HEAD, "/readyz") if ready => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        (&Method::GET | &Method::HEAD, "/readyz") => {
+            (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "the router has not read all endpoints yet\n".to_owned())
+        }
+        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, OPEN_METRICS, metrics.render()),
+        _ => (StatusCode::NOT_FOUND, "text/plain", "here are /livez, /readyz and /metrics\n".to_owned()),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(media));
+    response
+}

@@ -1,0 +1,48 @@
+//! Keeps the `EndpointSlice` of each instance: the one thing that routers learn of it. Deletion is the garbage collector's, by owner.
+use std::sync::Arc;
+
+use futures::Future;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+        watcher,
+    },
+};
+
+use super::{Error, api, drive, error_policy};
+use crate::{
+    api::{MeshInstance, labels},
+    kit::clock,
+    plan::endpoints::{same, slice},
+};
+
+/// Runs until shutdown.
+///
+/// # Errors
+/// None that is not retried.
+pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Sync + 'static) -> Result<(), Error> {
+    let stream = Controller::new(Api::<MeshInstance>::all(client.clone()), watcher::Config::default())
+        .with_config(Config::default().concurrency(16))
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, error_policy, Arc::new(client));
+    drive("endpoints", stream).await
+}
+
+async fn reconcile(instance: Arc<MeshInstance>, client: Arc<Client>) -> Result<Action, Error> {
+    let Some(wanted) = slice(&instance, clock::now()) else { return Ok(Action::await_change()) };
+    let slices: Api<EndpointSlice> = Api::namespaced((*client).clone(), &instance.namespace().unwrap_or_default());
+    let name = instance.name_any();
+    let found = slices.get_opt(&name).await.map_err(api("read EndpointSlice"))?;
+    if found.is_none() && instance.finalizers().is_empty() && instance.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    if !found.is_some_and(|found| same(&found, &wanted)) {
+        let params = PatchParams::apply(labels::FIELD_MANAGER).force();
+        slices.patch(&name, &params, &Patch::Apply(&wanted)).await.map_err(api("apply EndpointSlice"))?;
+    }
+    Ok(Action::await_change())
+}

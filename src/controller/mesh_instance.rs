@@ -1,0 +1,139 @@
+//! The node's agent: observe → plan → execute, for the instances of its own node, until what runs is what should.
+mod agent;
+mod execute;
+mod launch;
+mod ports;
+mod probes;
+mod update_status;
+
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
+
+use futures::{Future, StreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, Client, ResourceExt,
+    api::ListParams,
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+        reflector::ObjectRef,
+        watcher,
+    },
+};
+
+use self::agent::Agent;
+use super::{Error, api, drive, error_policy};
+use crate::{
+    api::{MeshInstance, labels, node::PortRange},
+    backend::Backend,
+    kit::clock,
+    plan::{
+        instance::{Action as Do, InstanceKey},
+        leases,
+        lifecycle::{Facts, Step, plan},
+    },
+};
+
+/// How the agent runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The node it is the agent of.
+    pub node: String,
+    /// What a relative working directory is relative to.
+    pub project_dir: PathBuf,
+    /// Where ports come from.
+    pub ports: PortRange,
+}
+
+/// Runs until shutdown. Instances go on running.
+///
+/// # Errors
+/// None that is not retried, but that the API or the backend cannot be read at the start.
+pub async fn run(
+    client: Client,
+    backend: Backend,
+    options: Options,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) -> Result<(), Error> {
+    let mine = format!("spec.nodeName={}", options.node);
+    // The stream is there before the first look, so that no change falls between the two.
+    let changes = backend.changes().map(|key| ObjectRef::new(&key.name).within(&key.namespace));
+    let (agent, probed) = Agent::new(client.clone(), backend, options);
+    let agent = Arc::new(agent);
+    adopt(&agent, &mine).await?;
+    let stream = Controller::new(Api::<MeshInstance>::all(client), watcher::Config::default().fields(&mine))
+        .with_config(Config::default().concurrency(16))
+        .reconcile_on(changes)
+        .reconcile_on(probed)
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, error_policy, agent);
+    drive("mesh_instance", stream).await
+}
+
+/// Takes note of the ports that are given away, and ends what runs here without an object.
+async fn adopt(agent: &Agent, mine: &str) -> Result<(), Error> {
+    let instances = Api::<MeshInstance>::all(agent.client.clone());
+    let known = instances.list(&ListParams::default().fields(mine)).await.map_err(api("list MeshInstances"))?.items;
+    for instance in &known {
+        if let (Some(uid), Some(port)) = (instance.uid(), instance.status.as_ref().and_then(|status| status.port)) {
+            agent.ports.reserve(&uid, port.0);
+        }
+    }
+    let uids: HashSet<String> = known.iter().filter_map(ResourceExt::uid).collect();
+    let found = agent.backend.list().await.map_err(|source| Error::Backend { act: "list instances", source })?;
+    for orphan in found.into_iter().filter(|key| !uids.contains(&key.uid)) {
+        tracing::warn!(instance = %orphan, uid = orphan.uid, "runs here without a MeshInstance, so it is ended");
+        end_orphan(agent, orphan).await;
+    }
+    Ok(())
+}
+
+async fn end_orphan(agent: &Agent, orphan: InstanceKey) {
+    let stop = agent.backend.execute(Do::Stop { key: orphan.clone(), grace: Duration::from_secs(10) }).await;
+    if let Err(error) = stop.and(agent.backend.execute(Do::Remove(orphan.clone())).await) {
+        tracing::info!(instance = %orphan, %error, "what is left of it is removed at the next start");
+    }
+}
+
+#[tracing::instrument(skip_all, fields(kind = "MeshInstance", namespace = instance.namespace(), name = instance.name_any()))]
+async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Action, Error> {
+    let key = agent::key(&instance);
+    let routers = if instance.metadata.deletion_timestamp.is_some() { live_routers(&agent.client).await? } else { Vec::new() };
+    loop {
+        let observed = agent.backend.observe(&key).await.map_err(|source| Error::Backend { act: "observe", source })?;
+        let memory = agent.note(&key, &observed);
+        let health = agent.probe(&instance, &key, &observed).await;
+        let plan = plan(&Facts {
+            instance: &instance,
+            observed: &observed,
+            health: &health,
+            memory: &memory,
+            routers: &routers,
+            now: clock::now(),
+        });
+        match plan.step {
+            Step::Wait { wake } => {
+                update_status::update_status(&agent, &instance, &plan.status).await?;
+                return Ok(wake.map_or_else(Action::await_change, Action::requeue));
+            }
+            Step::Start { attempt } => execute::start(&agent, &instance, &key, attempt).await?,
+            Step::Stop { grace } => {
+                update_status::update_status(&agent, &instance, &plan.status).await?;
+                execute::stop(&agent, &key, grace).await?;
+                return Ok(Action::await_change());
+            }
+            Step::Release => {
+                execute::release(&agent, &instance, &key).await?;
+                return Ok(Action::await_change());
+            }
+        }
+    }
+}
+
+/// The routers whose leases run.
+async fn live_routers(client: &Client) -> Result<Vec<String>, Error> {
+    let all: Api<Lease> = Api::namespaced(client.clone(), labels::SYSTEM_NAMESPACE);
+    let found = all.list(&ListParams::default().labels(labels::ROUTER_LEASE)).await.map_err(api("list the routers' Leases"))?;
+    let now = clock::now();
+    Ok(found.items.iter().filter_map(|lease| leases::holder(lease, now)).map(ToOwned::to_owned).collect())
+}

@@ -1,0 +1,101 @@
+//! What the agent holds between reconciles: memories, ports, probes. All of it can be lost; it is made again from the API and the backend.
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use futures::Stream;
+use kube::{Client, ResourceExt, runtime::reflector::ObjectRef};
+
+use super::{
+    Options, launch,
+    ports::Ports,
+    probes::{Probers, Target},
+};
+use crate::{
+    api::{MeshInstance, conditions::instance as reason},
+    backend::Backend,
+    controller::notes::Notes,
+    plan::{
+        instance::{InstanceKey, Observed},
+        lifecycle::{Health, Memory, StartFailure},
+    },
+};
+
+/// The agent's state.
+pub(super) struct Agent {
+    pub(super) client: Client,
+    pub(super) backend: Backend,
+    pub(super) options: Options,
+    pub(super) ports: Ports,
+    pub(super) notes: Notes,
+    memories: Mutex<HashMap<String, Memory>>,
+    probers: Probers,
+}
+
+/// The key of an instance.
+pub(super) fn key(instance: &MeshInstance) -> InstanceKey {
+    InstanceKey { namespace: instance.namespace().unwrap_or_default(), name: instance.name_any(), uid: instance.uid().unwrap_or_default() }
+}
+
+impl Agent {
+    /// A new agent, and the stream of instances whose probes have changed their mind.
+    pub(super) fn new(
+        client: Client,
+        backend: Backend,
+        options: Options,
+    ) -> (Self, impl Stream<Item = ObjectRef<MeshInstance>> + Send + 'static) {
+        let (probers, probed) = Probers::new(backend.clone());
+        let notes = Notes::new(client.clone(), "mesh-instance", &options.node);
+        let ports = Ports::new(options.ports);
+        (Self { client, backend, options, ports, notes, memories: Mutex::default(), probers }, probed)
+    }
+
+    /// Takes note of a look, and gives what is remembered.
+    pub(super) fn note(&self, key: &InstanceKey, observed: &Observed) -> Memory {
+        if let Observed::Running(running) = observed
+            && let Some(address) = running.address
+        {
+            self.ports.reserve(&key.uid, address.port());
+        }
+        self.remember(key, |memory| {
+            memory.note(observed);
+            memory.clone()
+        })
+    }
+
+    /// Changes what is remembered.
+    pub(super) fn remember<T>(&self, key: &InstanceKey, change: impl FnOnce(&mut Memory) -> T) -> T {
+        change(self.memories.lock().unwrap_or_else(PoisonError::into_inner).entry(key.uid.clone()).or_default())
+    }
+
+    /// Sees to it that a running program is probed, and gives what the probes have found.
+    pub(super) async fn probe(&self, instance: &MeshInstance, key: &InstanceKey, observed: &Observed) -> Health {
+        let Observed::Running(running) = observed else {
+            self.probers.forget(&key.uid);
+            return Health::default();
+        };
+        if !self.probers.has(&key.uid, running.attempt) && !running.stopping {
+            let template = &instance.spec.template;
+            let probes = [&template.readiness_probe, &template.liveness_probe, &template.startup_probe];
+            // Only a command needs the environment; without one, a missing ConfigMap does not stand in the way of an adopted instance.
+            let exec = probes.iter().any(|probe| probe.as_ref().is_some_and(|probe| probe.exec.is_some()));
+            let port = running.address.map(|address| address.port());
+            let launch = match if exec { launch::launch(self, instance, key, running.attempt, port).await.map(Some) } else { Ok(None) } {
+                Ok(launch) => launch,
+                Err(StartFailure { message, .. }) => {
+                    return Health { attempt: running.attempt, not_ready: Some((reason::CONFIG_MISSING, message)), ..Health::default() };
+                }
+            };
+            self.probers.start(Target::new(instance, key, running, launch));
+        }
+        self.probers.health(&key.uid)
+    }
+
+    /// Forgets an instance that is gone.
+    pub(super) fn forget(&self, key: &InstanceKey) {
+        self.probers.forget(&key.uid);
+        self.ports.release(&key.uid);
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(&key.uid);
+    }
+}

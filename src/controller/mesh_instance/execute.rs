@@ -1,0 +1,97 @@
+//! Carries out a step on the backend. What the backend says against a start becomes part of the instance's status.
+use std::time::Duration;
+
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::{agent::Agent, launch};
+use crate::{
+    api::{MeshInstance, conditions::instance as reason, labels},
+    backend,
+    controller::{Error, api, notes::Note},
+    kit::clock,
+    plan::{
+        instance::{Action, InstanceKey},
+        lifecycle::{Memory, StartFailure},
+    },
+};
+
+/// Starts a run; a start that does not come about is remembered, with its cause.
+pub(super) async fn start(agent: &Agent, instance: &MeshInstance, key: &InstanceKey, attempt: u32) -> Result<(), Error> {
+    match try_start(agent, instance, key, attempt).await {
+        Ok(()) => {
+            agent.remember(key, Memory::note_started);
+            let again = if attempt > 0 { format!(" again (restart {attempt})") } else { String::new() };
+            agent.notes.publish(instance, Note::normal("Started", format!("started{again}"))).await;
+        }
+        Err(failure) => {
+            let known = agent.remember(key, |memory| memory.start_failure.as_ref().is_some_and(|old| old.message == failure.message));
+            if !known {
+                agent.notes.publish(instance, Note::warning(failure.reason, failure.message.clone())).await;
+            }
+            agent.remember(key, |memory| memory.note_start_failure(failure));
+        }
+    }
+    Ok(())
+}
+
+async fn try_start(agent: &Agent, instance: &MeshInstance, key: &InstanceKey, attempt: u32) -> Result<(), StartFailure> {
+    let port = if instance.spec.serves { Some(port(agent, instance, key)?) } else { None };
+    let launch = launch::launch(agent, instance, key, attempt, port).await?;
+    agent.backend.execute(Action::Start(Box::new(launch))).await.map_err(|error| failure(&error))
+}
+
+fn port(agent: &Agent, instance: &MeshInstance, key: &InstanceKey) -> Result<u16, StartFailure> {
+    let is_free = |port| agent.backend.port_is_free(port);
+    if let Some(fixed) = instance.spec.port {
+        if is_free(fixed.0) {
+            agent.ports.reserve(&key.uid, fixed.0);
+            return Ok(fixed.0);
+        }
+        let message = format!(
+            "port {} is taken by another process: end that, or change spec.port (ss -ltnp 'sport = :{}' shows who has it)",
+            fixed.0, fixed.0
+        );
+        return Err(StartFailure { reason: reason::PORT_TAKEN, message, at: clock::now() });
+    }
+    agent.ports.assign(&key.uid, is_free).ok_or_else(|| {
+        let message = format!(
+            "no port of the node's range {} is free: scale down, or give the controller a larger --port-range",
+            agent.options.ports
+        );
+        StartFailure { reason: reason::PORTS_EXHAUSTED, message, at: clock::now() }
+    })
+}
+
+fn failure(error: &backend::Error) -> StartFailure {
+    let reason = match error {
+        backend::Error::CommandNotFound { .. } => reason::COMMAND_NOT_FOUND,
+        backend::Error::CommandNotExecutable { .. } => reason::COMMAND_NOT_EXECUTABLE,
+        backend::Error::WorkingDir { .. } => reason::WORKING_DIR,
+        backend::Error::StillRuns(_) | backend::Error::System { .. } => reason::START_FAILED,
+    };
+    StartFailure { reason, message: error.to_string(), at: clock::now() }
+}
+
+/// Tells a program to end.
+pub(super) async fn stop(agent: &Agent, key: &InstanceKey, grace: Duration) -> Result<(), Error> {
+    let stop = Action::Stop { key: key.clone(), grace };
+    agent.backend.execute(stop).await.map_err(|source| Error::Backend { act: "stop", source })
+}
+
+/// Removes what is left of an ended instance, and lets its object go.
+pub(super) async fn release(agent: &Agent, instance: &MeshInstance, key: &InstanceKey) -> Result<(), Error> {
+    agent.backend.execute(Action::Remove(key.clone())).await.map_err(|source| Error::Backend { act: "remove", source })?;
+    agent.forget(key);
+    let finalizers: Vec<&String> = instance.finalizers().iter().filter(|name| *name != labels::DRAIN_FINALIZER).collect();
+    let patch = json!({ "metadata": { "finalizers": finalizers, "uid": key.uid } });
+    let instances: Api<MeshInstance> = Api::namespaced(agent.client.clone(), &key.namespace);
+    match instances.patch_metadata(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        // Gone already, or made anew under the same name: either way this one is let go.
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        result => result.map(drop).map_err(api("remove the finalizer of MeshInstance")),
+    }
+}

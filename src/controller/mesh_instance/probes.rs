@@ -1,0 +1,131 @@
+//! Asks running programs whether they have started, are alive and are ready: a task per program, and one shared table of answers.
+mod check;
+mod prober;
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::Stream;
+use kube::runtime::reflector::ObjectRef;
+use tokio::{
+    sync::mpsc::{self, UnboundedSender},
+    task::{AbortHandle, JoinSet},
+};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::{
+    api::{MeshInstance, probe::Probe},
+    backend::Backend,
+    plan::{
+        instance::{InstanceKey, Launch, Running},
+        lifecycle::Health,
+    },
+};
+
+/// One run of a program, and how it is probed.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    key: InstanceKey,
+    object: ObjectRef<MeshInstance>,
+    attempt: u32,
+    address: Option<SocketAddr>,
+    /// For `exec`.
+    launch: Option<Arc<Launch>>,
+    readiness: Option<Probe>,
+    liveness: Option<Probe>,
+    startup: Option<Probe>,
+}
+
+impl Target {
+    /// The run that was observed.
+    pub(super) fn new(instance: &MeshInstance, key: &InstanceKey, running: &Running, launch: Option<Launch>) -> Self {
+        let template = &instance.spec.template;
+        Self {
+            key: key.clone(),
+            object: ObjectRef::from_obj(instance),
+            attempt: running.attempt,
+            address: running.address,
+            launch: launch.map(Arc::new),
+            readiness: template.readiness_probe.clone(),
+            liveness: template.liveness_probe.clone(),
+            startup: template.startup_probe.clone(),
+        }
+    }
+}
+
+/// All probers of the agent.
+pub(super) struct Probers {
+    backend: Backend,
+    answers: Answers,
+    tasks: Mutex<Tasks>,
+}
+
+#[derive(Default)]
+struct Tasks {
+    /// Owns the tasks: they end with the agent.
+    all: JoinSet<()>,
+    by_uid: HashMap<String, (u32, AbortHandle)>,
+}
+
+/// The table of answers, and whom to tell of a new one.
+#[derive(Clone)]
+struct Answers {
+    table: Arc<Mutex<HashMap<String, Health>>>,
+    changed: UnboundedSender<ObjectRef<MeshInstance>>,
+}
+
+impl Answers {
+    /// Changes the answer about a run; tells if it is another one then.
+    fn change(&self, target: &Target, change: impl FnOnce(&mut Health)) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(health) = table.get_mut(&target.key.uid).filter(|health| health.attempt == target.attempt) else { return };
+        let before = health.clone();
+        change(health);
+        if *health != before {
+            // The agent is gone only when the process ends.
+            let _ = self.changed.send(target.object.clone());
+        }
+    }
+}
+
+impl Probers {
+    /// None yet; and the stream of those whose answer has changed.
+    pub(super) fn new(backend: Backend) -> (Self, impl Stream<Item = ObjectRef<MeshInstance>> + Send + 'static) {
+        let (changed, stream) = mpsc::unbounded_channel();
+        let answers = Answers { table: Arc::default(), changed };
+        (Self { backend, answers, tasks: Mutex::default() }, UnboundedReceiverStream::new(stream))
+    }
+
+    /// Whether this run is probed.
+    pub(super) fn has(&self, uid: &str, attempt: u32) -> bool {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).by_uid.get(uid).is_some_and(|(of, _)| *of == attempt)
+    }
+
+    /// Begins to probe a run; an earlier run of the same instance is probed no more.
+    pub(super) fn start(&self, target: Target) {
+        self.forget(&target.key.uid);
+        let health = Health { attempt: target.attempt, ..Health::default() };
+        self.answers.table.lock().unwrap_or_else(PoisonError::into_inner).insert(target.key.uid.clone(), health);
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.all.try_join_next().is_some() {}
+        let (uid, attempt) = (target.key.uid.clone(), target.attempt);
+        let handle = tasks.all.spawn(prober::probe(target, self.backend.clone(), self.answers.clone()));
+        tasks.by_uid.insert(uid, (attempt, handle));
+    }
+
+    /// What was found about an instance's current run.
+    pub(super) fn health(&self, uid: &str) -> Health {
+        self.answers.table.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned().unwrap_or_default()
+    }
+
+    /// Probes an instance no more.
+    pub(super) fn forget(&self, uid: &str) {
+        if let Some((_, task)) = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).by_uid.remove(uid) {
+            task.abort();
+        }
+        self.answers.table.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}

@@ -1,0 +1,62 @@
+//! Writes the agent's part of an instance's status, if it has changed, and tells what changed as Events.
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::agent::Agent;
+use crate::{
+    api::{GROUP, MeshInstance, MeshInstanceStatus, VERSION, instance::InstanceState, labels},
+    controller::{Error, api, notes::Note},
+};
+
+/// Writes it.
+pub(super) async fn update_status(agent: &Agent, instance: &MeshInstance, new: &MeshInstanceStatus) -> Result<(), Error> {
+    // The entries of routers are theirs.
+    let old = instance.status.clone().map(|status| MeshInstanceStatus { routers: Vec::new(), ..status }).unwrap_or_default();
+    if old == *new {
+        return Ok(());
+    }
+    let name = instance.name_any();
+    let metadata = json!({ "name": name, "uid": instance.uid() });
+    let object = json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshInstance", "metadata": metadata, "status": new });
+    let instances: Api<MeshInstance> = Api::namespaced(agent.client.clone(), &instance.namespace().unwrap_or_default());
+    let params = PatchParams::apply(labels::STATUS_MANAGER).force();
+    match instances.patch_status(&name, &params, &Patch::Apply(&object)).await {
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => return Ok(()),
+        result => result.map_err(api("apply MeshInstance status"))?,
+    };
+    for note in notes(&old, new) {
+        agent.notes.publish(instance, note).await;
+    }
+    Ok(())
+}
+
+fn notes(old: &MeshInstanceStatus, new: &MeshInstanceStatus) -> Vec<Note> {
+    let message = new.conditions.first().map(|condition| condition.message.clone()).unwrap_or_default();
+    let mut notes = Vec::new();
+    if old.last_exit != new.last_exit
+        && let Some(exit) = &new.last_exit
+        && new.state != Some(InstanceState::Terminating)
+    {
+        notes.push(Note::warning("Ended", format!("the program {}", exit.message)));
+    }
+    if old.state == new.state {
+        return notes;
+    }
+    let drained = old.state == Some(InstanceState::Draining);
+    notes.extend(match new.state {
+        Some(InstanceState::Ready) => {
+            let place = new.address.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
+            Some(Note::normal("Ready", format!("serves{place}")))
+        }
+        Some(InstanceState::NotReady) => Some(Note::warning("Unhealthy", message)),
+        Some(InstanceState::BackOff) => Some(Note::warning("BackOff", message)),
+        Some(InstanceState::Draining) => Some(Note::normal("Draining", message)),
+        Some(InstanceState::Terminating) if drained => Some(Note::normal("Drained", "every router has let it go; told to end")),
+        Some(InstanceState::Terminating) => Some(Note::normal("Stopping", "told to end")),
+        Some(InstanceState::Pending | InstanceState::Starting) | None => None,
+    });
+    notes
+}

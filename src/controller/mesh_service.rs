@@ -1,0 +1,113 @@
+//! From a `MeshService` to its instances: dereference → validate → plan → apply → update_status.
+mod apply;
+mod dereference;
+mod update_status;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::Future;
+use kube::{
+    Api, Client, ResourceExt,
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+
+use super::{Error, drive, error_policy, notes::Notes};
+use crate::{
+    api::{
+        MeshInstance, MeshNode, MeshService,
+        conditions::{instance::READY, is_true, service::ROUTES_ACCEPTED},
+        names,
+        node::BackendKind,
+    },
+    plan::{
+        rollout::{self, Existing, Wanted},
+        routes, template,
+        validate::validate,
+    },
+};
+
+/// What every reconcile has at hand.
+struct Context {
+    client: Client,
+    notes: Notes,
+}
+
+/// Runs until shutdown.
+///
+/// # Errors
+/// None that is not retried.
+pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Sync + 'static) -> Result<(), Error> {
+    let services: Api<MeshService> = Api::all(client.clone());
+    // A burst of changes to a service's instances is one reconcile.
+    let config = Config::default().concurrency(8).debounce(Duration::from_millis(10));
+    let controller = Controller::new(services.clone(), watcher::Config::default());
+    let (by_routes, by_nodes) = (controller.store(), controller.store());
+    let stream = controller
+        .with_config(config)
+        .owns(Api::<MeshInstance>::all(client.clone()), watcher::Config::default())
+        .watches(services, watcher::Config::default(), move |changed| rivals(&by_routes, &changed))
+        .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| everything(&by_nodes))
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, error_policy, Arc::new(Context { notes: Notes::new(client.clone(), "mesh-service", ""), client }));
+    drive("mesh_service", stream).await
+}
+
+/// The services whose routes a change of this one may free or take.
+fn rivals(store: &Store<MeshService>, changed: &MeshService) -> Vec<ObjectRef<MeshService>> {
+    let claims = routes::claims(&changed.spec);
+    let concerned = |other: &MeshService| {
+        let refused = other.status.as_ref().is_some_and(|status| !is_true(&status.conditions, ROUTES_ACCEPTED));
+        refused || routes::claims(&other.spec).iter().any(|claim| claims.contains(claim))
+    };
+    store
+        .state()
+        .iter()
+        .filter(|other| other.uid() != changed.uid() && concerned(other))
+        .map(|other| ObjectRef::from_obj(&**other))
+        .collect()
+}
+
+fn everything(store: &Store<MeshService>) -> Vec<ObjectRef<MeshService>> {
+    store.state().iter().map(|service| ObjectRef::from_obj(&**service)).collect()
+}
+
+#[tracing::instrument(skip_all, fields(kind = "MeshService", namespace = service.namespace(), name = service.name_any()))]
+async fn reconcile(service: Arc<MeshService>, context: Arc<Context>) -> Result<Action, Error> {
+    let world = dereference::dereference(&context.client, &service).await?;
+    if service.metadata.deletion_timestamp.is_some() {
+        return apply::end(&context, &service, &world).await;
+    }
+    let revision = template::revision(&service);
+    let refusal = validate(&service.spec, world.backend.unwrap_or(BackendKind::Process)).err().or_else(|| world.no_node());
+    let plan = if refusal.is_some() { rollout::Plan::default() } else { plan(&service, &revision.name, &world.instances) };
+    apply::apply(&context, &service, &revision, &plan, &world).await?;
+    update_status::update_status(&context, &service, &revision.name, refusal.as_ref(), &world).await
+}
+
+fn plan(service: &MeshService, revision: &str, instances: &[MeshInstance]) -> rollout::Plan {
+    let existing: Vec<Existing> = instances.iter().map(existing).collect();
+    let wanted = Wanted {
+        revision,
+        replicas: u32::try_from(service.spec.replicas).unwrap_or(0),
+        type_: template::rollout_type(&service.spec),
+        rollout: &service.spec.rollout,
+    };
+    rollout::plan(&wanted, &existing)
+}
+
+fn existing(instance: &MeshInstance) -> Existing {
+    let name = instance.name_any();
+    debug_assert_eq!(name, names::instance(&instance.spec.service, &instance.spec.revision, instance.spec.ordinal));
+    Existing {
+        name,
+        revision: instance.spec.revision.clone(),
+        ordinal: instance.spec.ordinal,
+        ready: instance.status.as_ref().is_some_and(|status| is_true(&status.conditions, READY)),
+        deleting: instance.metadata.deletion_timestamp.is_some(),
+    }
+}

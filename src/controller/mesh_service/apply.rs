@@ -1,0 +1,185 @@
+//! Carries a plan out: the finalizer, the revision object, instances made, changed and ended. Decides nothing.
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::apps::v1::ControllerRevision,
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, runtime::RawExtension},
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+    runtime::controller::Action,
+};
+use serde_json::json;
+
+use super::{Context, dereference::World};
+use crate::{
+    api::{MeshInstance, MeshInstanceSpec, MeshService, labels, names},
+    controller::{Error, api, notes::Note},
+    plan::{
+        rollout::Plan,
+        template::{Revision, fixed_port, serves},
+    },
+};
+
+/// Does what the plan says.
+pub(super) async fn apply(context: &Context, service: &MeshService, revision: &Revision, plan: &Plan, world: &World) -> Result<(), Error> {
+    set_finalizer(context, service, true).await?;
+    let instances: Api<MeshInstance> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
+    if !plan.create.is_empty() {
+        keep_revision(context, service, revision, world).await?;
+    }
+    update(&instances, service, world).await?;
+    let mut placed = Vec::new();
+    for ordinal in &plan.create {
+        let Some(node) = world.node_for_next(&placed).cloned() else { break };
+        let instance = instance(service, revision, *ordinal, node.clone());
+        write(&instances, &instance).await?;
+        placed.push(node);
+    }
+    if let (Some(first), Some(last)) = (plan.create.first(), plan.create.last()) {
+        let message = format!("created {} of revision {}: {first} to {last}", plan.create.len(), revision.name);
+        context.notes.publish(service, Note::normal("InstancesCreated", message)).await;
+    }
+    delete(context, service, &instances, &plan.delete).await
+}
+
+/// A service that is deleted: ends its instances, and lets it go when the last one is gone.
+pub(super) async fn end(context: &Context, service: &MeshService, world: &World) -> Result<Action, Error> {
+    let instances: Api<MeshInstance> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
+    let living = world.instances.iter().filter(|instance| instance.metadata.deletion_timestamp.is_none());
+    let names: Vec<String> = living.map(ResourceExt::name_any).collect();
+    delete(context, service, &instances, &names).await?;
+    if world.instances.is_empty() {
+        set_finalizer(context, service, false).await?;
+    }
+    Ok(Action::await_change())
+}
+
+async fn delete(context: &Context, service: &MeshService, instances: &Api<MeshInstance>, names: &[String]) -> Result<(), Error> {
+    for name in names {
+        match instances.delete(name, &DeleteParams::background()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(api("delete MeshInstance")(error)),
+        }
+    }
+    if !names.is_empty() {
+        context.notes.publish(service, Note::normal("InstancesDeleted", format!("ending {}", names.join(", ")))).await;
+    }
+    Ok(())
+}
+
+/// Brings the fields that may change in a running instance up to date.
+async fn update(instances: &Api<MeshInstance>, service: &MeshService, world: &World) -> Result<(), Error> {
+    for found in &world.instances {
+        let spec = MeshInstanceSpec {
+            port: fixed_port(&service.spec),
+            drain_timeout: service.spec.drain.timeout,
+            logs: service.spec.logs.clone(),
+            ..found.spec.clone()
+        };
+        if spec != found.spec && found.metadata.deletion_timestamp.is_none() {
+            let mut instance = owned(service, &found.spec.revision, found.spec.ordinal, spec);
+            instance.metadata.uid = found.uid();
+            write(instances, &instance).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn write(instances: &Api<MeshInstance>, instance: &MeshInstance) -> Result<(), Error> {
+    let params = PatchParams::apply(labels::FIELD_MANAGER).force();
+    instances.patch(&instance.name_any(), &params, &Patch::Apply(instance)).await.map_err(api("apply MeshInstance"))?;
+    Ok(())
+}
+
+fn instance(service: &MeshService, revision: &Revision, ordinal: u32, node: String) -> MeshInstance {
+    let spec = MeshInstanceSpec {
+        service: service.name_any(),
+        revision: revision.name.clone(),
+        ordinal,
+        node_name: node,
+        serves: serves(&service.spec),
+        port: fixed_port(&service.spec),
+        drain_timeout: service.spec.drain.timeout,
+        logs: service.spec.logs.clone(),
+        template: revision.template.clone(),
+    };
+    owned(service, &revision.name, ordinal, spec)
+}
+
+fn owned(service: &MeshService, revision: &str, ordinal: u32, spec: MeshInstanceSpec) -> MeshInstance {
+    let mut instance = MeshInstance::new(&names::instance(&service.name_any(), revision, ordinal), spec);
+    instance.metadata.namespace = service.namespace();
+    instance.metadata.labels = Some(child_labels(service, revision));
+    instance.metadata.finalizers = Some(vec![labels::DRAIN_FINALIZER.to_owned()]);
+    instance.metadata.owner_references = service.controller_owner_ref(&()).map(|owner| vec![owner]);
+    instance
+}
+
+fn child_labels(service: &MeshService, revision: &str) -> BTreeMap<String, String> {
+    let own = [
+        (labels::SERVICE, service.name_any()),
+        (labels::REVISION, revision.to_owned()),
+        (labels::APP_NAME, service.name_any()),
+        (labels::APP_MANAGED_BY, labels::MANAGER.to_owned()),
+    ];
+    let part_of = service.labels().get(labels::APP_PART_OF).map(|value| (labels::APP_PART_OF, value.clone()));
+    own.into_iter().chain(part_of).map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// Keeps the template under its revision's name, and drops the oldest ones that nothing runs any more.
+async fn keep_revision(context: &Context, service: &MeshService, revision: &Revision, world: &World) -> Result<(), Error> {
+    let revisions: Api<ControllerRevision> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
+    let name = names::controller_revision(&service.name_any(), &revision.name);
+    if !world.revisions.iter().any(|known| known.name_any() == name) {
+        let newest = world.revisions.iter().filter_map(|known| known.revision).max().unwrap_or(0);
+        let object = ControllerRevision {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                labels: Some(child_labels(service, &revision.name)),
+                owner_references: service.controller_owner_ref(&()).map(|owner| vec![owner]),
+                ..ObjectMeta::default()
+            },
+            data: RawExtension(json!({ "spec": { "template": revision.template } })),
+            revision: Some(newest + 1),
+        };
+        let params = PatchParams::apply(labels::FIELD_MANAGER).force();
+        revisions.patch(&name, &params, &Patch::Apply(&object)).await.map_err(api("apply ControllerRevision"))?;
+    }
+    let in_use = |known: &&ControllerRevision| {
+        let revision = known.labels().get(labels::REVISION);
+        world.instances.iter().any(|instance| Some(&instance.spec.revision) == revision) || known.name_any() == name
+    };
+    let mut idle: Vec<_> = world.revisions.iter().filter(|known| !in_use(known)).collect();
+    idle.sort_by_key(|known| std::cmp::Reverse(known.revision));
+    let limit = usize::try_from(service.spec.rollout.revision_history_limit).unwrap_or(0);
+    for old in idle.into_iter().skip(limit) {
+        match revisions.delete(&old.name_any(), &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            result => drop(result.map_err(api("delete ControllerRevision"))?),
+        }
+    }
+    Ok(())
+}
+
+/// Puts our finalizer on the service, or takes it away.
+async fn set_finalizer(context: &Context, service: &MeshService, wanted: bool) -> Result<(), Error> {
+    let has = service.finalizers().iter().any(|name| name == labels::DRAIN_FINALIZER);
+    if has == wanted {
+        return Ok(());
+    }
+    let mut finalizers: Vec<&str> =
+        service.finalizers().iter().map(String::as_str).filter(|name| *name != labels::DRAIN_FINALIZER).collect();
+    if wanted {
+        finalizers.push(labels::DRAIN_FINALIZER);
+    }
+    // The resourceVersion makes sure that nobody else's finalizer is lost.
+    let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": service.resource_version() } });
+    let services: Api<MeshService> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
+    match services.patch_metadata(&service.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Err(kube::Error::Api(status)) if status.code == 404 && !wanted => Ok(()),
+        result => result.map(drop).map_err(api("patch the finalizer of MeshService")),
+    }
+}

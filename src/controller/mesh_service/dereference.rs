@@ -1,0 +1,86 @@
+//! Fetches what a service's reconcile looks at, live: its instances and revisions, the nodes, and the services that may claim its routes.
+use k8s_openapi::api::{apps::v1::ControllerRevision, coordination::v1::Lease};
+use kube::{Api, Client, ResourceExt, api::ListParams};
+
+use crate::{
+    api::{
+        MeshInstance, MeshNode, MeshService,
+        conditions::{is_true, node::READY, service::NO_NODE},
+        labels,
+        node::BackendKind,
+    },
+    controller::{Error, api, node::lease_name},
+    kit::clock,
+    plan::{
+        leases,
+        routes::{self, Claim},
+        validate::Refusal,
+    },
+};
+
+/// What was found.
+pub(super) struct World {
+    /// The service's instances, those being ended included.
+    pub(super) instances: Vec<MeshInstance>,
+    /// Its revisions.
+    pub(super) revisions: Vec<ControllerRevision>,
+    /// Names of the nodes that can take an instance.
+    pub(super) nodes: Vec<String>,
+    /// The backend of the nodes.
+    pub(super) backend: Option<BackendKind>,
+    /// A claim that an older service has, and that service's name.
+    pub(super) conflict: Option<(Claim, String)>,
+}
+
+impl World {
+    /// Why nothing can be started, if there is no node for it.
+    pub(super) fn no_node(&self) -> Option<Refusal> {
+        let message = "no MeshNode is ready to run instances: see kubectl get meshnodes";
+        self.nodes.is_empty().then(|| Refusal { reason: NO_NODE, message: message.to_owned() })
+    }
+
+    /// The node with the fewest instances of this service.
+    pub(super) fn node_for_next(&self, placed: &[String]) -> Option<&String> {
+        let load = |node: &&String| {
+            self.instances.iter().map(|instance| &instance.spec.node_name).chain(placed).filter(|name| name == node).count()
+        };
+        self.nodes.iter().min_by_key(load)
+    }
+}
+
+/// Fetches it.
+pub(super) async fn dereference(client: &Client, service: &MeshService) -> Result<World, Error> {
+    let namespace = service.namespace().unwrap_or_default();
+    let own = ListParams::default().labels(&format!("{}={}", labels::SERVICE, service.name_any()));
+    let instances: Api<MeshInstance> = Api::namespaced(client.clone(), &namespace);
+    let instances = instances.list(&own).await.map_err(api("list MeshInstances"))?.items;
+    let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), &namespace);
+    let revisions = revisions.list(&own).await.map_err(api("list ControllerRevisions"))?.items;
+    let (nodes, backend) = nodes(client).await?;
+    let conflict = conflict(client, service).await?;
+    Ok(World { instances, revisions, nodes, backend, conflict })
+}
+
+async fn nodes(client: &Client) -> Result<(Vec<String>, Option<BackendKind>), Error> {
+    let nodes = Api::<MeshNode>::all(client.clone()).list(&ListParams::default()).await.map_err(api("list MeshNodes"))?.items;
+    let all: Api<Lease> = Api::namespaced(client.clone(), labels::SYSTEM_NAMESPACE);
+    let leases = all.list(&ListParams::default()).await.map_err(api("list Leases"))?.items;
+    let now = clock::now();
+    let lives = |node: &MeshNode| {
+        let name = lease_name(&node.name_any());
+        leases.iter().any(|lease| lease.name_any() == name && leases::holder(lease, now).is_some())
+    };
+    let ready = |node: &MeshNode| node.status.as_ref().is_some_and(|status| is_true(&status.conditions, READY));
+    let usable: Vec<&MeshNode> = nodes.iter().filter(|node| ready(node) && !node.spec.unschedulable && lives(node)).collect();
+    let backend = nodes.iter().find_map(|node| node.status.as_ref()?.backend);
+    Ok((usable.iter().map(|node| node.name_any()).collect(), backend))
+}
+
+async fn conflict(client: &Client, service: &MeshService) -> Result<Option<(Claim, String)>, Error> {
+    if routes::claims(&service.spec).is_empty() {
+        return Ok(None);
+    }
+    let all = Api::<MeshService>::all(client.clone()).list(&ListParams::default()).await.map_err(api("list MeshServices"))?.items;
+    let found = routes::conflict(service, &all);
+    Ok(found.map(|(claim, other)| (claim, format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any()))))
+}

@@ -1,0 +1,68 @@
+//! Writes the status of a service, if it has changed.
+use std::time::Duration;
+
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::controller::Action,
+};
+use serde_json::json;
+
+use super::{Context, dereference::World};
+use crate::{
+    api::{
+        GROUP, MeshService, MeshServiceStatus, VERSION,
+        conditions::service::{READY, ROLLED_OUT},
+        labels,
+    },
+    controller::{Error, api, notes::Note},
+    kit::clock,
+    plan::{
+        service_status::{Facts, status},
+        validate::Refusal,
+    },
+};
+
+/// Writes it, and says when to look again.
+pub(super) async fn update_status(
+    context: &Context,
+    service: &MeshService,
+    revision: &str,
+    refusal: Option<&Refusal>,
+    world: &World,
+) -> Result<Action, Error> {
+    let conflict = world.conflict.clone();
+    let (new, wake) = status(&Facts { service, revision, instances: &world.instances, refusal, conflict, now: clock::now() });
+    if service.status.as_ref() != Some(&new) {
+        write(context, service, &new).await?;
+        if let Some(note) = note(service.status.as_ref(), &new) {
+            context.notes.publish(service, note).await;
+        }
+    }
+    let wake = wake.and_then(|wake| Duration::try_from(wake).ok());
+    Ok(wake.map_or_else(Action::await_change, |wake| Action::requeue(wake + Duration::from_millis(100))))
+}
+
+async fn write(context: &Context, service: &MeshService, status: &MeshServiceStatus) -> Result<(), Error> {
+    let services: Api<MeshService> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
+    let name = service.name_any();
+    let object =
+        json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshService", "metadata": { "name": name }, "status": status });
+    let params = PatchParams::apply(labels::STATUS_MANAGER).force();
+    services.patch_status(&name, &params, &Patch::Apply(&object)).await.map_err(api("apply MeshService status"))?;
+    Ok(())
+}
+
+/// The change that is worth an event: a new reason of the condition Ready, or a rollout that ended.
+fn note(old: Option<&MeshServiceStatus>, new: &MeshServiceStatus) -> Option<Note> {
+    let ready = |status: &MeshServiceStatus| status.conditions.iter().find(|c| c.type_ == READY).cloned();
+    let now = ready(new)?;
+    let before = old.and_then(ready);
+    if before.is_some_and(|before| before.reason == now.reason) {
+        return None;
+    }
+    // Reasons are constants of this crate; an event needs one that lives as long.
+    let message = if now.message.is_empty() { now.reason.clone() } else { format!("{}: {}", now.reason, now.message) };
+    let rolled_out = new.conditions.iter().any(|c| c.reason == ROLLED_OUT);
+    Some(if now.status == "True" || rolled_out { Note::normal("Ready", message) } else { Note::normal("NotReady", message) })
+}

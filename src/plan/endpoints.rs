@@ -1,0 +1,80 @@
+//! From an instance to the `EndpointSlice` that routers read. One slice per instance, because on a VM each instance has a port of its own;
+//! it is owned by the instance, so it lives until the last request has been drained.
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        core::v1::ObjectReference,
+        discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Resource, ResourceExt};
+
+use crate::api::{
+    MeshInstance,
+    conditions::{instance::READY, is_true},
+    labels,
+};
+
+/// The slice of an instance; none while it has no address.
+pub fn slice(instance: &MeshInstance, now: Timestamp) -> Option<EndpointSlice> {
+    let status = instance.status.as_ref()?;
+    let address: SocketAddr = status.address.as_ref()?.parse().ok()?;
+    let serving = is_true(&status.conditions, READY);
+    let terminating = instance.metadata.deletion_timestamp.is_some();
+    let endpoint = Endpoint {
+        addresses: vec![address.ip().to_string()],
+        conditions: Some(EndpointConditions {
+            ready: Some(serving && !terminating),
+            serving: Some(serving),
+            terminating: Some(terminating),
+        }),
+        node_name: Some(instance.spec.node_name.clone()),
+        target_ref: Some(target(instance)),
+        ..Endpoint::default()
+    };
+    let port = EndpointPort {
+        name: Some("http".to_owned()),
+        port: Some(i32::from(address.port())),
+        protocol: Some("TCP".to_owned()),
+        ..EndpointPort::default()
+    };
+    Some(EndpointSlice {
+        metadata: ObjectMeta {
+            name: Some(instance.name_any()),
+            namespace: instance.namespace(),
+            labels: Some(slice_labels(instance)),
+            annotations: Some(BTreeMap::from([(labels::SLICE_WRITTEN.to_owned(), format!("{now:.6}"))])),
+            owner_references: instance.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        address_type: if address.is_ipv6() { "IPv6" } else { "IPv4" }.to_owned(),
+        endpoints: Some(vec![endpoint]),
+        ports: Some(vec![port]),
+    })
+}
+
+fn target(instance: &MeshInstance) -> ObjectReference {
+    ObjectReference {
+        kind: Some(MeshInstance::kind(&()).into_owned()),
+        namespace: instance.namespace(),
+        name: Some(instance.name_any()),
+        uid: instance.uid(),
+        ..ObjectReference::default()
+    }
+}
+
+fn slice_labels(instance: &MeshInstance) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (labels::SLICE_SERVICE.to_owned(), instance.spec.service.clone()),
+        (labels::SLICE_MANAGED_BY.to_owned(), labels::SLICE_MANAGER.to_owned()),
+        (labels::APP_MANAGED_BY.to_owned(), labels::MANAGER.to_owned()),
+    ])
+}
+
+/// Whether two slices say the same; the time of writing is not part of what they say.
+pub fn same(a: &EndpointSlice, b: &EndpointSlice) -> bool {
+    a.endpoints == b.endpoints && a.ports == b.ports && a.address_type == b.address_type && a.metadata.labels == b.metadata.labels
+}

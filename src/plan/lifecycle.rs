@@ -1,0 +1,310 @@
+//! The life of one instance: start, probe, restart with backoff, drain, stop, release. Level-based: from what is, the next step; never from an event.
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::{
+    api::{
+        MeshInstance, MeshInstanceStatus,
+        conditions::{Want, instance as reason},
+        instance::{InstanceState, LastExit},
+        probe::PortNumber,
+    },
+    kit::backoff::Backoff,
+    plan::instance::{Exit, ExitHow, Observed, Running},
+};
+
+/// The waits between failed runs.
+pub const BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_mins(1) };
+/// A run of at least this long was stable: the next failure counts as the first.
+pub const STABLE: SignedDuration = SignedDuration::from_mins(1);
+/// Routers stop at the drain deadline by their own clocks; the agent gives them this much longer to say so.
+pub const ACK_SLACK: SignedDuration = SignedDuration::from_secs(2);
+
+/// What the probes found of the current run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Health {
+    /// The run that was probed.
+    pub attempt: u32,
+    /// It may get requests.
+    pub ready: bool,
+    /// It has been ready at least once in this run.
+    pub was_ready: bool,
+    /// Why it is not ready: a reason, and words.
+    pub not_ready: Option<(&'static str, String)>,
+    /// A startup or liveness probe failed for good: restart it.
+    pub dead: Option<String>,
+}
+
+/// What the agent remembers of an instance besides its status; lost with the agent, which costs at most an early restart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// Runs that failed in a row.
+    pub failures: u32,
+    /// The last run that was counted, and how it ended: a run that is followed by the next at once is never seen as ended by the status.
+    last: Option<Exit>,
+    /// The last start that did not come about.
+    pub start_failure: Option<StartFailure>,
+}
+
+/// A start that did not come about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartFailure {
+    /// A reason of the condition Ready.
+    pub reason: &'static str,
+    /// Names the thing and the remedy.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Memory {
+    /// Takes note of a look: counts a run that ended, once.
+    pub fn note(&mut self, observed: &Observed) {
+        let Observed::Exited(exit) = observed else { return };
+        if self.last.as_ref().is_some_and(|last| last.attempt == exit.attempt) {
+            return;
+        }
+        self.last = Some(exit.clone());
+        self.failures = if exit.at.duration_since(exit.since) >= STABLE { 1 } else { self.failures.saturating_add(1) };
+    }
+
+    /// Takes note of a start that did not come about.
+    pub fn note_start_failure(&mut self, failure: StartFailure) {
+        self.failures = self.failures.saturating_add(1).max(2);
+        self.start_failure = Some(failure);
+    }
+
+    /// Takes note of a start.
+    pub fn note_started(&mut self) {
+        self.start_failure = None;
+    }
+}
+
+/// Everything a plan is made from.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// The object.
+    pub instance: &'a MeshInstance,
+    /// What the backend found.
+    pub observed: &'a Observed,
+    /// What the probes found.
+    pub health: &'a Health,
+    /// What is remembered.
+    pub memory: &'a Memory,
+    /// The routers whose leases run.
+    pub routers: &'a [String],
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// The one next step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Start run number `attempt`.
+    Start {
+        /// Its number.
+        attempt: u32,
+    },
+    /// Tell it to end.
+    Stop {
+        /// Between SIGTERM and SIGKILL.
+        grace: Duration,
+    },
+    /// Remove what is left of it and let its object go.
+    Release,
+    /// Nothing to do until something changes, or until `wake` at the latest.
+    Wait {
+        /// When to look again.
+        wake: Option<Duration>,
+    },
+}
+
+/// The next step, and the agent's part of the status as it is before that step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What to do.
+    pub step: Step,
+    /// What to report; the routers' entries are left out.
+    pub status: MeshInstanceStatus,
+}
+
+/// What the state and the condition Ready are to say.
+struct Say {
+    state: InstanceState,
+    ready: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Say {
+    fn new(state: InstanceState, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { state, ready: false, reason, message: message.into() }
+    }
+}
+
+/// Plans the next step.
+pub fn plan(facts: &Facts<'_>) -> Plan {
+    let (step, say) = if facts.instance.metadata.deletion_timestamp.is_some() { end(facts) } else { live(facts) };
+    Plan { step, status: status(facts, say) }
+}
+
+fn live(facts: &Facts<'_>) -> (Step, Say) {
+    match facts.observed {
+        Observed::Running(running) if running.stopping => (wait(), Say::new(InstanceState::NotReady, reason::UNHEALTHY, "being restarted")),
+        Observed::Running(running) => run(facts, running),
+        Observed::Exited(exit) => rest(facts, exit.attempt.saturating_add(1), exit.at, Some(exit)),
+        Observed::Absent => {
+            let started = old_status(facts).is_some_and(|status| status.start_time.is_some());
+            let attempt = old_status(facts).map_or(0, |status| u32::try_from(status.restart_count).unwrap_or(0));
+            let now = facts.memory.start_failure.as_ref().map_or(facts.now, |failure| failure.at);
+            rest(facts, if started { attempt.saturating_add(1) } else { attempt }, now, None)
+        }
+    }
+}
+
+/// A program that runs: is it healthy?
+fn run(facts: &Facts<'_>, running: &Running) -> (Step, Say) {
+    let health = facts.health;
+    if health.attempt != running.attempt {
+        return (wait(), Say::new(InstanceState::Starting, reason::PROBING, "started"));
+    }
+    if let Some(why) = &health.dead {
+        return (Step::Stop { grace: grace(facts) }, Say::new(InstanceState::NotReady, reason::UNHEALTHY, why.clone()));
+    }
+    if health.ready {
+        return (wait(), Say { state: InstanceState::Ready, ready: true, reason: reason::RUNNING, message: String::new() });
+    }
+    let state = if health.was_ready { InstanceState::NotReady } else { InstanceState::Starting };
+    let (reason, message) = health.not_ready.clone().unwrap_or((reason::PROBING, "not probed yet".to_owned()));
+    (wait(), Say::new(state, reason, message))
+}
+
+/// A program that does not run: start it, or wait for the backoff to pass. `from` is when the last run or start failed.
+fn rest(facts: &Facts<'_>, attempt: u32, from: Timestamp, exit: Option<&Exit>) -> (Step, Say) {
+    let failure = facts.memory.start_failure.as_ref();
+    let from = failure.map_or(from, |failure| failure.at.max(from));
+    let delay = BACKOFF.delay(facts.memory.failures, jitter(facts, attempt));
+    let passed = Duration::try_from(facts.now.duration_since(from)).unwrap_or_default();
+    let left = delay.saturating_sub(passed);
+    if left.is_zero() {
+        return (Step::Start { attempt }, Say::new(InstanceState::Pending, reason::PENDING, "to be started"));
+    }
+    let again = format!("next start in {:.1} s", left.as_secs_f64());
+    let say = match (failure, exit) {
+        (Some(failure), _) => Say::new(InstanceState::Pending, failure.reason, failure.message.clone()),
+        (None, Some(exit)) => {
+            let ran = exit.at.duration_since(exit.since).as_secs_f64();
+            let message =
+                format!("the program ended with {} after {ran:.1} s ({} times in a row); {again}", exit.how, facts.memory.failures);
+            Say::new(InstanceState::BackOff, reason::BACK_OFF, message)
+        }
+        (None, None) => Say::new(InstanceState::Pending, reason::PENDING, again),
+    };
+    (Step::Wait { wake: Some(left) }, say)
+}
+
+/// An instance whose object is deleted: drain, stop, release.
+fn end(facts: &Facts<'_>) -> (Step, Say) {
+    match facts.observed {
+        Observed::Absent | Observed::Exited(_) => (Step::Release, Say::new(InstanceState::Terminating, reason::TERMINATING, "ended")),
+        Observed::Running(running) if running.stopping => {
+            (wait(), Say::new(InstanceState::Terminating, reason::TERMINATING, "told to end; waiting for it"))
+        }
+        Observed::Running(_) => drain(facts),
+    }
+}
+
+fn drain(facts: &Facts<'_>) -> (Step, Say) {
+    let stop = (Step::Stop { grace: grace(facts) }, Say::new(InstanceState::Terminating, reason::TERMINATING, "drained; told to end"));
+    let status = old_status(facts);
+    // Without an address no router has ever heard of it.
+    if status.is_none_or(|status| status.address.is_none()) {
+        return stop;
+    }
+    let deleted = facts.instance.metadata.deletion_timestamp.as_ref().map_or(facts.now, |time| time.0);
+    let limit = SignedDuration::try_from(facts.instance.spec.drain_timeout.get()).unwrap_or(SignedDuration::MAX).saturating_add(ACK_SLACK);
+    let left = Duration::try_from(limit.saturating_sub(facts.now.duration_since(deleted))).unwrap_or_default();
+    let entries = status.map(|status| status.routers.as_slice()).unwrap_or_default();
+    let waiting: Vec<&String> =
+        facts.routers.iter().filter(|router| !entries.iter().any(|entry| entry.name == **router && entry.drained)).collect();
+    if waiting.is_empty() || left.is_zero() {
+        return stop;
+    }
+    let in_flight: i64 = entries.iter().map(|entry| entry.in_flight).sum();
+    let names = waiting.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    let say = Say::new(InstanceState::Draining, reason::DRAINING, format!("waiting for {names}; {in_flight} in flight"));
+    // A router that dies meanwhile is found by its lease, so look again now and then.
+    (Step::Wait { wake: Some(left.min(Duration::from_secs(2))) }, say)
+}
+
+fn wait() -> Step {
+    Step::Wait { wake: None }
+}
+
+fn grace(facts: &Facts<'_>) -> Duration {
+    Duration::from_secs(u64::try_from(facts.instance.spec.template.termination_grace_period_seconds).unwrap_or(0))
+}
+
+fn old_status<'a>(facts: &Facts<'a>) -> Option<&'a MeshInstanceStatus> {
+    facts.instance.status.as_ref()
+}
+
+/// Between 0 and 1, different for each instance and run, the same each time it is asked.
+fn jitter(facts: &Facts<'_>, attempt: u32) -> f64 {
+    let seed = facts
+        .instance
+        .metadata
+        .uid
+        .as_deref()
+        .unwrap_or_default()
+        .bytes()
+        .fold(attempt, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+    f64::from(seed.wrapping_mul(2_654_435_761) >> 16) / f64::from(u16::MAX)
+}
+
+fn status(facts: &Facts<'_>, say: Say) -> MeshInstanceStatus {
+    let old = old_status(facts).cloned().unwrap_or_default();
+    let generation = facts.instance.metadata.generation;
+    let ready = Want::new(reason::READY, say.ready, say.reason, say.message).over(&old.conditions, generation, facts.now);
+    let mut status = MeshInstanceStatus {
+        observed_generation: generation,
+        state: Some(say.state),
+        conditions: vec![ready],
+        pid: None,
+        last_exit: facts.memory.last.as_ref().map(last_exit).or(old.last_exit),
+        routers: Vec::new(),
+        ..old
+    };
+    match facts.observed {
+        Observed::Running(running) => {
+            status.pid = Some(running.pid.into());
+            status.start_time = Some(Time(running.since));
+            status.restart_count = i32::try_from(running.attempt).unwrap_or(i32::MAX);
+            if let Some(address) = running.address {
+                status.address = Some(address.to_string());
+                status.port = Some(PortNumber(address.port()));
+            }
+        }
+        Observed::Exited(exit) => {
+            status.restart_count = i32::try_from(exit.attempt).unwrap_or(i32::MAX);
+            status.start_time = Some(Time(exit.since));
+        }
+        Observed::Absent => {}
+    }
+    status
+}
+
+/// How a program ended, in the words of the status.
+fn last_exit(exit: &Exit) -> LastExit {
+    let (exit_code, signal) = match exit.how {
+        ExitHow::Code(code) => (Some(code), None),
+        ExitHow::Signal(signal) => (None, Some(signal)),
+        ExitHow::Unknown => (None, None),
+    };
+    LastExit { exit_code, signal, finished_at: Time(exit.at), message: format!("ended with {}", exit.how) }
+}
+
+#[cfg(test)]
+mod tests;

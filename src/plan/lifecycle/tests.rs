@@ -1,0 +1,165 @@
+//! A table of situations in the life of an instance.
+use crate::{
+    api::{
+        MeshInstanceSpec, duration,
+        instance::{InstanceTemplate, RouterDrain},
+        service::Logs,
+    },
+    plan::instance::PortOwner,
+};
+
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn instance() -> MeshInstance {
+    let template = InstanceTemplate {
+        image: None,
+        command: vec!["web".into()],
+        args: vec![],
+        working_dir: None,
+        port: None,
+        env: vec![],
+        env_from: vec![],
+        readiness_probe: None,
+        liveness_probe: None,
+        startup_probe: None,
+        termination_grace_period_seconds: 7,
+        restarted_at: None,
+    };
+    let spec = MeshInstanceSpec {
+        service: "web".into(),
+        revision: "a".into(),
+        ordinal: 0,
+        node_name: "here".into(),
+        serves: true,
+        port: None,
+        drain_timeout: duration::Duration::from_secs(30),
+        logs: Logs::default(),
+        template,
+    };
+    let mut instance = MeshInstance::new("web-a-0", spec);
+    instance.metadata.uid = Some("u".into());
+    instance
+}
+
+fn running(attempt: u32) -> Observed {
+    Observed::Running(Running {
+        attempt,
+        pid: 42,
+        since: at(100),
+        stopping: false,
+        address: Some("127.0.0.1:20000".parse().unwrap()),
+        port_owner: PortOwner::Ours,
+    })
+}
+
+fn exited(attempt: u32, since: i64, end: i64) -> Observed {
+    Observed::Exited(Exit { attempt, since: at(since), at: at(end), how: ExitHow::Code(1) })
+}
+
+fn next(instance: &MeshInstance, observed: &Observed, health: &Health, memory: &Memory, routers: &[String], now: i64) -> Plan {
+    plan(&Facts { instance, observed, health, memory, routers, now: at(now) })
+}
+
+fn remembering(observations: &[Observed]) -> Memory {
+    let mut memory = Memory::default();
+    observations.iter().for_each(|observed| memory.note(observed));
+    memory
+}
+
+fn deleted(routers: Vec<RouterDrain>) -> MeshInstance {
+    let mut instance = instance();
+    instance.metadata.deletion_timestamp = Some(Time(at(200)));
+    instance.status = Some(MeshInstanceStatus { address: Some("127.0.0.1:20000".into()), routers, ..MeshInstanceStatus::default() });
+    instance
+}
+
+fn entry(name: &str, drained: bool) -> RouterDrain {
+    RouterDrain { name: name.into(), slice_revision: "5".into(), in_flight: i64::from(!drained), drained }
+}
+
+#[test]
+fn a_new_instance_is_started_as_run_0() {
+    let plan = next(&instance(), &Observed::Absent, &Health::default(), &Memory::default(), &[], 100);
+    assert_eq!(plan.step, Step::Start { attempt: 0 });
+}
+
+#[test]
+fn a_running_one_waits_until_its_probes_have_seen_this_very_run() {
+    let of_last_run = Health { attempt: 0, ready: true, ..Health::default() };
+    let plan = next(&instance(), &running(1), &of_last_run, &Memory::default(), &[], 100);
+    assert_eq!(plan.status.state, Some(InstanceState::Starting));
+    assert_eq!(plan.status.conditions[0].status, "False");
+    let of_this_run = Health { attempt: 1, ready: true, ..Health::default() };
+    let plan = next(&instance(), &running(1), &of_this_run, &Memory::default(), &[], 100);
+    assert_eq!((plan.status.state, plan.status.restart_count, plan.status.pid), (Some(InstanceState::Ready), 1, Some(42)));
+}
+
+#[test]
+fn the_first_end_is_followed_by_a_start_at_once_and_the_next_ones_by_longer_waits() {
+    let first = exited(0, 100, 101);
+    let plan = next(&instance(), &first, &Health::default(), &remembering(std::slice::from_ref(&first)), &[], 101);
+    assert_eq!(plan.step, Step::Start { attempt: 1 });
+    let second = exited(1, 101, 102);
+    let memory = remembering(&[first, second.clone(), second.clone()]);
+    let plan = next(&instance(), &second, &Health::default(), &memory, &[], 102);
+    assert!(
+        matches!(plan.step, Step::Wait { wake: Some(wake) } if wake <= Duration::from_millis(500) && wake >= Duration::from_millis(375)),
+        "{plan:?}"
+    );
+    assert_eq!(plan.status.state, Some(InstanceState::BackOff));
+    assert!(plan.status.conditions[0].message.contains("exit code 1"), "{plan:?}");
+    assert_eq!(next(&instance(), &second, &Health::default(), &memory, &[], 103).step, Step::Start { attempt: 2 });
+}
+
+#[test]
+fn a_stable_run_resets_the_backoff() {
+    let memory = remembering(&[exited(0, 0, 1), exited(1, 1, 2), exited(2, 10, 70)]);
+    assert_eq!(memory.failures, 1);
+}
+
+#[test]
+fn a_program_that_failed_its_liveness_probe_is_stopped_with_its_grace() {
+    let health = Health { attempt: 0, dead: Some("liveness probe: connection refused".into()), ..Health::default() };
+    let plan = next(&instance(), &running(0), &health, &Memory::default(), &[], 100);
+    assert_eq!(plan.step, Step::Stop { grace: Duration::from_secs(7) });
+}
+
+#[test]
+fn a_start_that_failed_says_why_and_is_tried_again_later() {
+    let mut memory = Memory::default();
+    memory.note_start_failure(StartFailure { reason: reason::COMMAND_NOT_FOUND, message: "web: no such program".into(), at: at(100) });
+    let plan = next(&instance(), &Observed::Absent, &Health::default(), &memory, &[], 100);
+    assert!(matches!(plan.step, Step::Wait { wake: Some(_) }));
+    assert_eq!(plan.status.conditions[0].reason, reason::COMMAND_NOT_FOUND);
+}
+
+#[test]
+fn a_deleted_instance_is_stopped_only_when_every_living_router_has_let_it_go() {
+    let routers = ["r1".to_owned(), "r2".to_owned()];
+    let step = |entries, now| next(&deleted(entries), &running(0), &Health::default(), &Memory::default(), &routers, now).step;
+    let stop = Step::Stop { grace: Duration::from_secs(7) };
+    assert!(matches!(step(vec![], 201), Step::Wait { wake: Some(_) }));
+    assert!(matches!(step(vec![entry("r1", true)], 201), Step::Wait { .. }));
+    assert!(matches!(step(vec![entry("r1", true), entry("r2", false)], 201), Step::Wait { .. }));
+    assert_eq!(step(vec![entry("r1", true), entry("r2", true)], 201), stop);
+    assert_eq!(step(vec![], 233), stop, "the deadline has passed");
+}
+
+#[test]
+fn a_router_whose_lease_has_run_out_is_not_waited_for() {
+    let plan = next(&deleted(vec![]), &running(0), &Health::default(), &Memory::default(), &[], 201);
+    assert_eq!(plan.step, Step::Stop { grace: Duration::from_secs(7) });
+}
+
+#[test]
+fn a_deleted_instance_that_has_ended_is_released() {
+    let routers = ["r1".to_owned()];
+    for observed in [Observed::Absent, exited(0, 100, 150)] {
+        let plan = next(&deleted(vec![]), &observed, &Health::default(), &Memory::default(), &routers, 201);
+        assert_eq!(plan.step, Step::Release);
+    }
+}

@@ -1,0 +1,211 @@
+//! The status of a service, from its instances: what `kubectl get`, `kubectl wait` and kstatus look at.
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+
+use crate::{
+    api::{
+        MeshInstance, MeshService, MeshServiceStatus,
+        conditions::{
+            Want,
+            instance::{self as instance_reason, READY as INSTANCE_READY},
+            is_true, service as condition,
+        },
+        labels,
+        probe::share,
+    },
+    plan::{
+        routes::{self, Claim},
+        validate::Refusal,
+    },
+};
+
+/// Everything the status is made from.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// The service.
+    pub service: &'a MeshService,
+    /// The revision that its spec asks for.
+    pub revision: &'a str,
+    /// All its instances, those being ended included.
+    pub instances: &'a [MeshInstance],
+    /// Why nothing is done for it, if so.
+    pub refusal: Option<&'a Refusal>,
+    /// A claim of its routes that an older service has, and that service.
+    pub conflict: Option<(Claim, String)>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What was counted.
+struct Counts<'a> {
+    wanted: usize,
+    alive: Vec<&'a MeshInstance>,
+    ready: usize,
+    updated: usize,
+    updated_ready: usize,
+    ending: usize,
+}
+
+/// The status, and when it may change without anything else changing (the progress deadline).
+pub fn status(facts: &Facts<'_>) -> (MeshServiceStatus, Option<SignedDuration>) {
+    let counts = count(facts);
+    let old = facts.service.status.clone().unwrap_or_default();
+    let (progressing, wake) = progressing(facts, &counts, &old.conditions);
+    let wants = [ready(facts, &counts, &progressing), available(facts, &counts), progressing, routes_accepted(facts)];
+    let generation = facts.service.metadata.generation;
+    let status = MeshServiceStatus {
+        observed_generation: generation,
+        replicas: number(counts.alive.len()),
+        ready_replicas: number(counts.ready),
+        updated_replicas: number(counts.updated),
+        ready: Some(format!("{}/{}", counts.ready, counts.wanted)),
+        route: route_text(facts.service),
+        selector: Some(format!("{}={}", labels::SERVICE, facts.service.name_any())),
+        current_revision: Some(facts.revision.to_owned()),
+        conditions: wants.into_iter().map(|want| want.over(&old.conditions, generation, facts.now)).collect(),
+    };
+    (status, wake)
+}
+
+fn count<'a>(facts: &Facts<'a>) -> Counts<'a> {
+    let (ending, alive): (Vec<_>, Vec<_>) = facts.instances.iter().partition(|instance| instance.metadata.deletion_timestamp.is_some());
+    let updated: Vec<_> = alive.iter().filter(|instance| instance.spec.revision == facts.revision).collect();
+    Counts {
+        wanted: usize::try_from(facts.service.spec.replicas).unwrap_or(0),
+        ready: alive.iter().filter(|instance| serves(instance)).count(),
+        updated_ready: updated.iter().filter(|instance| serves(instance)).count(),
+        updated: updated.len(),
+        ending: ending.len(),
+        alive,
+    }
+}
+
+fn serves(instance: &MeshInstance) -> bool {
+    instance.status.as_ref().is_some_and(|status| is_true(&status.conditions, INSTANCE_READY))
+}
+
+fn ready(facts: &Facts<'_>, counts: &Counts<'_>, progressing: &Want) -> Want {
+    let want = |status, reason, message: String| Want::new(condition::READY, status, reason, message);
+    if let Some(refusal) = facts.refusal {
+        return want(false, refusal.reason, refusal.message.clone());
+    }
+    let trouble = worst(&counts.alive);
+    let short = format!("{} of {} ready", counts.updated_ready, counts.wanted);
+    let with_trouble = |message: String| trouble.as_ref().map_or(message.clone(), |(_, text)| format!("{message}: {text}"));
+    let complete = counts.updated_ready == counts.wanted && counts.alive.len() == counts.wanted;
+    if !complete {
+        if progressing.reason == condition::DEADLINE_EXCEEDED {
+            return want(false, condition::DEADLINE_EXCEEDED, with_trouble(short));
+        }
+        return match trouble {
+            Some((reason, text)) if reason != instance_reason::PROBING => {
+                let reason = if reason == instance_reason::BACK_OFF { condition::CRASH_LOOP } else { reason };
+                want(false, reason, format!("{short}: {text}"))
+            }
+            _ if counts.alive.len() > counts.updated && counts.updated > 0 => want(false, condition::ROLLING_OUT, with_trouble(short)),
+            _ => want(false, condition::WAITING, with_trouble(short)),
+        };
+    }
+    if let Some((claim, other)) = &facts.conflict {
+        return want(false, condition::ROUTE_CONFLICT, conflict_text(claim, other));
+    }
+    if counts.wanted == 0 {
+        let message = if counts.ending > 0 { format!("{} still ending", counts.ending) } else { String::new() };
+        return want(counts.ending == 0, condition::SCALED_TO_ZERO, message);
+    }
+    want(true, condition::ALL_READY, short)
+}
+
+/// The first instance with something to tell: its reason and its message.
+fn worst(alive: &[&MeshInstance]) -> Option<(&'static str, String)> {
+    const TELLING: [&str; 11] = [
+        instance_reason::COMMAND_NOT_FOUND,
+        instance_reason::COMMAND_NOT_EXECUTABLE,
+        instance_reason::WORKING_DIR,
+        instance_reason::CONFIG_MISSING,
+        instance_reason::PORTS_EXHAUSTED,
+        instance_reason::PORT_TAKEN,
+        instance_reason::START_FAILED,
+        instance_reason::BACK_OFF,
+        instance_reason::UNHEALTHY,
+        instance_reason::PROBE_FAILED,
+        instance_reason::PROBING,
+    ];
+    TELLING.iter().find_map(|reason| {
+        alive.iter().find_map(|instance| {
+            let condition = instance.status.as_ref()?.conditions.iter().find(|c| c.type_ == INSTANCE_READY && c.reason == *reason)?;
+            Some((*reason, format!("{}: {}", instance.name_any(), condition.message)))
+        })
+    })
+}
+
+fn available(facts: &Facts<'_>, counts: &Counts<'_>) -> Want {
+    let spec = &facts.service.spec;
+    let wanted = u32::try_from(spec.replicas).unwrap_or(0);
+    let minimum = wanted.saturating_sub(share(&spec.rollout.max_unavailable, wanted, false));
+    let enough = counts.ready >= usize::try_from(minimum).unwrap_or(usize::MAX);
+    let reason = if enough { condition::MINIMUM_AVAILABLE } else { condition::MINIMUM_UNAVAILABLE };
+    Want::new(condition::AVAILABLE, enough, reason, format!("{} of at least {minimum} serve", counts.ready))
+}
+
+fn progressing(facts: &Facts<'_>, counts: &Counts<'_>, old: &[Condition]) -> (Want, Option<SignedDuration>) {
+    let want = |status, reason, message: &str| Want::new(condition::PROGRESSING, status, reason, message);
+    if let Some(refusal) = facts.refusal {
+        return (want(false, refusal.reason, &refusal.message), None);
+    }
+    let done = want(true, condition::ROLLED_OUT, "");
+    if counts.updated_ready == counts.wanted && counts.alive.len() == counts.wanted {
+        return (done, None);
+    }
+    // Once a rollout has ended, an instance that fails is no rollout.
+    let rolled_out = old.iter().any(|c| {
+        c.type_ == condition::PROGRESSING && c.reason == condition::ROLLED_OUT && c.observed_generation == facts.service.metadata.generation
+    });
+    if rolled_out && counts.alive.len() == counts.updated {
+        return (done, None);
+    }
+    let deadline = SignedDuration::from_secs(facts.service.spec.rollout.progress_deadline_seconds.into());
+    let left = deadline.saturating_sub(facts.now.duration_since(last_progress(facts, counts)));
+    if left.is_positive() {
+        (want(true, condition::ROLLING_OUT, ""), Some(left))
+    } else {
+        let message = format!("no progress for {} s", deadline.as_secs());
+        (want(false, condition::DEADLINE_EXCEEDED, &message), None)
+    }
+}
+
+/// When something last went forward: an instance of the revision was made or became ready, or one of the others went.
+fn last_progress(facts: &Facts<'_>, counts: &Counts<'_>) -> Timestamp {
+    let of_instance = |instance: &&MeshInstance| {
+        let made = instance.creation_timestamp().map(|time| time.0);
+        let ready = instance.status.as_ref().and_then(|status| {
+            status.conditions.iter().find(|c| c.type_ == INSTANCE_READY && c.status == "True").map(|c| c.last_transition_time.0)
+        });
+        made.max(ready)
+    };
+    let updated = counts.alive.iter().filter(|instance| instance.spec.revision == facts.revision).filter_map(of_instance).max();
+    let going = facts.instances.iter().filter_map(|instance| instance.metadata.deletion_timestamp.as_ref().map(|time| time.0)).max();
+    updated.max(going).unwrap_or(facts.now)
+}
+
+fn routes_accepted(facts: &Facts<'_>) -> Want {
+    match &facts.conflict {
+        Some((claim, other)) => Want::new(condition::ROUTES_ACCEPTED, false, condition::ROUTE_CONFLICT, conflict_text(claim, other)),
+        None if routes::claims(&facts.service.spec).is_empty() => Want::new(condition::ROUTES_ACCEPTED, true, condition::NO_ROUTES, ""),
+        None => Want::new(condition::ROUTES_ACCEPTED, true, condition::ACCEPTED, ""),
+    }
+}
+
+fn conflict_text(claim: &Claim, other: &str) -> String {
+    format!("route {claim} belongs to the older service {other}, which gets its requests: choose another route, or delete that service")
+}
+
+fn route_text(service: &MeshService) -> Option<String> {
+    let claims = routes::claims(&service.spec);
+    (!claims.is_empty()).then(|| claims.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+}
+
+fn number(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}

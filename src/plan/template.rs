@@ -1,0 +1,87 @@
+//! The template of a service: the part of its spec that makes a revision, in its long form.
+use kube::ResourceExt;
+
+use crate::api::{
+    MeshService, MeshServiceSpec,
+    instance::InstanceTemplate,
+    labels, names,
+    probe::Probe,
+    service::{Drain, Logs, Rollout, RolloutType, ServiceType},
+};
+
+/// The template, and the name of its revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// What is run.
+    pub template: InstanceTemplate,
+    /// Eight hexadecimal digits made from the template.
+    pub name: String,
+}
+
+/// The revision that a service asks for now.
+pub fn revision(service: &MeshService) -> Revision {
+    let template = template(&service.spec, service.annotations().get(labels::RESTARTED_AT).cloned());
+    // The type has no map with keys other than strings and no failing Serialize, so this cannot fail.
+    let bytes = serde_json::to_vec(&template).unwrap_or_default();
+    Revision { name: names::revision(&bytes), template }
+}
+
+fn template(spec: &MeshServiceSpec, restarted_at: Option<String>) -> InstanceTemplate {
+    // Every field is named: a new one must be put on one of the two sides.
+    let MeshServiceSpec {
+        image,
+        command,
+        args,
+        working_dir,
+        port,
+        env,
+        env_from,
+        health_path,
+        readiness_probe,
+        liveness_probe,
+        startup_probe,
+        termination_grace_period_seconds,
+        type_: _,
+        replicas: _,
+        route: _,
+        routes: _,
+        strategy: _,
+        session_persistence: _,
+        timeouts: _,
+        drain: Drain { timeout: _ },
+        rollout: Rollout { .. },
+        logs: Logs { .. },
+    } = spec;
+    InstanceTemplate {
+        image: image.clone(),
+        command: command.clone().unwrap_or_default(),
+        args: args.clone(),
+        working_dir: working_dir.clone(),
+        port: *port,
+        env: env.clone(),
+        env_from: env_from.clone(),
+        readiness_probe: readiness_probe.clone().or_else(|| health_path.as_ref().map(|path| Probe::http(&path.0))),
+        liveness_probe: liveness_probe.clone(),
+        startup_probe: startup_probe.clone(),
+        termination_grace_period_seconds: *termination_grace_period_seconds,
+        restarted_at,
+    }
+}
+
+/// Whether the instances of a service are given a port.
+pub fn serves(spec: &MeshServiceSpec) -> bool {
+    match spec.type_ {
+        ServiceType::Frontend | ServiceType::Backend => true,
+        ServiceType::Worker => spec.port.is_some(),
+    }
+}
+
+/// The port of the spec, where the process backend honours it: with at most one replica.
+pub fn fixed_port(spec: &MeshServiceSpec) -> Option<crate::api::probe::PortNumber> {
+    spec.port.filter(|_| spec.replicas <= 1)
+}
+
+/// The rollout that applies: two instances cannot have one fixed port, so those are recreated.
+pub fn rollout_type(spec: &MeshServiceSpec) -> RolloutType {
+    if fixed_port(spec).is_some() { RolloutType::Recreate } else { spec.rollout.type_ }
+}

@@ -1,0 +1,186 @@
+//! What readers see: the index, the ring and the revision, under one lock, so that they always belong together. Only the writer changes it.
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
+
+use tokio::sync::watch;
+
+use super::{
+    Options,
+    disk::Loaded,
+    entry::{Entry, Key},
+    error::Expired,
+    ring::{Event, Ring},
+};
+
+/// Objects read together.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// The revision they were read at.
+    pub revision: u64,
+    /// Sorted by namespace and name.
+    pub entries: Vec<Arc<Entry>>,
+}
+
+type Objects = BTreeMap<(Arc<str>, Arc<str>), Arc<Entry>>;
+
+#[derive(Debug)]
+struct State {
+    resources: HashMap<Arc<str>, Objects>,
+    ring: Ring,
+    revision: u64,
+    /// Of each resource the revision of its last change since the start.
+    changed: HashMap<Arc<str>, u64>,
+    failure: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: RwLock<State>,
+    latest: watch::Sender<u64>,
+    uuid: String,
+}
+
+impl Shared {
+    pub(super) fn new(loaded: Loaded, options: &Options) -> Self {
+        let Loaded { revision, uuid, entries } = loaded;
+        let ring = Ring::new(revision, options.ring_events, options.ring_bytes);
+        let mut state = State { resources: HashMap::new(), ring, revision, changed: HashMap::new(), failure: None };
+        for entry in entries {
+            state.insert(Arc::new(entry));
+        }
+        Self { state: RwLock::new(state), latest: watch::Sender::new(revision), uuid }
+    }
+
+    /// A panic elsewhere cannot leave the state half changed in a way that matters to a reader, so poison is ignored.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.read().get(key).cloned()
+    }
+
+    pub(super) fn list(&self, resource: &str, namespace: Option<&str>) -> Listing {
+        let state = self.read();
+        Listing { revision: state.revision, entries: state.objects(resource, namespace) }
+    }
+
+    pub(super) fn list_all(&self) -> Listing {
+        let state = self.read();
+        let entries = state.resources.values().flat_map(BTreeMap::values).cloned().collect();
+        Listing { revision: state.revision, entries }
+    }
+
+    /// Takes back, from the latest state, what the events after the revision did.
+    pub(super) fn list_at(&self, resource: &str, namespace: Option<&str>, revision: u64) -> Result<Listing, Expired> {
+        let state = self.read();
+        let mut was: BTreeMap<_, _> = state.objects(resource, namespace).into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+        for event in state.ring.after(revision)?.rev() {
+            let key = &event.object.key;
+            if *key.resource != *resource || namespace.is_some_and(|namespace| *key.namespace != *namespace) {
+                continue;
+            }
+            match &event.before {
+                Some(before) => was.insert(key.clone(), Arc::clone(before)),
+                None => was.remove(key),
+            };
+        }
+        Ok(Listing { revision, entries: was.into_values().collect() })
+    }
+
+    pub(super) fn resources(&self) -> Vec<Arc<str>> {
+        self.read().resources.iter().filter(|(_, objects)| !objects.is_empty()).map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    pub(super) fn revision(&self) -> u64 {
+        self.read().revision
+    }
+
+    pub(super) fn changed(&self, resource: &str) -> u64 {
+        self.read().changed.get(resource).copied().unwrap_or(0)
+    }
+
+    pub(super) fn oldest(&self) -> u64 {
+        self.read().ring.oldest()
+    }
+
+    pub(super) fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
+    pub(super) fn failure(&self) -> Option<String> {
+        self.read().failure.clone()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.latest.subscribe()
+    }
+
+    /// At most `limit` events of a resource after a revision, and the revision up to which that is all there is.
+    pub(super) fn events(&self, resource: &str, after: u64, limit: usize) -> Result<(Vec<Event>, u64), Expired> {
+        let state = self.read();
+        let mut seen = after;
+        let mut events = Vec::new();
+        for event in state.ring.after(after)? {
+            if *event.object.key.resource == *resource || resource.is_empty() {
+                if events.len() == limit {
+                    return Ok((events, seen));
+                }
+                events.push(event.clone());
+            }
+            seen = event.revision();
+        }
+        Ok((events, seen.max(state.revision)))
+    }
+
+    /// Writer only: a committed batch becomes visible, at once and in order.
+    pub(super) fn publish(&self, events: Vec<Event>, revision: u64) {
+        {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            for event in events {
+                if event.deleted {
+                    state.remove(&event.object.key);
+                } else {
+                    state.insert(Arc::clone(&event.object));
+                }
+                state.changed.insert(Arc::clone(&event.object.key.resource), event.revision());
+                state.ring.push(event);
+            }
+            state.revision = revision;
+        }
+        self.latest.send_replace(revision);
+    }
+
+    /// Writer only: from now on writes are refused.
+    pub(super) fn fail(&self, reason: String) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).failure = Some(reason);
+    }
+}
+
+impl State {
+    fn get(&self, key: &Key) -> Option<&Arc<Entry>> {
+        self.resources.get(&key.resource)?.get(&(Arc::clone(&key.namespace), Arc::clone(&key.name)))
+    }
+
+    fn insert(&mut self, entry: Arc<Entry>) {
+        let key = &entry.key;
+        let at = (Arc::clone(&key.namespace), Arc::clone(&key.name));
+        self.resources.entry(Arc::clone(&key.resource)).or_default().insert(at, entry);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(objects) = self.resources.get_mut(&key.resource) {
+            objects.remove(&(Arc::clone(&key.namespace), Arc::clone(&key.name)));
+        }
+    }
+
+    fn objects(&self, resource: &str, namespace: Option<&str>) -> Vec<Arc<Entry>> {
+        let Some(objects) = self.resources.get(resource) else { return Vec::new() };
+        let Some(namespace) = namespace else { return objects.values().cloned().collect() };
+        let first = (Arc::from(namespace), Arc::from(""));
+        let from_there = objects.range(first..);
+        from_there.take_while(|((ns, _), _)| **ns == *namespace).map(|(_, entry)| Arc::clone(entry)).collect()
+    }
+}

@@ -1,0 +1,171 @@
+//! The controllers over the embedded API and the fake backend: what they make, change and end. No process is started.
+mod world;
+
+use k8s_openapi::api::{apps::v1::ControllerRevision, discovery::v1::EndpointSlice, events::v1::Event};
+use kube::{Api, ResourceExt, api::ListParams};
+use mesh_controller::{
+    api::{MeshInstance, conditions::is_true},
+    plan::instance::{ExitHow, PortOwner},
+};
+use serde_json::json;
+
+use self::world::World;
+
+#[tokio::test]
+async fn a_service_becomes_ready_instances_with_addresses_and_endpoints() {
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"], "replicas": 3, "route": "/" })).await;
+    let service = world.ready("web").await;
+    let status = service.status.unwrap();
+    assert_eq!((status.ready.as_deref(), status.replicas, status.updated_replicas), (Some("3/3"), 3, 3));
+    assert_eq!(world.backend.running().len(), 3);
+    let slices: Api<EndpointSlice> = Api::default_namespaced(world.client.clone());
+    let ready = world.until("three ready endpoints", async || {
+        let slices = slices.list(&ListParams::default().labels("kubernetes.io/service-name=web")).await.unwrap().items;
+        let ready = slices.iter().filter(|slice| {
+            slice.endpoints.iter().flatten().all(|endpoint| endpoint.conditions.as_ref().is_some_and(|c| c.ready == Some(true)))
+        });
+        (ready.count() == 3).then_some(slices)
+    });
+    let ports: std::collections::BTreeSet<_> = ready.await.iter().filter_map(|slice| slice.ports.as_ref()?.first()?.port).collect();
+    assert_eq!(ports.len(), 3, "each has a port of its own");
+}
+
+#[tokio::test]
+async fn a_changed_spec_replaces_the_instances_without_ever_being_short_of_one() {
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"], "replicas": 2 })).await;
+    let old = world.ready("web").await.status.unwrap().current_revision.unwrap();
+    world.apply("web", json!({ "command": ["web", "--new"], "replicas": 2 })).await;
+    let new = world.until("another revision in full", async || {
+        let serving = world.instances().await.iter().filter(|i| i.metadata.deletion_timestamp.is_none() && World::is_ready(i)).count();
+        assert!(serving >= 2, "only {serving} serve");
+        let status = world.service("web").await?.status?;
+        (status.current_revision.as_ref() != Some(&old) && is_true(&status.conditions, "Ready")).then_some(status)
+    });
+    let new = new.await.current_revision.unwrap();
+    world.until("the old ones to be gone", async || world.instances().await.iter().all(|i| i.spec.revision == new).then_some(())).await;
+    let revisions: Api<ControllerRevision> = Api::default_namespaced(world.client.clone());
+    assert_eq!(revisions.list(&ListParams::default()).await.unwrap().items.len(), 2);
+}
+
+#[tokio::test]
+async fn an_instance_that_ends_is_started_again_under_the_same_name() {
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"] })).await;
+    world.ready("web").await;
+    let before = world.instances().await.remove(0);
+    world.backend.exit(&World::key(&before), ExitHow::Signal(9));
+    let after = world.until("a restart", async || {
+        let instance = world.instances().await.pop()?;
+        (World::is_ready(&instance) && instance.status.as_ref()?.restart_count == 1).then_some(instance)
+    });
+    let after = after.await;
+    assert_eq!((after.uid(), after.status.unwrap().last_exit.unwrap().signal), (before.uid(), Some(9)));
+}
+
+#[tokio::test]
+async fn a_deleted_service_is_gone_only_after_its_instances() {
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"], "replicas": 2 })).await;
+    world.ready("web").await;
+    world.delete("web").await;
+    world.until("the service to be gone", async || world.service("web").await.is_none().then_some(())).await;
+    assert_eq!(world.instances().await, []);
+    assert_eq!(world.backend.running(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_instance_that_somebody_deletes_is_replaced() {
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"] })).await;
+    world.ready("web").await;
+    let first = world.instances().await.remove(0);
+    let instances: Api<MeshInstance> = Api::default_namespaced(world.client.clone());
+    instances.delete(&first.name_any(), &kube::api::DeleteParams::default()).await.unwrap();
+    world
+        .until("a successor", async || {
+            let all = world.instances().await;
+            (all.len() == 1 && all[0].uid() != first.uid() && World::is_ready(&all[0])).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_started_is_named_in_the_conditions() {
+    let world = World::new().await;
+    world.backend.fail_start("web-", "web: no such program in PATH /bin");
+    world.apply("web", json!({ "command": ["web"] })).await;
+    let message = world.until("a condition that says so", async || {
+        let status = world.service("web").await?.status?;
+        status.conditions.into_iter().find(|c| c.type_ == "Ready" && c.message.contains("no such program")).map(|c| c.message)
+    });
+    assert!(message.await.contains("web-"), "the instance is named");
+}
+
+#[tokio::test]
+async fn a_port_that_somebody_else_listens_on_gets_no_traffic() {
+    let world = World::new().await;
+    world.backend.listen_late();
+    world.apply("web", json!({ "command": ["web"] })).await;
+    let instance = world
+        .until("a started instance", async || world.instances().await.pop().filter(|i| i.status.as_ref().is_some_and(|s| s.pid.is_some())))
+        .await;
+    world.backend.own_port(&World::key(&instance), PortOwner::Foreign("pid 1 (thief)".into()));
+    world
+        .until("the condition", async || {
+            let status = world.instances().await.pop()?.status?;
+            status.conditions.iter().any(|c| c.reason == "PortTaken" && c.message.contains("thief")).then_some(())
+        })
+        .await;
+    world.backend.own_port(&World::key(&instance), PortOwner::Ours);
+    world.ready("web").await;
+}
+
+#[tokio::test]
+async fn the_younger_of_two_services_with_one_route_is_told_whose_it_is() {
+    let world = World::new().await;
+    world.apply("first", json!({ "command": ["web"], "route": "/api" })).await;
+    world.ready("first").await;
+    // Ages are whole seconds; the name decides between two of the same second.
+    world.apply("second", json!({ "command": ["web"], "routes": [{ "path": "/api/" }] })).await;
+    let conflict = |name: &'static str| {
+        let world = &world;
+        async move {
+            let status = world.service(name).await?.status?;
+            status.conditions.into_iter().find(|c| c.type_ == "RoutesAccepted" && c.status == "False")
+        }
+    };
+    let condition = world.until("the conflict", async || conflict("second").await).await;
+    assert!(condition.message.contains("default/first") && condition.message.contains("/api"), "{}", condition.message);
+    assert!(conflict("first").await.is_none());
+    world.delete("first").await;
+    world.ready("second").await;
+}
+
+#[tokio::test]
+async fn scaling_to_zero_is_ready_and_back_again() {
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"], "replicas": 2 })).await;
+    world.ready("web").await;
+    world.apply("web", json!({ "command": ["web"], "replicas": 0 })).await;
+    world.until("none", async || world.instances().await.is_empty().then_some(())).await;
+    let status = world.ready("web").await.status.unwrap();
+    assert_eq!(status.ready.as_deref(), Some("0/0"));
+    world.apply("web", json!({ "command": ["web"], "replicas": 1 })).await;
+    world.until("one", async || (world.service("web").await?.status?.ready? == "1/1").then_some(())).await;
+}
+
+#[tokio::test]
+async fn what_happens_is_told_as_events() {
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"] })).await;
+    world.ready("web").await;
+    let events: Api<Event> = Api::default_namespaced(world.client.clone());
+    world
+        .until("events", async || {
+            let reasons: Vec<_> = events.list(&ListParams::default()).await.unwrap().items.into_iter().filter_map(|e| e.reason).collect();
+            ["InstancesCreated", "Started", "Ready"].iter().all(|wanted| reasons.iter().any(|r| r == wanted)).then_some(())
+        })
+        .await;
+}

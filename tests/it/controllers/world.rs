@@ -1,0 +1,109 @@
+//! An embedded API in memory, a fake backend, and all controllers over them.
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
+use mesh_controller::{
+    api::{
+        MeshInstance, MeshService,
+        conditions::is_true,
+        node::{BackendKind, PortRange},
+    },
+    apiserver::{ApiServer, Options},
+    backend::{Backend, fake::FakeBackend},
+    controller::{self, mesh_instance, node::Node},
+    kit::shutdown::{Shutdown, Supervisor},
+    plan::instance::InstanceKey,
+    store::Store,
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) backend: FakeBackend,
+    _supervisor: Supervisor,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let (shutdown, supervisor) = Shutdown::new();
+        let server = ApiServer::start(Store::memory().unwrap(), Options::default(), &shutdown).await.unwrap();
+        let client = Client::new(server.service(), "default");
+        controller::bootstrap::bootstrap(&client).await.unwrap();
+        let node = Node { name: "here".into(), backend: BackendKind::Process, ports: PortRange::default() };
+        controller::node::register(&client, &node).await.unwrap();
+        let backend = FakeBackend::new();
+        let options = mesh_instance::Options { node: "here".into(), project_dir: PathBuf::from("/"), ports: PortRange::default() };
+        shutdown.spawn("services", controller::mesh_service::run(client.clone(), shutdown.triggered()));
+        shutdown.spawn("instances", mesh_instance::run(client.clone(), Backend::Fake(backend.clone()), options, shutdown.triggered()));
+        shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), shutdown.triggered()));
+        Self { client, backend, _supervisor: supervisor }
+    }
+
+    fn services(&self) -> Api<MeshService> {
+        Api::default_namespaced(self.client.clone())
+    }
+
+    pub(crate) async fn apply(&self, name: &str, spec: Value) {
+        let object =
+            json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": { "name": name }, "spec": spec });
+        self.services().patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap();
+    }
+
+    pub(crate) async fn delete(&self, name: &str) {
+        self.services().delete(name, &DeleteParams::background()).await.unwrap();
+    }
+
+    pub(crate) async fn service(&self, name: &str) -> Option<MeshService> {
+        self.services().get_opt(name).await.unwrap()
+    }
+
+    pub(crate) async fn instances(&self) -> Vec<MeshInstance> {
+        Api::<MeshInstance>::default_namespaced(self.client.clone()).list(&ListParams::default()).await.unwrap().items
+    }
+
+    pub(crate) fn is_ready(instance: &MeshInstance) -> bool {
+        instance.status.as_ref().is_some_and(|status| is_true(&status.conditions, "Ready"))
+    }
+
+    pub(crate) fn key(instance: &MeshInstance) -> InstanceKey {
+        InstanceKey { namespace: instance.namespace().unwrap(), name: instance.name_any(), uid: instance.uid().unwrap() }
+    }
+
+    /// The service, once it is ready in the generation that it has.
+    pub(crate) async fn ready(&self, name: &str) -> MeshService {
+        self.until(&format!("{name} to be ready"), async || {
+            let service = self.service(name).await?;
+            let status = service.status.as_ref()?;
+            (status.observed_generation == service.metadata.generation && is_true(&status.conditions, "Ready")).then_some(service)
+        })
+        .await
+    }
+
+    /// Asks until there is an answer; tells what is there if there is none in time.
+    pub(crate) async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            if Instant::now() > deadline {
+                let services: BTreeMap<_, _> = self
+                    .services()
+                    .list(&ListParams::default())
+                    .await
+                    .unwrap()
+                    .items
+                    .into_iter()
+                    .map(|s| (s.name_any(), s.status))
+                    .collect();
+                let instances: BTreeMap<_, _> = self.instances().await.into_iter().map(|i| (i.name_any(), i.status)).collect();
+                panic!("waited in vain for {what}; services: {services:#?} instances: {instances:#?}");
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
