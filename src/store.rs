@@ -107,9 +107,8 @@ impl Store {
     }
 
     /// A store that forgets everything with its last handle; for tests.
-    pub fn memory() -> Result<Self, Error> {
-        let options = Options::default();
-        Self::start(Disk::memory(options.cache_bytes)?, None, &options)
+    pub fn memory(options: &Options) -> Result<Self, Error> {
+        Self::start(Disk::memory(options.cache_bytes)?, None, options)
     }
 
     fn start(disk: Disk, lock: Option<lock::DirLock>, options: &Options) -> Result<Self, Error> {

@@ -106,7 +106,9 @@ pub(crate) fn set_entries(object: &mut Value, managers: Option<&Managers>) {
 /// What nobody gets to own.
 pub(crate) fn servers_own() -> FieldSet {
     let mut set = FieldSet::default();
-    SERVERS_OWN.iter().for_each(|path| set.insert(path));
+    for path in SERVERS_OWN {
+        set.insert(path);
+    }
     set
 }
 

@@ -1,4 +1,4 @@
-//! OpenAPI v3 documents, one for each group and version: what `kubectl explain`, `apply` and `diff` read.
+//! `OpenAPI` v3 documents, one for each group and version: what `kubectl explain`, `apply` and `diff` read.
 //!
 //! A component for every kind, named by its group in reverse; an operation for every verb, so that clients see which parameters it takes:
 //! kubectl lets the server validate only where the `PATCH` operation lists `fieldValidation`.

@@ -15,7 +15,7 @@ pub enum PatchError {
     /// 422 Invalid: a JSON patch that does not fit the object (a failed `test` among others).
     #[error("the server rejected our request due to an error in our request")]
     Rejected,
-    /// 400 BadRequest: the patch itself is malformed.
+    /// 400 `BadRequest`: the patch itself is malformed.
     #[error("{0}")]
     Malformed(String),
 }

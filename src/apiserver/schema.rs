@@ -1,7 +1,7 @@
 //! What a kind's objects look like: unknown fields, pruning, defaults and validation, all over `serde_json::Value`.
 //!
 //! Pure: no IO and no clock. The REST layer calls it in the API server's order: prune, default, validate.
-//! A schema of a CustomResourceDefinition is read by [`structural`]; one of a built-in kind comes from k8s-openapi ([`builtin`]), completed
+//! A schema of a `CustomResourceDefinition` is read by [`structural`]; one of a built-in kind comes from k8s-openapi ([`builtin`]), completed
 //! by what that crate leaves out ([`overlay`]). [`crate::apiserver::patch`] and [`crate::apiserver::managed_fields`] walk the same nodes.
 use std::sync::{Arc, LazyLock};
 
@@ -56,7 +56,7 @@ fn object_meta() -> At<'static> {
 }
 
 impl Schema {
-    /// Reads the `openAPIV3Schema` of a CustomResourceDefinition, checks that it is structural and compiles its rules.
+    /// Reads the `openAPIV3Schema` of a `CustomResourceDefinition`, checks that it is structural and compiles its rules.
     ///
     /// # Errors
     /// Everything that is wrong with it; the fields are relative to the schema (`properties[spec].type`; empty for its root).

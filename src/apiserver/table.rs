@@ -84,11 +84,10 @@ impl Column {
 fn shown_as(kind: &str, value: &Value, now: Timestamp) -> Value {
     match (kind, value) {
         (_, Value::Null) => Value::Null,
-        ("string", Value::String(_)) => value.clone(),
-        ("string", other) => Value::String(other.to_string()),
         #[expect(clippy::cast_possible_truncation, reason = "an integer column cuts the fraction off")]
         ("integer", Value::Number(number)) => number.as_i64().or_else(|| number.as_f64().map(|float| float as i64)).into(),
-        ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) => value.clone(),
+        ("string", Value::String(_)) | ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) => value.clone(),
+        ("string", other) => Value::String(other.to_string()),
         ("date", Value::String(time)) => Value::String(human::since(Some(time), now)),
         _ => Value::Null,
     }

@@ -27,8 +27,12 @@ pub(crate) struct Fixture {
 }
 
 pub(crate) async fn server() -> Fixture {
+    server_on(&crate::store::Options::default()).await
+}
+
+async fn server_on(options: &crate::store::Options) -> Fixture {
     let (shutdown, supervisor) = Shutdown::new();
-    let server = ApiServer::start(Store::memory().unwrap(), Options::default(), &shutdown).await.unwrap();
+    let server = ApiServer::start(Store::memory(options).unwrap(), Options::default(), &shutdown).await.unwrap();
     Fixture { client: Client::new(server.service(), "default"), server, _supervisor: supervisor }
 }
 

@@ -86,13 +86,13 @@ pub(crate) fn encode(managers: &Managers) -> Value {
     entries.into_iter().map(|(manager, managed)| encode_entry(manager, managed)).collect()
 }
 
-fn encode_entry(manager: &Manager, managed: &Managed) -> Value {
-    let operation = match manager.operation {
+fn encode_entry(by: &Manager, managed: &Managed) -> Value {
+    let operation = match by.operation {
         Operation::Apply => "Apply",
         Operation::Update => "Update",
     };
     let mut entry = Map::new();
-    entry.insert("manager".to_owned(), json!(manager.name));
+    entry.insert("manager".to_owned(), json!(by.name));
     entry.insert("operation".to_owned(), json!(operation));
     entry.insert("apiVersion".to_owned(), json!(managed.api_version));
     if let Some(time) = &managed.time {
@@ -100,8 +100,8 @@ fn encode_entry(manager: &Manager, managed: &Managed) -> Value {
     }
     entry.insert("fieldsType".to_owned(), json!("FieldsV1"));
     entry.insert("fieldsV1".to_owned(), managed.fields.encode());
-    if !manager.subresource.is_empty() {
-        entry.insert("subresource".to_owned(), json!(manager.subresource));
+    if !by.subresource.is_empty() {
+        entry.insert("subresource".to_owned(), json!(by.subresource));
     }
     Value::Object(entry)
 }

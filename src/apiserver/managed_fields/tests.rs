@@ -1,4 +1,5 @@
 //! Sentences about who owns what after updates.
+#![expect(clippy::needless_pass_by_value, reason = "a table reads better with the values made in their places")]
 use serde_json::{Value, json};
 
 use super::*;
@@ -37,7 +38,12 @@ fn updated(old: Option<&Value>, mut new: Value, manager: &str, second: i8) -> Va
 /// `manager operation` and the fields of each entry.
 fn owners(object: &Value) -> Vec<(String, Value)> {
     let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
-    entries.iter().map(|entry| (format!("{} {}", entry["manager"].as_str().unwrap(), entry["operation"].as_str().unwrap()), entry["fieldsV1"].clone())).collect()
+    entries
+        .iter()
+        .map(|entry| {
+            (format!("{} {}", entry["manager"].as_str().unwrap(), entry["operation"].as_str().unwrap()), entry["fieldsV1"].clone())
+        })
+        .collect()
 }
 
 #[test]
@@ -69,10 +75,7 @@ fn an_update_takes_over_what_it_changes_and_only_that() {
     let second = updated(Some(&first), second, "b", 5);
     assert_eq!(
         owners(&second),
-        [
-            ("a Update".to_owned(), json!({"f:spec": {".": {}, "f:colour": {}}})),
-            ("b Update".to_owned(), json!({"f:spec": {"f:size": {}}})),
-        ]
+        [("a Update".to_owned(), json!({"f:spec": {".": {}, "f:colour": {}}})), ("b Update".to_owned(), json!({"f:spec": {"f:size": {}}})),]
     );
     let entries = &second["metadata"]["managedFields"];
     assert_eq!((&entries[0]["time"], &entries[1]["time"]), (&json!("2025-11-21T08:38:06Z"), &json!("2025-11-21T08:38:11Z")));

@@ -78,7 +78,8 @@ impl Components {
         let properties = schema.entry("properties").or_insert_with(|| json!({}));
         if let Value::Object(properties) = properties {
             properties.extend(type_properties());
-            properties.insert("metadata".to_owned(), reference_with(&format!("{META}.ObjectMeta"), "The object's name, labels and the like."));
+            properties
+                .insert("metadata".to_owned(), reference_with(&format!("{META}.ObjectMeta"), "The object's name, labels and the like."));
         }
         schema.insert("x-kubernetes-group-version-kind".to_owned(), self.kinds(&resource.kind));
         self.schemas.insert(name.clone(), Value::Object(schema));
@@ -118,7 +119,8 @@ fn type_properties() -> Map<String, Value> {
     let mut properties = Map::new();
     let version = "The group and version of this representation of the object, such as `v1` or `apps/v1`.";
     properties.insert("apiVersion".to_owned(), json!({"type": "string", "description": version}));
-    properties.insert("kind".to_owned(), json!({"type": "string", "description": "The kind of the object, in CamelCase. It cannot be changed."}));
+    properties
+        .insert("kind".to_owned(), json!({"type": "string", "description": "The kind of the object, in CamelCase. It cannot be changed."}));
     properties
 }
 

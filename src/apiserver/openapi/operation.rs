@@ -50,7 +50,9 @@ impl Action {
             Self::Patch => &["dryRun", "fieldManager", "fieldValidation", "force"],
             Self::Get => &["resourceVersion"],
             Self::Delete => &["dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy"],
-            Self::DeleteCollection => &["continue", "dryRun", "fieldSelector", "gracePeriodSeconds", "labelSelector", "limit", "propagationPolicy"],
+            Self::DeleteCollection => {
+                &["continue", "dryRun", "fieldSelector", "gracePeriodSeconds", "labelSelector", "limit", "propagationPolicy"]
+            }
         }
     }
 }
@@ -69,14 +71,19 @@ pub(super) fn paths(group: &str, version: &str, resource: &OpenApiResource, refe
     let collection = if resource.namespaced { format!("{root}/namespaces/{{namespace}}/{}", resource.plural) } else { all.clone() };
     let target = Target { kind: json!({"group": group, "version": version, "kind": resource.kind}), name: &resource.kind, group };
     let object = &references.object;
-    let item = |actions: &[Action], target: &Target<'_>, body: &str, names: &[&str]| path_item(actions, target, body, &references.list, resource, names);
+    let item = |actions: &[Action], target: &Target<'_>, body: &str, names: &[&str]| {
+        path_item(actions, target, body, &references.list, resource, names)
+    };
 
     let mut paths = Map::new();
     paths.insert(collection.clone(), item(&[Action::List, Action::Post, Action::DeleteCollection], &target, object, &[]));
     let every = [Action::Get, Action::Put, Action::Patch, Action::Delete];
     paths.insert(format!("{collection}/{{name}}"), item(&every, &target, object, &["name"]));
     if resource.namespaced {
-        paths.insert(all, path_item(&[Action::List], &target, object, &references.list, &OpenApiResource { namespaced: false, ..resource.clone() }, &[]));
+        paths.insert(
+            all,
+            path_item(&[Action::List], &target, object, &references.list, &OpenApiResource { namespaced: false, ..resource.clone() }, &[]),
+        );
     }
     let part = [Action::Get, Action::Put, Action::Patch];
     if resource.has_status {
@@ -90,10 +97,8 @@ pub(super) fn paths(group: &str, version: &str, resource: &OpenApiResource, refe
 }
 
 fn path_item(actions: &[Action], target: &Target<'_>, body: &str, list: &str, resource: &OpenApiResource, names: &[&str]) -> Value {
-    let mut item: Map<String, Value> = actions
-        .iter()
-        .map(|action| (action.names().0.to_owned(), operation(*action, target, body, list)))
-        .collect();
+    let mut item: Map<String, Value> =
+        actions.iter().map(|action| (action.names().0.to_owned(), operation(*action, target, body, list))).collect();
     let namespace = resource.namespaced.then_some("namespace");
     let in_path = |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "uniqueItems": true}});
     item.insert("parameters".to_owned(), names.iter().copied().chain(namespace).map(in_path).collect());

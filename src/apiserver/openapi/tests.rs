@@ -1,4 +1,4 @@
-//! Sentences about OpenAPI documents.
+//! Sentences about `OpenAPI` documents.
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
@@ -25,7 +25,11 @@ fn core() -> Value {
         has_status: false,
         has_scale: false,
     };
-    document("", "v1", &[resource("Namespace", "namespaces", false), resource("Service", "services", true), resource("Secret", "secrets", true)])
+    document(
+        "",
+        "v1",
+        &[resource("Namespace", "namespaces", false), resource("Service", "services", true), resource("Secret", "secrets", true)],
+    )
 }
 
 fn references(value: &Value, found: &mut BTreeSet<String>) {

@@ -21,13 +21,13 @@ pub enum ApplyError {
     /// 409 Conflict: others own fields of another value.
     #[error("{}", conflict_text(.0))]
     Conflict(Vec<Conflict>),
-    /// 400 BadRequest: the applied object carries managedFields.
+    /// 400 `BadRequest`: the applied object carries managedFields.
     #[error("metadata.managedFields must be nil")]
     ManagedFields,
-    /// 422 Invalid, PatchOptions: no field manager.
+    /// 422 Invalid, `PatchOptions`: no field manager.
     #[error("fieldManager: Required value: is required for apply patch")]
     FieldManager,
-    /// 400 BadRequest: the applied object is of another version than the endpoint.
+    /// 400 `BadRequest`: the applied object is of another version than the endpoint.
     #[error("Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}")]
     Version {
         /// In the applied object.
@@ -35,7 +35,7 @@ pub enum ApplyError {
         /// The endpoint's.
         expected: String,
     },
-    /// 500 InternalError in Kubernetes: list items that cannot be told apart.
+    /// 500 `InternalError` in Kubernetes: list items that cannot be told apart.
     #[error("failed to create typed patch object ({object}): {why}")]
     Malformed {
         /// `namespace/name; group/version, Kind=K`
@@ -182,7 +182,9 @@ fn identity_of(applied: &Value) -> Value {
 }
 
 fn described(applied: &Value) -> String {
-    let text = |object: Option<&Value>, key: &str| object.and_then(|object| object.get(key)).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |object: Option<&Value>, key: &str| {
+        object.and_then(|object| object.get(key)).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
     let metadata = applied.get("metadata");
     let (namespace, name) = (text(metadata, "namespace"), text(metadata, "name"));
     format!("{namespace}/{name}; {}, Kind={}", text(Some(applied), "apiVersion"), text(Some(applied), "kind"))

@@ -36,7 +36,8 @@ fn merge_list(at: At<'_>, live: &[Value], applied: &[Value]) -> Vec<Value> {
     let (live_order, live_items) = items_by_step(at, live);
     let (order, items) = items_by_step(at, applied);
     let shared: BTreeSet<&Step> = order.iter().filter(|step| live_items.contains_key(step)).collect();
-    let merged = |step: &Step| items.get(step).copied().flatten().map(|item| merge(at.items(), live_items.get(step).copied().flatten(), item));
+    let merged =
+        |step: &Step| items.get(step).copied().flatten().map(|item| merge(at.items(), live_items.get(step).copied().flatten(), item));
     let (mut result, mut rest) = (Vec::new(), order.iter().peekable());
     let mut done = BTreeSet::new();
     for step in &live_order {

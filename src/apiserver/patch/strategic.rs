@@ -65,13 +65,14 @@ fn merge_value(at: At<'_>, original: Option<&Value>, patch: &Value) -> Result<Op
 fn merge_list(at: At<'_>, original: &[Value], patch: &[Value]) -> Result<Vec<Value>, PatchError> {
     let replace = patch.iter().any(|item| item.get(DIRECTIVE).is_some_and(|directive| directive == "replace"));
     match at.node.patch.as_deref() {
-        Some(PatchStrategy { merge: true, merge_key, .. }) if !replace => match merge_key {
-            Some(key) => merge_by_key(at, original, patch, key),
-            None => {
+        Some(PatchStrategy { merge: true, merge_key, .. }) if !replace => {
+            if let Some(key) = merge_key {
+                merge_by_key(at, original, patch, key)
+            } else {
                 let new = patch.iter().filter(|item| !original.contains(item));
                 Ok(original.iter().chain(new).cloned().collect())
             }
-        },
+        }
         _ => Ok(patch.iter().filter(|item| item.get(DIRECTIVE).is_none()).map(plain).collect()),
     }
 }
@@ -81,7 +82,9 @@ fn merge_by_key(at: At<'_>, original: &[Value], patch: &[Value], key: &str) -> R
     let empty = Map::new();
     for item in patch {
         let item = item.as_object().ok_or_else(|| malformed("a list that is merged by key holds objects only"))?;
-        let value = item.get(key).ok_or_else(|| malformed(format!("map: {} does not contain declared merge key: {key}", Value::Object(item.clone()))))?;
+        let value = item
+            .get(key)
+            .ok_or_else(|| malformed(format!("map: {} does not contain declared merge key: {key}", Value::Object(item.clone()))))?;
         let same = |candidate: &Value| candidate.get(key) == Some(value);
         if item.get(DIRECTIVE).is_some_and(|directive| directive == "delete") {
             merged.retain(|candidate| !same(candidate));
@@ -117,10 +120,13 @@ fn set_orders(at: At<'_>, merged: &mut Map<String, Value>, patch: &Map<String, V
         if let Some(Value::Array(items)) = merged.get_mut(name) {
             let named = |item: &Value| order.iter().position(|wanted| is_same(wanted, item, key));
             let mut last = 0;
-            let mut placed: Vec<_> = std::mem::take(items).into_iter().map(|item| {
-                last = named(&item).map_or(last, |place| place + 1);
-                (last, item)
-            }).collect();
+            let mut placed: Vec<_> = std::mem::take(items)
+                .into_iter()
+                .map(|item| {
+                    last = named(&item).map_or(last, |place| place + 1);
+                    (last, item)
+                })
+                .collect();
             placed.sort_by_key(|(place, _)| *place);
             *items = placed.into_iter().map(|(_, item)| item).collect();
         }
@@ -132,7 +138,11 @@ fn is_same(wanted: &Value, item: &Value, key: Option<&str>) -> bool {
 }
 
 fn without_directives(patch: &Map<String, Value>) -> Map<String, Value> {
-    patch.iter().filter(|(name, value)| !name.starts_with('$') && !value.is_null()).map(|(name, value)| (name.clone(), plain(value))).collect()
+    patch
+        .iter()
+        .filter(|(name, value)| !name.starts_with('$') && !value.is_null())
+        .map(|(name, value)| (name.clone(), plain(value)))
+        .collect()
 }
 
 /// A value that replaces another one holds no directives.

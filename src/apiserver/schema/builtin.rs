@@ -24,13 +24,13 @@ use super::{
 struct Kind {
     group: &'static str,
     version: &'static str,
-    kind: &'static str,
+    name: &'static str,
     names: NameRule,
     add: fn(&mut SchemaGenerator) -> schemars::Schema,
 }
 
-fn kind<T: JsonSchema>(group: &'static str, version: &'static str, kind: &'static str) -> Kind {
-    Kind { group, version, kind, names: NameRule::Subdomain, add: SchemaGenerator::subschema_for::<T> }
+fn kind<T: JsonSchema>(group: &'static str, version: &'static str, name: &'static str) -> Kind {
+    Kind { group, version, name, names: NameRule::Subdomain, add: SchemaGenerator::subschema_for::<T> }
 }
 
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
@@ -52,14 +52,14 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
 static READ: LazyLock<Mutex<HashMap<(&'static str, &'static str), Schema>>> = LazyLock::new(Mutex::default);
 
 fn find(group: &str, version: &str, name: &str) -> Option<&'static Kind> {
-    KINDS.iter().find(|kind| (kind.group, kind.version, kind.kind) == (group, version, name))
+    KINDS.iter().find(|kind| (kind.group, kind.version, kind.name) == (group, version, name))
 }
 
 /// The schema of a built-in kind.
 pub(super) fn schema(group: &str, version: &str, name: &str) -> Option<Schema> {
     let kind = find(group, version, name)?;
     let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
-    Some(read.entry((kind.group, kind.kind)).or_insert_with(|| build(kind)).clone())
+    Some(read.entry((kind.group, kind.name)).or_insert_with(|| build(kind)).clone())
 }
 
 fn build(kind: &Kind) -> Schema {
@@ -69,8 +69,8 @@ fn build(kind: &Kind) -> Schema {
     reader.read_root(&root);
     let mut arena = reader.arena;
     structural::add_type_and_metadata(&mut arena);
-    let status_subresource = matches!(kind.kind, "Namespace" | "Service" | "CustomResourceDefinition");
-    let inner = Inner { arena, metadata: None, rules: None, names: kind.names, builtin: Some(kind.kind) };
+    let status_subresource = matches!(kind.name, "Namespace" | "Service" | "CustomResourceDefinition");
+    let inner = Inner { arena, metadata: None, rules: None, names: kind.names, builtin: Some(kind.name) };
     Schema { inner: Arc::new(inner), status_subresource }
 }
 
@@ -92,7 +92,7 @@ fn generate(add: fn(&mut SchemaGenerator) -> schemars::Schema) -> (Value, Map<St
     (root, definitions)
 }
 
-/// The OpenAPI schema of a built-in kind for [`crate::apiserver::openapi::document`]: `{"$ref": "#/components/schemas/…", "definitions": {…}}`.
+/// The `OpenAPI` schema of a built-in kind for [`crate::apiserver::openapi::document`]: `{"$ref": "#/components/schemas/…", "definitions": {…}}`.
 pub fn open_api(group: &str, version: &str, name: &str) -> Option<Value> {
     let (root, definitions) = generate(find(group, version, name)?.add);
     Some(json!({"$ref": root.get("$ref")?, "definitions": definitions}))

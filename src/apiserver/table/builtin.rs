@@ -12,7 +12,9 @@ pub(super) fn columns(group: &str, kind: &str) -> Vec<Column> {
     match (group, kind) {
         ("", "Namespace") => named(&[("Status", 0, |object, _| text(object, "/status/phase")), AGE]),
         ("", "ConfigMap") => named(&[("Data", 0, |object, _| json!(count(object, "/data") + count(object, "/binaryData"))), AGE]),
-        ("", "Secret") => named(&[("Type", 0, |object, _| text(object, "/type")), ("Data", 0, |object, _| json!(count(object, "/data"))), AGE]),
+        ("", "Secret") => {
+            named(&[("Type", 0, |object, _| text(object, "/type")), ("Data", 0, |object, _| json!(count(object, "/data"))), AGE])
+        }
         ("", "ServiceAccount") => named(&[("Secrets", 0, |object, _| json!(count(object, "/secrets"))), AGE]),
         ("", "Service") => named(&SERVICE),
         ("" | "events.k8s.io", "Event") => EVENT.iter().map(column).collect(),
@@ -43,9 +45,13 @@ const EVENT: [(&str, i64, Function); 10] = [
     ("Reason", 0, |object, _| text(object, "/reason")),
     ("Object", 0, |object, _| json!(involved(object))),
     ("Subobject", 1, |object, _| first_text(object, &["/involvedObject/fieldPath", "/regarding/fieldPath"])),
-    ("Source", 1, |object, _| first_text(object, &["/source/component", "/deprecatedSource/component", "/reportingComponent", "/reportingController"])),
+    ("Source", 1, |object, _| {
+        first_text(object, &["/source/component", "/deprecatedSource/component", "/reportingComponent", "/reportingController"])
+    }),
     ("Message", 0, |object, _| json!(first(object, &["/message", "/note"]).unwrap_or_default().trim())),
-    ("First Seen", 1, |object, now| json!(human::since(first(object, &["/firstTimestamp", "/deprecatedFirstTimestamp", "/eventTime"]), now))),
+    ("First Seen", 1, |object, now| {
+        json!(human::since(first(object, &["/firstTimestamp", "/deprecatedFirstTimestamp", "/eventTime"]), now))
+    }),
     ("Count", 1, |object, _| json!(times_seen(object))),
     ("Name", 1, |object, _| text(object, "/metadata/name")),
 ];
@@ -53,7 +59,12 @@ const EVENT: [(&str, i64, Function); 10] = [
 const ENDPOINT_SLICE: [(&str, i64, Function); 4] = [
     ("AddressType", 0, |object, _| text(object, "/addressType")),
     ("Ports", 0, |object, _| json!(some_of(list(object, "/ports").map(|port| shown(port.get("port"))).collect(), "<unset>"))),
-    ("Endpoints", 0, |object, _| json!(some_of(list(object, "/endpoints").filter_map(|endpoint| at(endpoint, "/addresses/0")).map(str::to_owned).collect(), "<unset>"))),
+    ("Endpoints", 0, |object, _| {
+        json!(some_of(
+            list(object, "/endpoints").filter_map(|endpoint| at(endpoint, "/addresses/0")).map(str::to_owned).collect(),
+            "<unset>"
+        ))
+    }),
     AGE,
 ];
 
@@ -112,7 +123,7 @@ fn some_of(items: Vec<String>, none: &str) -> String {
     }
 }
 
-fn joined(items: Vec<String>) -> String {
+fn joined(items: &[String]) -> String {
     if items.is_empty() { "<none>".to_owned() } else { items.join(",") }
 }
 
@@ -121,7 +132,7 @@ fn service_ports(service: &Value) -> String {
         let node = port.get("nodePort").and_then(Value::as_i64).filter(|node| *node > 0).map(|node| format!(":{node}"));
         format!("{}{}/{}", shown(port.get("port")), node.unwrap_or_default(), at(port, "/protocol").unwrap_or("TCP"))
     };
-    joined(list(service, "/spec/ports").map(port).collect())
+    joined(&list(service, "/spec/ports").map(port).collect::<Vec<_>>())
 }
 
 fn external_address(service: &Value) -> String {
@@ -130,17 +141,20 @@ fn external_address(service: &Value) -> String {
     }
     let given = list(service, "/spec/externalIPs").filter_map(Value::as_str);
     let balanced = list(service, "/status/loadBalancer/ingress").filter_map(|ingress| first(ingress, &["/ip", "/hostname"]));
-    joined(given.chain(balanced).map(str::to_owned).collect())
+    joined(&given.chain(balanced).map(str::to_owned).collect::<Vec<_>>())
 }
 
 fn selector(service: &Value) -> String {
     let labels = service.pointer("/spec/selector").and_then(Value::as_object).into_iter().flatten();
-    joined(labels.map(|(key, value)| format!("{key}={}", shown(Some(value)))).collect())
+    joined(&labels.map(|(key, value)| format!("{key}={}", shown(Some(value)))).collect::<Vec<_>>())
 }
 
 fn controller(object: &Value) -> String {
     let owner = list(object, "/metadata/ownerReferences").find(|owner| owner.get("controller") == Some(&Value::Bool(true)));
-    owner.map_or_else(|| "<none>".to_owned(), |owner| format!("{}/{}", at(owner, "/kind").unwrap_or_default().to_lowercase(), at(owner, "/name").unwrap_or_default()))
+    owner.map_or_else(
+        || "<none>".to_owned(),
+        |owner| format!("{}/{}", at(owner, "/kind").unwrap_or_default().to_lowercase(), at(owner, "/name").unwrap_or_default()),
+    )
 }
 
 fn involved(event: &Value) -> String {

@@ -1,4 +1,4 @@
-//! The JSONPath of printer columns: fields, indices, slices of all, and filters. Relative to the object: `.spec.ports[0].port`.
+//! The `JSONPath` of printer columns: fields, indices, slices of all, and filters. Relative to the object: `.spec.ports[0].port`.
 use serde_json::Value;
 
 /// A parsed path.
@@ -71,7 +71,8 @@ impl Part {
 
 fn at(value: &Value, index: i64) -> Option<&Value> {
     let items = value.as_array()?;
-    let place = if index < 0 { items.len().checked_sub(usize::try_from(index.unsigned_abs()).ok()?)? } else { usize::try_from(index).ok()? };
+    let place =
+        if index < 0 { items.len().checked_sub(usize::try_from(index.unsigned_abs()).ok()?)? } else { usize::try_from(index).ok()? };
     items.get(place)
 }
 
@@ -138,12 +139,11 @@ fn closing(text: &str) -> Option<usize> {
     for (place, letter) in text.char_indices() {
         match (quote, letter) {
             (Some(open), _) if letter == open => quote = None,
-            (Some(_), _) => {}
             (None, '\'' | '"') => quote = Some(letter),
             (None, '[') => depth += 1,
             (None, ']') if depth == 0 => return Some(place),
             (None, ']') => depth -= 1,
-            (None, _) => {}
+            _ => {}
         }
     }
     None
@@ -155,7 +155,7 @@ fn quoted(text: &str) -> Option<String> {
     Some(inner.replace("\\.", "."))
 }
 
-fn parse_filter(text: &str) -> Option<Filter> {
+fn parse_filter(filter: &str) -> Option<Filter> {
     const OPERATORS: [(&str, Operator); 6] = [
         ("==", Operator::Equal),
         ("!=", Operator::NotEqual),
@@ -164,9 +164,9 @@ fn parse_filter(text: &str) -> Option<Filter> {
         ("<", Operator::Less),
         (">", Operator::Greater),
     ];
-    let (left, test) = match OPERATORS.iter().find_map(|(sign, operator)| Some((text.split_once(sign)?, *operator))) {
+    let (left, test) = match OPERATORS.iter().find_map(|(sign, operator)| Some((filter.split_once(sign)?, *operator))) {
         Some(((left, right), operator)) => (left, Some((operator, literal(right.trim())?))),
-        None => (text, None),
+        None => (filter, None),
     };
     Some(Filter { left: Path::parse(left.trim().strip_prefix('@')?)?, test })
 }
