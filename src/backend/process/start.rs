@@ -12,7 +12,7 @@ use super::{
     dir::{InstanceDir, RECORD},
     program,
     record::{self, Record},
-    slot::Held,
+    slot::{self, Held},
     system,
     wire::{self, Reply, Request, ShimSpec},
 };
@@ -105,15 +105,16 @@ impl Inner {
         let mut held = slot.lock().await;
         self.look(key, &mut held).await?;
         let Some(held) = held.as_mut() else { return Ok(()) };
+        let dir = self.dir(key)?;
         let request = Request::Stop { grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) };
-        let line = wire::line(&request).map_err(|error| system("stop", &self.instances)(error.into()))?;
-        if let Err(error) = send(&held.socket, &line).await
-            && held.lives()
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            return Err(Error::System { act: format!("stop {key}"), source: error });
+        let line = wire::line(&request).map_err(|error| system("stop", dir.path())(error.into()))?;
+        let told = tokio::time::timeout(ANSWER, tell(&dir, &line)).await.unwrap_or_else(|late| Err(late.into()));
+        match told {
+            Ok(()) => held.record.stopping = held.record.stopping.or_else(|| Some(clock::now())),
+            // It has just ended; the next look says so.
+            Err(_) if !dir.shim_lives().unwrap_or(true) => {}
+            Err(error) => return Err(system("stop the program of", dir.path())(error)),
         }
-        held.record.stopping.get_or_insert_with(clock::now);
         Ok(())
     }
 
@@ -142,14 +143,9 @@ async fn talk(socket: &mut UnixStream, line: &[u8]) -> io::Result<Reply> {
     Ok(serde_json::from_slice(&answer)?)
 }
 
-async fn send(socket: &UnixStream, mut line: &[u8]) -> io::Result<()> {
-    while !line.is_empty() {
-        socket.writable().await?;
-        match socket.try_write(line) {
-            Ok(count) => line = line.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+/// Tells a shim, and waits until it has written down that it was told. One that ends instead was not in need of it.
+async fn tell(dir: &InstanceDir, line: &[u8]) -> io::Result<()> {
+    let mut socket = slot::connect(dir).await?;
+    socket.write_all(line).await?;
+    socket.read(&mut [0]).await.map(drop)
 }

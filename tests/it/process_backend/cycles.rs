@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use mesh_controller::plan::instance::Action;
 
-use super::fixture::{Machine, eventually, sh};
+use super::fixture::{Machine, eventually, sh, words};
 
 fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
@@ -14,6 +14,22 @@ fn zombie_shims() -> Vec<String> {
     let stats = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
     let parent = format!(") Z {} ", std::process::id());
     stats.filter(|stat| stat.contains("(mesh-controller") && stat.contains(&parent)).collect()
+}
+
+#[tokio::test]
+async fn daemons_that_a_program_forgets_are_reaped_while_it_runs() {
+    let machine = Machine::new();
+    let out = machine.state.path().join("done");
+    let script = format!("for i in 1 2 3 4 5 6 7 8 9 10; do (setsid true &); done; echo ok > {}; sleep 1000", out.display());
+    let key = machine.start(sh("forgetful", &script)).await.unwrap();
+    words(&out, 1).await;
+    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(machine.dir(&key).join("record.json")).unwrap()).unwrap();
+    let shim = record["shim"]["pid"].as_i64().unwrap();
+    let below = || std::fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap();
+    let only_the_program = format!("{} ", record["child"]["pid"]);
+    eventually("reaped daemons", async || (below() == only_the_program).then_some(())).await;
+    machine.stop(&key, Duration::ZERO).await;
+    machine.exited(&key).await;
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn a_program_runs_with_its_own_environment_and_its_exit_code_is_known() {
     );
     assert_eq!(changes.next().await, Some(key.clone()), "the start");
     assert_eq!(changes.next().await, Some(key.clone()), "the end");
-    assert_eq!(machine.backend.list().await.unwrap(), [key.clone()]);
+    assert_eq!(machine.backend.list().await.unwrap(), std::slice::from_ref(&key));
     machine.backend.execute(Action::Remove(key.clone())).await.unwrap();
     assert_eq!(machine.backend.observe(&key).await.unwrap(), Observed::Absent);
     assert!(!machine.dir(&key).exists());
