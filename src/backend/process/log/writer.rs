@@ -12,6 +12,9 @@ use jiff::Timestamp;
 use super::{LEAST_BYTES, PART, Stream, format_line};
 use crate::plan::instance::LogLimits;
 
+/// So much is brought to the file at once: a flood of empty lines grows by its heads.
+const COLLECTED: usize = 64 * 1024;
+
 /// The log of one instance, open for writing.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
@@ -51,6 +54,8 @@ impl LogWriter {
             self.flush();
             self.rotate();
             self.buffer = line;
+        } else if self.buffer.len() > COLLECTED {
+            self.flush();
         }
     }
 
