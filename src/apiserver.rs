@@ -101,6 +101,7 @@ impl ApiServer {
         });
         inner.spawn(shutdown, "garbage-collector", gc::collect(Arc::clone(&inner)));
         inner.spawn(shutdown, "namespaces", namespaces::keep(Arc::clone(&inner)));
+        inner.spawn(shutdown, "event-expiry", events::expire(Arc::clone(&inner)));
         inner.spawn(shutdown, "definitions", definitions::clean_up(Arc::clone(&inner)));
         Ok(Self(inner))
     }
@@ -128,15 +129,17 @@ impl Inner {
         });
     }
 
+    /// The registry of the definitions as they are stored now: who sees a definition is served by it.
     fn registry(&self) -> Arc<Registry> {
-        Arc::clone(&self.registry.borrow())
+        let registry = Arc::clone(&self.registry.borrow());
+        if registry.revision >= self.store.changed(CRDS) { registry } else { self.rebuild_registry() }
     }
 
     fn registry_changes(&self) -> watch::Receiver<Arc<Registry>> {
         self.registry.subscribe()
     }
 
-    /// Writes to the store; a definition that changed is served as it is now before the writer gets its answer.
+    /// Writes to the store. After a definition the registry is built anew at once, so that open watches learn of it.
     async fn commit(&self, resource: &Resource, write: Write) -> Result<Written, WriteError> {
         let written = self.store.write(write).await?;
         if written.changed && resource.behaviour == Behaviour::Definition {
@@ -145,10 +148,15 @@ impl Inner {
         Ok(written)
     }
 
-    fn rebuild_registry(&self) {
+    fn rebuild_registry(&self) -> Arc<Registry> {
         let _one_at_a_time = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
-        let registry = Registry::build(Some(&self.registry()), &self.store.list(CRDS, None));
-        self.registry.send_replace(Arc::new(registry));
+        let before = Arc::clone(&self.registry.borrow());
+        if before.revision >= self.store.changed(CRDS) {
+            return before;
+        }
+        let registry = Arc::new(Registry::build(Some(&before), &self.store.list(CRDS, None)));
+        self.registry.send_replace(Arc::clone(&registry));
+        registry
     }
 }
 

@@ -40,7 +40,7 @@
 pub mod api;
 pub mod apiserver;
 pub mod backend;
-//pub mod cli;
+pub mod cli;
 pub mod controller;
 pub mod kit;
 pub mod plan;

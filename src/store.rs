@@ -107,9 +107,8 @@ impl Store {
     }
 
     /// A store that forgets everything with its last handle; for tests.
-    pub fn memory() -> Result<Self, Error> {
-        let options = Options::default();
-        Self::start(Disk::memory(options.cache_bytes)?, None, &options)
+    pub fn memory(options: &Options) -> Result<Self, Error> {
+        Self::start(Disk::memory(options.cache_bytes)?, None, options)
     }
 
     fn start(disk: Disk, lock: Option<lock::DirLock>, options: &Options) -> Result<Self, Error> {
@@ -155,6 +154,11 @@ impl Store {
     /// The latest revision.
     pub fn revision(&self) -> u64 {
         self.shared.revision()
+    }
+
+    /// The revision of a resource's last change; 0 if there was none since the store was opened.
+    pub fn changed(&self, resource: &str) -> u64 {
+        self.shared.changed(resource)
     }
 
     /// The oldest revision that a watch can resume from.

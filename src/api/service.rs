@@ -326,7 +326,7 @@ fn count_or_percent(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "x-kubernetes-int-or-string": true,
         "x-kubernetes-validations": [{
-            "rule": "type(self) == int ? self >= 0 : self.matches('^(100|[0-9]{1,2})%$')",
+            "rule": "string(self).matches('^([0-9]{1,4}|(100|[0-9]{1,2})%)$')",
             "message": "give a number of instances (1) or a percentage (\"25%\")",
         }],
     })

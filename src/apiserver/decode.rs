@@ -75,8 +75,12 @@ pub fn body(content_type: Option<&str>, bytes: &[u8]) -> Result<Decoded, DecodeE
 fn format(content_type: Option<&str>) -> Result<Format, DecodeError> {
     let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match media_type.as_str() {
-        "" | "*/*" | "application/json" | "application/json-patch+json" | "application/merge-patch+json" => Ok(Format::Json),
-        "application/strategic-merge-patch+json" => Ok(Format::Json),
+        ""
+        | "*/*"
+        | "application/json"
+        | "application/json-patch+json"
+        | "application/merge-patch+json"
+        | "application/strategic-merge-patch+json" => Ok(Format::Json),
         "application/yaml" => Ok(Format::Yaml),
         "application/apply-patch+yaml" => Ok(Format::ApplyPatch),
         "application/vnd.kubernetes.protobuf" => Ok(Format::Protobuf),

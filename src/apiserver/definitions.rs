@@ -1,4 +1,4 @@
-//! CustomResourceDefinitions: what makes one valid, its status, and the task that removes a deleted one's objects first.
+//! `CustomResourceDefinition`s: what makes one valid, its status, and the task that removes a deleted one's objects first.
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;

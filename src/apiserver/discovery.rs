@@ -1,4 +1,4 @@
-//! Discovery: plain lists and the aggregated form, with an ETag that moves with every definition.
+//! Discovery: plain lists and the aggregated form, with an `ETag` that moves with every definition.
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -53,18 +53,18 @@ pub(crate) fn groups(server: &Inner, request: &Request) -> Result<Response<Body>
 }
 
 /// `/apis/GROUP`
-pub(crate) fn group(server: &Inner, group: &str) -> Result<Response<Body>, ApiError> {
+pub(crate) fn group(server: &Inner, group: &str) -> Response<Body> {
     let registry = server.registry();
     let groups = registry.groups();
     let Some(versions) = groups.get(group).filter(|_| !group.is_empty()) else {
-        return Ok(body::text(StatusCode::NOT_FOUND, "404 page not found\n"));
+        return body::text(StatusCode::NOT_FOUND, "404 page not found\n");
     };
     let mut value = api_group(group, versions);
     let kind = json!({"kind": "APIGroup", "apiVersion": "v1"});
     for field in ["kind", "apiVersion"] {
         crate::apiserver::object::copy_field(&kind, &mut value, field);
     }
-    Ok(body::json(StatusCode::OK, &value))
+    body::json(StatusCode::OK, &value)
 }
 
 fn api_group(group: &str, versions: &[&str]) -> Value {

@@ -1,5 +1,46 @@
-//! The two shapes of an Event. Stored is the core one; `events.k8s.io/v1` is a view of it, both ways without loss.
+//! The two shapes of an Event. Stored is the core one; `events.k8s.io/v1` is a view of it, both ways without loss. Events are forgotten after an hour.
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
+
+use crate::{
+    apiserver::{
+        Inner, object,
+        rest::{self, Deletion},
+    },
+    kit::clock,
+};
+
+/// How long an event is kept after it was last seen; Kubernetes' default.
+const KEPT: SignedDuration = SignedDuration::from_hours(1);
+const LOOK_EVERY: Duration = Duration::from_secs(120);
+
+/// Removes old events for as long as the server runs, so that the store does not grow with time.
+pub(crate) async fn expire(server: Arc<Inner>) {
+    let mut interval = tokio::time::interval(LOOK_EVERY);
+    loop {
+        interval.tick().await;
+        forget(&server, clock::now() - KEPT).await;
+    }
+}
+
+async fn forget(server: &Inner, before: Timestamp) {
+    let registry = server.registry();
+    let Some(resource) = registry.stored("events") else { return };
+    for entry in server.store.list("events", None).entries {
+        if last_seen(&entry.value()).is_some_and(|time| time < before) {
+            let deletion = Deletion { revision: Some(entry.revision.to_string()), ..Deletion::default() };
+            // One that was seen again meanwhile stays.
+            let _ = rest::remove(server, resource, &entry.key.namespace, &entry.key.name, &deletion).await;
+        }
+    }
+}
+
+fn last_seen(event: &Value) -> Option<Timestamp> {
+    let times = ["/series/lastObservedTime", "/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"];
+    times.iter().filter_map(|pointer| object::text(event, pointer)?.parse().ok()).max()
+}
 
 /// The fields that only have another name: core, events.k8s.io.
 const RENAMED: [(&str, &str); 6] = [
@@ -35,7 +76,7 @@ pub(crate) fn to_core_v1(value: Value) -> Value {
     } else if is_empty(event.get("count")) {
         event.insert("count".to_owned(), json!(1));
     }
-    let seconds = |time: &Value| time.as_str().and_then(|time| time.parse::<jiff::Timestamp>().ok()).map(|time| format!("{time:.0}"));
+    let seconds = |time: &Value| time.as_str().and_then(|time| time.parse::<Timestamp>().ok()).map(|time| format!("{time:.0}"));
     let first = event.get("eventTime").and_then(seconds);
     let last = series.get("lastObservedTime").and_then(seconds);
     if let (true, Some(first)) = (is_empty(event.get("firstTimestamp")), first.clone()) {
@@ -60,6 +101,13 @@ fn rename(event: &mut Map<String, Value>, from: &str, to: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_was_last_seen_at_the_latest_of_its_times() {
+        let event = json!({"metadata": {"creationTimestamp": "2026-11-21T08:00:00Z"}, "series": {"lastObservedTime": "2026-11-21T09:30:00.123456Z"}});
+        assert_eq!(last_seen(&event), Some("2026-11-21T09:30:00.123456Z".parse().unwrap()));
+        assert_eq!(last_seen(&json!({})), None);
+    }
 
     #[test]
     fn an_event_of_the_new_group_is_one_of_the_core_group_and_back() {

@@ -25,6 +25,5 @@ pub(crate) fn answer(server: &Inner, request: &Request, path: &str) -> Response<
     for (name, failure) in chosen {
         text += &failure.as_ref().map_or_else(|| format!("[+]{name} ok\n"), |why| format!("[-]{name} failed: {why}\n"));
     }
-    text += &format!("{endpoint} check {}\n", if ok { "passed" } else { "failed" });
-    body::text(code, text)
+    body::text(code, format!("{text}{endpoint} check {}\n", if ok { "passed" } else { "failed" }))
 }

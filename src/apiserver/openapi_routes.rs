@@ -7,7 +7,7 @@ use crate::apiserver::{
     Inner,
     body::{self, Body},
     openapi::{self, OpenApiResource},
-    registry::{CRDS, Registry, Resource},
+    registry::{CRDS, Registry, Resource, hex},
     request::Request,
     schema,
     status::ApiError,
@@ -28,8 +28,7 @@ fn hash(registry: &Registry, group: &str, version: &str) -> String {
     for resource in registry.of_group_version(group, version) {
         hash.update(format!("{} {} {:?}\n", resource.plural, resource.revision, resource.definition));
     }
-    let digest = hash.finalize();
-    digest.iter().take(32).map(|byte| format!("{byte:02X}")).collect()
+    hex(&hash.finalize())
 }
 
 pub(crate) fn index(server: &Inner, request: &Request) -> Response<Body> {

@@ -118,7 +118,7 @@ fn read_entry(kind: Kind, wire: &Wire<'_>, depth: usize) -> Option<Result<(Strin
     let (mut key, mut value) = (String::new(), None);
     for item in wire::fields(wire.bytes()?) {
         match item.ok()? {
-            (1, Wire::Bytes(text)) => key = str::from_utf8(text).ok()?.to_owned(),
+            (1, Wire::Bytes(text)) => str::from_utf8(text).ok()?.clone_into(&mut key),
             (2, wire) => value = Some(read_value(kind, &wire, depth)?),
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Which resources are served: the built-in ones and those of the stored CustomResourceDefinitions. A snapshot, replaced whole when a definition changes.
+//! Which resources are served: the built-in ones and those of the stored definitions. A snapshot, replaced whole when a definition changes.
 mod builtin;
 mod custom;
 mod resource;
@@ -15,7 +15,7 @@ use crate::store::Listing;
 
 pub(crate) use self::resource::{Behaviour, Resource, ScalePaths};
 
-/// The store's name for CustomResourceDefinitions.
+/// The store's name for definitions.
 pub(crate) const CRDS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 /// The store's name for namespaces.
 pub(crate) const NAMESPACES: &str = "namespaces";
@@ -26,6 +26,8 @@ pub(crate) struct Registry {
     resources: Vec<Arc<Resource>>,
     by_path: HashMap<(String, String, String), Arc<Resource>>,
     hash: String,
+    /// The revision that the definitions were read at.
+    pub(crate) revision: u64,
 }
 
 impl Registry {
@@ -47,13 +49,8 @@ impl Registry {
         }
         let path = |resource: &Resource| (resource.group.clone(), resource.version.clone(), resource.plural.clone());
         let by_path = resources.iter().map(|resource| (path(resource), Arc::clone(resource))).collect();
-        let digest = hash.finalize();
-        let hash = digest.iter().take(16).fold(String::new(), |mut text, byte| {
-            // Writing into a String cannot fail.
-            let _ = write!(text, "{byte:02X}");
-            text
-        });
-        Self { resources, by_path, hash }
+        let hash = hex(&hash.finalize());
+        Self { resources, by_path, hash, revision: definitions.revision }
     }
 
     fn of_definition(&self, name: &str, revision: u64) -> Vec<Arc<Resource>> {
@@ -69,10 +66,6 @@ impl Registry {
     pub(crate) fn stored(&self, storage: &str) -> Option<&Arc<Resource>> {
         let of_storage = || self.resources.iter().filter(|resource| *resource.storage == *storage);
         of_storage().find(|resource| !resource.convert).or_else(|| of_storage().next())
-    }
-
-    pub(crate) fn all(&self) -> &[Arc<Resource>] {
-        &self.resources
     }
 
     /// Every group with its versions, the preferred one first; the core group has the empty name.
@@ -94,8 +87,17 @@ impl Registry {
         self.resources.iter().filter(|resource| resource.group == group && resource.version == version).collect()
     }
 
-    /// Moves with every change of a definition: the ETag of discovery and of OpenAPI.
+    /// Moves with every change of a definition: the `ETag` of discovery and of `OpenAPI`.
     pub(crate) fn hash(&self) -> &str {
         &self.hash
     }
+}
+
+/// Bytes as upper-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{byte:02X}");
+        text
+    })
 }

@@ -1,7 +1,7 @@
 //! What a kind's objects look like: unknown fields, pruning, defaults and validation, all over `serde_json::Value`.
 //!
 //! Pure: no IO and no clock. The REST layer calls it in the API server's order: prune, default, validate.
-//! A schema of a CustomResourceDefinition is read by [`structural`]; one of a built-in kind comes from k8s-openapi ([`builtin`]), completed
+//! A schema of a `CustomResourceDefinition` is read by [`structural`]; one of a built-in kind comes from k8s-openapi ([`builtin`]), completed
 //! by what that crate leaves out ([`overlay`]). [`crate::apiserver::patch`] and [`crate::apiserver::managed_fields`] walk the same nodes.
 use std::sync::{Arc, LazyLock};
 
@@ -22,6 +22,7 @@ mod rules;
 mod structural;
 mod validate;
 
+pub(crate) use builtin::common_open_api;
 pub use builtin::open_api as builtin_open_api;
 pub use error::{FieldError, Reason};
 
@@ -31,7 +32,10 @@ use rules::Rules;
 
 /// The schema of one kind in one version. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Schema(Arc<Inner>);
+pub struct Schema {
+    inner: Arc<Inner>,
+    status_subresource: bool,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -52,7 +56,7 @@ fn object_meta() -> At<'static> {
 }
 
 impl Schema {
-    /// Reads the `openAPIV3Schema` of a CustomResourceDefinition, checks that it is structural and compiles its rules.
+    /// Reads the `openAPIV3Schema` of a `CustomResourceDefinition`, checks that it is structural and compiles its rules.
     ///
     /// # Errors
     /// Everything that is wrong with it; the fields are relative to the schema (`properties[spec].type`; empty for its root).
@@ -64,17 +68,29 @@ impl Schema {
         let (rules, broken) = rules::compile(schema, &structural::list_type);
         errors.extend(broken);
         if errors.is_empty() {
-            errors.extend(defaulting::check_defaults(schema, &arena))
-        };
+            errors.extend(defaulting::check_defaults(schema, &arena));
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(Self(Arc::new(Inner { arena, metadata, rules, names: NameRule::Subdomain, builtin: None })))
+        let inner = Inner { arena, metadata, rules, names: NameRule::Subdomain, builtin: None };
+        Ok(Self { inner: Arc::new(inner), status_subresource: false })
     }
 
     /// The schema of a built-in kind; the core group is the empty string.
     pub fn builtin(group: &str, version: &str, kind: &str) -> Option<Self> {
         builtin::schema(group, version, kind)
+    }
+
+    /// Says whether the kind's status is a subresource: then the main endpoint owns none of it. Built-in kinds know it of themselves.
+    #[must_use]
+    pub fn with_status_subresource(self, status_subresource: bool) -> Self {
+        Self { status_subresource, ..self }
+    }
+
+    /// See [`Schema::with_status_subresource`].
+    pub fn has_status_subresource(&self) -> bool {
+        self.status_subresource
     }
 
     /// The paths of the fields that the schema does not know, in order: `spec.zz`, `spec.parts[0].q`.
@@ -95,11 +111,11 @@ impl Schema {
         if let Some(metadata) = object.get_mut("metadata") {
             defaulting::drop_nulls(object_meta(), metadata);
         }
-        if self.0.builtin.is_some() {
+        if self.inner.builtin.is_some() {
             defaulting::drop_nulls(self.root(), object);
         }
         defaulting::fill(self.root(), object);
-        if let Some(kind) = self.0.builtin {
+        if let Some(kind) = self.inner.builtin {
             derived::complete(kind, object);
         }
     }
@@ -107,17 +123,17 @@ impl Schema {
     /// What is wrong with `new`, metadata first; `old` (of an update) is for transition rules and for ratcheting: what did not change is
     /// not held against it. An error that Kubernetes takes for blocking keeps the rules from being checked, and says so in a last entry.
     pub fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        let mut errors = metadata::check(new.get("metadata"), self.0.names, "metadata");
+        let mut errors = metadata::check(new.get("metadata"), self.inner.names, "metadata");
         validate::check(self.root(), new, old, "", &mut errors);
-        if let (Some(id), Some(value)) = (self.0.metadata, new.get("metadata")) {
-            validate::check(self.0.arena.at(id), value, None, "metadata", &mut errors);
+        if let (Some(id), Some(value)) = (self.inner.metadata, new.get("metadata")) {
+            validate::check(self.inner.arena.at(id), value, None, "metadata", &mut errors);
         }
         metadata::check_embedded(self.root(), new, "", &mut errors);
         errors.extend(self.check_lists(new, old));
-        if let Some(kind) = self.0.builtin {
+        if let Some(kind) = self.inner.builtin {
             errors.extend(derived::check(kind, new, old));
         }
-        match &self.0.rules {
+        match &self.inner.rules {
             Some(_) if errors.iter().any(|error| error.reason.blocks_rules()) => errors.push(FieldError::rules_not_checked()),
             Some(rules) => rules.check(new, old, "", &mut errors),
             None => {}
@@ -140,7 +156,7 @@ impl Schema {
 
     /// Where walks over an object begin.
     pub(crate) fn root(&self) -> At<'_> {
-        self.0.arena.root()
+        self.inner.arena.root()
     }
 }
 

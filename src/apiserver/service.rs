@@ -76,10 +76,12 @@ where
 
 async fn route(server: &Arc<Inner>, request: &Request) -> Result<Response<Body>, ApiError> {
     match &request.path {
-        Path::Object(path) if !path.plural.is_empty() => match server.registry().groups().contains_key(path.group.as_str()) {
-            true => rest::answer(server, request, path).await,
-            false => Ok(body::text(http::StatusCode::NOT_FOUND, "404 page not found\n")),
-        },
+        Path::Object(path) if !path.plural.is_empty() => {
+            if server.registry().groups().contains_key(path.group.as_str()) {
+                return rest::answer(server, request, path).await;
+            }
+            Ok(body::text(http::StatusCode::NOT_FOUND, "404 page not found\n"))
+        }
         _ if request.method != Method::GET && request.method != Method::HEAD => Err(ApiError::method_not_allowed()),
         Path::Object(path) => discovery::resources(server, request, &path.group, &path.version),
         Path::Other(path) => other(server, request, path),
@@ -92,7 +94,7 @@ fn other(server: &Inner, request: &Request, path: &str) -> Result<Response<Body>
         [""] => Ok(discovery::root()),
         ["api"] => discovery::core(server, request),
         ["apis"] => discovery::groups(server, request),
-        ["apis", group] => discovery::group(server, group),
+        ["apis", group] => Ok(discovery::group(server, group)),
         ["version"] => Ok(discovery::version()),
         ["livez" | "readyz" | "healthz", ..] => Ok(health::answer(server, request, path)),
         ["openapi", "v3"] => Ok(openapi_routes::index(server, request)),

@@ -184,7 +184,8 @@ impl ApiError {
                     .map(|Conflict { message, field }| json!({"reason": Conflict::REASON, "message": message, "field": field}));
                 Self::new(StatusCode::CONFLICT, "Conflict", error.to_string()).causes(causes)
             }
-            ApplyError::ManagedFields | ApplyError::Malformed(_) => Self::bad_request(error.to_string()),
+            ApplyError::ManagedFields | ApplyError::Version { .. } => Self::bad_request(error.to_string()),
+            ApplyError::Malformed { .. } => Self::internal(error.to_string()),
             ApplyError::FieldManager => options(),
         }
     }

@@ -1,7 +1,14 @@
-//! The server through `kube::Client`, in process.
+//! The server in process: through `kube::Client` here, by plain requests in the modules.
+mod deletion;
+mod lists;
+mod protocol;
+mod watches;
+mod writes;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, TryStreamExt};
+use http_body_util::{BodyExt, Full};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client, ResourceExt,
@@ -20,9 +27,79 @@ pub(crate) struct Fixture {
 }
 
 pub(crate) async fn server() -> Fixture {
+    server_on(&crate::store::Options::default()).await
+}
+
+async fn server_on(options: &crate::store::Options) -> Fixture {
     let (shutdown, supervisor) = Shutdown::new();
-    let server = ApiServer::start(Store::memory().unwrap(), Options::default(), &shutdown).await.unwrap();
+    let server = ApiServer::start(Store::memory(options).unwrap(), Options::default(), &shutdown).await.unwrap();
     Fixture { client: Client::new(server.service(), "default"), server, _supervisor: supervisor }
+}
+
+/// An answer, read to its end.
+struct Answer {
+    code: u16,
+    headers: http::HeaderMap,
+    body: Value,
+    text: String,
+}
+
+impl Fixture {
+    async fn open(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<bytes::Bytes>) -> http::Response<Body> {
+        let mut request = http::Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).unwrap();
+        tower::ServiceExt::oneshot(self.server.service(), request).await.unwrap()
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<bytes::Bytes>) -> Answer {
+        let (head, body) = self.open(method, path, headers, body).await.into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().into()).unwrap();
+        Answer { code: head.status.as_u16(), headers: head.headers, body: serde_json::from_str(&text).unwrap_or_default(), text }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "").await
+    }
+
+    async fn post(&self, path: &str, object: &Value) -> Answer {
+        self.ask("POST", path, &[("content-type", "application/json")], object.to_string()).await
+    }
+
+    async fn put(&self, path: &str, object: &Value) -> Answer {
+        self.ask("PUT", path, &[("content-type", "application/json")], object.to_string()).await
+    }
+
+    async fn merge(&self, path: &str, patch: &Value) -> Answer {
+        self.ask("PATCH", path, &[("content-type", "application/merge-patch+json")], patch.to_string()).await
+    }
+
+    async fn delete(&self, path: &str, options: &Value) -> Answer {
+        self.ask("DELETE", path, &[("content-type", "application/json")], options.to_string()).await
+    }
+
+    /// Waits until nothing is at the path.
+    async fn gone(&self, path: &str) {
+        eventually(&format!("{path} gone"), async || (self.get(path).await.code == 404).then_some(())).await;
+    }
+
+    /// A ConfigMap in `default`, with these parts of metadata.
+    async fn map(&self, name: &str, metadata: Value) -> Value {
+        let mut object = json!({"metadata": metadata, "data": {"of": name}});
+        object["metadata"]["name"] = name.into();
+        let answer = self.post(MAPS, &object).await;
+        assert_eq!(answer.code, 201, "{}", answer.text);
+        answer.body
+    }
+}
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const WIDGETS: &str = "/apis/judge.example/v1/namespaces/default/widgets";
+
+fn names(list: &Value) -> Vec<&str> {
+    list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap()).collect()
 }
 
 fn config_map(name: &str, value: &str) -> ConfigMap {

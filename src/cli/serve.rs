@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     thread::available_parallelism,
+    time::Duration,
 };
 
 use kube::Client;
@@ -15,13 +16,19 @@ use crate::{
         labels::DEFAULT_ROUTER,
         node::{BackendKind, PortRange},
     },
-    apiserver::{self, ApiServer, credentials},
+    apiserver::{
+        self, ApiServer,
+        credentials::{Credentials, CredentialsError},
+    },
     backend::{self, Backend, process::ProcessBackend},
     controller::{self, mesh_instance, node},
-    kit::{metrics::Metrics, shutdown::Shutdown},
+    kit::{clock, metrics::Metrics, shutdown::Shutdown},
     router::{self, listener},
     store::{self, Store},
 };
+
+/// How long requests may take to end at shutdown.
+const ROUTER_GRACE: Duration = Duration::from_secs(10);
 
 /// What is to be run, and where.
 #[derive(Debug, Clone)]
@@ -45,7 +52,7 @@ pub struct ServeOptions {
 }
 
 /// What runs, and where it is reached.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Serving {
     /// A client of the API, without a socket.
     pub client: Client,
@@ -92,9 +99,12 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The router's address cannot be listened on.
+    #[error(transparent)]
+    ListenRouter(#[from] listener::Error),
     /// Keys, certificates or the kubeconfig could not be made.
     #[error(transparent)]
-    Credentials(#[from] credentials::Error),
+    Credentials(#[from] CredentialsError),
     /// The backend cannot work here.
     #[error("process backend: {0}")]
     Backend(#[from] backend::Error),
@@ -114,19 +124,15 @@ pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving
     let (api_listener, api) = listen(options.api_listen, "API", "--api-listen").await?;
     let (admin_listener, admin) = listen(options.admin_listen, "admin endpoints", "--admin-listen").await?;
     let workers = available_parallelism().map_or(1, usize::from);
-    let router_listeners = listener::bind(options.router_listen, workers).map_err(|source| Error::Listen {
-        what: "router",
-        flag: "--router-listen",
-        address: options.router_listen,
-        source,
-    })?;
+    let router_listeners = listener::bind(options.router_listen, workers)?;
     let router = local_address(&router_listeners, options.router_listen);
 
     let backend = Backend::Process(ProcessBackend::new(&state_dir, options.program.clone(), shutdown.clone())?);
-    let credentials = credentials::prepare(&state_dir, api)?;
+    let credentials = Credentials::load_or_create(&state_dir, api, clock::now())?;
+    let kubeconfig = credentials.write_kubeconfig(&state_dir)?;
     let api_options = apiserver::Options {
         logs: Some(backend.clone()),
-        ca_certificate: credentials.ca_certificate.clone(),
+        ca_certificate: credentials.ca_certificate().to_owned(),
         metrics: Some(metrics.clone()),
         ..apiserver::Options::default()
     };
@@ -136,11 +142,10 @@ pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving
     let node = node::Node { name: options.node_name.clone(), backend: BackendKind::Process, ports: options.port_range };
     node::register(&client, &node).await?;
 
-    let kubeconfig = credentials.kubeconfig.clone();
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
     spawn_controllers(&client, backend.clone(), node, &options, shutdown);
     let (synced, ready) = watch::channel(false);
-    let router_options = router::RouterOptions { name: options.node_name, router: DEFAULT_ROUTER.to_owned(), workers };
+    let router_options = router::RouterOptions { name: options.node_name, router: DEFAULT_ROUTER.to_owned(), grace: ROUTER_GRACE };
     shutdown.spawn("router", router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced));
     shutdown.spawn("admin", admin::run(admin_listener, metrics, ready.clone(), shutdown.clone()));
     Ok(Serving { client, api, router, admin, kubeconfig, ready, backend })

@@ -42,8 +42,8 @@ pub struct Health {
 pub struct Memory {
     /// Runs that failed in a row.
     pub failures: u32,
-    /// The last run that was counted.
-    counted: Option<u32>,
+    /// The last run that was counted, and how it ended: a run that is followed by the next at once is never seen as ended by the status.
+    last: Option<Exit>,
     /// The last start that did not come about.
     pub start_failure: Option<StartFailure>,
 }
@@ -63,10 +63,10 @@ impl Memory {
     /// Takes note of a look: counts a run that ended, once.
     pub fn note(&mut self, observed: &Observed) {
         let Observed::Exited(exit) = observed else { return };
-        if self.counted == Some(exit.attempt) {
+        if self.last.as_ref().is_some_and(|last| last.attempt == exit.attempt) {
             return;
         }
-        self.counted = Some(exit.attempt);
+        self.last = Some(exit.clone());
         self.failures = if exit.at.duration_since(exit.since) >= STABLE { 1 } else { self.failures.saturating_add(1) };
     }
 
@@ -273,6 +273,7 @@ fn status(facts: &Facts<'_>, say: Say) -> MeshInstanceStatus {
         state: Some(say.state),
         conditions: vec![ready],
         pid: None,
+        last_exit: facts.memory.last.as_ref().map(last_exit).or(old.last_exit),
         routers: Vec::new(),
         ..old
     };
@@ -289,7 +290,6 @@ fn status(facts: &Facts<'_>, say: Say) -> MeshInstanceStatus {
         Observed::Exited(exit) => {
             status.restart_count = i32::try_from(exit.attempt).unwrap_or(i32::MAX);
             status.start_time = Some(Time(exit.since));
-            status.last_exit = Some(last_exit(exit));
         }
         Observed::Absent => {}
     }
@@ -297,7 +297,7 @@ fn status(facts: &Facts<'_>, say: Say) -> MeshInstanceStatus {
 }
 
 /// How a program ended, in the words of the status.
-pub fn last_exit(exit: &Exit) -> LastExit {
+fn last_exit(exit: &Exit) -> LastExit {
     let (exit_code, signal) = match exit.how {
         ExitHow::Code(code) => (Some(code), None),
         ExitHow::Signal(signal) => (None, Some(signal)),

@@ -1,7 +1,6 @@
 //! What readers see: the index, the ring and the revision, under one lock, so that they always belong together. Only the writer changes it.
 use std::{
     collections::{BTreeMap, HashMap},
-    ops::Bound,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
@@ -31,6 +30,8 @@ struct State {
     resources: HashMap<Arc<str>, Objects>,
     ring: Ring,
     revision: u64,
+    /// Of each resource the revision of its last change since the start.
+    changed: HashMap<Arc<str>, u64>,
     failure: Option<String>,
 }
 
@@ -45,7 +46,7 @@ impl Shared {
     pub(super) fn new(loaded: Loaded, options: &Options) -> Self {
         let Loaded { revision, uuid, entries } = loaded;
         let ring = Ring::new(revision, options.ring_events, options.ring_bytes);
-        let mut state = State { resources: HashMap::new(), ring, revision, failure: None };
+        let mut state = State { resources: HashMap::new(), ring, revision, changed: HashMap::new(), failure: None };
         for entry in entries {
             state.insert(Arc::new(entry));
         }
@@ -97,6 +98,10 @@ impl Shared {
         self.read().revision
     }
 
+    pub(super) fn changed(&self, resource: &str) -> u64 {
+        self.read().changed.get(resource).copied().unwrap_or(0)
+    }
+
     pub(super) fn oldest(&self) -> u64 {
         self.read().ring.oldest()
     }
@@ -140,6 +145,7 @@ impl Shared {
                 } else {
                     state.insert(Arc::clone(&event.object));
                 }
+                state.changed.insert(Arc::clone(&event.object.key.resource), event.revision());
                 state.ring.push(event);
             }
             state.revision = revision;
@@ -174,11 +180,7 @@ impl State {
         let Some(objects) = self.resources.get(resource) else { return Vec::new() };
         let Some(namespace) = namespace else { return objects.values().cloned().collect() };
         let first = (Arc::from(namespace), Arc::from(""));
-        let from: (Bound<&(Arc<str>, Arc<str>)>, Bound<&(Arc<str>, Arc<str>)>) = (Bound::Included(&first), Bound::Unbounded);
-        objects
-            .range::<(Arc<str>, Arc<str>), _>(from)
-            .take_while(|((ns, _), _)| **ns == *namespace)
-            .map(|(_, entry)| Arc::clone(entry))
-            .collect()
+        let from_there = objects.range(first..);
+        from_there.take_while(|((ns, _), _)| **ns == *namespace).map(|(_, entry)| Arc::clone(entry)).collect()
     }
 }

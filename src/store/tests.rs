@@ -54,10 +54,19 @@ async fn a_second_opener_is_told_who_holds_the_directory() {
 
 #[tokio::test]
 async fn a_damaged_file_is_reported_and_left_as_it_is() {
-    for damage in [&b""[..], b"not a store", &[0_u8; 200_000]] {
+    let good = tempfile::tempdir().unwrap();
+    let store = Store::open(good.path(), &Options::default()).unwrap();
+    for n in 0..300 {
+        store.write(create(&format!("o{n}"))).await.unwrap();
+    }
+    drop(store);
+    let good = std::fs::read(good.path().join("store.redb")).unwrap();
+    let mut scribbled = good.clone();
+    scribbled[4096..].fill(0x5a);
+    for damage in [vec![], b"not a store".to_vec(), vec![0; 200_000], good[..good.len() / 2].to_vec(), good[..300].to_vec(), scribbled] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.redb");
-        std::fs::write(&path, damage).unwrap();
+        std::fs::write(&path, &damage).unwrap();
         let error = Store::open(dir.path(), &Options::default()).unwrap_err();
         assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
         assert!(error.to_string().contains("move it away"), "{error}");
@@ -67,7 +76,7 @@ async fn a_damaged_file_is_reported_and_left_as_it_is() {
 
 #[tokio::test]
 async fn a_write_on_an_old_revision_conflicts_and_one_that_changes_nothing_keeps_its_revision() {
-    let store = Store::memory().unwrap();
+    let store = Store::memory(&Options::default()).unwrap();
     let first = store.write(create("a")).await.unwrap().entry.revision;
     let second = store.write(update("a", first, "x")).await.unwrap();
     assert!(second.changed && second.entry.revision == first + 1);
@@ -80,7 +89,7 @@ async fn a_write_on_an_old_revision_conflicts_and_one_that_changes_nothing_keeps
 
 #[tokio::test]
 async fn a_guard_that_moved_stops_the_write() {
-    let store = Store::memory().unwrap();
+    let store = Store::memory(&Options::default()).unwrap();
     let guard = store.write(create("guard")).await.unwrap().entry.revision;
     let guarded = |name: &str, revision| Write { guard: Some((key("guard"), revision)), ..create(name) };
     store.write(guarded("a", guard)).await.unwrap();
@@ -90,7 +99,7 @@ async fn a_guard_that_moved_stops_the_write() {
 
 #[tokio::test]
 async fn concurrent_writers_lose_no_update_and_a_watcher_sees_each_once_in_order() {
-    let store = Store::memory().unwrap();
+    let store = Store::memory(&Options::default()).unwrap();
     let start = store.write(create("a")).await.unwrap().entry.revision;
     let writers = (0..8).map(|writer| {
         let store = store.clone();
@@ -119,7 +128,7 @@ async fn concurrent_writers_lose_no_update_and_a_watcher_sees_each_once_in_order
 
 #[tokio::test]
 async fn a_list_of_an_older_revision_is_what_was_there_then() {
-    let store = Store::memory().unwrap();
+    let store = Store::memory(&Options::default()).unwrap();
     store.write(create("a")).await.unwrap();
     let b = store.write(create("b")).await.unwrap().entry.revision;
     let names = |listing: Listing| listing.entries.iter().map(|entry| entry.key.name.to_string()).collect::<Vec<_>>();
@@ -143,16 +152,16 @@ async fn a_watcher_that_fell_out_of_the_ring_is_told() {
     assert_eq!(watcher.next("things").await.unwrap_err(), Expired { asked: start, oldest: start + 2 });
 }
 
-/// Not a test by itself: the process that the next one kills. Writes for ever and says each revision after it was answered.
+/// Not a test by itself: the process that the next one kills. Writes for ever, and says each name after it was answered.
 #[tokio::test]
 async fn child_that_writes_until_killed() {
-    let Some(dir) = std::env::var_os("MESH_TEST_STORE_CHILD") else { return };
+    let (Some(dir), Ok(round)) = (std::env::var_os("MESH_TEST_STORE_DIR"), std::env::var("MESH_TEST_STORE_ROUND")) else { return };
     let store = Store::open(Path::new(&dir), &Options::default()).unwrap();
     let writers = (0..4).map(|writer| {
-        let store = store.clone();
+        let (store, round) = (store.clone(), round.clone());
         async move {
             for n in 0_u64.. {
-                let name = format!("{writer}-{n}");
+                let name = format!("{round}-{writer}-{n}");
                 store.write(create(&name)).await.unwrap();
                 eprintln!("acked {name}");
             }
@@ -165,33 +174,69 @@ async fn child_that_writes_until_killed() {
 async fn every_answered_write_survives_kill_minus_nine() {
     let dir = tempfile::tempdir().unwrap();
     let mut acked: Vec<String> = Vec::new();
-    for round in 0..8 {
+    let mut revision = 0;
+    for round in 0..10 {
         let mut child = Command::new(std::env::current_exe().unwrap());
-        // Each round starts new names, so that creates do not collide.
-        let home = dir.path().join(format!("{}", round / 4));
-        child.args(["--exact", "store::tests::child_that_writes_until_killed", "--nocapture"]).env("MESH_TEST_STORE_CHILD", &home);
-        if round % 4 == 0 {
-            acked.clear();
-        } else {
-            std::fs::remove_dir_all(&home).unwrap();
-            acked.clear();
-        }
+        child.args(["--exact", "store::tests::child_that_writes_until_killed", "--nocapture"]);
+        child.env("MESH_TEST_STORE_DIR", dir.path()).env("MESH_TEST_STORE_ROUND", round.to_string());
         let mut child = child.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        while acked.len() < 40 + round * 37 {
-            let line = lines.next().unwrap().unwrap();
-            acked.extend(line.strip_prefix("acked ").map(str::to_owned));
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok).filter_map(|line| line.strip_prefix("acked ").map(str::to_owned));
+        let enough = acked.len() + 20 + round * 17;
+        while acked.len() < enough {
+            acked.push(said.next().expect("the child ended by itself"));
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        let rest = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("acked ").map(str::to_owned));
-        acked.extend(rest);
-        let store = Store::open(&home, &Options::default()).unwrap();
+        acked.extend(said);
+        let store = Store::open(dir.path(), &Options::default()).unwrap();
         let lost: Vec<_> = acked.iter().filter(|name| store.get(&key(name)).is_none()).collect();
         assert!(lost.is_empty(), "round {round}: {lost:?}");
-        let highest = store.list("things", None).entries.iter().map(|entry| entry.revision).max().unwrap();
-        assert!(store.revision() >= highest);
+        assert!(store.revision() > revision, "revisions never go back");
+        revision = store.revision();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watchers_that_reconnect_miss_nothing_and_end_with_what_a_list_shows() {
+    let store = Store::memory(&Options::default()).unwrap();
+    let start = store.revision();
+    let writers = (0..3).map(|writer| {
+        let store = store.clone();
+        async move {
+            for n in 0..150 {
+                let name = format!("{writer}-{}", n % 7);
+                let change = match store.get(&key(&name)) {
+                    None => create(&name),
+                    Some(entry) if n % 3 == 0 => {
+                        Write { key: key(&name), change: Change::Delete { expected: entry.revision, last: json!({"metadata": {}}) }, guard: None }
+                    }
+                    Some(entry) => update(&name, entry.revision, &n.to_string()),
+                };
+                store.write(change).await.unwrap();
+            }
+        }
+    });
+    let end = start + 450;
+    let watchers = (1..6).map(|taste| {
+        let store = store.clone();
+        async move {
+            let mut state = std::collections::BTreeMap::new();
+            let mut seen = start;
+            while seen < end {
+                // A new watcher every few events, from where the last one was.
+                let mut watcher = store.watch(seen);
+                for event in watcher.next("things").await.unwrap().into_iter().take(taste) {
+                    assert_eq!(event.revision(), seen + 1);
+                    seen = event.revision();
+                    if event.deleted { state.remove(&event.object.key) } else { state.insert(event.object.key.clone(), seen) };
+                }
+            }
+            state
+        }
+    });
+    let (_, states) = tokio::join!(futures::future::join_all(writers), futures::future::join_all(watchers));
+    let listed: std::collections::BTreeMap<_, _> = store.list("things", None).entries.iter().map(|entry| (entry.key.clone(), entry.revision)).collect();
+    assert!(states.iter().all(|state| *state == listed));
 }
 
 #[test]

@@ -14,12 +14,12 @@ impl<'de> Deserialize<'de> for Decoded {
 
 struct Tracer;
 
-fn plain<E>(value: impl Into<Value>) -> Result<Decoded, E> {
-    Ok(Decoded { value: value.into(), duplicates: Vec::new() })
+fn plain(value: impl Into<Value>) -> Decoded {
+    Decoded { value: value.into(), duplicates: Vec::new() }
 }
 
 /// A duplicate's path, seen from one level further up.
-fn under<'a>(parent: &'a str, duplicates: Vec<String>) -> impl Iterator<Item = String> + 'a {
+fn under(parent: &str, duplicates: Vec<String>) -> impl Iterator<Item = String> + '_ {
     duplicates.into_iter().map(move |path| if path.starts_with('[') { format!("{parent}{path}") } else { format!("{parent}.{path}") })
 }
 
@@ -31,15 +31,15 @@ impl<'de> Visitor<'de> for Tracer {
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Decoded, E> {
-        plain(value)
+        Ok(plain(value))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Decoded, E> {
-        plain(value)
+        Ok(plain(value))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Decoded, E> {
-        plain(value)
+        Ok(plain(value))
     }
 
     /// Whole floats are integers, as they are once Go has written them.
@@ -47,26 +47,26 @@ impl<'de> Visitor<'de> for Tracer {
         #[expect(clippy::cast_possible_truncation, reason = "whole and in range, as was just checked")]
         let whole = (value.fract() == 0.0 && value.abs() < 9e18).then_some(value as i64);
         match (whole, Number::from_f64(value)) {
-            (Some(whole), _) => plain(whole),
-            (None, Some(number)) => plain(Value::Number(number)),
+            (Some(whole), _) => Ok(plain(whole)),
+            (None, Some(number)) => Ok(plain(Value::Number(number))),
             (None, None) => Err(E::custom("a number that JSON cannot hold")),
         }
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Decoded, E> {
-        plain(value)
+        Ok(plain(value))
     }
 
     fn visit_string<E>(self, value: String) -> Result<Decoded, E> {
-        plain(value)
+        Ok(plain(value))
     }
 
     fn visit_unit<E>(self) -> Result<Decoded, E> {
-        plain(Value::Null)
+        Ok(plain(Value::Null))
     }
 
     fn visit_none<E>(self) -> Result<Decoded, E> {
-        plain(Value::Null)
+        Ok(plain(Value::Null))
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Decoded, D::Error> {

@@ -27,15 +27,12 @@ pub(super) fn fields(bytes: &[u8]) -> impl Iterator<Item = Result<(u64, Wire<'_>
     let mut rest = Some(bytes);
     std::iter::from_fn(move || {
         let bytes = rest.filter(|bytes| !bytes.is_empty())?;
-        match take_field(bytes) {
-            Some((number, wire, after)) => {
-                rest = Some(after);
-                Some(Ok((number, wire)))
-            }
-            None => {
-                rest = None;
-                Some(Err(()))
-            }
+        if let Some((number, wire, after)) = take_field(bytes) {
+            rest = Some(after);
+            Some(Ok((number, wire)))
+        } else {
+            rest = None;
+            Some(Err(()))
         }
     })
 }

@@ -3,6 +3,7 @@ use super::resource::{Behaviour, Resource};
 use crate::apiserver::{schema::Schema, table::Columns};
 
 /// A row: what differs between built-in kinds.
+#[derive(Clone, Copy)]
 struct Row {
     group: &'static str,
     version: &'static str,

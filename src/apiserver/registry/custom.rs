@@ -1,4 +1,4 @@
-//! The resources that a stored CustomResourceDefinition defines: one for each served version.
+//! The resources that a stored `CustomResourceDefinition` defines: one for each served version.
 use serde_json::Value;
 
 use super::resource::{Behaviour, Resource, ScalePaths};
@@ -17,9 +17,8 @@ fn resource(definition: &Value, version: &Value, revision: u64) -> Option<Resour
         definition.pointer(pointer).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let schema = version.pointer("/schema/openAPIV3Schema")?;
-    let schema = Schema::from_open_api(schema)
-        .inspect_err(|errors| tracing::warn!(?errors, "a stored definition has a schema that cannot be used"))
-        .ok()?;
+    let has_status = version.pointer("/subresources/status").is_some();
+    let schema = Schema::from_open_api(schema).inspect_err(|errors| tracing::warn!(?errors, "a stored definition has a schema that cannot be used")).ok()?;
     let (group, plural, kind) = (text("/spec/group")?, text("/spec/names/plural")?, text("/spec/names/kind")?);
     let is_storage = version.get("storage").and_then(Value::as_bool).unwrap_or(false);
     Some(Resource {
@@ -32,11 +31,11 @@ fn resource(definition: &Value, version: &Value, revision: u64) -> Option<Resour
         short_names: names("/spec/names/shortNames"),
         categories: names("/spec/names/categories"),
         namespaced: text("/spec/scope") == Some("Namespaced"),
-        has_status: version.pointer("/subresources/status").is_some(),
+        has_status,
         scale: version.pointer("/subresources/scale").and_then(scale),
         selectable: selectable(version),
         columns: Columns::from_crd(version.get("additionalPrinterColumns").unwrap_or(&Value::Null)),
-        schema: Some(schema),
+        schema: Some(schema.with_status_subresource(has_status)),
         generation: true,
         behaviour: Behaviour::Plain,
         storage: format!("{plural}.{group}").into(),

@@ -35,6 +35,7 @@ pub(crate) struct ScalePaths {
 
 /// One resource in one version.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about a kind")]
 pub(crate) struct Resource {
     /// Empty for the core group.
     pub(crate) group: String,
@@ -152,14 +153,11 @@ pub(super) fn version_order(version: &str) -> (u8, Reverse<u32>, Reverse<u32>, S
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let (major, stage) = rest.split_at(digits);
         let major = major.parse::<u32>().ok()?;
-        match stage {
-            "" => Some((0, major, 0)),
-            _ => {
-                let (rank, minor) =
-                    stage.strip_prefix("beta").map(|minor| (1, minor)).or_else(|| stage.strip_prefix("alpha").map(|minor| (2, minor)))?;
-                Some((rank, major, minor.parse().ok()?))
-            }
+        if stage.is_empty() {
+            return Some((0, major, 0));
         }
+        let (rank, minor) = stage.strip_prefix("beta").map(|minor| (1, minor)).or_else(|| stage.strip_prefix("alpha").map(|minor| (2, minor)))?;
+        Some((rank, major, minor.parse().ok()?))
     });
     let (rank, major, minor) = parsed.unwrap_or((3, 0, 0));
     (rank, Reverse(major), Reverse(minor), version.to_owned())

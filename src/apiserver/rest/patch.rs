@@ -110,7 +110,7 @@ async fn apply(call: &Call<'_>, form: crate::apiserver::accept::Form) -> Result<
     let mut decoded = decode_apply(call)?;
     check_identity(call, &mut decoded)?;
     intent.check_fields(resource, &decoded.value, &decoded.duplicates)?;
-    let applied = decoded.value;
+    let applied = own_part(resource, *part, decoded.value);
     let api_version = resource.api_version();
     let options = ApplyOptions {
         manager,
@@ -146,6 +146,21 @@ async fn apply(call: &Call<'_>, form: crate::apiserver::accept::Form) -> Result<
         body::warn(&mut response, &intent.warnings);
         return Ok(response);
     }
+}
+
+/// What of an applied object counts at this endpoint: its manager shall not come to own what is not taken from it.
+fn own_part(resource: &Resource, part: super::Part, mut applied: Value) -> Value {
+    let map = object::map(&mut applied);
+    match part {
+        super::Part::Status => {
+            map.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
+            let identity = |field: &String| matches!(field.as_str(), "name" | "namespace" | "uid" | "resourceVersion" | "managedFields");
+            object::map_at(map, "metadata").retain(|field, _| identity(field));
+        }
+        _ if resource.has_status => drop(map.remove("status")),
+        _ => {}
+    }
+    applied
 }
 
 fn decode_apply(call: &Call<'_>) -> Result<Decoded, ApiError> {

@@ -7,7 +7,7 @@ use std::{
 use k8s_openapi::{
     api::{apps::v1 as apps, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, events::v1 as events},
     apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, ObjectMeta, Status},
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -24,13 +24,13 @@ use super::{
 struct Kind {
     group: &'static str,
     version: &'static str,
-    kind: &'static str,
+    name: &'static str,
     names: NameRule,
     add: fn(&mut SchemaGenerator) -> schemars::Schema,
 }
 
-fn kind<T: JsonSchema>(group: &'static str, version: &'static str, kind: &'static str) -> Kind {
-    Kind { group, version, kind, names: NameRule::Subdomain, add: SchemaGenerator::subschema_for::<T> }
+fn kind<T: JsonSchema>(group: &'static str, version: &'static str, name: &'static str) -> Kind {
+    Kind { group, version, name, names: NameRule::Subdomain, add: SchemaGenerator::subschema_for::<T> }
 }
 
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
@@ -52,14 +52,14 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
 static READ: LazyLock<Mutex<HashMap<(&'static str, &'static str), Schema>>> = LazyLock::new(Mutex::default);
 
 fn find(group: &str, version: &str, name: &str) -> Option<&'static Kind> {
-    KINDS.iter().find(|kind| (kind.group, kind.version, kind.kind) == (group, version, name))
+    KINDS.iter().find(|kind| (kind.group, kind.version, kind.name) == (group, version, name))
 }
 
 /// The schema of a built-in kind.
 pub(super) fn schema(group: &str, version: &str, name: &str) -> Option<Schema> {
     let kind = find(group, version, name)?;
     let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
-    Some(read.entry((kind.group, kind.kind)).or_insert_with(|| build(kind)).clone())
+    Some(read.entry((kind.group, kind.name)).or_insert_with(|| build(kind)).clone())
 }
 
 fn build(kind: &Kind) -> Schema {
@@ -69,7 +69,9 @@ fn build(kind: &Kind) -> Schema {
     reader.read_root(&root);
     let mut arena = reader.arena;
     structural::add_type_and_metadata(&mut arena);
-    Schema(Arc::new(Inner { arena, metadata: None, rules: None, names: kind.names, builtin: Some(kind.kind) }))
+    let status_subresource = matches!(kind.name, "Namespace" | "Service" | "CustomResourceDefinition");
+    let inner = Inner { arena, metadata: None, rules: None, names: kind.names, builtin: Some(kind.name) };
+    Schema { inner: Arc::new(inner), status_subresource }
 }
 
 /// `ObjectMeta` as a schema of its own; in the others it is a reference.
@@ -90,8 +92,19 @@ fn generate(add: fn(&mut SchemaGenerator) -> schemars::Schema) -> (Value, Map<St
     (root, definitions)
 }
 
-/// The OpenAPI schema of a built-in kind for [`crate::apiserver::openapi::document`]: `{"$ref": "#/components/schemas/…", "definitions": {…}}`.
+/// The `OpenAPI` schema of a built-in kind for [`crate::apiserver::openapi::document`]: `{"$ref": "#/components/schemas/…", "definitions": {…}}`.
 pub fn open_api(group: &str, version: &str, name: &str) -> Option<Value> {
     let (root, definitions) = generate(find(group, version, name)?.add);
     Some(json!({"$ref": root.get("$ref")?, "definitions": definitions}))
+}
+
+/// The definitions that every document has: `ObjectMeta`, `ListMeta`, `DeleteOptions`, `Status` and what they refer to.
+pub(crate) fn common_open_api() -> Map<String, Value> {
+    let types: [fn(&mut SchemaGenerator) -> schemars::Schema; 4] = [
+        SchemaGenerator::subschema_for::<ObjectMeta>,
+        SchemaGenerator::subschema_for::<ListMeta>,
+        SchemaGenerator::subschema_for::<DeleteOptions>,
+        SchemaGenerator::subschema_for::<Status>,
+    ];
+    types.into_iter().flat_map(|add| generate(add).1).collect()
 }

@@ -1,4 +1,4 @@
-//! A schema as a tree in an arena: small, shared, and able to refer to itself (the schema of a CustomResourceDefinition does).
+//! A schema as a tree in an arena: small, shared, and able to refer to itself (the schema of a `CustomResourceDefinition` does).
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use regex::Regex;
@@ -88,6 +88,7 @@ pub(crate) struct Bound {
 }
 
 /// One node.
+#[expect(clippy::struct_excessive_bools, reason = "each is a keyword of its own in the schema")]
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Node {
     pub(crate) kind: Type,

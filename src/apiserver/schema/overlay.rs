@@ -60,7 +60,7 @@ const ENUMS: [(&str, &str, &str, &[&str]); 7] = [
     (EXTENSIONS, "CustomResourceConversion", "strategy", &["None", "Webhook"]),
 ];
 
-/// Completes the definitions in OpenAPI's own terms, so that documents and nodes both have it.
+/// Completes the definitions in `OpenAPI`'s own terms, so that documents and nodes both have it.
 pub(super) fn decorate(definitions: &mut Map<String, Value>) {
     for (group, kind, field, list) in &LISTS {
         let extra = match list {

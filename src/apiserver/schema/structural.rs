@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
         self.known.insert(name, id);
         let node = match schema {
             // k8s-openapi calls any JSON an object.
-            _ if name.ends_with(".JSON") => Node { preserve: true, ..Node::default() },
+            _ if name.rsplit('.').next() == Some("JSON") => Node { preserve: true, ..Node::default() },
             Value::Object(schema) => self.read_node(schema, "", Level::Field),
             _ => Node { preserve: true, ..Node::default() },
         };

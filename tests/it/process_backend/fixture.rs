@@ -43,6 +43,11 @@ impl Machine {
         Self::over(state)
     }
 
+    /// A second one over the same directory, as if the first had just been killed.
+    pub(crate) fn another(&self) -> ProcessBackend {
+        ProcessBackend::new(self.state.path(), SHIM.into(), self.shutdown.clone()).unwrap()
+    }
+
     pub(crate) fn dir(&self, key: &InstanceKey) -> PathBuf {
         self.state.path().join("instances").join(&key.uid)
     }

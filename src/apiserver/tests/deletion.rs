@@ -1,0 +1,157 @@
+//! Deletion: finalizers, preconditions, owners, namespaces, definitions.
+use super::*;
+
+fn owned_by(owner: &Value, blocks: bool) -> Value {
+    let reference = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "blockOwnerDeletion": blocks});
+    json!({"ownerReferences": [reference]})
+}
+
+#[tokio::test]
+async fn without_finalizers_it_is_gone_and_the_answer_names_it() {
+    let fixture = server().await;
+    let map = fixture.map("a", json!({})).await;
+    let answer = fixture.delete(&format!("{MAPS}/a"), &json!({"propagationPolicy": "Background"})).await;
+    let expected = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+        "details": {"name": "a", "kind": "configmaps", "uid": map["metadata"]["uid"]}});
+    assert_eq!((answer.code, answer.body), (200, expected));
+    let again = fixture.delete(&format!("{MAPS}/a"), &json!({})).await;
+    assert_eq!((again.code, again.body["message"].as_str()), (404, Some("configmaps \"a\" not found")));
+}
+
+#[tokio::test]
+async fn a_finalizer_holds_it_and_the_last_one_to_go_ends_it() {
+    let (fixture, _) = with_widgets().await;
+    let object = json!({"apiVersion": "judge.example/v1", "kind": "Widget", "metadata": {"name": "w", "finalizers": ["test/hold"]}, "spec": {}});
+    fixture.post(WIDGETS, &object).await;
+    let dying = fixture.delete(&format!("{WIDGETS}/w"), &json!({})).await.body;
+    let metadata = &dying["metadata"];
+    assert_eq!((&metadata["deletionGracePeriodSeconds"], &metadata["generation"]), (&json!(0), &json!(2)));
+    let mut more = dying.clone();
+    more["metadata"]["finalizers"] = json!(["test/hold", "test/more"]);
+    let refused = fixture.put(&format!("{WIDGETS}/w"), &more).await;
+    assert_eq!(refused.code, 422, "{}", refused.text);
+    let mut free = dying.clone();
+    free["metadata"]["finalizers"] = json!([]);
+    assert_eq!(fixture.put(&format!("{WIDGETS}/w"), &free).await.code, 200);
+    assert_eq!(fixture.get(&format!("{WIDGETS}/w")).await.code, 404);
+}
+
+#[tokio::test]
+async fn preconditions_name_the_object_that_is_meant() {
+    let fixture = server().await;
+    let map = fixture.map("a", json!({})).await;
+    let other = fixture.delete(&format!("{MAPS}/a"), &json!({"preconditions": {"uid": "other"}})).await;
+    assert_eq!((other.code, &other.body["reason"], &other.body["details"]["kind"]), (409, &json!("Conflict"), &json!("ConfigMap")));
+    let stale = fixture.delete(&format!("{MAPS}/a"), &json!({"preconditions": {"resourceVersion": "1"}})).await;
+    assert_eq!(stale.code, 409);
+    let right = json!({"preconditions": {"uid": map["metadata"]["uid"], "resourceVersion": map["metadata"]["resourceVersion"]}});
+    assert_eq!(fixture.delete(&format!("{MAPS}/a"), &right).await.code, 200);
+}
+
+#[tokio::test]
+async fn what_is_owned_goes_after_its_owner_and_its_own_after_it() {
+    let fixture = server().await;
+    let owner = fixture.map("owner", json!({})).await;
+    let child = fixture.map("child", owned_by(&owner, false)).await;
+    fixture.map("grandchild", owned_by(&child, false)).await;
+    let stays = fixture.map("second", json!({})).await;
+    let mut both = owned_by(&owner, false);
+    both["ownerReferences"].as_array_mut().unwrap().push(owned_by(&stays, false)["ownerReferences"][0].clone());
+    fixture.map("shared", both).await;
+    fixture.delete(&format!("{MAPS}/owner"), &json!({})).await;
+    fixture.gone(&format!("{MAPS}/child")).await;
+    fixture.gone(&format!("{MAPS}/grandchild")).await;
+    let left = eventually("one owner left", async || {
+        let shared = fixture.get(&format!("{MAPS}/shared")).await.body;
+        (shared["metadata"]["ownerReferences"].as_array().unwrap().len() == 1).then_some(shared)
+    });
+    assert_eq!(left.await["metadata"]["ownerReferences"][0]["name"], "second");
+}
+
+#[tokio::test]
+async fn an_object_whose_owner_never_was_is_collected() {
+    let fixture = server().await;
+    let ghost = json!({"metadata": {"name": "ghost", "uid": "00000000-0000-0000-0000-000000000000"}});
+    fixture.map("child", owned_by(&ghost, false)).await;
+    fixture.gone(&format!("{MAPS}/child")).await;
+}
+
+#[tokio::test]
+async fn orphans_stay_without_owner() {
+    let fixture = server().await;
+    let owner = fixture.map("owner", json!({})).await;
+    fixture.map("child", owned_by(&owner, true)).await;
+    let dying = fixture.delete(&format!("{MAPS}/owner"), &json!({"propagationPolicy": "Orphan"})).await;
+    assert_eq!(dying.body["metadata"]["finalizers"], json!(["orphan"]));
+    fixture.gone(&format!("{MAPS}/owner")).await;
+    assert_eq!(fixture.get(&format!("{MAPS}/child")).await.body["metadata"].get("ownerReferences"), None);
+}
+
+#[tokio::test]
+async fn in_the_foreground_the_owner_waits_for_what_blocks_it() {
+    let fixture = server().await;
+    let owner = fixture.map("owner", json!({})).await;
+    let mut held = owned_by(&owner, true);
+    held["finalizers"] = json!(["test/hold"]);
+    fixture.map("child", held).await;
+    fixture.delete(&format!("{MAPS}/owner"), &json!({"propagationPolicy": "Foreground"})).await;
+    let mut child = eventually("child dying", async || {
+        let child = fixture.get(&format!("{MAPS}/child")).await.body;
+        child["metadata"].get("deletionTimestamp").is_some().then_some(child)
+    })
+    .await;
+    let owner = fixture.get(&format!("{MAPS}/owner")).await.body;
+    assert_eq!(owner["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+    child["metadata"]["finalizers"] = json!([]);
+    child["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    assert_eq!(fixture.put(&format!("{MAPS}/child"), &child).await.code, 200);
+    fixture.gone(&format!("{MAPS}/child")).await;
+    fixture.gone(&format!("{MAPS}/owner")).await;
+}
+
+#[tokio::test]
+async fn a_namespace_takes_its_content_with_it_and_admits_nothing_meanwhile() {
+    let fixture = server().await;
+    let path = "/api/v1/namespaces/other";
+    let created = fixture.post("/api/v1/namespaces", &json!({"metadata": {"name": "other"}})).await.body;
+    assert_eq!((&created["status"]["phase"], &created["spec"]["finalizers"]), (&json!("Active"), &json!(["kubernetes"])));
+    assert_eq!(created["metadata"]["labels"]["kubernetes.io/metadata.name"], "other");
+    for born in ["serviceaccounts/default", "configmaps/kube-root-ca.crt"] {
+        eventually(born, async || (fixture.get(&format!("{path}/{born}")).await.code == 200).then_some(())).await;
+    }
+    let held = json!({"metadata": {"name": "held", "finalizers": ["test/hold"]}});
+    assert_eq!(fixture.post(&format!("{path}/configmaps"), &held).await.code, 201);
+    let dying = fixture.delete(path, &json!({})).await;
+    assert_eq!((dying.code, &dying.body["status"]["phase"]), (200, &json!("Terminating")));
+    let refused = fixture.post(&format!("{path}/secrets"), &json!({"metadata": {"name": "late"}})).await;
+    assert_eq!((refused.code, &refused.body["details"]["causes"][0]["reason"]), (403, &json!("NamespaceTerminating")));
+    let free = json!({"metadata": {"name": "held"}});
+    assert_eq!(fixture.put(&format!("{path}/configmaps/held"), &free).await.code, 200);
+    fixture.gone(path).await;
+    assert_eq!(fixture.server.store().list("configmaps", Some("other")).entries.len(), 0);
+    let nowhere = fixture.post(&format!("{path}/secrets"), &json!({"metadata": {"name": "late"}})).await;
+    assert_eq!((nowhere.code, nowhere.body["message"].as_str()), (404, Some("namespaces \"other\" not found")));
+    assert_eq!(fixture.delete("/api/v1/namespaces/default", &json!({})).await.code, 403);
+}
+
+#[tokio::test]
+async fn a_definition_takes_its_objects_with_it() {
+    let (fixture, widgets) = with_widgets().await;
+    widgets.create(&PostParams::default(), &widget("w", &json!({}))).await.unwrap();
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.judge.example";
+    assert_eq!(fixture.delete(path, &json!({})).await.code, 200);
+    fixture.gone(path).await;
+    let unknown = fixture.get(WIDGETS).await;
+    assert_eq!((unknown.code, unknown.text.as_str()), (404, "404 page not found\n"));
+    assert!(fixture.server.store().list("widgets.judge.example", None).entries.is_empty());
+}
+
+#[tokio::test]
+async fn a_collection_is_deleted_by_selector() {
+    let fixture = server().await;
+    fixture.map("a", json!({"labels": {"x": "1"}})).await;
+    fixture.map("b", json!({})).await;
+    let answer = fixture.delete(&format!("{MAPS}?labelSelector=x%3D1"), &json!({})).await;
+    assert_eq!((answer.code, names(&answer.body)), (200, vec!["a"]));
+    assert_eq!(names(&fixture.get(MAPS).await.body), ["b", "kube-root-ca.crt"]);
+}
