@@ -1,4 +1,7 @@
 //! The one integration test binary; a module per subject.
 mod controllers;
+mod crds;
+mod imports;
+mod layout;
 mod process_backend;
 mod router;
