@@ -66,6 +66,8 @@ pub struct Serving {
     pub kubeconfig: PathBuf,
     /// True once the router has read all endpoints.
     pub ready: watch::Receiver<bool>,
+    /// What runs the instances, for one who must end them without waiting for the controllers.
+    pub backend: Backend,
 }
 
 /// Why it could not be started. The text names the thing and the remedy.
@@ -141,12 +143,12 @@ pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving
     node::register(&client, &node).await?;
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
-    spawn_controllers(&client, backend, node, &options, shutdown);
+    spawn_controllers(&client, backend.clone(), node, &options, shutdown);
     let (synced, ready) = watch::channel(false);
     let router_options = router::RouterOptions { name: options.node_name, router: DEFAULT_ROUTER.to_owned(), grace: ROUTER_GRACE };
     shutdown.spawn("router", router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced));
     shutdown.spawn("admin", admin::run(admin_listener, metrics, ready.clone(), shutdown.clone()));
-    Ok(Serving { client, api, router, admin, kubeconfig, ready })
+    Ok(Serving { client, api, router, admin, kubeconfig, ready, backend })
 }
 
 fn spawn_controllers(client: &Client, backend: Backend, node: node::Node, options: &ServeOptions, shutdown: &Shutdown) {
