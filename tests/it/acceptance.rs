@@ -2,7 +2,7 @@
 mod controller;
 mod load;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -169,11 +169,11 @@ async fn what_cannot_run_says_why_and_disturbs_nobody_else() {
     ];
     for (name, spec, expected) in cases {
         controller.write_and_apply(name, spec);
-        let conditions = until(&format!("{name} to say {expected:?}"), async || {
+        until(&format!("{name} to say {expected:?}"), async || {
             let conditions = controller.json(&["get", "msvc", name])["status"]["conditions"].to_string();
-            conditions.contains(&expected.replace('"', "\\\"")).then_some(conditions)
-        });
-        conditions.await;
+            conditions.contains(&expected.replace('"', "\\\"")).then_some(())
+        })
+        .await;
         controller.kubectl(&["delete", "msvc", name]);
     }
     assert_eq!(controller.pids(), good);
@@ -228,5 +228,4 @@ async fn logs_are_read_through_the_api_and_rotate() {
     until("the last line", async || controller.kubectl(&["get", "--raw", &path]).trim_end().ends_with("line 1999").then_some(())).await;
     assert_eq!(controller.kubectl(&["get", "--raw", &format!("{path}?tailLines=2")]), "line 1998\nline 1999\n");
     assert!(controller.log_bytes() <= 2 * 16 * 1024 + 4096, "{} bytes of logs", controller.log_bytes());
-    tokio::time::timeout(Duration::from_secs(20), async {}).await.unwrap();
 }
