@@ -99,10 +99,10 @@ impl ApiServer {
             end.await;
             closing.cancel();
         });
-        inner.spawn(shutdown, "garbage-collector", gc::collect(Arc::clone(&inner)));
-        inner.spawn(shutdown, "namespaces", namespaces::keep(Arc::clone(&inner)));
-        inner.spawn(shutdown, "event-expiry", events::expire(Arc::clone(&inner)));
-        inner.spawn(shutdown, "definitions", definitions::clean_up(Arc::clone(&inner)));
+        Inner::spawn(shutdown, "garbage-collector", gc::collect(Arc::clone(&inner)));
+        Inner::spawn(shutdown, "namespaces", namespaces::keep(Arc::clone(&inner)));
+        Inner::spawn(shutdown, "event-expiry", events::expire(Arc::clone(&inner)));
+        Inner::spawn(shutdown, "definitions", definitions::clean_up(Arc::clone(&inner)));
         Ok(Self(inner))
     }
 
@@ -118,7 +118,7 @@ impl ApiServer {
 }
 
 impl Inner {
-    fn spawn(&self, shutdown: &Shutdown, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(shutdown: &Shutdown, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let end = shutdown.triggered();
         shutdown.spawn(name, async move {
             tokio::select! {

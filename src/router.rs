@@ -61,7 +61,14 @@ pub enum Error {
 ///
 /// # Errors
 /// A worker that could not start, or died.
-pub async fn run(options: RouterOptions, client: Client, listeners: Vec<TcpListener>, metrics: Metrics, shutdown: Shutdown, ready: watch::Sender<bool>) -> Result<(), Error> {
+pub async fn run(
+    options: RouterOptions,
+    client: Client,
+    listeners: Vec<TcpListener>,
+    metrics: Metrics,
+    shutdown: Shutdown,
+    ready: watch::Sender<bool>,
+) -> Result<(), Error> {
     let metrics = metrics::RouterMetrics::register(&metrics);
     let proxy = proxy::Proxy::new(metrics.clone());
     let (tables, seen) = watch::channel(Arc::default());

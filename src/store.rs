@@ -107,7 +107,12 @@ impl Store {
     }
 
     /// A store that forgets everything with its last handle; for tests.
-    pub fn memory(options: &Options) -> Result<Self, Error> {
+    pub fn memory() -> Result<Self, Error> {
+        Self::memory_with(&Options::default())
+    }
+
+    /// The same with other sizes.
+    pub fn memory_with(options: &Options) -> Result<Self, Error> {
         Self::start(Disk::memory(options.cache_bytes)?, None, options)
     }
 

@@ -14,7 +14,7 @@ use crate::{
 
 /// How long an event is kept after it was last seen; Kubernetes' default.
 const KEPT: SignedDuration = SignedDuration::from_hours(1);
-const LOOK_EVERY: Duration = Duration::from_secs(120);
+const LOOK_EVERY: Duration = Duration::from_mins(2);
 
 /// Removes old events for as long as the server runs, so that the store does not grow with time.
 pub(crate) async fn expire(server: Arc<Inner>) {

@@ -32,7 +32,7 @@ pub(crate) async fn server() -> Fixture {
 
 async fn server_on(options: &crate::store::Options) -> Fixture {
     let (shutdown, supervisor) = Shutdown::new();
-    let server = ApiServer::start(Store::memory(options).unwrap(), Options::default(), &shutdown).await.unwrap();
+    let server = ApiServer::start(Store::memory_with(options).unwrap(), Options::default(), &shutdown).await.unwrap();
     Fixture { client: Client::new(server.service(), "default"), server, _supervisor: supervisor }
 }
 

@@ -22,7 +22,7 @@ mod tests {
 
     #[test]
     fn ages_get_coarser_as_they_grow() {
-        let at = |seconds| Timestamp::from_second(1_000_000 + seconds).unwrap();
+        let at = |seconds: i32| Timestamp::from_second(1_000_000 + i64::from(seconds)).unwrap();
         let ages = [-5, 0, 119, 120, 190, 601, 10_799, 10_860, 90_000, 176_400, 1_000_000].map(|s| age(at(0), at(s)));
         assert_eq!(ages, ["0s", "0s", "119s", "2m", "3m10s", "10m", "179m", "3h1m", "25h", "2d1h", "11d"]);
     }

@@ -88,7 +88,9 @@ impl Drains {
             }
         }
         // Gone from the slices, or not ending after all.
-        gone.values().for_each(|drain| drain.live.undrain());
+        for drain in gone.values() {
+            drain.live.undrain();
+        }
     }
 
     /// What is to be reported now, and when to look again (sooner if an endpoint has become quiet).
@@ -139,7 +141,13 @@ impl Drain {
 }
 
 /// Follows the tables and writes reports, for as long as it is polled. `quiet` is told by endpoints that have nothing under way any more.
-pub async fn report(client: Client, router: &str, mut tables: watch::Receiver<Arc<RouteTable>>, quiet: Arc<Notify>, metrics: Arc<RouterMetrics>) {
+pub async fn report(
+    client: Client,
+    router: &str,
+    mut tables: watch::Receiver<Arc<RouteTable>>,
+    quiet: Arc<Notify>,
+    metrics: Arc<RouterMetrics>,
+) {
     let mut drains = Drains::default();
     loop {
         let table = tables.borrow_and_update().clone();
@@ -201,4 +209,90 @@ async fn write(client: &Client, router: &str, report: Report) -> (Report, Result
     let params = PatchParams::apply(&format!("mesh-router/{router}")).force();
     let result = api.patch_status(&instance.name, &params, &Patch::Apply(patch)).await.map(drop);
     (report, result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::{
+        endpoint::Endpoint,
+        table::fixture::{ending, endpoint, service},
+    };
+
+    fn table(strategy: Strategy, terminating: &[Arc<Endpoint>]) -> RouteTable {
+        let mut table = RouteTable::default();
+        table.services.push(Arc::new(service(strategy, vec![], terminating.to_vec())));
+        table
+    }
+
+    /// A drain that began now, of one endpoint.
+    fn drain(strategy: Strategy, of: &Endpoint) -> (Drains, Instant) {
+        let (mut drains, now) = (Drains::default(), Instant::now());
+        drains.update(&table(strategy, &[ending(of)]), now);
+        (drains, now)
+    }
+
+    fn said(reports: &[Report]) -> Vec<(u64, bool)> {
+        reports.iter().map(|r| (r.in_flight, r.drained)).collect()
+    }
+
+    #[tokio::test]
+    async fn an_idle_endpoint_is_drained_in_one_report() {
+        let a = endpoint("a", 1);
+        let (mut drains, now) = drain(Strategy::RoundRobin, &a);
+        let (reports, wake) = drains.step(now);
+        assert_eq!((said(&reports), wake), (vec![(0, true)], None));
+        assert!(a.live.begin().is_none());
+        assert_eq!(drains.step(now + PROGRESS * 5).0, []);
+    }
+
+    #[tokio::test]
+    async fn a_busy_one_is_reported_at_once_then_once_a_second_then_when_it_is_done() {
+        let a = endpoint("a", 1);
+        let (one, two) = (a.live.begin(), a.live.begin());
+        let (mut drains, now) = drain(Strategy::RoundRobin, &a);
+        assert_eq!(said(&drains.step(now).0), [(2, false)]);
+        drop(one);
+        assert_eq!(said(&drains.step(now + PROGRESS / 2).0), []);
+        assert_eq!(said(&drains.step(now + PROGRESS).0), [(1, false)]);
+        drop(two);
+        assert_eq!(said(&drains.step(now + PROGRESS).0), [(0, true)]);
+    }
+
+    #[tokio::test]
+    async fn sessions_are_waited_for_until_shortly_before_the_deadline() {
+        let a = endpoint("a", 1);
+        a.live.pin();
+        let (mut drains, now) = drain(Strategy::SessionAffinity, &a);
+        let (reports, wake) = drains.step(now);
+        let deadline = now + Duration::from_secs(29);
+        assert_eq!((said(&reports), wake), (vec![(0, false)], Some(deadline)));
+        assert!(a.live.begin().is_some(), "a session may come back");
+        assert_eq!(said(&drains.step(deadline).0), [(0, true)]);
+        assert!(a.live.begin().is_none());
+        assert!(a.live.cut.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_report_that_failed_is_made_again_later() {
+        let a = endpoint("a", 1);
+        let (mut drains, now) = drain(Strategy::RoundRobin, &a);
+        drains.step(now);
+        drains.failed(&a.instance.uid, now);
+        let (reports, wake) = drains.step(now);
+        assert_eq!((reports.len(), wake), (0, Some(now + PROGRESS)));
+        assert_eq!(said(&drains.step(now + PROGRESS).0), [(0, true)]);
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_is_not_ending_after_all_goes_on() {
+        let a = endpoint("a", 1);
+        let busy = a.live.begin();
+        let (mut drains, now) = drain(Strategy::RoundRobin, &a);
+        drains.step(now);
+        drains.update(&table(Strategy::RoundRobin, &[]), now);
+        drop(busy);
+        assert_eq!(drains.step(now).0, []);
+        assert!(a.live.begin().is_some());
+    }
 }

@@ -38,10 +38,10 @@ use known::Known;
 
 /// Something that was seen.
 enum Seen {
-    Service(Event<MeshService>),
-    Slice(Event<EndpointSlice>),
-    Router(Event<MeshRouter>),
-    Keys(Event<Secret>),
+    Service(Box<Event<MeshService>>),
+    Slice(Box<Event<EndpointSlice>>),
+    Router(Box<Event<MeshRouter>>),
+    Keys(Box<Event<Secret>>),
 }
 
 /// Everything that a table is made of.
@@ -57,7 +57,14 @@ struct World {
 }
 
 /// Watches and publishes for as long as it is polled. `ready` becomes true with the first table.
-pub async fn follow(client: Client, router: String, proxy: Arc<Proxy>, tables: watch::Sender<Arc<RouteTable>>, quiet: Arc<Notify>, ready: watch::Sender<bool>) {
+pub async fn follow(
+    client: Client,
+    router: String,
+    proxy: Arc<Proxy>,
+    tables: watch::Sender<Arc<RouteTable>>,
+    quiet: Arc<Notify>,
+    ready: watch::Sender<bool>,
+) {
     let mut world = World {
         services: Known::default(),
         slices: Known::default(),
@@ -77,8 +84,8 @@ pub async fn follow(client: Client, router: String, proxy: Arc<Proxy>, tables: w
         // The streams never end; if one did, what is known stays.
         let Some(chunk) = chunk else { std::future::pending().await };
         let (changed, written) = world.take(chunk);
-        if let Some(name) = world.keys_to_watch() {
-            keys = watch_keys(&client, name);
+        if world.keys_moved() {
+            keys = watch_keys(&client, world.keys_name.as_deref());
         }
         if !changed || !world.is_synced() {
             continue;
@@ -89,7 +96,10 @@ pub async fn follow(client: Client, router: String, proxy: Arc<Proxy>, tables: w
         let _ = tables.send(table);
         ready.send_replace(true);
         let now = clock::now();
-        written.into_iter().filter_map(|at| Duration::try_from(now.duration_since(at)).ok()).for_each(|lag| proxy.metrics.learned.observe(lag));
+        written
+            .into_iter()
+            .filter_map(|at| Duration::try_from(now.duration_since(at)).ok())
+            .for_each(|lag| proxy.metrics.learned.observe(lag));
     }
 }
 
@@ -99,31 +109,31 @@ impl World {
         let (mut changed, mut written) = (false, Vec::new());
         for seen in chunk {
             changed |= match seen {
-                Seen::Service(event) => {
-                    self.services.take(event, |a, b| a.spec == b.spec && a.metadata.deletion_timestamp == b.metadata.deletion_timestamp && a.uid() == b.uid())
-                }
+                Seen::Service(event) => self.services.take(*event, |a, b| {
+                    a.spec == b.spec && a.metadata.deletion_timestamp == b.metadata.deletion_timestamp && a.uid() == b.uid()
+                }),
                 Seen::Slice(event) => {
-                    if let Event::Apply(slice) = &event {
+                    if let Event::Apply(slice) = event.as_ref() {
                         written.extend(slice.annotations().get(SLICE_WRITTEN).and_then(|text| text.parse::<jiff::Timestamp>().ok()));
                     }
-                    self.slices.take(event, |a, b| a.resource_version() == b.resource_version())
+                    self.slices.take(*event, |a, b| a.resource_version() == b.resource_version())
                 }
-                Seen::Router(event) => self.routers.take(event, |a, b| a.spec == b.spec),
-                Seen::Keys(event) => self.keys.take(event, |a, b| a.data == b.data),
+                Seen::Router(event) => self.routers.take(*event, |a, b| a.spec == b.spec),
+                Seen::Keys(event) => self.keys.take(*event, |a, b| a.data == b.data),
             };
         }
         (changed, written)
     }
 
-    /// The Secret to watch from now on, if it is another one than before.
-    fn keys_to_watch(&mut self) -> Option<Option<String>> {
+    /// Whether another Secret is to be watched from now on, or none any more.
+    fn keys_moved(&mut self) -> bool {
         let name = self.routers.iter().next().and_then(|router| router.spec.cookie_keys.as_ref()).map(|keys| keys.name.clone());
         if name == self.keys_name {
-            return None;
+            return false;
         }
         self.keys = Known::default();
-        self.keys_name = name.clone();
-        Some(name)
+        self.keys_name = name;
+        true
     }
 
     fn is_synced(&self) -> bool {
@@ -141,7 +151,10 @@ impl World {
             tracing::warn!(secret = self.keys_name, keys = ?refused, "router: cookie keys need at least 32 bytes and an id of A-Z a-z 0-9 . _ -; these are not used");
         }
         if ring.is_empty() {
-            tracing::warn!(secret = self.keys_name, "router: no cookie keys; sessions end with this process, and routers do not know each other's");
+            tracing::warn!(
+                secret = self.keys_name,
+                "router: no cookie keys; sessions end with this process, and routers do not know each other's"
+            );
             ring = KeyRing::new([("own", &self.own_key[..])]).0;
         }
         Settings::new(spec, ring)
@@ -159,20 +172,20 @@ fn watch_all(client: &Client, router: &str) -> BoxStream<'static, Seen> {
     .boxed()
 }
 
-fn watch_keys(client: &Client, name: Option<String>) -> BoxStream<'static, Vec<Seen>> {
+fn watch_keys(client: &Client, name: Option<&str>) -> BoxStream<'static, Vec<Seen>> {
     let Some(name) = name else { return futures::stream::pending().boxed() };
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     events(Api::namespaced(client.clone(), SYSTEM_NAMESPACE), config, Seen::Keys).map(|seen| vec![seen]).boxed()
 }
 
 /// The events of one kind. A failure is logged and followed by a new attempt, with a growing pause.
-fn events<K>(api: Api<K>, config: watcher::Config, seen: fn(Event<K>) -> Seen) -> BoxStream<'static, Seen>
+fn events<K>(api: Api<K>, config: watcher::Config, seen: fn(Box<Event<K>>) -> Seen) -> BoxStream<'static, Seen>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
     let stream = watcher(api, config).default_backoff().modify(|object| object.managed_fields_mut().clear());
     stream
         .inspect_err(|error| tracing::warn!(kind = %K::kind(&()), %error, "router: watch"))
-        .filter_map(move |event| futures::future::ready(event.ok().map(seen)))
+        .filter_map(move |event| futures::future::ready(event.ok().map(Box::new).map(seen)))
         .boxed()
 }

@@ -76,7 +76,7 @@ async fn a_damaged_file_is_reported_and_left_as_it_is() {
 
 #[tokio::test]
 async fn a_write_on_an_old_revision_conflicts_and_one_that_changes_nothing_keeps_its_revision() {
-    let store = Store::memory(&Options::default()).unwrap();
+    let store = Store::memory().unwrap();
     let first = store.write(create("a")).await.unwrap().entry.revision;
     let second = store.write(update("a", first, "x")).await.unwrap();
     assert!(second.changed && second.entry.revision == first + 1);
@@ -89,7 +89,7 @@ async fn a_write_on_an_old_revision_conflicts_and_one_that_changes_nothing_keeps
 
 #[tokio::test]
 async fn a_guard_that_moved_stops_the_write() {
-    let store = Store::memory(&Options::default()).unwrap();
+    let store = Store::memory().unwrap();
     let guard = store.write(create("guard")).await.unwrap().entry.revision;
     let guarded = |name: &str, revision| Write { guard: Some((key("guard"), revision)), ..create(name) };
     store.write(guarded("a", guard)).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_guard_that_moved_stops_the_write() {
 
 #[tokio::test]
 async fn concurrent_writers_lose_no_update_and_a_watcher_sees_each_once_in_order() {
-    let store = Store::memory(&Options::default()).unwrap();
+    let store = Store::memory().unwrap();
     let start = store.write(create("a")).await.unwrap().entry.revision;
     let writers = (0..8).map(|writer| {
         let store = store.clone();
@@ -128,7 +128,7 @@ async fn concurrent_writers_lose_no_update_and_a_watcher_sees_each_once_in_order
 
 #[tokio::test]
 async fn a_list_of_an_older_revision_is_what_was_there_then() {
-    let store = Store::memory(&Options::default()).unwrap();
+    let store = Store::memory().unwrap();
     store.write(create("a")).await.unwrap();
     let b = store.write(create("b")).await.unwrap().entry.revision;
     let names = |listing: Listing| listing.entries.iter().map(|entry| entry.key.name.to_string()).collect::<Vec<_>>();
@@ -198,7 +198,7 @@ async fn every_answered_write_survives_kill_minus_nine() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watchers_that_reconnect_miss_nothing_and_end_with_what_a_list_shows() {
-    let store = Store::memory(&Options::default()).unwrap();
+    let store = Store::memory().unwrap();
     let start = store.revision();
     let writers = (0..3).map(|writer| {
         let store = store.clone();

@@ -189,7 +189,9 @@ impl Feed {
             return None;
         }
         let storage = Arc::clone(&self.shape.resource.storage);
+        // Subscribed first, so that no change falls between the two.
         let mut registry = self.server.registry_changes();
+        self.adopt_resource()?;
         let mut bookmark = Instant::now() + BOOKMARK_EVERY;
         loop {
             tokio::select! {

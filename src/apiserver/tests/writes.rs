@@ -125,7 +125,7 @@ async fn admission_can_refuse_what_is_valid() {
         if request.kind == "ConfigMap" { Err(vec![error]) } else { Ok(()) }
     };
     let options = Options { admission: vec![refuse], ..Options::default() };
-    let server = ApiServer::start(Store::memory(&crate::store::Options::default()).unwrap(), options, &shutdown).await.unwrap();
+    let server = ApiServer::start(Store::memory().unwrap(), options, &shutdown).await.unwrap();
     let maps: Api<ConfigMap> = Api::default_namespaced(Client::new(server.service(), "default"));
     let error = maps.create(&PostParams::default(), &config_map("a", "1")).await.unwrap_err();
     assert_eq!((code(&error), error.to_string().contains("ConfigMap \"a\" is invalid: data: Forbidden: not here")), (422, true));

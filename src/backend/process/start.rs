@@ -60,7 +60,7 @@ impl Inner {
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         let spec = ShimSpec { dir: dir.path().to_owned(), program, launch: launch.clone(), nonce, cgroup: self.cgroup.clone() };
         let started = self.launch(dir, &spec).await;
-        if started.is_err() && fresh && !dir.shim_lives().unwrap_or(true) {
+        if started.is_err() && fresh && !dir.file(RECORD).exists() && !dir.shim_lives().unwrap_or(true) {
             // What stays is removed by the next listing.
             let _ = dir.remove();
         }

@@ -34,7 +34,8 @@ impl<K: Resource> Known<K> {
             Event::InitDone => {
                 let old = std::mem::replace(&mut self.objects, std::mem::take(&mut self.coming));
                 let first = !std::mem::replace(&mut self.synced, true);
-                let unchanged = old.len() == self.objects.len() && self.objects.iter().all(|(key, new)| old.get(key).is_some_and(|old| same(old, new)));
+                let unchanged =
+                    old.len() == self.objects.len() && self.objects.iter().all(|(key, new)| old.get(key).is_some_and(|old| same(old, new)));
                 first || !unchanged
             }
             Event::Apply(object) => {

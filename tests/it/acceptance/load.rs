@@ -44,6 +44,12 @@ async fn read(response: Response<Incoming>) -> Result<(u16, String), Error> {
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
+/// Which instance an answer of the shop's backend is of.
+pub(crate) fn instance(body: &str) -> String {
+    let answer: serde_json::Value = serde_json::from_str(body).unwrap();
+    answer["instance"].as_str().unwrap().to_owned()
+}
+
 /// A client that keeps its cookie.
 pub(crate) struct Session {
     address: SocketAddr,
@@ -55,7 +61,7 @@ impl Session {
         Self { address, cookie: None }
     }
 
-    /// The body of the answer, which must be a good one.
+    /// The instance that answered; the answer must be a good one.
     pub(crate) async fn get(&mut self, path: &str) -> String {
         let mut tasks = JoinSet::new();
         let mut sender = connect(self.address, &mut tasks).await.unwrap();
@@ -65,7 +71,7 @@ impl Session {
         }
         let (status, body) = read(response).await.unwrap();
         assert_eq!(status, 200, "{body}");
-        body
+        instance(&body)
     }
 }
 

@@ -87,7 +87,11 @@ impl FakeApi {
         if parts.method != Method::GET {
             let body: Value = serde_json::from_slice(&body).unwrap_or_default();
             inner.written.push(Written { method: parts.method.clone(), path, query, body: body.clone() });
-            let body = if parts.method == Method::DELETE { json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }) } else { instance(body) };
+            let body = if parts.method == Method::DELETE {
+                json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" })
+            } else {
+                instance(body)
+            };
             return Response::new(full(serde_json::to_vec(&body).unwrap()));
         }
         if query.contains("watch=true") {
@@ -97,7 +101,10 @@ impl FakeApi {
             return Response::new(Reply::new(StreamBody::new(lines)));
         }
         let items = inner.objects.get(&path).cloned().unwrap_or_default();
-        Response::new(full(serde_json::to_vec(&json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": "1" }, "items": items })).unwrap()))
+        Response::new(full(
+            serde_json::to_vec(&json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": "1" }, "items": items }))
+                .unwrap(),
+        ))
     }
 }
 
@@ -108,7 +115,8 @@ fn full(bytes: Vec<u8>) -> Reply {
 }
 
 fn failure(code: u16) -> Response<Reply> {
-    let body = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "InternalError", "message": "away" });
+    let body =
+        json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "InternalError", "message": "away" });
     Response::builder().status(code).body(full(serde_json::to_vec(&body).unwrap())).unwrap()
 }
 

@@ -54,7 +54,12 @@ impl Running {
     fn reports(&self, instance: &str) -> Vec<(i64, bool)> {
         let path = format!("/apis/mesh-controller.dev/v1alpha1/namespaces/default/meshinstances/{instance}/status");
         let entries = self.api.written().into_iter().filter(|w| w.path == path);
-        entries.map(|w| { let entry = &w.body["status"]["routers"][0]; (entry["inFlight"].as_i64().unwrap(), entry["drained"].as_bool().unwrap()) }).collect()
+        entries
+            .map(|w| {
+                let entry = &w.body["status"]["routers"][0];
+                (entry["inFlight"].as_i64().unwrap(), entry["drained"].as_bool().unwrap())
+            })
+            .collect()
     }
 }
 
@@ -79,7 +84,10 @@ async fn the_router_learns_by_watch_and_keeps_what_it_knows_while_the_api_is_awa
         assert_eq!(router.get("/").await.status, 200);
     }
     let lease = router.api.written().into_iter().find(|w| w.path.ends_with("/namespaces/mesh-system/leases/router-r1")).unwrap();
-    assert_eq!((&lease.body["spec"]["holderIdentity"], &lease.body["metadata"]["labels"]["mesh-controller.dev/router"]), (&json!("r1"), &json!("default")));
+    assert_eq!(
+        (&lease.body["spec"]["holderIdentity"], &lease.body["metadata"]["labels"]["mesh-controller.dev/router"]),
+        (&json!("r1"), &json!("default"))
+    );
     assert!(lease.query.contains("fieldManager=mesh-router%2Fr1"), "{}", lease.query);
     router.api.away(false);
     let api = router.api.clone();
@@ -109,7 +117,10 @@ async fn an_ending_instance_gets_nothing_new_and_its_drain_is_acknowledged_when_
     eventually("the drain is acknowledged", || router.reports("a").last() == Some(&(0, true))).await;
     let report = router.api.written().into_iter().find(|w| w.path.ends_with("/meshinstances/a/status")).unwrap();
     assert_eq!(report.body["metadata"]["uid"], "uid-a");
-    assert_eq!((&report.body["status"]["routers"][0]["name"], &report.body["status"]["routers"][0]["sliceRevision"]), (&json!("r1"), &json!("3")));
+    assert_eq!(
+        (&report.body["status"]["routers"][0]["name"], &report.body["status"]["routers"][0]["sliceRevision"]),
+        (&json!("r1"), &json!("3"))
+    );
     assert!(report.query.contains("fieldManager=mesh-router%2Fr1") && report.query.contains("force=true"), "{}", report.query);
 }
 

@@ -48,7 +48,6 @@ pub(crate) struct Rig {
     pub(crate) settings: Settings,
     pub(crate) stop: CancellationToken,
     pub(crate) metrics: Metrics,
-    pub(crate) quiet: Arc<Notify>,
     carry: build::Carry,
     pub(crate) serving: JoinSet<()>,
 }
@@ -61,12 +60,12 @@ impl Rig {
         let proxy = Proxy::new(counted.clone());
         let listeners = listener::bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
         let address = listeners[0].local_addr().unwrap();
-        let (stop, quiet) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let stop = CancellationToken::new();
         let mut serving = JoinSet::new();
         let (server, end) = (proxy.clone(), stop.clone());
         serving.spawn(async move { server.serve(listeners, end, Duration::from_secs(5)).await.unwrap() });
         let settings = Settings { keys: KeyRing::new([("k1", &[7_u8; 32][..])]).0, ..Settings::default() };
-        Self { proxy, address, settings, stop, metrics, carry: build::Carry::new(counted, quiet.clone()), quiet, serving }
+        Self { proxy, address, settings, stop, metrics, carry: build::Carry::new(counted, Arc::new(Notify::new())), serving }
     }
 
     /// Publishes a table of these.
@@ -107,8 +106,12 @@ pub(crate) fn service(name: &str, spec: Value) -> MeshService {
     for (key, value) in spec.as_object().unwrap() {
         all[key] = value.clone();
     }
-    let metadata = json!({ "name": name, "namespace": "default", "uid": format!("uid-{name}"), "creationTimestamp": "2026-01-01T00:00:00Z" });
-    serde_json::from_value(json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": metadata, "spec": all })).unwrap()
+    let metadata =
+        json!({ "name": name, "namespace": "default", "uid": format!("uid-{name}"), "creationTimestamp": "2026-01-01T00:00:00Z" });
+    serde_json::from_value(
+        json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": metadata, "spec": all }),
+    )
+    .unwrap()
 }
 
 /// Conditions of an endpoint: (ready, serving, terminating).
@@ -151,7 +154,10 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().skip(1).find_map(|line| line.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+        self.head
+            .lines()
+            .skip(1)
+            .find_map(|line| line.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value))
     }
 }
 

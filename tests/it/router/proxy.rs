@@ -95,7 +95,10 @@ async fn what_has_no_answer_says_why_and_for_whom() {
     let answer = rig.get("/other").await;
     assert_eq!((answer.status, answer.header("x-mesh-error"), answer.header("x-mesh-service")), (404, Some("NoRoute"), None));
     let answer = rig.get("/api").await;
-    assert_eq!((answer.status, answer.header("x-mesh-error"), answer.header("x-mesh-service")), (503, Some("NoReadyEndpoint"), Some("default/api")));
+    assert_eq!(
+        (answer.status, answer.header("x-mesh-error"), answer.header("x-mesh-service")),
+        (503, Some("NoReadyEndpoint"), Some("default/api"))
+    );
     assert_eq!(answer.body, "mesh: 503 no ready endpoint for default/api\n");
     let gone = instance("gone").await;
     let nobody = slice("api", &gone, READY, 1);

@@ -4,7 +4,12 @@ use std::{sync::Arc, time::Duration};
 use futures::{SinkExt, StreamExt};
 use mesh_controller::router::drain::Drains;
 use serde_json::json;
-use tokio::{net::TcpListener, task::JoinSet, time::Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinSet,
+    time::Instant,
+};
 use tokio_tungstenite::tungstenite::{Error, Message, protocol::frame::coding::CloseCode};
 
 use super::{
@@ -117,16 +122,17 @@ async fn a_wrong_accept_is_a_502() {
     a.address = listener.local_addr().unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        let (io, _) = listener.accept().await.unwrap();
-        io.readable().await.unwrap();
+        let (mut io, _) = listener.accept().await.unwrap();
         let mut head = [0; 4096];
-        let _ = io.try_read(&mut head).unwrap();
-        io.try_write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: bm90IGl0\r\n\r\nGET /evil").unwrap();
+        assert!(io.read(&mut head).await.unwrap() > 0);
+        io.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: bm90IGl0\r\n\r\nGET /evil").await.unwrap();
         std::future::pending::<()>().await;
     });
     let rig = Rig::serving(&[&a]);
     match tokio_tungstenite::connect_async(format!("ws://{}/", rig.address)).await {
-        Err(Error::Http(response)) => assert_eq!((response.status().as_u16(), response.headers()["x-mesh-error"].to_str().unwrap()), (502, "UpstreamProtocol")),
+        Err(Error::Http(response)) => {
+            assert_eq!((response.status().as_u16(), response.headers()["x-mesh-error"].to_str().unwrap()), (502, "UpstreamProtocol"))
+        }
         other => panic!("{other:?}"),
     }
 }
