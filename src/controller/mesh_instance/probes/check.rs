@@ -73,12 +73,15 @@ async fn http_get(get: &HttpGetAction, target: &Target) -> Result<(), String> {
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let answer = async { sender.send_request(request).await.map_err(|error| format!("GET {}: {error}", get.path)) };
+    let answer = sender.send_request(request);
+    tokio::pin!(answer);
     let response = tokio::select! {
         biased;
-        answer = answer => answer?,
-        end = connection => return Err(format!("GET {}: {}", get.path, end.err().map_or("connection closed".to_owned(), |error| error.to_string()))),
+        answer = &mut answer => answer,
+        // The connection may end by the same read that brought the answer, which is there then; if none came, the answer says why.
+        _ = connection => answer.await,
     };
+    let response = response.map_err(|error| format!("GET {}: {error}", get.path))?;
     let status = response.status();
     if status.as_u16() >= 200 && status.as_u16() < 400 { Ok(()) } else { Err(format!("GET {}: HTTP status {}", get.path, status.as_u16())) }
 }
