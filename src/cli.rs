@@ -10,11 +10,14 @@ pub mod daemon;
 pub mod delete;
 pub mod exit;
 pub mod follow;
+#[cfg(test)]
+mod golden;
 pub mod init;
 pub mod logs;
 pub mod manifest;
 pub mod output;
 pub mod paint;
+pub mod printer;
 pub mod program;
 pub mod ps;
 pub mod restart;
@@ -31,6 +34,7 @@ pub mod target;
 use clap::{Parser, Subcommand};
 
 use self::{exit::Result, target::Target};
+use crate::kit::telemetry::LogFormat;
 
 /// What stands after each `--help`.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 not ready in time, 4 invalid manifest, 5 no API answers, \
@@ -77,6 +81,15 @@ pub enum Verb {
 }
 
 impl Mesh {
+    /// How the process logs: `run` has a controller in it, the other verbs say all they have to say themselves.
+    pub fn telemetry(&self) -> (LogFormat, String) {
+        let filter = match &self.verb {
+            Verb::Run(run) => run.log_level.clone(),
+            _ => "warn".to_owned(),
+        };
+        (LogFormat::Text, filter)
+    }
+
     /// Does what was asked for.
     pub async fn run(self) -> Result {
         let target = self.target;

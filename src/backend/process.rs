@@ -88,10 +88,21 @@ impl ProcessBackend {
     /// Does one action.
     pub async fn execute(&self, action: Action) -> Result<(), Error> {
         match action {
-            Action::Start(launch) => self.0.start(*launch).await,
+            Action::Start(launch) => self.start(*launch).await,
             Action::Stop { key, grace } => self.0.stop(&key, grace).await,
             Action::Remove(key) => self.0.remove(&key).await,
         }
+    }
+
+    /// Goes on to its end even if the caller is dropped meanwhile: a start that is cut off would leave a program of which nobody was told.
+    async fn start(&self, launch: Launch) -> Result<(), Error> {
+        let (done, result) = tokio::sync::oneshot::channel();
+        let (inner, key) = (Arc::clone(&self.0), launch.key.clone());
+        self.0.shutdown.spawn_work(async move {
+            // Nobody waits for it any more: then its outcome is seen by the next look.
+            let _ = done.send(inner.start(launch).await);
+        });
+        result.await.unwrap_or_else(|gone| Err(Error::System { act: format!("start {key}"), source: io::Error::other(gone) }))
     }
 
     /// Every instance that has a record here.

@@ -45,7 +45,7 @@ pub struct Failure {
 }
 
 /// What verbs return.
-pub type Result<T = ()> = std::result::Result<T, Failure>;
+pub type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
     /// A failure with a text of its own.

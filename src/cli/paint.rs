@@ -7,6 +7,11 @@ pub struct Paint {
     on: bool,
 }
 
+impl Paint {
+    /// No colours.
+    pub const OFF: Self = Self { on: false };
+}
+
 /// Foreground colours that can be read on light and dark grounds; red is left for errors.
 const COLOURS: [u8; 10] = [36, 33, 32, 35, 34, 96, 93, 92, 95, 94];
 
@@ -114,7 +119,7 @@ mod tests {
     use super::*;
 
     const ON: Paint = Paint { on: true };
-    const OFF: Paint = Paint { on: false };
+    const OFF: Paint = Paint::OFF;
 
     #[test]
     fn no_color_wins_over_force_and_force_over_a_pipe() {

@@ -52,7 +52,7 @@ pub struct ServeOptions {
 }
 
 /// What runs, and where it is reached.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Serving {
     /// A client of the API, without a socket.
     pub client: Client,
@@ -66,6 +66,8 @@ pub struct Serving {
     pub kubeconfig: PathBuf,
     /// True once the router has read all endpoints.
     pub ready: watch::Receiver<bool>,
+    /// What runs the instances, for one who must end them without waiting for the controllers.
+    pub backend: Backend,
 }
 
 /// Why it could not be started. The text names the thing and the remedy.
@@ -97,6 +99,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The router's address cannot be listened on.
+    #[error(transparent)]
+    ListenRouter(#[from] listener::Error),
     /// Keys, certificates or the kubeconfig could not be made.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -119,12 +124,7 @@ pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving
     let (api_listener, api) = listen(options.api_listen, "API", "--api-listen").await?;
     let (admin_listener, admin) = listen(options.admin_listen, "admin endpoints", "--admin-listen").await?;
     let workers = available_parallelism().map_or(1, usize::from);
-    let router_listeners = listener::bind(options.router_listen, workers).map_err(|source| Error::Listen {
-        what: "router",
-        flag: "--router-listen",
-        address: options.router_listen,
-        source,
-    })?;
+    let router_listeners = listener::bind(options.router_listen, workers)?;
     let router = local_address(&router_listeners, options.router_listen);
 
     let backend = Backend::Process(ProcessBackend::new(&state_dir, options.program.clone(), shutdown.clone())?);
@@ -143,12 +143,12 @@ pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving
     node::register(&client, &node).await?;
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
-    spawn_controllers(&client, backend, node, &options, shutdown);
+    spawn_controllers(&client, backend.clone(), node, &options, shutdown);
     let (synced, ready) = watch::channel(false);
     let router_options = router::RouterOptions { name: options.node_name, router: DEFAULT_ROUTER.to_owned(), grace: ROUTER_GRACE };
     shutdown.spawn("router", router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced));
     shutdown.spawn("admin", admin::run(admin_listener, metrics, ready.clone(), shutdown.clone()));
-    Ok(Serving { client, api, router, admin, kubeconfig, ready })
+    Ok(Serving { client, api, router, admin, kubeconfig, ready, backend })
 }
 
 fn spawn_controllers(client: &Client, backend: Backend, node: node::Node, options: &ServeOptions, shutdown: &Shutdown) {

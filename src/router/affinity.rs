@@ -113,7 +113,11 @@ impl KeyRing {
         let length = URL_SAFE_NO_PAD.decode_slice(signature, &mut given).ok()?;
         mac(key, signed, scope).verify_slice(given.get(..length)?).ok()?;
         let expires: i64 = expires.parse().ok()?;
-        (expires == 0 || now < expires).then_some(Session { token: Token::parse(token)?, expires, current_key: position + 1 == self.0.len() })
+        (expires == 0 || now < expires).then_some(Session {
+            token: Token::parse(token)?,
+            expires,
+            current_key: position + 1 == self.0.len(),
+        })
     }
 }
 

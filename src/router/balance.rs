@@ -42,3 +42,61 @@ fn choose(endpoints: &[Arc<Endpoint>], turn: usize, least: bool, will_do: impl F
     let compared = if endpoints.len() > COMPARE_ALL { 2 } else { COMPARE_ALL };
     able.take(compared).min_by_key(|e| e.live.in_flight())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::table::fixture::{endpoint, service};
+
+    fn choice(tried: &[u64]) -> Choice<'_> {
+        Choice { now: 0, random: 0, tried }
+    }
+
+    fn names(service: &Service, count: usize, tried: &[u64]) -> String {
+        (0..count).map(|_| pick(service, &choice(tried)).map_or("-", |e| e.instance.name.as_str())).collect()
+    }
+
+    #[test]
+    fn everyone_gets_a_turn_but_those_that_were_tried_closed_or_do_not_connect() {
+        let service = service(Strategy::RoundRobin, vec![endpoint("a", 1), endpoint("b", 2), endpoint("c", 3)], vec![]);
+        assert_eq!(names(&service, 6, &[]), "abcabc");
+        assert_eq!(names(&service, 6, &[1]), "bbcbbc");
+        service.ready[1].live.close();
+        assert_eq!(names(&service, 3, &[1]), "ccc");
+        service.ready[2].live.connect_failed(0);
+        assert_eq!(names(&service, 3, &[]), "aaa");
+        assert_eq!(names(&service, 3, &[1]), "ccc", "all others are out: one that did not connect is better than none");
+        assert_eq!(names(&service, 1, &[1, 3]), "-");
+    }
+
+    #[test]
+    fn the_one_with_the_least_under_way_gets_it() {
+        let service = service(Strategy::LeastConnections, vec![endpoint("a", 1), endpoint("b", 2)], vec![]);
+        let busy = service.ready[0].live.begin();
+        assert_eq!(names(&service, 3, &[]), "bbb");
+        let busier = [service.ready[1].live.begin(), service.ready[1].live.begin()];
+        assert_eq!(names(&service, 3, &[]), "aaa");
+        drop((busy, busier));
+    }
+
+    #[test]
+    fn of_many_endpoints_two_at_random_are_compared() {
+        let ready: Vec<_> = (0..100).map(|n| endpoint("x", n)).collect();
+        let busy: Vec<_> = ready.iter().skip(1).map(|e| e.live.begin()).collect();
+        let service = service(Strategy::LeastConnections, ready, vec![]);
+        assert_eq!(pick(&service, &choice(&[])).map(|e| e.live.id), Some(0));
+        let random = Choice { random: 50 << 33, ..choice(&[]) };
+        assert_eq!(pick(&service, &random).map(|e| e.live.id), Some(50), "the idle one is not among the two");
+        drop(busy);
+    }
+
+    #[test]
+    fn one_that_is_ending_is_the_last_resort_and_only_where_it_may_be() {
+        let mut service = service(Strategy::RoundRobin, vec![endpoint("a", 1)], vec![endpoint("e", 2)]);
+        service.last_resort = true;
+        assert_eq!(names(&service, 2, &[]), "aa");
+        assert_eq!(names(&service, 2, &[1]), "ee");
+        service.last_resort = false;
+        assert_eq!(names(&service, 1, &[1]), "-");
+    }
+}

@@ -33,6 +33,8 @@ pub struct InstanceRef {
     pub name: String,
     /// Its uid.
     pub uid: String,
+    /// It is a `MeshInstance`, so its drain is acknowledged in its status.
+    pub acknowledged: bool,
 }
 
 /// Whether an endpoint gets requests.

@@ -78,7 +78,12 @@ struct Plan {
     sticky: Option<Sticky>,
 }
 
-async fn exchange(client: &Rc<Client>, number: u64, mut request: Request<Incoming>, record: &mut Record) -> Result<Response<body::Source>, Refusal> {
+async fn exchange(
+    client: &Rc<Client>,
+    number: u64,
+    mut request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Response<body::Source>, Refusal> {
     let plan = plan(client, &request, record)?;
     client.cell.expect_answer(plan.route.service.request_limit);
     let wanted = if client.cell.may_upgrade(number) { upgrade::wanted(&request) } else { None };

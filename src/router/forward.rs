@@ -7,7 +7,10 @@
 //! - `Expect: 100-continue` is answered by the router as soon as the instance takes the body.
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{
+        AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, SET_COOKIE, TE,
+        TRANSFER_ENCODING, UPGRADE,
+    },
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -84,7 +87,9 @@ fn hop_by_hop(headers: &mut HeaderMap) {
         _ => {
             let all: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
             headers.remove(CONNECTION);
-            all.iter().for_each(|connection| remove_named(headers, connection));
+            for connection in &all {
+                remove_named(headers, connection);
+            }
         }
     }
     for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, UPGRADE] {
@@ -104,7 +109,8 @@ fn remove_named(headers: &mut HeaderMap, connection: &HeaderValue) {
 
 /// Fields that no hop may have removed.
 fn is_end_to_end(name: &HeaderName) -> bool {
-    [HOST, AUTHORIZATION, COOKIE, SET_COOKIE, CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, TRANSFER_ENCODING, FORWARDED, REAL_IP].contains(name)
+    [HOST, AUTHORIZATION, COOKIE, SET_COOKIE, CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, TRANSFER_ENCODING, FORWARDED, REAL_IP]
+        .contains(name)
         || name.as_str().starts_with("x-forwarded-")
         || name.as_str().starts_with("x-mesh-")
         || name.as_str().starts_with("sec-")
@@ -155,17 +161,36 @@ mod tests {
         ]);
         assert!(!is_secure(&map, &peer(false)));
         request(&mut map, &peer(false));
-        assert_eq!(map, headers(&[("host", "shop.example"), ("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "http"), ("x-forwarded-host", "shop.example")]));
+        assert_eq!(
+            map,
+            headers(&[
+                ("host", "shop.example"),
+                ("x-forwarded-for", "192.0.2.7"),
+                ("x-forwarded-proto", "http"),
+                ("x-forwarded-host", "shop.example")
+            ])
+        );
     }
 
     #[test]
     fn a_trusted_proxy_is_believed_and_appended() {
-        let mut map = headers(&[("host", "inner"), ("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "10.0.0.2"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "shop.example")]);
+        let mut map = headers(&[
+            ("host", "inner"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-for", "10.0.0.2"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "shop.example"),
+        ]);
         assert!(is_secure(&map, &peer(true)));
         request(&mut map, &peer(true));
         assert_eq!(
             map,
-            headers(&[("host", "inner"), ("x-forwarded-for", "10.0.0.1, 10.0.0.2, 192.0.2.7"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "shop.example")])
+            headers(&[
+                ("host", "inner"),
+                ("x-forwarded-for", "10.0.0.1, 10.0.0.2, 192.0.2.7"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "shop.example")
+            ])
         );
     }
 }

@@ -146,7 +146,12 @@ impl Gate {
         }
         let parsed = head::parse(bytes).inspect_err(|_| self.heads += 1)?;
         let Some((Head { framing, upgrade }, length)) = parsed else {
-            return if bytes.len() > MAX_HEAD { self.heads += 1; Err(Reject::TooLarge) } else { Ok(None) };
+            return if bytes.len() > MAX_HEAD {
+                self.heads += 1;
+                Err(Reject::TooLarge)
+            } else {
+                Ok(None)
+            };
         };
         self.heads += 1;
         self.state = match framing {

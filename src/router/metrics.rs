@@ -169,7 +169,8 @@ impl RouterMetrics {
         let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let unrouted = (String::new(), String::new());
         let all = || services.iter().map(|(key, cells)| (key, cells.as_ref())).chain([(&unrouted, &self.unrouted)]);
-        let mut requests = encoder.encode_descriptor("router_requests", "requests that ended, by class of their status", None, MetricType::Counter)?;
+        let mut requests =
+            encoder.encode_descriptor("router_requests", "requests that ended, by class of their status", None, MetricType::Counter)?;
         for ((namespace, name), cells) in all() {
             for (class, cell) in CLASSES.iter().zip(&cells.classes) {
                 let count = cell.load(Ordering::Relaxed);
@@ -179,8 +180,12 @@ impl RouterMetrics {
                 }
             }
         }
-        let mut durations =
-            encoder.encode_descriptor("router_request_duration_seconds", "from a request's head to the end of its response", None, MetricType::Histogram)?;
+        let mut durations = encoder.encode_descriptor(
+            "router_request_duration_seconds",
+            "from a request's head to the end of its response",
+            None,
+            MetricType::Histogram,
+        )?;
         for ((namespace, name), cells) in all() {
             let (sum, count, buckets) = cells.durations.read();
             let labels = [("namespace", namespace.as_str()), ("service", name.as_str())];
@@ -205,7 +210,12 @@ impl RouterMetrics {
         }
         let (sum, count, buckets) = self.learned.read();
         encoder
-            .encode_descriptor("router_endpoint_learned_seconds", "from the write of an EndpointSlice to the table that has it", None, MetricType::Histogram)?
+            .encode_descriptor(
+                "router_endpoint_learned_seconds",
+                "from the write of an EndpointSlice to the table that has it",
+                None,
+                MetricType::Histogram,
+            )?
             .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
 }
@@ -225,7 +235,9 @@ fn family<'s, S: EncodeLabelSet>(
 }
 
 fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, cell: &AtomicU64) -> fmt::Result {
-    encoder.encode_descriptor(name, help, None, MetricType::Counter)?.encode_counter::<NoLabelSet, _, u64>(&cell.load(Ordering::Relaxed), None)
+    encoder
+        .encode_descriptor(name, help, None, MetricType::Counter)?
+        .encode_counter::<NoLabelSet, _, u64>(&cell.load(Ordering::Relaxed), None)
 }
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, cell: &AtomicU64) -> fmt::Result {

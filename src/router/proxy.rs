@@ -84,9 +84,7 @@ impl Proxy {
                 .map_err(Error::Thread)?;
             ends.push(end);
         }
-        for end in futures::future::join_all(ends).await {
-            end.map_err(|_| Error::Panicked)?.map_err(Error::Worker)?;
-        }
-        Ok(())
+        let ends = ends.into_iter().map(async |end| end.await.map_err(|_| Error::Panicked)?.map_err(Error::Worker));
+        futures::future::try_join_all(ends).await.map(drop)
     }
 }

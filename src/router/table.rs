@@ -1,6 +1,8 @@
 //! The route table: an immutable snapshot of which service gets a request and which endpoints that service has. Pure; made by [`build`].
 //! Every worker reads the one that was published last, without a lock.
 pub mod build;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod path;
 
 use std::{

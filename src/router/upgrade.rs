@@ -175,11 +175,11 @@ mod tests {
 
     #[test]
     fn only_a_websocket_is_wanted() {
-        let request = |upgrade: &str, key: &str| {
-            Request::get("/").header(UPGRADE, upgrade).header(SEC_WEBSOCKET_KEY, key).body(()).unwrap()
-        };
+        let request =
+            |upgrade: &str, key: &str| Request::get("/").header(UPGRADE, upgrade).header(SEC_WEBSOCKET_KEY, key).body(()).unwrap();
         assert!(wanted(&request("websocket", "dGhlIHNhbXBsZSBub25jZQ==")).is_some());
-        for (upgrade, key) in [("h2c", "dGhlIHNhbXBsZSBub25jZQ=="), ("websocket, h2c", "dGhlIHNhbXBsZSBub25jZQ=="), ("websocket", "short")] {
+        for (upgrade, key) in [("h2c", "dGhlIHNhbXBsZSBub25jZQ=="), ("websocket, h2c", "dGhlIHNhbXBsZSBub25jZQ=="), ("websocket", "short")]
+        {
             assert!(wanted(&request(upgrade, key)).is_none(), "{upgrade} {key}");
         }
     }

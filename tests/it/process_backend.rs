@@ -1,4 +1,10 @@
 //! The process backend with real shims and real programs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside the functions that clippy knows as tests"
+)]
 mod adoption;
 mod bench;
 mod containment;

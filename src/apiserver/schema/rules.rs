@@ -90,22 +90,37 @@ fn compile_rules(schema: &Value, rules: Vec<Value>, path: &str, errors: &mut Vec
     Some(compiled)
 }
 
-/// The structure that values are converted by, without what would be evaluated or filled in a second time.
+/// The structure that values are converted by, without what would be evaluated or filled in a second time, and without the leaves that
+/// are converted the same way unseen: the engine visits every node that is left.
 fn without_rules(schema: &Value) -> Map<String, Value> {
     const DROPPED: [&str; 8] = [RULES, "default", "allOf", "anyOf", "oneOf", "not", "description", "pattern"];
-    let children = |value: &Value| -> Value {
-        value
-            .as_object()
-            .map(|children| children.iter().map(|(name, child)| (name.clone(), Value::Object(without_rules(child)))).collect())
-            .unwrap_or_default()
+    let children = |children: &Map<String, Value>| -> Value {
+        let seen = children.iter().filter(|(_, child)| !is_plain(child));
+        seen.map(|(name, child)| (name.clone(), Value::Object(without_rules(child)))).collect::<Map<_, _>>().into()
     };
-    let keep = |(name, value): (&String, &Value)| match name.as_str() {
-        "properties" => Some((name.clone(), children(value))),
-        "items" | "additionalProperties" if value.is_object() => Some((name.clone(), Value::Object(without_rules(value)))),
-        name if DROPPED.contains(&name) => None,
+    let keep = |(name, value): (&String, &Value)| match (name.as_str(), value) {
+        ("properties", Value::Object(value)) => Some((name.clone(), children(value))),
+        ("items", value) if is_plain(value) => None,
+        ("items" | "additionalProperties", Value::Object(_)) => Some((name.clone(), Value::Object(without_rules(value)))),
+        (name, _) if DROPPED.contains(&name) => None,
         _ => Some((name.clone(), value.clone())),
     };
     schema.as_object().into_iter().flatten().filter_map(keep).collect()
+}
+
+/// A scalar, or a list of such, whose value in CEL does not depend on its schema.
+fn is_plain(schema: &Value) -> bool {
+    match schema.get("type").and_then(Value::as_str) {
+        Some("integer" | "number" | "boolean") => true,
+        Some("string") => schema.get("format").is_none(),
+        Some("array") => schema.get("items").is_some_and(is_plain),
+        _ => false,
+    }
+}
+
+thread_local! {
+    /// The engine with its functions: dear to make, and bound to its thread.
+    static ENGINE: Validator = Validator::new();
 }
 
 impl Rules {
@@ -115,17 +130,16 @@ impl Rules {
 
     /// Evaluates everything; a rule on a value that did not change is not held against it, unless it compares old and new.
     pub(super) fn check(&self, new: &Value, old: Option<&Value>, path: &str, errors: &mut Vec<FieldError>) {
-        // One for each call: it is cheap next to the evaluation, and it cannot be shared between threads.
-        self.walk(&Validator::new(), new, old, path, errors);
+        ENGINE.with(|engine| self.walk(engine, new, old, path, errors));
     }
 
-    fn walk(&self, validator: &Validator, new: &Value, old: Option<&Value>, path: &str, errors: &mut Vec<FieldError>) {
+    fn walk(&self, engine: &Validator, new: &Value, old: Option<&Value>, path: &str, errors: &mut Vec<FieldError>) {
         if new.is_null() {
             return;
         }
         let unchanged = old == Some(new);
         for compiled in self.plain.iter().filter(|_| !unchanged).chain(&self.transition) {
-            if let Err(failures) = validator.validate_compiled(compiled, new, old) {
+            if let Err(failures) = engine.validate_compiled(compiled, new, old) {
                 errors.extend(failures.into_iter().map(|failure| told(path, &failure)));
             }
         }
@@ -133,13 +147,13 @@ impl Rules {
             Value::Object(fields) => {
                 for (name, field) in fields {
                     let Some(rules) = self.properties.get(name).or(self.additional.as_deref()) else { continue };
-                    rules.walk(validator, field, old.and_then(|old| old.get(name)), &join(path, name), errors);
+                    rules.walk(engine, field, old.and_then(|old| old.get(name)), &join(path, name), errors);
                 }
             }
             Value::Array(items) => {
                 for (rules, (index, item)) in self.items.iter().flat_map(|rules| items.iter().enumerate().map(move |item| (rules, item))) {
                     let old = old.and_then(|old| correlated(&self.list, old, item));
-                    rules.walk(validator, item, old, &format!("{path}[{index}]"), errors);
+                    rules.walk(engine, item, old, &format!("{path}[{index}]"), errors);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -320,3 +320,23 @@ proptest! {
         let _ = schema.validate(&value, Some(&old));
     }
 }
+
+/// The schemas of the project's own kinds, which start the server.
+fn own_schemas() -> Vec<(String, Schema)> {
+    let read = |definition: k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition| {
+        let definition = serde_json::to_value(definition).expect("JSON");
+        let name = definition["spec"]["names"]["kind"].as_str().expect("a kind").to_owned();
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let schema = Schema::from_open_api(schema).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
+        let definitions = Schema::builtin("apiextensions.k8s.io", "v1", "CustomResourceDefinition").expect("built in");
+        assert_eq!(definitions.unknown_fields(&definition), [""; 0], "{name}");
+        assert_eq!(definitions.validate(&definition, None), [], "{name}");
+        (name, schema)
+    };
+    crate::api::crds::all().into_iter().map(read).collect()
+}
+
+#[test]
+fn the_projects_own_definitions_are_structural_and_their_rules_compile() {
+    assert_eq!(own_schemas().len(), 4);
+}

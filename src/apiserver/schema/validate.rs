@@ -3,7 +3,7 @@ use serde_json::{Map, Number, Value};
 
 use super::{
     FieldError, Reason, format,
-    node::{At, Bound, Checks, ListType, Type},
+    node::{At, Bound, Checks, Id, ListType, Type},
     structural::join,
 };
 
@@ -178,45 +178,64 @@ fn check_fields(at: At<'_>, fields: &Map<String, Value>, old: Option<&Value>, pa
     errors.extend(required.iter().filter(|name| !fields.contains_key(*name)).map(|name| FieldError::required(join(path, name), "")));
 }
 
-fn check_branches(at: At<'_>, checks: &Checks, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let try_all = |ids: &[super::node::Id]| -> Vec<Vec<FieldError>> {
-        let try_one = |id: &super::node::Id| {
-            let mut errors = Vec::new();
-            check(at.at(*id), value, None, path, &mut errors);
-            errors
-        };
-        ids.iter().map(try_one).collect()
-    };
-    let composite =
-        |text: String| FieldError { reason: Reason::Invalid, message: format!("Invalid value: \"\": {text}"), field: "<nil>".to_owned() };
-    let passed = |results: &[Vec<FieldError>]| results.iter().filter(|errors| errors.is_empty()).count();
-    let best = |results: Vec<Vec<FieldError>>| results.into_iter().min_by_key(Vec::len).unwrap_or_default();
+/// What each branch of a logical keyword has against the value.
+type Verdicts = Vec<Vec<FieldError>>;
 
-    let any_of = try_all(&checks.any_of);
-    if !any_of.is_empty() && passed(&any_of) == 0 {
-        errors.push(composite(format!("\"{path}\" must validate at least one schema (anyOf)")));
-        errors.extend(best(any_of));
+fn check_branches(at: At<'_>, checks: &Checks, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let verdict = |id: &Id| {
+        let mut errors = Vec::new();
+        check(at.at(*id), value, None, path, &mut errors);
+        errors
+    };
+    let verdicts = |ids: &[Id]| -> Verdicts { ids.iter().map(verdict).collect() };
+    if !checks.any_of.is_empty() {
+        errors.extend(any_of(verdicts(&checks.any_of), path));
     }
-    let one_of = try_all(&checks.one_of);
-    match passed(&one_of) {
-        _ if one_of.is_empty() => {}
-        1 => {}
-        0 => {
-            errors.push(composite(format!("\"{path}\" must validate one and only one schema (oneOf). Found none valid")));
-            errors.extend(best(one_of));
-        }
-        several => {
-            let text = format!("\"{path}\" must validate one and only one schema (oneOf). Found {several} valid alternatives");
-            errors.push(composite(text));
-        }
+    if !checks.one_of.is_empty() {
+        errors.extend(one_of(verdicts(&checks.one_of), path));
     }
-    let all_of = try_all(&checks.all_of);
-    if passed(&all_of) != all_of.len() {
-        let none = if passed(&all_of) == 0 { ". None validated" } else { "" };
-        errors.extend(all_of.into_iter().flatten());
-        errors.push(composite(format!("\"{path}\" must validate all the schemas (allOf){none}")));
+    errors.extend(all_of(verdicts(&checks.all_of), path));
+    if checks.not.is_some_and(|id| verdict(&id).is_empty()) {
+        errors.push(composite(path, "must not validate the schema (not)"));
     }
-    if checks.not.is_some_and(|id| passed(&try_all(&[id])) == 1) {
-        errors.push(composite(format!("\"{path}\" must not validate the schema (not)")));
+}
+
+/// Kubernetes gives these errors no field.
+fn composite(path: &str, text: &str) -> FieldError {
+    FieldError { reason: Reason::Invalid, message: format!("Invalid value: \"\": \"{path}\" {text}"), field: "<nil>".to_owned() }
+}
+
+fn passed(verdicts: &Verdicts) -> usize {
+    verdicts.iter().filter(|errors| errors.is_empty()).count()
+}
+
+/// The errors of the branch that comes closest.
+fn closest(verdicts: Verdicts) -> Vec<FieldError> {
+    verdicts.into_iter().min_by_key(Vec::len).unwrap_or_default()
+}
+
+fn any_of(verdicts: Verdicts, path: &str) -> Vec<FieldError> {
+    match passed(&verdicts) {
+        0 => std::iter::once(composite(path, "must validate at least one schema (anyOf)")).chain(closest(verdicts)).collect(),
+        _ => Vec::new(),
     }
+}
+
+fn one_of(verdicts: Verdicts, path: &str) -> Vec<FieldError> {
+    let text = "must validate one and only one schema (oneOf).";
+    match passed(&verdicts) {
+        0 => std::iter::once(composite(path, &format!("{text} Found none valid"))).chain(closest(verdicts)).collect(),
+        1 => Vec::new(),
+        several => vec![composite(path, &format!("{text} Found {several} valid alternatives"))],
+    }
+}
+
+fn all_of(verdicts: Verdicts, path: &str) -> Vec<FieldError> {
+    let (passed, all) = (passed(&verdicts), verdicts.len());
+    if passed == all {
+        return Vec::new();
+    }
+    let none = if passed == 0 { ". None validated" } else { "" };
+    let text = composite(path, &format!("must validate all the schemas (allOf){none}"));
+    verdicts.into_iter().flatten().chain([text]).collect()
 }

@@ -125,24 +125,30 @@ mod tests {
     fn a_child_is_verified_by_the_whole_of_its_identity_and_by_nothing_less() {
         let nonce = "f00dfeedf00dfeedf00dfeedf00dfeed";
         let mut sleep = std::process::Command::new("sleep");
-        let mut child = sleep.arg("1000").env_clear().env(NONCE_VARIABLE, nonce).spawn().unwrap();
+        let mut child = sleep.arg("60").env_clear().env(NONCE_VARIABLE, nonce).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let boot = boot_id().unwrap();
         let true_one = Record { child: Some(identify(pid).unwrap()), ..record(nonce, &boot) };
         assert_eq!(verified_child(&true_one, &boot).unwrap().0, pid);
+        let own = identify(rustix::process::getpid().as_raw_nonzero().get()).unwrap();
         let session = Stat::of(pid).unwrap().session;
-        let Proc { pid, start } = true_one.child.unwrap();
-        let forged = [
-            Record { child: None, ..true_one.clone() },
-            Record { child: Some(Proc { pid, start: start + 1 }), ..true_one.clone() },
-            Record { child: Some(Proc { pid: session, start }), ..true_one.clone() },
-            Record { boot_id: "another".into(), ..true_one.clone() },
-            Record { nonce: "f00d".into(), shim: Proc { pid: session, start: 1 }, ..true_one.clone() },
-            Record { nonce: String::new(), ..true_one.clone() },
-        ];
-        for record in forged {
-            assert!(verified_child(&record, &boot).is_none(), "{record:?}");
+        let Proc { start, .. } = true_one.child.unwrap();
+        let mut proven = Vec::new();
+        for child in [pid, own.pid, session, 1, i32::MAX] {
+            for start in [start, start + 1, own.start, 0] {
+                for boot_id in [boot.as_str(), "another", ""] {
+                    for nonce in [nonce, "f00d", ""] {
+                        for shim in [1, session, pid, own.pid] {
+                            let child = Some(Proc { pid: child, start });
+                            let (boot_id, nonce, shim) = (boot_id.to_owned(), nonce.to_owned(), Proc { pid: shim, start: 1 });
+                            let forged = Record { nonce, boot_id, shim, child, ..true_one.clone() };
+                            proven.extend(verified_child(&forged, &boot).map(|_| Record { shim: true_one.shim, ..forged }));
+                        }
+                    }
+                }
+            }
         }
+        assert!(!proven.is_empty() && proven.iter().all(|record| *record == true_one), "only what is true but for the shim: {proven:?}");
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(verified_child(&true_one, &boot).is_none());

@@ -61,10 +61,13 @@ impl Inner {
     }
 
     async fn find_once(self: &Arc<Self>, key: &InstanceKey, dir: &InstanceDir) -> Result<Option<Found>, Error> {
+        // A shim writes its record while it has the lock: if the lock is free after the record was read, the one who wrote it is dead.
+        let before = read_record(dir);
         let lives = dir.shim_lives().map_err(system("look at", dir.path()))?;
         let socket = if lives { slot::connect(dir).await.ok() } else { None };
-        // Read after it was connected to or found dead, so that it speaks of this shim.
-        let Some(record) = read_record(dir) else { return Ok((!lives).then_some(Found::Nothing)) };
+        // A record that was there before may be of the start before this one; what is there after the connection was made is of this one.
+        let record = if lives { read_record(dir) } else { before };
+        let Some(record) = record else { return Ok((!lives).then_some(Found::Nothing)) };
         if let Some(exit) = read_exit(dir, &record) {
             return Ok(Some(Found::Exited(exit)));
         }

@@ -28,8 +28,11 @@ impl Inner {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        if let Some(group) = own_cgroup(record) {
-            shim::cgroup::remove(group);
+        for _ in 0..ROUNDS {
+            if own_cgroup(record).is_none_or(shim::cgroup::remove) {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
         }
         warn_of_unproven(key, record);
     }

@@ -15,9 +15,11 @@ use std::{
     process::ExitCode,
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::{
     dir::{self, RECORD},
-    record,
+    record::{self, Record},
     wire::{self, Reply, ShimSpec},
 };
 
@@ -32,7 +34,7 @@ pub fn main() -> ExitCode {
 fn live(controller: UnixStream) -> ExitCode {
     // Fails only for one that leads a group already; then a session was made by whoever started it.
     let _ = rustix::process::setsid();
-    let started = read_spec(&controller).map_err(|error| failed("read the launch", &error)).and_then(start);
+    let started = read_spec(&controller).map_err(|error| failed("read the launch", &error)).and_then(|spec| start(spec, &controller));
     let (reply, running) = match started {
         Ok(running) => (Reply::Started(Box::new(running.record().clone())), Some(running)),
         Err(reply) => (reply, None),
@@ -58,10 +60,13 @@ fn read_spec(controller: &UnixStream) -> io::Result<ShimSpec> {
     Ok(serde_json::from_slice(&bytes)?)
 }
 
-fn start(spec: ShimSpec) -> Result<run::Running, Reply> {
+fn start(spec: ShimSpec, controller: &UnixStream) -> Result<run::Running, Reply> {
     // From here on names are relative: the socket's path could be longer than an address may be.
     std::env::set_current_dir(&spec.dir).map_err(|error| failed("enter the instance's directory", &error))?;
     let lock = dir::take_lock().map_err(|error| failed("lock the instance's directory", &error))?.ok_or(Reply::Held)?;
+    if is_stale(&spec, controller) {
+        return Err(Reply::Held);
+    }
     harden().map_err(|error| failed("prepare the shim", &error))?;
     let signals = signals::Signals::install().map_err(|error| failed("watch signals", &error))?;
     let launched = launch::launch(spec);
@@ -70,6 +75,14 @@ fn start(spec: ShimSpec) -> Result<run::Running, Reply> {
         let _ = record::remove(RECORD.as_ref());
     }
     Ok(run::Running::new(launched?, signals, lock))
+}
+
+/// A shim may come to run late. By then its controller may be dead, and the next one may have made this very attempt and seen its end.
+fn is_stale(spec: &ShimSpec, controller: &UnixStream) -> bool {
+    let mut hung_up = [PollFd::new(controller, PollFlags::empty())];
+    let alone = poll(&mut hung_up, Some(&Timespec::default())).is_ok_and(|count| count > 0);
+    let former: Option<Record> = record::read(RECORD.as_ref()).ok().flatten();
+    alone || former.is_some_and(|record| record.attempt == spec.launch.attempt)
 }
 
 fn harden() -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! What the backend keeps in memory of each instance: the connection to its shim. One slot per uid, one action or look at a time on it.
+//! What the backend keeps in memory of each instance while it watches the connection to its shim. One slot per uid, one action or look at a time on it.
 use std::{
     collections::HashMap,
     io,
@@ -44,13 +44,11 @@ impl Slots {
     }
 }
 
-/// The connection to the shim of a running instance.
+/// A running instance, whose connection to its shim is watched.
 #[derive(Debug)]
 pub(crate) struct Held {
     /// What the shim wrote down.
     pub record: Record,
-    /// The connection.
-    pub socket: Arc<UnixStream>,
     /// Where it answers, once it was seen to be its own; from then on it is not looked up again.
     pub answers: Option<(PortOwner, SocketAddr)>,
     ended: Arc<AtomicBool>,
@@ -73,8 +71,8 @@ pub(crate) async fn connect(dir: &InstanceDir) -> io::Result<UnixStream> {
 impl Inner {
     /// Keeps the connection and watches for its end. `shim` is reaped by whoever started it.
     pub(crate) fn hold(self: &Arc<Self>, record: Record, socket: UnixStream, shim: Option<Child>) -> Held {
-        let (socket, ended) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
-        let held = Held { record, socket: Arc::clone(&socket), answers: None, ended: Arc::clone(&ended) };
+        let ended = Arc::new(AtomicBool::new(false));
+        let held = Held { record, answers: None, ended: Arc::clone(&ended) };
         let (inner, key) = (Arc::clone(self), held.record.key.clone());
         self.shutdown.spawn_work(async move {
             tokio::select! {

@@ -12,7 +12,7 @@ use super::{
     dir::{InstanceDir, RECORD},
     program,
     record::{self, Record},
-    slot::Held,
+    slot::{self, Held},
     system,
     wire::{self, Reply, Request, ShimSpec},
 };
@@ -24,6 +24,8 @@ use crate::{
 
 /// A shim answers within milliseconds; a machine that swaps may take its time.
 const ANSWER: Duration = Duration::from_secs(30);
+/// One that runs is told something in microseconds.
+const HEEDED: Duration = Duration::from_secs(5);
 /// How often to wait for a former shim that is about to end.
 const HELD_ROUNDS: usize = 1000;
 const PAUSE: Duration = Duration::from_millis(2);
@@ -33,53 +35,58 @@ impl Inner {
         let key = launch.key.clone();
         let slot = self.slots.of(&key.uid);
         let mut held = slot.lock().await;
-        match self.look(&key, &mut held).await? {
-            Observed::Running(_) => return Ok(()),
-            // This start has been done; that it is over already is for the observer to see.
-            Observed::Exited(exit) if exit.attempt == launch.attempt => return Ok(()),
-            Observed::Exited(_) | Observed::Absent => {}
-        }
-        let program = program::resolve(&launch)?;
         let dir = self.dir(&key)?;
+        for _ in 0..HELD_ROUNDS {
+            match self.look(&key, &mut held).await? {
+                Observed::Running(_) => return Ok(()),
+                // This start has been done; that it is over already is for the observer to see.
+                Observed::Exited(exit) if exit.attempt == launch.attempt => return Ok(()),
+                Observed::Exited(_) | Observed::Absent => {}
+            }
+            if let Some(started) = self.start_once(&dir, &launch).await? {
+                *held = Some(started);
+                self.subscribers.tell(&key);
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Err(system("lock", dir.path())(io::Error::new(io::ErrorKind::ResourceBusy, "another shim holds the instance")))
+    }
+
+    /// None if another shim has the instance: one that is about to end, or one that a killed controller had just started.
+    async fn start_once(self: &Arc<Self>, dir: &InstanceDir, launch: &Launch) -> Result<Option<Held>, Error> {
+        let program = program::resolve(launch)?;
         let fresh = dir.create().map_err(system("make", dir.path()))?;
         let nonce = uuid::Uuid::new_v4().simple().to_string();
-        let spec = ShimSpec { dir: dir.path().to_owned(), program, launch, nonce, cgroup: self.cgroup.clone() };
-        let started = self.launch(&dir, &spec).await;
-        if started.is_err() && fresh {
+        let spec = ShimSpec { dir: dir.path().to_owned(), program, launch: launch.clone(), nonce, cgroup: self.cgroup.clone() };
+        let started = self.launch(dir, &spec).await;
+        if started.is_err() && fresh && !dir.file(RECORD).exists() && !dir.shim_lives().unwrap_or(true) {
             // What stays is removed by the next listing.
             let _ = dir.remove();
         }
-        *held = Some(started?);
-        self.subscribers.tell(&key);
-        Ok(())
+        started
     }
 
-    async fn launch(self: &Arc<Self>, dir: &InstanceDir, spec: &ShimSpec) -> Result<Held, Error> {
+    async fn launch(self: &Arc<Self>, dir: &InstanceDir, spec: &ShimSpec) -> Result<Option<Held>, Error> {
         let line = wire::line(spec).map_err(|error| system("describe", dir.path())(error.into()))?;
-        for _ in 0..HELD_ROUNDS {
-            let (mut shim, mut socket) = self.spawn().map_err(system("start the shim", &self.program))?;
-            let answer = tokio::time::timeout(ANSWER, talk(&mut socket, &line)).await.unwrap_or_else(|late| Err(late.into()));
-            let reply = match answer {
-                Ok(reply) => reply,
-                Err(error) => {
-                    let _ = shim.kill().await;
-                    self.end_half_started(dir, spec).await;
-                    return Err(system("start under the shim", &self.program)(error));
-                }
-            };
-            if let Reply::Started(record) = reply {
-                return Ok(self.hold(*record, socket, Some(shim)));
+        let (mut shim, mut socket) = self.spawn().map_err(system("start the shim", &self.program))?;
+        let answer = tokio::time::timeout(ANSWER, talk(&mut socket, &line)).await.unwrap_or_else(|late| Err(late.into()));
+        let reply = match answer {
+            Ok(Reply::Started(record)) => return Ok(Some(self.hold(*record, socket, Some(shim)))),
+            Ok(reply) => reply,
+            Err(error) => {
+                let _ = shim.kill().await;
+                self.end_half_started(dir, spec).await;
+                return Err(system("start under the shim", &self.program)(error));
             }
-            let _ = shim.wait().await;
-            match reply {
-                Reply::Held | Reply::Started(_) => tokio::time::sleep(PAUSE).await,
-                Reply::Exec { errno } => return Err(program::refusal(spec.program.clone(), errno)),
-                Reply::Failed { act, error } => {
-                    return Err(system(&format!("{act} of {}:", spec.launch.key), dir.path())(io::Error::other(error)));
-                }
-            }
+        };
+        // It has nothing more to do; its status says nothing that the reply does not.
+        let _ = shim.wait().await;
+        match reply {
+            Reply::Held | Reply::Started(_) => Ok(None),
+            Reply::Exec { errno } => Err(program::refusal(spec.program.clone(), errno)),
+            Reply::Failed { act, error } => Err(system(&format!("{act} of {}:", spec.launch.key), dir.path())(io::Error::other(error))),
         }
-        Err(system("lock", dir.path())(io::Error::new(io::ErrorKind::ResourceBusy, "another shim holds the instance")))
     }
 
     /// A shim that was killed before it answered may have started the program already.
@@ -105,15 +112,16 @@ impl Inner {
         let mut held = slot.lock().await;
         self.look(key, &mut held).await?;
         let Some(held) = held.as_mut() else { return Ok(()) };
+        let dir = self.dir(key)?;
         let request = Request::Stop { grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) };
-        let line = wire::line(&request).map_err(|error| system("stop", &self.instances)(error.into()))?;
-        if let Err(error) = send(&held.socket, &line).await
-            && held.lives()
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            return Err(Error::System { act: format!("stop {key}"), source: error });
+        let line = wire::line(&request).map_err(|error| system("stop", dir.path())(error.into()))?;
+        let told = tokio::time::timeout(HEEDED, tell(&dir, &line)).await.unwrap_or_else(|late| Err(late.into()));
+        match told {
+            Ok(()) => held.record.stopping = held.record.stopping.or_else(|| Some(clock::now())),
+            // It has just ended; the next look says so.
+            Err(_) if !dir.shim_lives().unwrap_or(true) => {}
+            Err(error) => return Err(system("stop the program of", dir.path())(error)),
         }
-        held.record.stopping.get_or_insert_with(clock::now);
         Ok(())
     }
 
@@ -142,14 +150,9 @@ async fn talk(socket: &mut UnixStream, line: &[u8]) -> io::Result<Reply> {
     Ok(serde_json::from_slice(&answer)?)
 }
 
-async fn send(socket: &UnixStream, mut line: &[u8]) -> io::Result<()> {
-    while !line.is_empty() {
-        socket.writable().await?;
-        match socket.try_write(line) {
-            Ok(count) => line = line.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+/// Tells a shim, and waits until it has written down that it was told. One that ends instead was not in need of it.
+async fn tell(dir: &InstanceDir, line: &[u8]) -> io::Result<()> {
+    let mut socket = slot::connect(dir).await?;
+    socket.write_all(line).await?;
+    socket.read(&mut [0]).await.map(drop)
 }

@@ -28,7 +28,7 @@ pub(crate) struct ShimSpec {
 pub(crate) enum Reply {
     /// The program runs and its record is written.
     Started(Box<Record>),
-    /// Another shim holds this instance.
+    /// Another shim holds this instance, or has made this attempt: look again.
     Held,
     /// The system refused to execute the program.
     Exec {

@@ -33,7 +33,11 @@ impl Sticky {
         }
         let cookies = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
         let mut values = cookies.flat_map(|header| affinity::find(header, &service.cookie.name)).peekable();
-        let session = values.peek().is_some().then(clock::now).and_then(|now| values.find_map(|v| keys.verify(&service.cookie.scope, v, now.as_second())));
+        let session = values
+            .peek()
+            .is_some()
+            .then(clock::now)
+            .and_then(|now| values.find_map(|v| keys.verify(&service.cookie.scope, v, now.as_second())));
         Some(Self { session, secure: forward::is_secure(headers, peer) })
     }
 

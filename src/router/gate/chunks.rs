@@ -57,10 +57,11 @@ fn step(place: Place, byte: u8) -> Option<Option<Place>> {
         (Place::Size { value, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < 15 => {
             Place::Size { value: value << 4 | u64::from(char::from(byte).to_digit(16)?), digits: digits + 1 }
         }
-        (Place::Size { value, digits: 1.. }, b';') => Place::Extension { value },
-        (Place::Size { value, digits: 1.. }, b'\r') | (Place::Extension { value }, b'\r') => Place::SizeEnd { value },
-        (Place::Extension { value }, b'\t' | 0x20..=0x7e | 0x80..) => Place::Extension { value },
-        (Place::SizeEnd { value: 0 }, b'\n') | (Place::TrailerLf, b'\n') => Place::TrailerStart,
+        (Place::Size { value, digits: 1.. } | Place::Extension { value }, b'\r') => Place::SizeEnd { value },
+        (Place::Size { value, digits: 1.. }, b';') | (Place::Extension { value }, b'\t' | 0x20..=0x7e | 0x80..) => {
+            Place::Extension { value }
+        }
+        (Place::SizeEnd { value: 0 } | Place::TrailerLf, b'\n') => Place::TrailerStart,
         (Place::SizeEnd { value }, b'\n') => Place::Data { left: value },
         (Place::DataCr, b'\r') => Place::DataLf,
         (Place::DataLf, b'\n') => Place::Size { value: 0, digits: 0 },
@@ -91,7 +92,18 @@ mod tests {
 
     #[test]
     fn wrong_framing_is_refused() {
-        for body in ["\r\n", "x\r\n", "5\nhello", "5 \r\nhello", "+5\r\n", "5\r\nhelloX", "0\r\n X: folded\r\n\r\n", "FFFFFFFFFFFFFFFFF\r\n", "5;\x01\r\n", "0\r\n\n"] {
+        for body in [
+            "\r\n",
+            "x\r\n",
+            "5\nhello",
+            "5 \r\nhello",
+            "+5\r\n",
+            "5\r\nhelloX",
+            "0\r\n X: folded\r\n\r\n",
+            "FFFFFFFFFFFFFFFFF\r\n",
+            "5;\x01\r\n",
+            "0\r\n\n",
+        ] {
             assert_eq!(Chunks::default().feed(body.as_bytes()), Err(Reject::Chunk), "{body:?}");
         }
     }

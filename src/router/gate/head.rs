@@ -61,8 +61,8 @@ fn line(bytes: &[u8], at: usize) -> Result<Option<(&[u8], usize)>, Reject> {
     let rest = bytes.get(at..).unwrap_or_default();
     let Some(end) = rest.iter().position(|&b| b == b'\n') else { return Ok(None) };
     let Some((b'\r', text)) = rest.get(..end).and_then(<[u8]>::split_last) else { return Err(Reject::BareLineFeed) };
-    // Without a branch per byte, so that it is done many at a time.
-    if text.iter().fold(false, |bad, &b| bad | (b < 0x20 && b != b'\t') | (b == 0x7f)) {
+    // Counted, not searched: without a branch per byte it is done many bytes at a time.
+    if text.iter().filter(|&&b| (b < 0x20 && b != b'\t') || b == 0x7f).count() > 0 {
         return Err(Reject::ControlCharacter);
     }
     Ok(Some((text, at + end + 1)))
@@ -149,7 +149,8 @@ fn request_line(text: &[u8], fields: &Fields<'_>) -> Result<u8, Reject> {
 /// `http://host/path` must name the same host as Host does.
 fn absolute(target: &[u8], host: Option<&[u8]>) -> Result<(), Reject> {
     let rest = target.split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"http://")).map(|(_, rest)| rest);
-    let authority = rest.and_then(|rest| rest.split(|&b| matches!(b, b'/' | b'?')).next()).filter(|a| !a.is_empty()).ok_or(Reject::RequestLine)?;
+    let authority =
+        rest.and_then(|rest| rest.split(|&b| matches!(b, b'/' | b'?')).next()).filter(|a| !a.is_empty()).ok_or(Reject::RequestLine)?;
     match host {
         Some(host) if host.eq_ignore_ascii_case(authority) => Ok(()),
         Some(_) => Err(Reject::HostMismatch),
@@ -198,8 +199,8 @@ mod tests {
     #[test]
     fn heads_that_can_be_read_in_two_ways_are_refused() {
         use Reject::{
-            BareLineFeed, ControlCharacter, FieldName, Folded, HostMismatch, LengthAndEncoding, MalformedHost, MalformedLength, NoHost, RequestLine, SeveralHosts,
-            SeveralLengths, TransferEncoding, Version,
+            BareLineFeed, ControlCharacter, FieldName, Folded, HostMismatch, LengthAndEncoding, MalformedHost, MalformedLength, NoHost,
+            RequestLine, SeveralHosts, SeveralLengths, TransferEncoding, Version,
         };
         for (fields, why) in [
             ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", LengthAndEncoding),

@@ -10,14 +10,17 @@ use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
 use kube::ResourceExt;
 use tokio::sync::Notify;
 
-use super::{Cookie, RouteTable, Route, Service};
+use super::{Cookie, Route, RouteTable, Service};
 use crate::{
     api::{
         MeshService,
         labels::SLICE_SERVICE,
         service::{RolloutType, Strategy},
     },
-    plan::routes::{claims, seniority},
+    plan::{
+        routes::{claims, seniority},
+        template,
+    },
     router::{
         affinity::{Scope, Token},
         endpoint::{Condition, Endpoint, InstanceRef, Live},
@@ -140,6 +143,7 @@ fn entry(endpoint: &SliceEndpoint, port: u16, namespace: &str, revision: &str) -
         namespace: target.and_then(|t| t.namespace.clone()).unwrap_or_else(|| namespace.to_owned()),
         name: target.and_then(|t| t.name.clone()).unwrap_or_default(),
         uid: target.and_then(|t| t.uid.clone()).unwrap_or_else(|| address.to_string()),
+        acknowledged: target.is_some_and(|t| t.kind.as_deref() == Some("MeshInstance") && t.uid.is_some()),
     };
     Some(Seen { instance, address, condition: condition(endpoint), slice_revision: revision.to_owned() })
 }
@@ -170,7 +174,7 @@ fn service(object: &MeshService, seen: Vec<Seen>, settings: &Settings, carry: &m
         None => settings.limits.request,
     };
     service.drain_timeout = spec.drain.timeout.get();
-    service.last_resort = object.metadata.deletion_timestamp.is_none() && spec.replicas > 0 && spec.rollout.type_ == RolloutType::RollingUpdate;
+    service.last_resort = object.metadata.deletion_timestamp.is_none() && spec.replicas > 0 && template::rollout_type(spec) == RolloutType::RollingUpdate;
     fill(&mut service, seen, &uid, carry);
     service
 }
@@ -215,5 +219,82 @@ fn fill(service: &mut Service, seen: Vec<Seen>, uid: &str, carry: &mut Carry) {
             service.by_token.insert(token, endpoint.clone());
         }
         service.endpoints.push(endpoint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn carry() -> Carry {
+        Carry::new(Arc::default(), Arc::default())
+    }
+
+    fn web(spec: &Value) -> MeshService {
+        let mut all = json!({ "command": ["x"], "route": "/" });
+        spec.as_object().unwrap().iter().for_each(|(key, value)| all[key] = value.clone());
+        let object = json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": { "name": "web", "namespace": "default", "uid": "u" }, "spec": all });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn slice(name: &str, revision: u64, port: u16, conditions: &Value) -> EndpointSlice {
+        serde_json::from_value(json!({
+            "addressType": "IPv4",
+            "metadata": { "name": name, "namespace": "default", "resourceVersion": revision.to_string(), "labels": { SLICE_SERVICE: "web" } },
+            "ports": [{ "port": port }],
+            "endpoints": [{ "addresses": ["127.0.0.1"], "conditions": conditions, "targetRef": { "kind": "MeshInstance", "name": "a", "uid": "uid-a" } }],
+        }))
+        .unwrap()
+    }
+
+    fn conditions(table: &RouteTable) -> Vec<Condition> {
+        table.services.iter().flat_map(|s| &s.endpoints).map(|e| e.condition).collect()
+    }
+
+    #[test]
+    fn the_end_of_an_endpoint_counts_over_all_else_and_then_the_later_write() {
+        let (ready, unready, ending) =
+            (json!({}), json!({ "ready": false }), json!({ "ready": false, "serving": true, "terminating": true }));
+        for (slices, condition) in [
+            (vec![slice("1", 5, 1, &ready)], Condition::Ready),
+            (vec![slice("1", 5, 1, &ready), slice("2", 10, 1, &unready)], Condition::Unready),
+            (vec![slice("1", 10, 1, &ready), slice("2", 9, 1, &unready)], Condition::Ready),
+            (vec![slice("1", 5, 1, &ending), slice("2", 10, 1, &ready)], Condition::Terminating),
+            (vec![slice("1", 5, 1, &json!({ "ready": false, "serving": false, "terminating": true }))], Condition::Ended),
+        ] {
+            let table = build([&web(&json!({}))], &slices, Arc::default(), &mut carry());
+            assert_eq!(conditions(&table), [condition], "{slices:?}");
+        }
+    }
+
+    #[test]
+    fn live_state_goes_on_from_table_to_table_but_not_to_another_address() {
+        let (mut carry, service) = (carry(), web(&json!({})));
+        let live = |port, carry: &mut Carry| {
+            build([&service], [&slice("1", 1, port, &json!({}))], Arc::default(), carry).services[0].ready[0].live.id
+        };
+        let first = live(1, &mut carry);
+        assert_eq!(live(1, &mut carry), first);
+        assert_ne!(live(2, &mut carry), first);
+    }
+
+    #[test]
+    fn a_service_that_is_gone_gets_nothing_and_its_instances_are_still_drained() {
+        let ending = slice("1", 1, 1, &json!({ "ready": false, "serving": true, "terminating": true }));
+        let table = build([], [&ending], Arc::default(), &mut carry());
+        assert!(table.find("a", "/").is_none());
+        assert_eq!(conditions(&table), [Condition::Terminating]);
+        assert!(!table.services[0].last_resort);
+    }
+
+    #[test]
+    fn the_last_resort_is_not_for_services_that_are_to_have_none() {
+        for (spec, last_resort) in
+            [(json!({}), true), (json!({ "replicas": 0 }), false), (json!({ "rollout": { "type": "Recreate" } }), false)]
+        {
+            assert_eq!(build([&web(&spec)], [], Arc::default(), &mut carry()).services[0].last_resort, last_resort, "{spec}");
+        }
     }
 }

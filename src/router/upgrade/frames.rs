@@ -60,10 +60,17 @@ mod tests {
 
     #[test]
     fn a_border_is_where_a_frame_has_ended_however_the_stream_is_cut() {
+        let long = [&[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0][..], &vec![7; 65536]].concat();
         let frames: [&[u8]; 4] =
-            [&[0x81, 0x02, b'h', b'i'], &[0x82, 0x81, 1, 2, 3, 4, 9], &[&[0x82, 126, 0, 200][..], &[7; 200]].concat(), &[&[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0][..], &[7; 65536]].concat()];
+            [&[0x81, 0x02, b'h', b'i'], &[0x82, 0x81, 1, 2, 3, 4, 9], &[&[0x82, 126, 0, 200][..], &[7; 200]].concat(), &long];
         let stream = frames.concat();
-        let borders: Vec<usize> = frames.iter().scan(0, |end, frame| { *end += frame.len(); Some(*end) }).collect();
+        let borders: Vec<usize> = frames
+            .iter()
+            .scan(0, |end, frame| {
+                *end += frame.len();
+                Some(*end)
+            })
+            .collect();
         let mut follower = Frames::default();
         for (at, byte) in stream.iter().enumerate() {
             follower.follow(std::slice::from_ref(byte));

@@ -26,10 +26,43 @@ async fn the_next_controller_adopts_the_same_process_and_hears_of_its_end() {
     let before = machine.running(&key).await;
     let machine = machine.reborn();
     let mut changes = machine.backend.changes();
-    assert_eq!(machine.backend.list().await.unwrap(), [key.clone()]);
+    assert_eq!(machine.backend.list().await.unwrap(), std::slice::from_ref(&key));
     assert_eq!(machine.running(&key).await, before);
     machine.stop(&key, Duration::from_secs(60)).await;
     assert_eq!(tokio::time::timeout(Duration::from_secs(10), changes.next()).await.unwrap(), Some(key.clone()));
+    assert_eq!(machine.exited(&key).await.how, ExitHow::Signal(15));
+}
+
+#[tokio::test]
+#[ignore = "run by the next test, as a process of its own"]
+async fn a_controller_to_be_killed() {
+    let Some(state) = std::env::var_os("MESH_TEST_STATE") else { return };
+    let (shutdown, _supervisor) = mesh_controller::kit::shutdown::Shutdown::new();
+    let backend = mesh_controller::backend::process::ProcessBackend::new(state.as_ref(), super::fixture::SHIM.into(), shutdown).unwrap();
+    let launch = program("survivor", &["sleep", "1000"]);
+    backend.execute(mesh_controller::plan::instance::Action::Start(Box::new(launch))).await.unwrap();
+    std::fs::write(std::path::Path::new(&state).join("started"), "yes\n").unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn kill_minus_nine_of_the_controllers_whole_process_group_leaves_the_program_to_the_next_one() {
+    use std::os::unix::process::CommandExt;
+    let machine = Machine::new();
+    let mut controller = std::process::Command::new(std::env::current_exe().unwrap());
+    controller.args(["--exact", "process_backend::adoption::a_controller_to_be_killed", "--ignored", "--nocapture"]);
+    controller.env("MESH_TEST_STATE", machine.state.path()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    let mut controller = controller.spawn().unwrap();
+    words(&machine.state.path().join("started"), 1).await;
+    let key = program("survivor", &[]).key;
+    let pid = record(&machine, &key)["child"]["pid"].as_u64().unwrap();
+    let group = rustix::process::Pid::from_raw(controller.id().try_into().unwrap()).unwrap();
+    for signal in [Signal::INT, Signal::HUP, Signal::KILL] {
+        rustix::process::kill_process_group(group, signal).unwrap();
+    }
+    controller.wait().unwrap();
+    assert_eq!(u64::from(machine.running(&key).await.pid), pid);
+    machine.stop(&key, Duration::from_secs(60)).await;
     assert_eq!(machine.exited(&key).await.how, ExitHow::Signal(15));
 }
 
@@ -100,8 +133,8 @@ async fn a_forged_record_never_gets_a_process_signalled() {
     let machine = Machine::new();
     let mut victim = std::process::Command::new("setsid").args(["sleep", "1000"]).stdin(Stdio::null()).spawn().unwrap();
     let pid = victim.id();
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let start: u64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let start: u64 = text.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let (boot, nonce) = (boot.trim(), "0123456789abcdef0123456789abcdef");
     let forged = |boot: &str, start: u64, shim: u32, cgroup: Option<&str>| {
@@ -115,7 +148,8 @@ async fn a_forged_record_never_gets_a_process_signalled() {
         forged("another-boot", start, pid, None),
         forged(boot, start, 999_999_999, Some("/sys/fs/cgroup/unified")),
     ];
-    for (number, case) in cases.into_iter().enumerate() {
+    let numbered = cases.into_iter().enumerate();
+    for (number, case) in numbered {
         let key = InstanceKey { namespace: "default".into(), name: "forged".into(), uid: "uid-forged".into() };
         std::fs::create_dir_all(machine.dir(&key)).unwrap();
         let _ = std::fs::remove_file(machine.dir(&key).join("exit.json"));

@@ -6,7 +6,7 @@ use mesh_controller::{
     kit::redact::Redacted,
 };
 
-use super::fixture::{Machine, lives, sh, words};
+use super::fixture::{Machine, eventually, lives, sh, words};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -35,6 +35,19 @@ async fn a_command_that_takes_too_long_is_killed_with_its_group() {
     let done = machine.backend.exec(&sh("probe", ""), &argv(&script), Duration::from_millis(300)).await.unwrap();
     assert_eq!(done, ExecOutput { code: None, output: "begun\n".into(), timed_out: true });
     assert!(!words(&out, 2).await.iter().any(|pid| lives(pid)));
+}
+
+#[tokio::test]
+async fn a_command_that_nobody_waits_for_any_more_is_killed() {
+    let machine = Machine::new();
+    let out = machine.state.path().join("pids");
+    let command = argv(&format!("sleep 1000 & echo $! $$ > {}; sleep 1000", out.display()));
+    let launch = sh("probe", "");
+    let pids = tokio::select! {
+        done = machine.backend.exec(&launch, &command, LIMIT) => panic!("{done:?}"),
+        pids = words(&out, 2) => pids,
+    };
+    eventually("the end of both", async || (!pids.iter().any(|pid| lives(pid))).then_some(())).await;
 }
 
 #[tokio::test]

@@ -31,7 +31,8 @@ impl Machine {
 
     pub(crate) fn over(state: tempfile::TempDir) -> Self {
         let (shutdown, supervisor) = Shutdown::new();
-        let backend = ProcessBackend::new(state.path(), SHIM.into(), shutdown.clone()).unwrap();
+        let shim = std::env::var_os("MESH_BENCH_SHIM").unwrap_or_else(|| SHIM.into());
+        let backend = ProcessBackend::new(state.path(), shim.into(), shutdown.clone()).unwrap();
         Self { backend, state, shutdown, _supervisor: supervisor }
     }
 
@@ -41,6 +42,11 @@ impl Machine {
         let state = std::mem::replace(&mut self.state, tempfile::tempdir().unwrap());
         drop(self);
         Self::over(state)
+    }
+
+    /// A second one over the same directory, as if the first had just been killed.
+    pub(crate) fn another(&self) -> ProcessBackend {
+        ProcessBackend::new(self.state.path(), SHIM.into(), self.shutdown.clone()).unwrap()
     }
 
     pub(crate) fn dir(&self, key: &InstanceKey) -> PathBuf {

@@ -33,7 +33,7 @@ async fn a_program_runs_with_its_own_environment_and_its_exit_code_is_known() {
     );
     assert_eq!(changes.next().await, Some(key.clone()), "the start");
     assert_eq!(changes.next().await, Some(key.clone()), "the end");
-    assert_eq!(machine.backend.list().await.unwrap(), [key.clone()]);
+    assert_eq!(machine.backend.list().await.unwrap(), std::slice::from_ref(&key));
     machine.backend.execute(Action::Remove(key.clone())).await.unwrap();
     assert_eq!(machine.backend.observe(&key).await.unwrap(), Observed::Absent);
     assert!(!machine.dir(&key).exists());
@@ -129,6 +129,12 @@ async fn a_program_that_cannot_be_executed_is_an_error_of_the_start_and_leaves_n
         let error = machine.start(program("broken", &[&file])).await.unwrap_err().to_string();
         assert!(error.contains(text) && error.contains(&file), "{error}");
     }
+    let mut wide = program("broken", &["true"]);
+    wide.env.push(("WIDE".into(), Redacted::new("x".repeat(300_000))));
+    let error = machine.start(wide).await.unwrap_err().to_string();
+    assert!(error.contains("longer than the system allows") && !error.contains("xxx"), "{error}");
+    let error = machine.start(program("broken", &["true", "a\0b"])).await.unwrap_err().to_string();
+    assert!(error.contains("nul byte"), "{error}");
     assert_eq!(machine.backend.observe(&program("broken", &[]).key).await.unwrap(), Observed::Absent);
     assert_eq!(std::fs::read_dir(machine.state.path().join("instances")).unwrap().count(), 0);
 }

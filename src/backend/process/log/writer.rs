@@ -12,6 +12,9 @@ use jiff::Timestamp;
 use super::{LEAST_BYTES, PART, Stream, format_line};
 use crate::plan::instance::LogLimits;
 
+/// So much is brought to the file at once: a flood of empty lines grows by its heads.
+const COLLECTED: usize = 64 * 1024;
+
 /// The log of one instance, open for writing.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
@@ -51,6 +54,8 @@ impl LogWriter {
             self.flush();
             self.rotate();
             self.buffer = line;
+        } else if self.buffer.len() > COLLECTED {
+            self.flush();
         }
     }
 
@@ -196,16 +201,44 @@ mod tests {
     fn lines_are_put_together_across_reads_and_long_ones_are_cut_into_parts() {
         let (_dir, path) = written(WIDE, &[b"ab", b"c\nd\n", b"\n", b"end"]);
         assert_eq!(tags(&path), [(true, 3), (true, 1), (true, 0), (true, 3)]);
-        let (_dir, path) = written(WIDE, &[&[b'x'; 40_000], b"\n"]);
+        let (_dir, path) = written(WIDE, &[&b"x".repeat(40_000), b"\n"]);
         assert_eq!(tags(&path), [(false, PART), (false, PART), (true, 40_000 - 2 * PART)]);
         let (_dir, path) = written(WIDE, &[&[b'x'; PART], b"\n"]);
         assert_eq!(tags(&path), [(false, PART), (true, 0)]);
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(64))]
+        #[test]
+        fn however_the_output_is_cut_into_reads_the_same_lines_come_out(
+            bytes in proptest::collection::vec(proptest::prop_oneof![proptest::strategy::Just(b'\n'), proptest::arbitrary::any::<u8>()], 0..2000),
+            cuts in proptest::collection::vec(1_usize..700, 1..20),
+        ) {
+            let mut reads = Vec::new();
+            let mut rest = bytes.as_slice();
+            for cut in cuts.iter().cycle() {
+                let (read, after) = rest.split_at((*cut).min(rest.len()));
+                reads.push(read);
+                rest = after;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            let (_dir, path) = written(WIDE, &reads);
+            let log = fs::read(path).unwrap_or_default();
+            let lines = log.split(|byte| *byte == b'\n').filter_map(super::super::Line::parse).map(|line| line.bytes);
+            let mut read_back = lines.collect::<Vec<_>>().join(&b'\n');
+            if bytes.ends_with(b"\n") {
+                read_back.push(b'\n');
+            }
+            proptest::prop_assert_eq!(read_back, bytes);
+        }
+    }
+
     #[test]
     fn a_flood_without_newlines_stays_within_the_limits() {
         let limits = LogLimits { max_bytes: 50_000, max_files: 3 };
-        let block = [0_u8; 65_536];
+        let block = vec![0_u8; 65_536];
         let (dir, path) = written(limits, &[&block[..]; 20]);
         let files: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
         assert_eq!(files.len(), 3);

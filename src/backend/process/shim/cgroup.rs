@@ -48,10 +48,9 @@ pub(crate) fn kill(group: &Path) {
     let _ = fs::write(group.join("cgroup.kill"), "1");
 }
 
-/// Removes an empty group.
-pub(crate) fn remove(group: &Path) {
-    // Not empty (a process that cannot die yet): it is found in use by the next start, which then goes without.
-    let _ = fs::remove_dir(group);
+/// Removes an empty group; false if it is not: a process in it still waits for its parent to take its status, or cannot die yet.
+pub(crate) fn remove(group: &Path) -> bool {
+    fs::remove_dir(group).is_ok() || !group.exists()
 }
 
 fn join(group: &Path) -> io::Result<()> {

@@ -1,4 +1,5 @@
-//! The shim's control socket and its connections: requests come in, a line each; nothing goes out but the end of the connection, which says "look again".
+//! The shim's control socket and its connections: requests come in, a line each, and an empty line goes out when one was
+//! heeded. The end of a connection says "look again".
 use std::{
     io::{self, Read, Write},
     os::unix::{
@@ -60,6 +61,11 @@ impl Connection {
                 return None;
             }
         }
+    }
+
+    /// Says that a request was heeded. Whoever does not listen does not need to know.
+    pub(crate) fn done(&mut self) {
+        let _ = self.socket.write(b"\n");
     }
 
     fn requests(&mut self) -> Option<Vec<Request>> {

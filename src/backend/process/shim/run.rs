@@ -166,6 +166,9 @@ impl Running {
             match request {
                 Request::Stop { grace_ms } => self.stop(Duration::from_millis(grace_ms)),
             }
+            if let Some(connection) = self.connections.get_mut(index) {
+                connection.done();
+            }
         }
     }
 

@@ -1,0 +1,132 @@
+//! `mesh apply`: objects from files by server-side apply, with strict validation; what is refused is told by file and line.
+use std::path::PathBuf;
+
+use clap::Args;
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams},
+    core::{ApiResource, Status, TypeMeta},
+    discovery::{self, Scope},
+};
+
+use super::{
+    exit::{Code, Failure, Result},
+    manifest::{self, Document},
+    output,
+    target::Connection,
+};
+
+/// Who writes the fields, in `metadata.managedFields`.
+pub const FIELD_MANAGER: &str = "mesh";
+
+/// Create or change objects from files.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// A file, a directory, or - for standard input; may be given several times.
+    #[arg(short, long = "file", required = true, value_name = "FILE|DIR|-")]
+    files: Vec<PathBuf>,
+    /// Take fields over that another manager (kubectl, for example) has set.
+    #[arg(long)]
+    force_conflicts: bool,
+    /// Check only: nothing is changed.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// How objects are applied.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    /// Take fields over from other managers.
+    pub force: bool,
+    /// Let the API check, and change nothing.
+    pub dry_run: bool,
+}
+
+impl Apply {
+    /// Applies every document; the rest goes on when one is refused.
+    pub async fn run(self, connection: &Connection) -> Result {
+        let documents = manifest::read(&self.files)?;
+        let how = How { force: self.force_conflicts, dry_run: self.dry_run };
+        apply_all(connection, &documents, how, &mut |line| output::print_line(&line)).await
+    }
+}
+
+/// Applies documents one after the other, and reports each.
+///
+/// # Errors
+/// The complaints about all that were refused, with the code of the first; [`Code::Partial`] if others were applied.
+pub async fn apply_all(connection: &Connection, documents: &[Document], how: How, say: &mut dyn FnMut(String) -> Result) -> Result {
+    let mut refused: Vec<Failure> = Vec::new();
+    for document in documents {
+        match apply(connection, document, how).await {
+            Ok(created) => {
+                let act = if created { "created" } else { "configured" };
+                let dry = if how.dry_run { " (dry run)" } else { "" };
+                say(format!("{} {act}{dry}", document.title()))?;
+            }
+            Err(failure) if failure.code == Code::Unreachable => return Err(failure),
+            Err(failure) => refused.push(failure),
+        }
+    }
+    let Some(first) = refused.first() else { return Ok(()) };
+    let code = if refused.len() < documents.len() { Code::Partial } else { first.code };
+    Err(Failure::new(code, refused.iter().map(Failure::text).collect::<Vec<_>>().join("\n")))
+}
+
+/// Applies one; whether it was not there before.
+async fn apply(connection: &Connection, document: &Document, how: How) -> Result<bool> {
+    let (api, resource) = api_of(connection, document).await?;
+    let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
+    params.force = how.force;
+    params.dry_run = how.dry_run;
+    let mut object = document.object.clone();
+    object.types = Some(TypeMeta { api_version: resource.api_version, kind: resource.kind });
+    match api.patch(document.name(), &params, &Patch::Apply(&object)).await {
+        Ok(applied) => Ok(applied.metadata.generation.unwrap_or(1) <= 1 && is_new(&applied)),
+        Err(kube::Error::Api(status)) => Err(refusal(document, &status)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An object that was just made has one entry of managed fields, as old as itself.
+fn is_new(object: &DynamicObject) -> bool {
+    let fields = object.metadata.managed_fields.as_deref().unwrap_or_default();
+    matches!(fields, [one] if one.time.as_ref() == object.metadata.creation_timestamp.as_ref())
+}
+
+fn refusal(document: &Document, status: &Status) -> Failure {
+    let code = Failure::from(kube::Error::Api(status.clone().boxed())).code;
+    let complaint = document.complaint(status);
+    match code {
+        Code::Conflict => Failure::new(code, format!("{complaint}; --force-conflicts takes the fields over")),
+        _ => Failure::new(code, complaint),
+    }
+}
+
+/// Where objects of a document's kind live.
+pub async fn api_of(connection: &Connection, document: &Document) -> Result<(Api<DynamicObject>, ApiResource)> {
+    let found = discovery::pinned_kind(&connection.client, &document.gvk).await;
+    let (resource, capabilities) = found.map_err(|error| unknown_kind(document, error))?;
+    let namespace = document.object.metadata.namespace.as_deref().unwrap_or(&connection.namespace);
+    Ok((api(&connection.client, &resource, &capabilities.scope, namespace), resource))
+}
+
+fn api(client: &Client, resource: &ApiResource, scope: &Scope, namespace: &str) -> Api<DynamicObject> {
+    match scope {
+        Scope::Cluster => Api::all_with(client.clone(), resource),
+        Scope::Namespaced => Api::namespaced_with(client.clone(), namespace, resource),
+    }
+}
+
+fn unknown_kind(document: &Document, error: kube::Error) -> Failure {
+    let missing = match &error {
+        kube::Error::Discovery(_) => true,
+        kube::Error::Api(status) => status.code == 404,
+        _ => false,
+    };
+    if !missing {
+        return Failure::from(error);
+    }
+    let text = format!("{}: the API has no kind {} in {}", document.place(), document.gvk.kind, document.gvk.api_version());
+    Failure::new(Code::Invalid, text)
+}

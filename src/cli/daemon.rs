@@ -1,0 +1,176 @@
+//! `mesh-controller`: the controller process, until a signal ends it. Instances go on running, and the next one adopts them.
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::{
+    crd::Crd,
+    exit::{Code, Failure, Result},
+    serve::{self, ServeOptions, Serving},
+    signals::Signals,
+    state_dir,
+};
+use crate::{
+    api::node::PortRange,
+    kit::{shutdown::Shutdown, telemetry::LogFormat},
+};
+
+/// How long tasks may take to end after a signal.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs what MeshServices declare: API, controllers, node agent and router in one process.
+#[derive(Debug, Parser)]
+#[command(name = "mesh-controller", version, after_help = super::EXIT_CODES, max_term_width = 100, args_conflicts_with_subcommands = true)]
+pub struct Daemon {
+    #[command(flatten)]
+    serve: Serve,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the controller (the same as without a verb).
+    Run(Serve),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crd(Crd),
+}
+
+/// What runs the instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum BackendFlag {
+    /// Plain processes.
+    Process,
+    /// Podman containers.
+    #[value(hide = true)]
+    Podman,
+    /// Quadlet units under systemd.
+    #[value(hide = true)]
+    Quadlet,
+    /// Deployments in a cluster.
+    #[value(hide = true)]
+    Kubernetes,
+}
+
+/// Where and how the controller runs.
+#[derive(Debug, Args)]
+struct Serve {
+    /// What runs the instances; this version has process only.
+    #[arg(long, env = "MESH_BACKEND", value_enum, default_value = "process")]
+    backend: BackendFlag,
+    /// Holds the store, credentials, kubeconfig, and instances' records and logs [default: $XDG_STATE_HOME/mesh; root: /var/lib/mesh].
+    #[arg(long, env = "MESH_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// What a relative workingDir is relative to.
+    #[arg(long, env = "MESH_PROJECT_DIR", value_name = "DIR", default_value = ".")]
+    project_dir: PathBuf,
+    /// Where the API listens.
+    #[arg(long, env = "MESH_API_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7443")]
+    api_listen: SocketAddr,
+    /// Where the router listens.
+    #[arg(long, env = "MESH_ROUTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    router_listen: SocketAddr,
+    /// Where /livez, /readyz and /metrics are.
+    #[arg(long, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
+    admin_listen: SocketAddr,
+    /// Where instances get their ports from.
+    #[arg(long, env = "MESH_PORT_RANGE", value_name = "FROM-TO", default_value_t)]
+    port_range: PortRange,
+    /// The name of this machine's MeshNode [default: the hostname].
+    #[arg(long, env = "MESH_NODE_NAME", value_name = "NAME")]
+    node_name: Option<String>,
+    /// How the controller's own log looks.
+    #[arg(long, env = "MESH_LOG_FORMAT", value_enum, default_value = "auto")]
+    log_format: LogFormat,
+    /// What of it is written: error, warn, info, debug, trace, or a tracing filter.
+    #[arg(long, env = "MESH_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
+    log_level: String,
+}
+
+impl Daemon {
+    /// How the process logs.
+    pub fn telemetry(&self) -> (LogFormat, String) {
+        let serve = match &self.verb {
+            Some(Verb::Run(serve)) => serve,
+            Some(Verb::Crd(_)) | None => &self.serve,
+        };
+        (serve.log_format, serve.log_level.clone())
+    }
+
+    /// Does what was asked for.
+    pub async fn run(self) -> Result {
+        match self.verb {
+            Some(Verb::Crd(crd)) => crd.run(),
+            Some(Verb::Run(serve)) => Box::pin(serve.run()).await,
+            None => Box::pin(self.serve.run()).await,
+        }
+    }
+}
+
+impl Serve {
+    async fn run(self) -> Result {
+        let mut signals = Signals::new()?;
+        let (shutdown, mut supervisor) = Shutdown::new();
+        let Serving { api, router, admin, kubeconfig, .. } = serve::start(self.options()?, &shutdown).await?;
+        tracing::info!(%api, %router, %admin, kubeconfig = %kubeconfig.display(), version = env!("CARGO_PKG_VERSION"), "started");
+        let death = tokio::select! {
+            _ = signals.next() => None,
+            death = supervisor.death() => Some(death),
+        };
+        tracing::info!("ending; instances go on running");
+        let ended = tokio::select! {
+            ended = supervisor.finish(GRACE) => ended,
+            // A second signal does not wait.
+            _ = signals.next() => false,
+        };
+        match death {
+            Some(death) => Err(Failure::new(Code::Failed, format!("a part of the controller ended: {death}"))),
+            None if ended => Ok(()),
+            None => Err(Failure::new(Code::Failed, "ended before all its tasks had; instances go on running")),
+        }
+    }
+
+    fn options(self) -> Result<ServeOptions> {
+        match self.backend {
+            BackendFlag::Process => {}
+            BackendFlag::Podman | BackendFlag::Quadlet | BackendFlag::Kubernetes => {
+                let name = self.backend.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+                return Err(Failure::new(Code::Usage, format!("--backend {name}: this version does not have it; it has process")));
+            }
+        }
+        let project = |error| Failure::from(std::io::Error::from(error)).context(format!("--project-dir {}", self.project_dir.display()));
+        Ok(ServeOptions {
+            state_dir: self.state_dir.unwrap_or_else(state_dir::default),
+            project_dir: self.project_dir.canonicalize().map_err(project)?,
+            api_listen: self.api_listen,
+            router_listen: self.router_listen,
+            admin_listen: self.admin_listen,
+            port_range: self.port_range,
+            node_name: self.node_name.unwrap_or_else(hostname),
+            program: program()?,
+        })
+    }
+}
+
+/// This machine's name, in the form that objects' names have.
+pub(super) fn hostname() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    let name = name.trim_matches(['-', '.']);
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
+/// This program, which has the hidden verb `shim`.
+pub(super) fn program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(|error| Failure::from(error).context("finding this program"))
+}
+
+impl From<serve::Error> for Failure {
+    fn from(error: serve::Error) -> Self {
+        let code = match &error {
+            serve::Error::OpenStore(crate::store::Error::LockedBy { .. }) => Code::Conflict,
+            _ => Code::Failed,
+        };
+        Self { code, error: Some(error.into()) }
+    }
+}

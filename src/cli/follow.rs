@@ -1,0 +1,90 @@
+//! The output of instances, as it is written: one stream per instance, and new instances join as they appear.
+pub mod lines;
+pub mod source;
+
+use std::{collections::HashMap, time::Duration};
+
+use futures::{StreamExt, pin_mut};
+use kube::{
+    Api, ResourceExt,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::task::{AbortHandle, JoinSet};
+
+use self::source::{Part, Source};
+use super::{
+    exit::Result,
+    printer::{Message, Printer},
+};
+use crate::{api::MeshInstance, kit::clock};
+
+/// The pause before a stream that broke is opened again.
+const REOPEN: Duration = Duration::from_millis(500);
+
+/// What is followed.
+#[derive(Debug, Clone)]
+pub struct Follow {
+    /// Which instances.
+    pub which: watcher::Config,
+    /// Which part of what they had written before.
+    pub part: Part,
+    /// End when the last one is gone; otherwise wait for more.
+    pub ends: bool,
+}
+
+/// Follows instances until nobody reads. Ends by being dropped as well.
+///
+/// # Errors
+/// The instances cannot be watched at all.
+pub async fn follow(instances: Api<MeshInstance>, what: Follow, printer: &Printer) -> Result {
+    let Follow { which, part, ends } = what;
+    let (mut streams, mut known, mut seen) = (JoinSet::new(), HashMap::<String, AbortHandle>::new(), false);
+    let begun = clock::now();
+    let events = watcher(instances.clone(), which).default_backoff();
+    pin_mut!(events);
+    loop {
+        let event = tokio::select! {
+            event = events.next() => Some(event),
+            () = printer.unread() => return Ok(()),
+            Some(_) = streams.join_next() => None,
+        };
+        match event {
+            Some(Some(Ok(watcher::Event::InitApply(instance) | watcher::Event::Apply(instance)))) => {
+                let Some(uid) = instance.uid() else { continue };
+                let (source, printer) = (Source::new(&instances, &instance), printer.clone());
+                // Of one that began after us everything is new.
+                let part = if instance.creation_timestamp().is_some_and(|born| born.0 >= begun) { Part::all() } else { part.clone() };
+                seen = true;
+                known.entry(uid).or_insert_with(|| streams.spawn(one(source, part, printer)));
+            }
+            // Its stream ends by itself, with its last line.
+            Some(Some(Ok(watcher::Event::Delete(instance)))) => drop(instance.uid().and_then(|uid| known.remove(&uid))),
+            Some(Some(Ok(watcher::Event::Init | watcher::Event::InitDone))) | None => {}
+            Some(Some(Err(error))) if known.is_empty() => return Err(anyhow::Error::from(error).into()),
+            Some(Some(Err(error))) => tracing::warn!(%error, "the instances cannot be watched; trying again"),
+            Some(None) => return Ok(()),
+        }
+        if ends && seen && known.is_empty() && streams.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// Follows one instance until it is gone or nobody reads; a stream that breaks is taken up again after the last line.
+async fn one(source: Source, mut part: Part, printer: Printer) {
+    loop {
+        match source.open(&part, true).await {
+            Ok(Some(mut lines)) => {
+                while let Some(line) = lines.next().await {
+                    part = line.at.map_or(part, Part::after);
+                    if !printer.print(Message::Log { id: source.id().to_owned(), at: line.at, line: line.text }).await {
+                        return;
+                    }
+                }
+            }
+            Ok(None) => return,
+            Err(failure) => tracing::warn!(instance = source.id(), error = failure.text(), "its log cannot be read; trying again"),
+        }
+        tokio::time::sleep(REOPEN).await;
+    }
+}

@@ -1,0 +1,136 @@
+//! `mesh logs`: what instances wrote, those of a service in one stream, in the order of time.
+use std::collections::BinaryHeap;
+
+use clap::Args;
+use futures::{StreamExt, stream::BoxStream};
+use jiff::{SignedDuration, Timestamp};
+use kube::{ResourceExt, api::ListParams, runtime::watcher};
+
+use super::{
+    exit::{Code, Failure, Result},
+    follow::{
+        Follow, follow,
+        lines::Line,
+        source::{Part, Source},
+    },
+    paint::Paint,
+    printer::{Message, Printer, Style},
+    select::{Selected, select},
+    target::Connection,
+};
+use crate::{
+    api::{MeshInstance, duration::Duration},
+    kit::clock,
+};
+
+/// Print what instances wrote.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// A service, or the beginning of an instance's id.
+    #[arg(value_name = "SERVICE|ID")]
+    what: String,
+    /// Go on with what is written from now; new instances of the service join.
+    #[arg(short, long)]
+    follow: bool,
+    /// Only the last so many lines of each instance.
+    #[arg(long, value_name = "N")]
+    tail: Option<u64>,
+    /// Only what was written in this time up to now, for example 5m.
+    #[arg(long, value_name = "DURATION")]
+    since: Option<Duration>,
+    /// Put the time of each line before it.
+    #[arg(long)]
+    timestamps: bool,
+}
+
+impl Logs {
+    /// Prints, or follows.
+    pub async fn run(self, connection: &Connection) -> Result {
+        let services: Vec<String> = connection.services().list(&ListParams::default()).await?.iter().map(ResourceExt::name_any).collect();
+        let instances = connection.instances().list(&ListParams::default()).await?.items;
+        let ids: Vec<String> = instances.iter().map(ResourceExt::name_any).collect();
+        let selected = select(&self.what, &services, &ids).map_err(|text| Failure::new(Code::Failed, text))?;
+        let style = Style { paint: Paint::detect(), names: matches!(selected, Selected::Service(_)), times: self.timestamps };
+        let (printer, printed) = Printer::start(style)?;
+        let end = if self.follow {
+            let ends = matches!(selected, Selected::Instance(_));
+            follow(connection.instances(), Follow { which: watch(&selected), part: self.part(), ends }, &printer).await
+        } else {
+            self.once(connection, &selected, &instances, &printer).await
+        };
+        drop(printer);
+        printed.finish().await;
+        end
+    }
+
+    fn part(&self) -> Part {
+        let since = self.since.and_then(|since| SignedDuration::try_from(since.get()).ok());
+        Part { tail: self.tail, since: since.and_then(|since| clock::now().checked_sub(since).ok()) }
+    }
+
+    async fn once(&self, connection: &Connection, selected: &Selected, instances: &[MeshInstance], printer: &Printer) -> Result {
+        let mut open = Vec::new();
+        for instance in instances.iter().filter(|instance| fits(instance, selected)) {
+            let source = Source::new(&connection.instances(), instance);
+            if let Some(lines) = source.open(&self.part(), false).await? {
+                open.push((source.id().to_owned(), lines));
+            }
+        }
+        merge(open, printer).await;
+        Ok(())
+    }
+}
+
+fn fits(instance: &MeshInstance, selected: &Selected) -> bool {
+    match selected {
+        Selected::Service(name) => instance.spec.service == *name,
+        Selected::Instance(id) => instance.name_any() == *id,
+    }
+}
+
+fn watch(selected: &Selected) -> watcher::Config {
+    match selected {
+        Selected::Service(name) => watcher::Config::default().fields(&format!("spec.service={name}")),
+        Selected::Instance(id) => watcher::Config::default().fields(&format!("metadata.name={id}")),
+    }
+}
+
+/// The next line of one instance; the one with the earliest time is the greatest, as the heap wants it.
+#[derive(Debug, PartialEq, Eq)]
+struct Next {
+    at: Timestamp,
+    index: usize,
+    line: Line,
+}
+
+impl Ord for Next {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (other.at, other.index).cmp(&(self.at, self.index))
+    }
+}
+
+impl PartialOrd for Next {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Prints the lines of several instances in the order of their times; holds one line of each.
+async fn merge(mut open: Vec<(String, BoxStream<'static, Line>)>, printer: &Printer) {
+    let mut heap = BinaryHeap::new();
+    for (index, (_, lines)) in open.iter_mut().enumerate() {
+        heap.extend(next(lines, index, Timestamp::MIN).await);
+    }
+    while let Some(Next { at, index, line }) = heap.pop() {
+        let Some((id, lines)) = open.get_mut(index) else { continue };
+        if !printer.print(Message::Log { id: id.clone(), at: line.at, line: line.text }).await {
+            return;
+        }
+        heap.extend(next(lines, index, at).await);
+    }
+}
+
+/// A line without a time of its own belongs to the one before it.
+async fn next(lines: &mut BoxStream<'static, Line>, index: usize, before: Timestamp) -> Option<Next> {
+    lines.next().await.map(|line| Next { at: line.at.unwrap_or(before), index, line })
+}

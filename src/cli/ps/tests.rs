@@ -1,0 +1,51 @@
+//! The table and the JSON of `mesh ps`, from objects.
+use serde_json::json;
+
+use super::*;
+
+fn service(name: &str, reason: &str, ready: &str) -> MeshService {
+    serde_json::from_value(json!({
+        "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService",
+        "metadata": {"name": name, "namespace": "default", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"command": ["x"]},
+        "status": {"conditions": [{"type": "Ready", "status": ready, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
+    }))
+    .unwrap()
+}
+
+fn instance(name: &str, service: &str, status: &serde_json::Value) -> MeshInstance {
+    serde_json::from_value(json!({
+        "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshInstance",
+        "metadata": {"name": name, "namespace": "default", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {
+            "service": service, "revision": "1f", "ordinal": 0, "nodeName": "n", "serves": true, "drainTimeout": "30s",
+            "logs": {}, "template": {"command": ["x"], "terminationGracePeriodSeconds": 30},
+        },
+        "status": status,
+    }))
+    .unwrap()
+}
+
+fn fixture() -> Vec<Row> {
+    let condition = |status: &str, reason: &str, message: &str| json!([{"type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    let exit = json!({"exitCode": 1, "finishedAt": "2026-01-01T00:00:00Z", "message": "exit code 1"});
+    let instances = [
+        instance("web-2a-0", "web", &json!({"state": "BackOff", "restartCount": 4, "lastExit": exit, "conditions": condition("False", "CrashLoopBackOff", "exit code 1; next start in 4s")})),
+        instance("api-1f-1", "api", &json!({"state": "Ready", "address": "127.0.0.1:20001", "pid": 4243, "restartCount": 1, "lastExit": exit, "conditions": condition("True", "Running", "")})),
+        instance("api-1f-0", "api", &json!({"state": "Ready", "address": "127.0.0.1:20000", "pid": 4242, "conditions": condition("True", "Running", "")})),
+        instance("new-3b-0", "new", &json!(null)),
+    ];
+    rows(&[service("api", "AllReplicasReady", "True"), service("off", "ScaledToZero", "True"), service("web", "CrashLoopBackOff", "False")], &instances)
+}
+
+#[test]
+fn the_table_shows_instances_by_service_and_services_that_have_none() {
+    let now = "2026-01-01T00:03:10Z".parse().unwrap();
+    crate::cli::golden::check("ps.txt", &render(&fixture(), false, now));
+    crate::cli::golden::check("ps-all-namespaces.txt", &render(&fixture(), true, now));
+}
+
+#[test]
+fn the_json_is_what_scripts_rely_on() {
+    crate::cli::golden::check("ps.json", &(serde_json::to_string_pretty(&fixture()).unwrap() + "\n"));
+}

@@ -1,0 +1,27 @@
+//! `mesh restart`: new instances of the same spec, by the rollout that a changed spec gets (nothing is lost on the way).
+use clap::Args;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use super::{exit::Result, output, target::Connection};
+use crate::{api::labels::RESTARTED_AT, kit::clock};
+
+/// Replace all instances of services, one after the other.
+#[derive(Debug, Args)]
+pub struct Restart {
+    /// The services.
+    #[arg(required = true, value_name = "SERVICE")]
+    services: Vec<String>,
+}
+
+impl Restart {
+    /// Marks the services; the controller does the rest.
+    pub async fn run(self, connection: &Connection) -> Result {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {RESTARTED_AT: clock::now().to_string()}}}));
+        for name in self.services {
+            connection.services().patch(&name, &PatchParams::default(), &patch).await?;
+            output::print_line(&format!("{name} is being restarted"))?;
+        }
+        Ok(())
+    }
+}

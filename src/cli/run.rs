@@ -1,0 +1,151 @@
+//! `mesh run`: everything in the foreground. Finds the manifests, starts a controller on the project's `.mesh`, applies, shows logs and progress
+//! until a signal comes, then ends all that runs. The state directory belongs to it: what an earlier run left behind is taken up or ended.
+mod finish;
+mod plan;
+mod progress;
+mod state;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+use kube::runtime::watcher;
+
+use super::{
+    apply::{How, apply_all},
+    daemon,
+    exit::{Code, Failure, Result},
+    follow::{Follow, follow, source::Part},
+    manifest::Document,
+    paint::Paint,
+    printer::{Printed, Printer, Style},
+    serve::{self, ServeOptions, Serving},
+    signals::Signals,
+    target::{Connection, Target},
+};
+use crate::{
+    api::node::PortRange,
+    kit::shutdown::{Shutdown, Supervisor},
+};
+
+/// How long the controller's own tasks may take to end.
+const GRACE: Duration = Duration::from_secs(5);
+/// How many old lines are shown of an instance that is taken up from an earlier run.
+const OLD_LINES: u64 = 10;
+
+/// Run services in the foreground, with API and router, until Ctrl-C.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Which services of the manifests; all of them if -f or --all is given.
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// All services of the manifests.
+    #[arg(long, conflicts_with = "services")]
+    all: bool,
+    /// A manifest, or a directory of them [default: mesh.yaml, mesh.yml, meshservice.yaml or mesh/ in the project directory].
+    #[arg(short, long = "file", value_name = "FILE|DIR")]
+    files: Vec<PathBuf>,
+    /// How many instances, for the one SERVICE.
+    #[arg(long, value_name = "N", requires = "services", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    instances: Option<u32>,
+    /// What a relative workingDir is relative to; holds .mesh, unless --state-dir is given.
+    #[arg(long, env = "MESH_PROJECT_DIR", value_name = "DIR", default_value = ".")]
+    project_dir: PathBuf,
+    /// Where the router listens; port 0 lets the system choose.
+    #[arg(long, env = "MESH_ROUTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    router_listen: SocketAddr,
+    /// Where the API listens.
+    #[arg(long, env = "MESH_API_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:0")]
+    api_listen: SocketAddr,
+    /// Where /livez, /readyz and /metrics are.
+    #[arg(long, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:0")]
+    admin_listen: SocketAddr,
+    /// Where instances get their ports from.
+    #[arg(long, env = "MESH_PORT_RANGE", value_name = "FROM-TO", default_value_t)]
+    port_range: PortRange,
+    /// What the controller logs of itself: error, warn, info, debug, trace, or a tracing filter.
+    #[arg(long, env = "MESH_LOG_LEVEL", value_name = "FILTER", default_value = "warn")]
+    pub(super) log_level: String,
+}
+
+impl Run {
+    /// Runs until a signal comes, and ends all that runs.
+    pub async fn run(self, target: Target) -> Result {
+        if target.kubeconfig.is_some() {
+            return Err(Failure::new(Code::Usage, "run starts an API of its own: leave --kubeconfig out, or use `mesh apply` with it"));
+        }
+        let project = plan::project(&self.project_dir)?;
+        let documents = plan::documents(&self, &project)?;
+        let state_dir = state::prepare(target.state_dir.as_deref(), &project)?;
+        let mut signals = Signals::new()?;
+        let (shutdown, supervisor) = Shutdown::new();
+        let serving = serve::start(self.options(state_dir, project)?, &shutdown).await?;
+        let namespace = target.namespace.unwrap_or_else(|| "default".to_owned());
+        let connection = Connection { client: serving.client.clone(), namespace };
+        let (printer, printed) = Printer::start(Style { paint: Paint::detect(), names: true, times: false })?;
+        let session = Session { connection, serving, printer, printed, supervisor };
+        session.run(&documents, &mut signals).await
+    }
+
+    fn options(&self, state_dir: PathBuf, project_dir: PathBuf) -> Result<ServeOptions> {
+        Ok(ServeOptions {
+            state_dir,
+            project_dir,
+            api_listen: self.api_listen,
+            router_listen: self.router_listen,
+            admin_listen: self.admin_listen,
+            port_range: self.port_range,
+            node_name: daemon::hostname(),
+            program: daemon::program()?,
+        })
+    }
+}
+
+/// A run that has begun: it must be finished.
+struct Session {
+    connection: Connection,
+    serving: Serving,
+    printer: Printer,
+    printed: Printed,
+    supervisor: Supervisor,
+}
+
+impl Session {
+    async fn run(mut self, documents: &[Document], signals: &mut Signals) -> Result {
+        let (end, attended) = self.work(documents, signals).await;
+        let Self { connection, serving, printer, printed, supervisor } = self;
+        finish::finish(&connection, &serving.backend, attended, &printer, signals).await;
+        supervisor.finish(GRACE).await;
+        drop(printer);
+        printed.finish().await;
+        end
+    }
+
+    /// Ends by a signal, or because something failed; and whether the controllers still work.
+    async fn work(&mut self, documents: &[Document], signals: &mut Signals) -> (Result, bool) {
+        let Self { connection, serving, printer, supervisor, .. } = self;
+        let services = async {
+            begin(connection, documents, printer).await?;
+            tokio::select! {
+                end = logs(connection, printer) => end,
+                end = progress::progress(connection, serving, documents, printer) => end,
+            }
+        };
+        tokio::select! {
+            end = services => (end, true),
+            code = signals.next() => (Err(Failure::said(code)), true),
+            death = supervisor.death() => (Err(Failure::new(Code::Failed, format!("a part of the controller ended: {death}"))), false),
+        }
+    }
+}
+
+async fn begin(connection: &Connection, documents: &[Document], printer: &Printer) -> Result {
+    finish::end_others(connection, documents, printer).await?;
+    apply_all(connection, documents, How { force: true, dry_run: false }, &mut |_| Ok(())).await
+}
+
+/// Shows what all instances write. Without a reader the services run on.
+async fn logs(connection: &Connection, printer: &Printer) -> Result {
+    let which = Follow { which: watcher::Config::default(), part: Part { tail: Some(OLD_LINES), since: None }, ends: false };
+    follow(kube::Api::all(connection.client.clone()), which, printer).await?;
+    std::future::pending().await
+}

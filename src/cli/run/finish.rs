@@ -1,0 +1,130 @@
+//! The end of a run: every service deleted, every instance drained and gone. A second signal kills what is left at once.
+use std::{collections::HashSet, time::Duration};
+
+use futures::{Stream, StreamExt, future, pin_mut, stream::select};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams},
+    runtime::{WatchStreamExt, watcher},
+};
+
+use crate::{
+    api::{MeshInstance, MeshService},
+    backend::Backend,
+    cli::{exit::Result, manifest::Document, printer::Printer, signals::Signals, target::Connection},
+    plan::instance::{Action, InstanceKey, Observed},
+};
+
+/// How long killed processes may take to be gone.
+const KILLED: Duration = Duration::from_secs(5);
+/// How long programs may take to end where no controller is left to look after them.
+const UNATTENDED: Duration = Duration::from_secs(10);
+
+/// Ends services that an earlier run has left here and this one does not have.
+pub(super) async fn end_others(connection: &Connection, documents: &[Document], printer: &Printer) -> Result {
+    let ours = |service: &MeshService| {
+        documents.iter().filter(|document| document.is_service()).any(|document| {
+            let namespace = document.object.metadata.namespace.as_ref().unwrap_or(&connection.namespace);
+            document.name() == service.name_any() && Some(namespace) == service.metadata.namespace.as_ref()
+        })
+    };
+    let services = services(connection).list(&ListParams::default()).await?;
+    let others: Vec<MeshService> = services.into_iter().filter(|service| !ours(service)).collect();
+    for name in delete(connection, &others).await? {
+        printer.say(format!("{name}, which an earlier run has left, is ended")).await;
+    }
+    Ok(())
+}
+
+/// Ends everything. Says what it waits for; returns when nothing runs any more.
+pub(super) async fn finish(connection: &Connection, backend: &Backend, attended: bool, printer: &Printer, signals: &mut Signals) {
+    if !attended {
+        printer.say("ending all instances").await;
+        return stop(backend, UNATTENDED, UNATTENDED + KILLED).await;
+    }
+    let drained = tokio::select! {
+        drained = drain(connection, printer) => drained,
+        _ = signals.next() => {
+            printer.say("killing what is left").await;
+            return stop(backend, Duration::ZERO, KILLED).await;
+        }
+    };
+    if let Err(failure) = drained {
+        printer.say(format!("cannot end the services by the API: {}; ending their processes", failure.text())).await;
+        stop(backend, UNATTENDED, UNATTENDED + KILLED).await;
+    }
+}
+
+/// Deletes all services, and waits until they and their instances are gone.
+async fn drain(connection: &Connection, printer: &Printer) -> Result {
+    let instances: Api<MeshInstance> = Api::all(connection.client.clone());
+    let services = services(connection);
+    let changes = select(changes(&services), changes(&instances));
+    pin_mut!(changes);
+    delete(connection, &services.list(&ListParams::default()).await?.items).await?;
+    let mut said = None;
+    loop {
+        let left = instances.list(&ListParams::default()).await?.items;
+        if left.is_empty() && services.list(&ListParams::default()).await?.items.is_empty() {
+            printer.say("all instances have ended").await;
+            return Ok(());
+        }
+        if said.replace(left.len()) != Some(left.len()) && !left.is_empty() {
+            let names: HashSet<&str> = left.iter().map(|instance| instance.spec.service.as_str()).collect();
+            let mut names: Vec<&str> = names.into_iter().collect();
+            names.sort_unstable();
+            printer.say(format!("waiting for {} instances of {} to end; Ctrl-C kills them at once", left.len(), names.join(", "))).await;
+        }
+        changes.next().await;
+    }
+}
+
+fn services(connection: &Connection) -> Api<MeshService> {
+    Api::all(connection.client.clone())
+}
+
+/// Says that something has changed, and no more.
+fn changes<K>(api: &Api<K>) -> impl Stream<Item = ()> + Send + use<K>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    watcher(api.clone(), watcher::Config::default()).default_backoff().map(drop)
+}
+
+async fn delete(connection: &Connection, services: &[MeshService]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for service in services {
+        let (name, namespace) = (service.name_any(), service.namespace().unwrap_or_default());
+        let api: Api<MeshService> = Api::namespaced(connection.client.clone(), &namespace);
+        match api.delete(&name, &DeleteParams::background()).await {
+            Ok(_) => names.push(name),
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(names)
+}
+
+/// Ends the processes without the controllers; what cannot be ended is logged, and the next run finds it.
+async fn stop(backend: &Backend, grace: Duration, limit: Duration) {
+    let keys = backend.list().await.unwrap_or_else(|error| {
+        tracing::error!(%error, "the instances cannot be listed");
+        Vec::new()
+    });
+    let ends = keys.into_iter().map(|key| end(backend, key, grace));
+    if tokio::time::timeout(limit, future::join_all(ends)).await.is_err() {
+        tracing::error!("some instances have not ended; the next run takes them up");
+    }
+}
+
+async fn end(backend: &Backend, key: InstanceKey, grace: Duration) {
+    let mut changes = backend.changes();
+    if let Err(error) = backend.execute(Action::Stop { key: key.clone(), grace }).await {
+        tracing::error!(instance = %key, %error, "cannot be ended");
+        return;
+    }
+    while let Ok(Observed::Running(_)) = backend.observe(&key).await {
+        // Looked at again on every change, and now and then in case one was missed.
+        let _ = tokio::time::timeout(Duration::from_millis(200), changes.next()).await;
+    }
+}

@@ -1,0 +1,93 @@
+//! What is to run: the manifests, narrowed to the services that were asked for.
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::Run;
+use crate::cli::{
+    exit::{Code, Failure, Result},
+    manifest::{self, DEFAULT_NAMES, Document},
+};
+
+/// The project directory, absolute.
+pub(super) fn project(dir: &Path) -> Result<PathBuf> {
+    dir.canonicalize().map_err(|error| Failure::from(error).context(format!("--project-dir {}", dir.display())))
+}
+
+/// The documents to apply.
+pub(super) fn documents(run: &Run, project: &Path) -> Result<Vec<Document>> {
+    let files = if run.files.is_empty() { vec![default_file(project)?] } else { run.files.clone() };
+    let documents = manifest::read(&files)?;
+    let wanted = if run.services.is_empty() && !run.all && run.files.is_empty() { None } else { Some(run.services.as_slice()) };
+    let documents = narrow(documents, wanted)?;
+    match run.instances {
+        Some(instances) => with_instances(documents, instances),
+        None => Ok(documents),
+    }
+}
+
+fn default_file(project: &Path) -> Result<PathBuf> {
+    manifest::find_default(project).ok_or_else(|| {
+        let names = DEFAULT_NAMES.join(", ");
+        Failure::new(Code::Usage, format!("none of {names} is in {}: name a file with -f, or let `mesh init` write one", project.display()))
+    })
+}
+
+/// The services of those names (all of them if there are no names), and everything that is no service. `None`: the user has not said which.
+fn narrow(documents: Vec<Document>, wanted: Option<&[String]>) -> Result<Vec<Document>> {
+    let there: Vec<&str> = documents.iter().filter(|document| document.is_service()).map(Document::name).collect();
+    if there.is_empty() {
+        return Err(Failure::new(Code::Invalid, "there is no MeshService in the manifests: `mesh init` writes an example"));
+    }
+    let Some(wanted) = wanted else {
+        return Err(Failure::new(Code::Usage, format!("say what to run: `mesh run --all`, or the names of services ({})", there.join(", "))));
+    };
+    if let Some(unknown) = wanted.iter().find(|name| !there.contains(&name.as_str())) {
+        return Err(Failure::new(Code::Usage, format!("there is no service {unknown:?} in the manifests, but {}", there.join(", "))));
+    }
+    let fits = |document: &Document| !document.is_service() || wanted.is_empty() || wanted.iter().any(|name| name == document.name());
+    Ok(documents.into_iter().filter(fits).collect())
+}
+
+fn with_instances(mut documents: Vec<Document>, instances: u32) -> Result<Vec<Document>> {
+    let mut services = documents.iter_mut().filter(|document| document.is_service());
+    let (Some(service), None) = (services.next(), services.next()) else {
+        return Err(Failure::new(Code::Usage, "--instances is for one SERVICE; `mesh scale` sets several while they run"));
+    };
+    if let Some(spec) = service.object.data.get_mut("spec").and_then(serde_json::Value::as_object_mut) {
+        spec.insert("replicas".to_owned(), json!(instances));
+    }
+    Ok(documents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn documents() -> Vec<Document> {
+        let service = |name: &str| format!("apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {{name: {name}}}\nspec: {{command: [x]}}\n");
+        let text = ["api", "web"].map(service).join("---\n") + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n";
+        manifest::parse("m.yaml", &text).unwrap()
+    }
+
+    fn names(wanted: Option<&[&str]>) -> Result<Vec<String>, String> {
+        let wanted: Option<Vec<String>> = wanted.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        let narrowed = narrow(documents(), wanted.as_deref()).map_err(|failure| failure.text())?;
+        Ok(narrowed.iter().map(|document| document.name().to_owned()).collect())
+    }
+
+    #[test]
+    fn services_are_chosen_by_name_and_the_rest_always_comes_along() {
+        assert_eq!(names(Some(&[])).unwrap(), ["api", "web", "c"]);
+        assert_eq!(names(Some(&["web"])).unwrap(), ["web", "c"]);
+        assert_eq!(names(Some(&["db"])).unwrap_err(), "there is no service \"db\" in the manifests, but api, web");
+        assert_eq!(names(None).unwrap_err(), "say what to run: `mesh run --all`, or the names of services (api, web)");
+    }
+
+    #[test]
+    fn instances_are_for_one_service() {
+        assert!(with_instances(documents(), 3).is_err());
+        let one = with_instances(narrow(documents(), Some(&["api".to_owned()])).unwrap(), 3).unwrap();
+        assert_eq!(one[0].object.data.pointer("/spec/replicas"), Some(&json!(3)));
+    }
+}

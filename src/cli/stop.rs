@@ -1,0 +1,52 @@
+//! `mesh stop`: a service keeps its object and loses its instances; an instance is drained, ended and replaced.
+use clap::Args;
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, ListParams},
+};
+
+use super::{
+    exit::{Code, Failure, Result},
+    output,
+    scale::scale,
+    select::{Selected, select},
+    target::Connection,
+};
+
+/// Scale services to 0, or end one instance (another takes its place).
+#[derive(Debug, Args)]
+pub struct Stop {
+    /// A service, or the beginning of an instance's id. All services of the namespace if left out.
+    #[arg(value_name = "SERVICE|ID")]
+    what: Option<String>,
+}
+
+impl Stop {
+    /// Stops it, and says how it comes back.
+    pub async fn run(self, connection: &Connection) -> Result {
+        let services = connection.services().list(&ListParams::default()).await?.items;
+        let Some(word) = self.what else {
+            for service in services.iter().filter(|service| service.spec.replicas > 0) {
+                stop_service(connection, &service.name_any(), service.spec.replicas).await?;
+            }
+            return if services.is_empty() { output::print_line("there are no services here") } else { Ok(()) };
+        };
+        let instances: Vec<String> = connection.instances().list(&ListParams::default()).await?.iter().map(ResourceExt::name_any).collect();
+        let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
+        match select(&word, &names, &instances).map_err(|text| Failure::new(Code::Failed, text))? {
+            Selected::Service(name) => {
+                let replicas = services.iter().find(|service| service.name_any() == name).map_or(0, |service| service.spec.replicas);
+                stop_service(connection, &name, replicas).await
+            }
+            Selected::Instance(id) => {
+                connection.instances().delete(&id, &DeleteParams::default()).await?;
+                output::print_line(&format!("{id} is drained and ended; a new instance takes its place (`mesh scale` changes how many there are)"))
+            }
+        }
+    }
+}
+
+async fn stop_service(connection: &Connection, name: &str, replicas: i32) -> Result {
+    scale(connection, name, 0).await?;
+    output::print_line(&format!("{name} scaled from {replicas} to 0; `mesh scale {name}={}` brings it back", replicas.max(1)))
+}
