@@ -1,7 +1,9 @@
 //! The server in process: through `kube::Client` here, by plain requests in the modules.
 mod deletion;
 mod lists;
+mod network;
 mod protocol;
+mod schemas;
 mod watches;
 mod writes;
 

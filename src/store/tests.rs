@@ -180,7 +180,10 @@ async fn every_answered_write_survives_kill_minus_nine() {
         child.args(["--exact", "store::tests::child_that_writes_until_killed", "--nocapture"]);
         child.env("MESH_TEST_STORE_DIR", dir.path()).env("MESH_TEST_STORE_ROUND", round.to_string());
         let mut child = child.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok).filter_map(|line| line.strip_prefix("acked ").map(str::to_owned));
+        let mut said = BufReader::new(child.stderr.take().unwrap())
+            .lines()
+            .map_while(Result::ok)
+            .filter_map(|line| line.strip_prefix("acked ").map(str::to_owned));
         let enough = acked.len() + 20 + round * 17;
         while acked.len() < enough {
             acked.push(said.next().expect("the child ended by itself"));
@@ -207,9 +210,11 @@ async fn watchers_that_reconnect_miss_nothing_and_end_with_what_a_list_shows() {
                 let name = format!("{writer}-{}", n % 7);
                 let change = match store.get(&key(&name)) {
                     None => create(&name),
-                    Some(entry) if n % 3 == 0 => {
-                        Write { key: key(&name), change: Change::Delete { expected: entry.revision, last: json!({"metadata": {}}) }, guard: None }
-                    }
+                    Some(entry) if n % 3 == 0 => Write {
+                        key: key(&name),
+                        change: Change::Delete { expected: entry.revision, last: json!({"metadata": {}}) },
+                        guard: None,
+                    },
                     Some(entry) => update(&name, entry.revision, &n.to_string()),
                 };
                 store.write(change).await.unwrap();
@@ -228,14 +233,19 @@ async fn watchers_that_reconnect_miss_nothing_and_end_with_what_a_list_shows() {
                 for event in watcher.next("things").await.unwrap().into_iter().take(taste) {
                     assert_eq!(event.revision(), seen + 1);
                     seen = event.revision();
-                    if event.deleted { state.remove(&event.object.key) } else { state.insert(event.object.key.clone(), seen) };
+                    if event.deleted {
+                        state.remove(&event.object.key)
+                    } else {
+                        state.insert(event.object.key.clone(), seen)
+                    };
                 }
             }
             state
         }
     });
     let (_, states) = tokio::join!(futures::future::join_all(writers), futures::future::join_all(watchers));
-    let listed: std::collections::BTreeMap<_, _> = store.list("things", None).entries.iter().map(|entry| (entry.key.clone(), entry.revision)).collect();
+    let listed: std::collections::BTreeMap<_, _> =
+        store.list("things", None).entries.iter().map(|entry| (entry.key.clone(), entry.revision)).collect();
     assert!(states.iter().all(|state| *state == listed));
 }
 
