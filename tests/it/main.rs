@@ -1,5 +1,8 @@
 //! The one integration test binary; a module per subject.
 mod acceptance;
 mod controllers;
+mod crds;
+mod imports;
+mod layout;
 mod process_backend;
 mod router;
