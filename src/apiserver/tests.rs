@@ -74,8 +74,8 @@ impl Fixture {
         self.ask("PUT", path, &[("content-type", "application/json")], object.to_string()).await
     }
 
-    async fn merge(&self, path: &str, patch: &Value) -> Answer {
-        self.ask("PATCH", path, &[("content-type", "application/merge-patch+json")], patch.to_string()).await
+    async fn merge(&self, path: &str, change: &Value) -> Answer {
+        self.ask("PATCH", path, &[("content-type", "application/merge-patch+json")], change.to_string()).await
     }
 
     async fn delete(&self, path: &str, options: &Value) -> Answer {

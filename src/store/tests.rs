@@ -2,7 +2,10 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde_json::json;
@@ -150,6 +153,58 @@ async fn a_watcher_that_fell_out_of_the_ring_is_told() {
         store.write(create(&format!("o{n}"))).await.unwrap();
     }
     assert_eq!(watcher.next("things").await.unwrap_err(), Expired { asked: start, oldest: start + 2 });
+}
+
+/// A disk that works until it is told not to.
+#[derive(Debug)]
+struct Failing(redb::backends::InMemoryBackend, Arc<AtomicBool>);
+
+impl Failing {
+    fn check(&self) -> std::io::Result<()> {
+        if self.1.load(Ordering::SeqCst) { Err(std::io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+}
+
+impl redb::StorageBackend for Failing {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.check().and_then(|()| self.0.set_len(len))
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.check().and_then(|()| self.0.sync_data())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.check().and_then(|()| self.0.write(offset, data))
+    }
+}
+
+#[tokio::test]
+async fn after_a_disk_error_writes_are_refused_with_the_reason_and_reads_go_on() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let options = Options::default();
+    let disk = Disk::on(Failing(redb::backends::InMemoryBackend::new(), Arc::clone(&broken)), options.cache_bytes).unwrap();
+    let store = Store::start(disk, None, &options).unwrap();
+    store.write(create("a")).await.unwrap();
+    let revision = store.revision();
+    broken.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        let refused = store.write(create("b")).await.unwrap_err();
+        assert!(matches!(&refused, WriteError::Refused(why) if why.contains("takes no more writes")), "{refused}");
+    }
+    assert_eq!((store.revision(), store.list("things", None).entries.len()), (revision, 1));
+    assert!(store.failure().unwrap().contains("error"));
+    // It stays so even if the disk seems well again: what it holds is not known.
+    broken.store(false, Ordering::SeqCst);
+    assert!(matches!(store.write(create("c")).await, Err(WriteError::Refused(_))));
 }
 
 /// Not a test by itself: the process that the next one kills. Writes for ever, and says each name after it was answered.

@@ -53,7 +53,7 @@ impl Network {
             .env("KUBE_EDITOR", "sed -i s/size:.*/size:\\ 42/");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kubectl is installed");
         child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
-        let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await.expect("kubectl ends").unwrap();
+        let output = tokio::time::timeout(Duration::from_mins(1), child.wait_with_output()).await.expect("kubectl ends").unwrap();
         let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
         (output.status.success(), text)
     }
