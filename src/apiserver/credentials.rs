@@ -11,10 +11,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine, engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD}};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use rand::Rng;
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 
 use crate::kit::redact::Redacted;
 
@@ -163,11 +168,15 @@ fn read_pair(path: &Path, names: &BTreeSet<String>, purpose: Use, now: Timestamp
     let header = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let enough = now + SignedDuration::from_hours(purpose.days() * 24 / 3);
     let good = header("# good until:").and_then(|until| until.parse::<Timestamp>().ok()).is_some_and(|until| until > enough);
-    let covered: BTreeSet<String> = header("# names:").into_iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned()).collect();
+    let covered: BTreeSet<String> =
+        header("# names:").into_iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned()).collect();
     if !good || !names.is_subset(&covered) {
         return Ok(None);
     }
-    let at = text.find("-----BEGIN PRIVATE KEY-----").zip(text.find("-----BEGIN CERTIFICATE-----")).filter(|(key, certificate)| certificate < key);
+    let at = text
+        .find("-----BEGIN PRIVATE KEY-----")
+        .zip(text.find("-----BEGIN CERTIFICATE-----"))
+        .filter(|(key, certificate)| certificate < key);
     let parts = at.and_then(|(key, certificate)| Some((text.get(certificate..key)?, text.get(key..)?)));
     let (certificate, key) = parts.ok_or_else(|| broken(path, &"it does not hold a certificate and then a key"))?;
     Ok(Some(Pair { certificate: certificate.to_owned(), key: Redacted::new(key) }))
@@ -206,7 +215,8 @@ fn params(purpose: Use, names: &BTreeSet<String>, now: Timestamp) -> Result<Cert
         let date = TimeZone::UTC.to_datetime(time);
         rcgen::date_time_ymd(date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
     };
-    (params.not_before, params.not_after) = (day(now - SignedDuration::from_hours(24)), day(now + SignedDuration::from_hours((purpose.days() + 1) * 24)));
+    (params.not_before, params.not_after) =
+        (day(now - SignedDuration::from_hours(24)), day(now + SignedDuration::from_hours((purpose.days() + 1) * 24)));
     let mut subject = DistinguishedName::new();
     match purpose {
         Use::Authority => {
@@ -271,7 +281,10 @@ mod tests {
         let load = |address: &str, now| Credentials::load_or_create(dir.path(), address.parse().unwrap(), now).unwrap();
         let first = load("127.0.0.1:7443", now);
         let again = load("127.0.0.1:7443", now);
-        assert_eq!((&first.server.certificate, &first.admin.certificate, &first.token), (&again.server.certificate, &again.admin.certificate, &again.token));
+        assert_eq!(
+            (&first.server.certificate, &first.admin.certificate, &first.token),
+            (&again.server.certificate, &again.admin.certificate, &again.token)
+        );
         let moved = load("192.0.2.1:7443", now);
         assert_ne!(first.server.certificate, moved.server.certificate);
         assert_eq!((&first.ca.certificate, &first.admin.certificate), (&moved.ca.certificate, &moved.admin.certificate));

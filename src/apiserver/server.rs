@@ -129,7 +129,12 @@ async fn connection(
     connection.await
 }
 
-async fn answer(server: ApiServer, door: Arc<Door>, has_certificate: bool, request: http::Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    server: ApiServer,
+    door: Arc<Door>,
+    has_certificate: bool,
+    request: http::Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     match door.admit(request.uri(), request.headers(), has_certificate) {
         Ok(user) => ApiService::new(server.0, user).call(request).await,
         Err(error) => Ok(body::error(&error)),

@@ -1,7 +1,9 @@
 //! The server in process: through `kube::Client` here, by plain requests in the modules.
 mod deletion;
 mod lists;
+mod network;
 mod protocol;
+mod schemas;
 mod watches;
 mod writes;
 
@@ -72,8 +74,8 @@ impl Fixture {
         self.ask("PUT", path, &[("content-type", "application/json")], object.to_string()).await
     }
 
-    async fn merge(&self, path: &str, patch: &Value) -> Answer {
-        self.ask("PATCH", path, &[("content-type", "application/merge-patch+json")], patch.to_string()).await
+    async fn merge(&self, path: &str, change: &Value) -> Answer {
+        self.ask("PATCH", path, &[("content-type", "application/merge-patch+json")], change.to_string()).await
     }
 
     async fn delete(&self, path: &str, options: &Value) -> Answer {

@@ -32,7 +32,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
     let result = if text {
         registry.with(fmt::layer().with_writer(std::io::stderr).with_ansi(colour).with_target(false)).try_init()
     } else {
-        registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
+        registry.with(fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(std::io::stderr)).try_init()
     };
     result.map_err(|error| error.to_string())
 }

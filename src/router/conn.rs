@@ -1,13 +1,11 @@
 //! A client's connection below hyper: every byte passes the [`Gate`], and time limits end what stalls.
-//! [`Cell`] is what the IO, the requests and the worker's sweeper know of one connection together.
+pub mod cell;
+
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
-    },
-    task::{Context, Poll, Waker},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -17,142 +15,15 @@ use tokio::{
 };
 
 use super::gate::{Gate, MAX_HEAD, Reject};
+pub use cell::Cell;
+use cell::Upgrade;
+
+/// How long, and for how many bytes, a client that still sends is listened to after the last answer, so that a reset does not take the answer from it.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 1 << 20;
 
 /// What hyper gets to read in place of a refused head; the request that it makes of it is answered by the refusal.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\n\r\n";
-const NONE: u8 = 0;
-const DECLINED: u8 = 1;
-const MADE: u8 = 2;
-
-/// What is known of one connection. Atomics only because hyper moves an upgraded connection as `Send`; one thread uses them.
-#[derive(Debug)]
-pub struct Cell {
-    clock: Arc<AtomicU64>,
-    /// For a head to come, from its first byte.
-    head_limit: Option<Duration>,
-    waker: OnceLock<Waker>,
-    /// Milliseconds of the worker's clock at which the connection has waited long enough for its client; 0: it does not wait.
-    waits_until: AtomicU64,
-    waited: AtomicBool,
-    /// The same for the response to the request under way.
-    answer_until: AtomicU64,
-    late: AtomicBool,
-    /// The connection is to end after what is under way.
-    closing: AtomicBool,
-    refused: OnceLock<(u64, Reject)>,
-    upgrade_at: AtomicU64,
-    upgrade: AtomicU8,
-}
-
-impl Cell {
-    /// A new connection, which waits for its first request. `clock` is the worker's, in milliseconds.
-    pub fn new(clock: Arc<AtomicU64>, head_limit: Option<Duration>) -> Self {
-        let cell = Self {
-            clock,
-            head_limit,
-            waker: OnceLock::new(),
-            waits_until: AtomicU64::new(0),
-            waited: AtomicBool::new(false),
-            answer_until: AtomicU64::new(0),
-            late: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
-            refused: OnceLock::new(),
-            upgrade_at: AtomicU64::new(0),
-            upgrade: AtomicU8::new(NONE),
-        };
-        cell.wait(head_limit);
-        cell
-    }
-
-    /// A head has begun.
-    fn head_began(&self) {
-        let (at, head) = (self.waits_until.load(Relaxed), self.until(self.head_limit));
-        if head != 0 && (at == 0 || head < at) {
-            self.waits_until.store(head, Relaxed);
-        }
-    }
-
-    fn until(&self, limit: Option<Duration>) -> u64 {
-        limit.map_or(0, |limit| self.clock.load(Relaxed).saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)).max(1))
-    }
-
-    /// Whom to wake; the connection's one task.
-    pub fn set_waker(&self, waker: &Waker) {
-        self.waker.get_or_init(|| waker.clone());
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// The connection waits for its client.
-    pub fn wait(&self, limit: Option<Duration>) {
-        self.waits_until.store(self.until(limit), Relaxed);
-    }
-
-    /// It does not wait any more.
-    pub fn go_on(&self) {
-        self.waits_until.store(0, Relaxed);
-    }
-
-    /// The response to the request under way is waited for.
-    pub fn expect_answer(&self, limit: Option<Duration>) {
-        self.late.store(false, Relaxed);
-        self.answer_until.store(self.until(limit), Relaxed);
-    }
-
-    /// It came, or is not waited for.
-    pub fn answered(&self) {
-        self.answer_until.store(0, Relaxed);
-    }
-
-    /// Whether it did not come in time.
-    pub fn is_late(&self) -> bool {
-        self.late.load(Relaxed)
-    }
-
-    /// Wakes the connection if one of its times has come.
-    pub fn sweep(&self, now: u64) {
-        for (until, flag) in [(&self.waits_until, &self.waited), (&self.answer_until, &self.late)] {
-            let at = until.load(Relaxed);
-            if at != 0 && at <= now {
-                until.store(0, Relaxed);
-                flag.store(true, Relaxed);
-                self.wake();
-            }
-        }
-    }
-
-    /// Asks the connection to end after what is under way.
-    pub fn close(&self) {
-        self.closing.store(true, Relaxed);
-        self.wake();
-    }
-
-    /// Whether that was asked.
-    pub fn is_closing(&self) -> bool {
-        self.closing.load(Relaxed)
-    }
-
-    /// Why the request of this number was refused by the gate, if it was.
-    pub fn refusal(&self, number: u64) -> Option<Reject> {
-        self.refused.get().filter(|(at, _)| *at == number).map(|(_, reject)| *reject)
-    }
-
-    /// Whether the request of this number may become an upgrade.
-    pub fn may_upgrade(&self, number: u64) -> bool {
-        self.upgrade_at.load(Relaxed) == number
-    }
-
-    /// Decides the upgrade that [`Cell::may_upgrade`] was true for.
-    pub fn decide(&self, made: bool) {
-        self.upgrade.store(if made { MADE } else { DECLINED }, Relaxed);
-        self.wake();
-    }
-}
-
 /// A client's socket behind the gate.
 #[derive(Debug)]
 pub struct Gated {
@@ -164,13 +35,15 @@ pub struct Gated {
     passed: Vec<u8>,
     read: usize,
     shut: bool,
+    /// Bytes that may still be thrown away, once our side has ended.
+    linger: Option<usize>,
     cell: Arc<Cell>,
 }
 
 impl Gated {
     /// Puts a gate before a socket.
     pub fn new(io: TcpStream, cell: Arc<Cell>) -> Self {
-        Self { io, gate: Gate::default(), held: Vec::new(), passed: Vec::new(), read: 0, shut: false, cell }
+        Self { io, gate: Gate::default(), held: Vec::new(), passed: Vec::new(), read: 0, shut: false, linger: None, cell }
     }
 
     /// Moves what passed into hyper's buffer; says whether there was something.
@@ -194,8 +67,7 @@ impl Gated {
         if reject == Reject::Chunk {
             return Err(io::Error::new(io::ErrorKind::InvalidData, reject));
         }
-        // The first refusal stays: nothing is read after it.
-        let _ = self.cell.refused.set((self.gate.heads(), reject));
+        self.cell.refuse(self.gate.heads(), reject);
         self.passed.extend_from_slice(STAND_IN);
         Ok(())
     }
@@ -213,8 +85,7 @@ impl Gated {
 
     fn after_feed(&mut self, reject: Option<Reject>) -> io::Result<()> {
         if self.gate.is_held() {
-            self.cell.upgrade.store(NONE, Relaxed);
-            self.cell.upgrade_at.store(self.gate.heads(), Relaxed);
+            self.cell.ask_upgrade(self.gate.heads());
         }
         reject.map_or(Ok(()), |reject| self.refuse(reject))
     }
@@ -224,10 +95,10 @@ impl Gated {
         if !self.gate.is_held() {
             return Ok(true);
         }
-        match self.cell.upgrade.load(Relaxed) {
-            MADE => self.gate.open(),
-            DECLINED => self.gate.resume(),
-            _ => return Ok(false),
+        match self.cell.upgrade() {
+            Upgrade::Made => self.gate.open(),
+            Upgrade::Declined => self.gate.resume(),
+            Upgrade::Undecided => return Ok(false),
         }
         self.pass_held()?;
         Ok(true)
@@ -235,7 +106,7 @@ impl Gated {
 
     /// The client was waited for long enough. True: the stream is to end.
     fn out_of_time(&mut self) -> io::Result<bool> {
-        if !self.cell.waited.swap(false, Relaxed) {
+        if !self.cell.has_waited() {
             return Ok(false);
         }
         if self.held.is_empty() {
@@ -249,7 +120,7 @@ impl Gated {
     /// Reads into hyper's buffer and takes back what may not pass yet.
     fn read_direct(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         let before = buf.filled().len();
-        if let Err(error) = std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buf)) {
+        if let Err(error) = ready!(Pin::new(&mut self.io).poll_read(cx, buf)) {
             return Poll::Ready(Err(error));
         }
         let new = buf.filled().get(before..).unwrap_or_default();
@@ -269,7 +140,7 @@ impl Gated {
     fn read_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut space = [0; 4096];
         let mut more = ReadBuf::new(&mut space);
-        if let Err(error) = std::task::ready!(Pin::new(&mut self.io).poll_read(cx, &mut more)) {
+        if let Err(error) = ready!(Pin::new(&mut self.io).poll_read(cx, &mut more)) {
             return Poll::Ready(Err(error));
         }
         if more.filled().is_empty() {
@@ -320,7 +191,33 @@ impl AsyncRead for Gated {
 
 impl Gated {
     fn is_idle(&self) -> bool {
-        self.gate.is_between() && self.held.is_empty() && self.cell.waits_until.load(Relaxed) != 0
+        self.gate.is_between() && self.held.is_empty() && self.cell.is_waiting()
+    }
+}
+
+impl Gated {
+    /// Ends our side; what a client still sends of a request that was answered early, or refused, is thrown away for a moment.
+    fn end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let unread = self.shut || !(self.gate.is_between() || self.gate.is_open());
+        let mut left = match self.linger {
+            Some(left) => left,
+            None => {
+                ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+                self.cell.wait(Some(LINGER));
+                if unread { LINGER_BYTES } else { 0 }
+            }
+        };
+        let mut space = [0; 4096];
+        while left > 0 && !self.cell.has_waited() {
+            self.linger = Some(left);
+            let mut more = ReadBuf::new(&mut space);
+            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut more)) {
+                Ok(()) if !more.filled().is_empty() => left = left.saturating_sub(more.filled().len()),
+                _ => left = 0,
+            }
+        }
+        self.linger = Some(0);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -334,7 +231,7 @@ impl AsyncWrite for Gated {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        self.get_mut().end(cx)
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {

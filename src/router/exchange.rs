@@ -225,7 +225,8 @@ impl Way<'_> {
         if let Some(upstream) = worker.pool.take(endpoint) {
             return Ok(Some(upstream));
         }
-        match pool::connect(endpoint, self.plan.limits.connect).await {
+        // Boxed: it is rare, and would make the future of every request larger by itself.
+        match Box::pin(pool::connect(endpoint, self.plan.limits.connect)).await {
             Ok(upstream) => {
                 endpoint.live.connected();
                 Ok(Some(upstream))

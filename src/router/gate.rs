@@ -183,6 +183,11 @@ impl Gate {
         matches!(self.state, State::Held)
     }
 
+    /// Whether it is not HTTP any more.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
     /// The upgrade was made: everything passes from now on.
     pub fn open(&mut self) {
         self.state = State::Open;

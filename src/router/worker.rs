@@ -128,8 +128,8 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
     loop {
         let accepted = tokio::select! {
             biased;
-            accepted = listener.accept() => accepted,
             () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((io, peer)) if worker.proxy.admit() => open(worker, io, peer),

@@ -10,7 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError, backends::InMemoryBackend,
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, StorageError, TableDefinition, TableError,
+    backends::InMemoryBackend,
 };
 
 use super::{
@@ -83,8 +84,13 @@ impl Disk {
 
     /// A store without a file.
     pub(super) fn memory(cache_bytes: usize) -> Result<Self, Error> {
+        Self::on(InMemoryBackend::new(), cache_bytes)
+    }
+
+    /// A store on anything that keeps bytes.
+    pub(super) fn on(backend: impl StorageBackend, cache_bytes: usize) -> Result<Self, Error> {
         let path = PathBuf::from("(memory)");
-        let database = Builder::new().set_cache_size(cache_bytes).create_with_backend(InMemoryBackend::new());
+        let database = Builder::new().set_cache_size(cache_bytes).create_with_backend(backend);
         Self::prepare(database.map_err(|error| open_error(&path, error))?, &path)
     }
 

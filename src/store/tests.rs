@@ -2,7 +2,10 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde_json::json;
@@ -152,6 +155,58 @@ async fn a_watcher_that_fell_out_of_the_ring_is_told() {
     assert_eq!(watcher.next("things").await.unwrap_err(), Expired { asked: start, oldest: start + 2 });
 }
 
+/// A disk that works until it is told not to.
+#[derive(Debug)]
+struct Failing(redb::backends::InMemoryBackend, Arc<AtomicBool>);
+
+impl Failing {
+    fn check(&self) -> std::io::Result<()> {
+        if self.1.load(Ordering::SeqCst) { Err(std::io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+}
+
+impl redb::StorageBackend for Failing {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.check().and_then(|()| self.0.set_len(len))
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.check().and_then(|()| self.0.sync_data())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.check().and_then(|()| self.0.write(offset, data))
+    }
+}
+
+#[tokio::test]
+async fn after_a_disk_error_writes_are_refused_with_the_reason_and_reads_go_on() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let options = Options::default();
+    let disk = Disk::on(Failing(redb::backends::InMemoryBackend::new(), Arc::clone(&broken)), options.cache_bytes).unwrap();
+    let store = Store::start(disk, None, &options).unwrap();
+    store.write(create("a")).await.unwrap();
+    let revision = store.revision();
+    broken.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        let refused = store.write(create("b")).await.unwrap_err();
+        assert!(matches!(&refused, WriteError::Refused(why) if why.contains("takes no more writes")), "{refused}");
+    }
+    assert_eq!((store.revision(), store.list("things", None).entries.len()), (revision, 1));
+    assert!(store.failure().unwrap().contains("error"));
+    // It stays so even if the disk seems well again: what it holds is not known.
+    broken.store(false, Ordering::SeqCst);
+    assert!(matches!(store.write(create("c")).await, Err(WriteError::Refused(_))));
+}
+
 /// Not a test by itself: the process that the next one kills. Writes for ever, and says each name after it was answered.
 #[tokio::test]
 async fn child_that_writes_until_killed() {
@@ -180,7 +235,10 @@ async fn every_answered_write_survives_kill_minus_nine() {
         child.args(["--exact", "store::tests::child_that_writes_until_killed", "--nocapture"]);
         child.env("MESH_TEST_STORE_DIR", dir.path()).env("MESH_TEST_STORE_ROUND", round.to_string());
         let mut child = child.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok).filter_map(|line| line.strip_prefix("acked ").map(str::to_owned));
+        let mut said = BufReader::new(child.stderr.take().unwrap())
+            .lines()
+            .map_while(Result::ok)
+            .filter_map(|line| line.strip_prefix("acked ").map(str::to_owned));
         let enough = acked.len() + 20 + round * 17;
         while acked.len() < enough {
             acked.push(said.next().expect("the child ended by itself"));
@@ -207,9 +265,11 @@ async fn watchers_that_reconnect_miss_nothing_and_end_with_what_a_list_shows() {
                 let name = format!("{writer}-{}", n % 7);
                 let change = match store.get(&key(&name)) {
                     None => create(&name),
-                    Some(entry) if n % 3 == 0 => {
-                        Write { key: key(&name), change: Change::Delete { expected: entry.revision, last: json!({"metadata": {}}) }, guard: None }
-                    }
+                    Some(entry) if n % 3 == 0 => Write {
+                        key: key(&name),
+                        change: Change::Delete { expected: entry.revision, last: json!({"metadata": {}}) },
+                        guard: None,
+                    },
                     Some(entry) => update(&name, entry.revision, &n.to_string()),
                 };
                 store.write(change).await.unwrap();
@@ -228,14 +288,19 @@ async fn watchers_that_reconnect_miss_nothing_and_end_with_what_a_list_shows() {
                 for event in watcher.next("things").await.unwrap().into_iter().take(taste) {
                     assert_eq!(event.revision(), seen + 1);
                     seen = event.revision();
-                    if event.deleted { state.remove(&event.object.key) } else { state.insert(event.object.key.clone(), seen) };
+                    if event.deleted {
+                        state.remove(&event.object.key)
+                    } else {
+                        state.insert(event.object.key.clone(), seen)
+                    };
                 }
             }
             state
         }
     });
     let (_, states) = tokio::join!(futures::future::join_all(writers), futures::future::join_all(watchers));
-    let listed: std::collections::BTreeMap<_, _> = store.list("things", None).entries.iter().map(|entry| (entry.key.clone(), entry.revision)).collect();
+    let listed: std::collections::BTreeMap<_, _> =
+        store.list("things", None).entries.iter().map(|entry| (entry.key.clone(), entry.revision)).collect();
     assert!(states.iter().all(|state| *state == listed));
 }
 

@@ -1,5 +1,11 @@
 //! The router on real sockets: tables made by hand, instances of the test's own; and the API's part through a fake API server.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "in tests a panic is how a failure is said")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "in tests a panic is how a failure is said"
+)]
 mod api;
 mod drain;
 mod fixture;

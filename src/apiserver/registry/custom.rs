@@ -18,7 +18,9 @@ fn resource(definition: &Value, version: &Value, revision: u64) -> Option<Resour
     };
     let schema = version.pointer("/schema/openAPIV3Schema")?;
     let has_status = version.pointer("/subresources/status").is_some();
-    let schema = Schema::from_open_api(schema).inspect_err(|errors| tracing::warn!(?errors, "a stored definition has a schema that cannot be used")).ok()?;
+    let schema = Schema::from_open_api(schema)
+        .inspect_err(|errors| tracing::warn!(?errors, "a stored definition has a schema that cannot be used"))
+        .ok()?;
     let (group, plural, kind) = (text("/spec/group")?, text("/spec/names/plural")?, text("/spec/names/kind")?);
     let is_storage = version.get("storage").and_then(Value::as_bool).unwrap_or(false);
     Some(Resource {

@@ -156,7 +156,8 @@ pub(super) fn version_order(version: &str) -> (u8, Reverse<u32>, Reverse<u32>, S
         if stage.is_empty() {
             return Some((0, major, 0));
         }
-        let (rank, minor) = stage.strip_prefix("beta").map(|minor| (1, minor)).or_else(|| stage.strip_prefix("alpha").map(|minor| (2, minor)))?;
+        let (rank, minor) =
+            stage.strip_prefix("beta").map(|minor| (1, minor)).or_else(|| stage.strip_prefix("alpha").map(|minor| (2, minor)))?;
         Some((rank, major, minor.parse().ok()?))
     });
     let (rank, major, minor) = parsed.unwrap_or((3, 0, 0));

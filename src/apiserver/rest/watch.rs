@@ -101,8 +101,12 @@ impl Start {
         };
         match (initial, matching) {
             (Some(_), Some("NotOlderThan")) | (None, None) => {}
-            (Some(_), _) => return forbid("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
-            (None, Some(_)) => return forbid("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
+            (Some(_), _) => {
+                return forbid("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+            }
+            (None, Some(_)) => {
+                return forbid("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+            }
         }
         Ok(match (initial, revision) {
             (Some(true), at_least) => Self::Existing { marked: true, at_least: at_least.unwrap_or(0) },

@@ -21,7 +21,8 @@ async fn without_finalizers_it_is_gone_and_the_answer_names_it() {
 #[tokio::test]
 async fn a_finalizer_holds_it_and_the_last_one_to_go_ends_it() {
     let (fixture, _) = with_widgets().await;
-    let object = json!({"apiVersion": "judge.example/v1", "kind": "Widget", "metadata": {"name": "w", "finalizers": ["test/hold"]}, "spec": {}});
+    let object =
+        json!({"apiVersion": "judge.example/v1", "kind": "Widget", "metadata": {"name": "w", "finalizers": ["test/hold"]}, "spec": {}});
     fixture.post(WIDGETS, &object).await;
     let dying = fixture.delete(&format!("{WIDGETS}/w"), &json!({})).await.body;
     let metadata = &dying["metadata"];

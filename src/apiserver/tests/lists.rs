@@ -28,7 +28,12 @@ async fn a_token_older_than_what_is_kept_is_expired() {
     let first = fixture.get(&format!("{MAPS}?limit=1")).await.body;
     for n in 0..30 {
         let key = crate::store::Key::new("leases.coordination.k8s.io", "default", format!("l{n}"));
-        fixture.server.store().write(Write { key, change: crate::store::Change::Create(json!({"metadata": {}})), guard: None }).await.unwrap();
+        fixture
+            .server
+            .store()
+            .write(Write { key, change: crate::store::Change::Create(json!({"metadata": {}})), guard: None })
+            .await
+            .unwrap();
     }
     let token = first["metadata"]["continue"].as_str().unwrap();
     let expired = fixture.get(&format!("{MAPS}?limit=1&continue={token}")).await;
@@ -96,7 +101,10 @@ async fn lists_carry_their_kind_and_only_custom_items_theirs() {
     assert_eq!(fixture.get(WIDGETS).await.body["items"], json!([]));
     widgets.create(&PostParams::default(), &widget("w", &json!({}))).await.unwrap();
     let list = fixture.get(WIDGETS).await.body;
-    assert_eq!((&list["kind"], &list["items"][0]["kind"], &list["items"][0]["apiVersion"]), (&json!("WidgetList"), &json!("Widget"), &json!("judge.example/v1")));
+    assert_eq!(
+        (&list["kind"], &list["items"][0]["kind"], &list["items"][0]["apiVersion"]),
+        (&json!("WidgetList"), &json!("Widget"), &json!("judge.example/v1"))
+    );
     let list = fixture.get(MAPS).await.body;
     assert_eq!((&list["kind"], list["items"][0].get("kind")), (&json!("ConfigMapList"), None));
     assert_eq!(fixture.get(&format!("{MAPS}/kube-root-ca.crt")).await.body["kind"], "ConfigMap");
@@ -112,7 +120,10 @@ async fn metadata_and_tables_are_forms_of_every_list() {
     assert_eq!(list["items"][0].get("data"), None);
     let table = accept("application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
     let list = fixture.ask("GET", &format!("{MAPS}?includeObject=Object"), &table, "").await.body;
-    assert_eq!((&list["kind"], &list["apiVersion"], &list["rows"][0]["object"]["kind"]), (&json!("Table"), &json!("meta.k8s.io/v1"), &json!("ConfigMap")));
+    assert_eq!(
+        (&list["kind"], &list["apiVersion"], &list["rows"][0]["object"]["kind"]),
+        (&json!("Table"), &json!("meta.k8s.io/v1"), &json!("ConfigMap"))
+    );
     let error = fixture.ask("GET", &format!("{MAPS}/nope"), &table, "").await;
     assert_eq!((error.code, &error.body["kind"]), (404, &json!("Status")));
     assert_eq!(fixture.ask("GET", MAPS, &accept("application/vnd.kubernetes.protobuf"), "").await.code, 406);

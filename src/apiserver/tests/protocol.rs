@@ -18,8 +18,12 @@ async fn aggregated_discovery_is_cached_until_a_definition_changes() {
     let groups = changed.body["items"].as_array().unwrap();
     let group = groups.iter().find(|group| group["metadata"]["name"] == "judge.example").unwrap();
     let resource = &group["versions"][0]["resources"][0];
-    assert_eq!((&resource["resource"], &resource["singularResource"], &resource["shortNames"]), (&json!("widgets"), &json!("widget"), &json!(["wd"])));
-    let subresources: Vec<_> = resource["subresources"].as_array().unwrap().iter().map(|sub| sub["subresource"].as_str().unwrap()).collect();
+    assert_eq!(
+        (&resource["resource"], &resource["singularResource"], &resource["shortNames"]),
+        (&json!("widgets"), &json!("widget"), &json!(["wd"]))
+    );
+    let subresources: Vec<_> =
+        resource["subresources"].as_array().unwrap().iter().map(|sub| sub["subresource"].as_str().unwrap()).collect();
     assert_eq!(subresources, ["status", "scale"]);
 }
 

@@ -4,7 +4,8 @@ use super::*;
 #[tokio::test]
 async fn the_server_sets_identity_whatever_the_body_says() {
     let fixture = server().await;
-    let metadata = json!({"uid": "mine", "creationTimestamp": "1999-01-01T00:00:00Z", "generation": 9, "deletionTimestamp": "1999-01-01T00:00:00Z"});
+    let metadata =
+        json!({"uid": "mine", "creationTimestamp": "1999-01-01T00:00:00Z", "generation": 9, "deletionTimestamp": "1999-01-01T00:00:00Z"});
     let map = fixture.map("a", metadata).await;
     let metadata = &map["metadata"];
     assert_ne!(metadata["uid"], "mine");
@@ -49,7 +50,10 @@ async fn a_custom_object_is_updated_by_revision_only_and_keeps_its_status() {
     object["metadata"]["resourceVersion"] = updated["metadata"]["resourceVersion"].clone();
     object["spec"]["size"] = 9.into();
     let status = fixture.put(&format!("{WIDGETS}/w/status"), &object).await.body;
-    assert_eq!((&status["spec"]["size"], &status["status"]["phase"], &status["metadata"]["generation"]), (&json!(2), &json!("Mine"), &json!(2)));
+    assert_eq!(
+        (&status["spec"]["size"], &status["status"]["phase"], &status["metadata"]["generation"]),
+        (&json!(2), &json!("Mine"), &json!(2))
+    );
 }
 
 #[tokio::test]
@@ -85,8 +89,14 @@ async fn a_dry_run_does_everything_but_the_commit() {
 async fn bodies_that_do_not_fit_the_path_are_refused() {
     let (fixture, _) = with_widgets().await;
     for (object, message) in [
-        (json!({"apiVersion": "v1", "kind": "Widget", "metadata": {"name": "w"}}), "the API version in the data (v1) does not match the expected API version (judge.example/v1)"),
-        (json!({"apiVersion": "judge.example/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "other"}}), "the namespace of the provided object does not match the namespace sent on the request"),
+        (
+            json!({"apiVersion": "v1", "kind": "Widget", "metadata": {"name": "w"}}),
+            "the API version in the data (v1) does not match the expected API version (judge.example/v1)",
+        ),
+        (
+            json!({"apiVersion": "judge.example/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": "other"}}),
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ),
     ] {
         let answer = fixture.post(WIDGETS, &object).await;
         assert_eq!((answer.code, answer.body["message"].as_str()), (400, Some(message)));

@@ -1,6 +1,9 @@
 //! Heads that two programs could read in two ways never reach an instance.
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+
 use super::{
-    fixture::{Rig, soon},
+    fixture::{Rig, ready, service, soon},
     instance::instance,
 };
 
@@ -78,4 +81,22 @@ async fn connect_and_other_versions_are_refused_by_their_own_status() {
         assert_eq!(rig.client().await.send(head).await.status, status, "{head:?}");
     }
     assert_eq!(a.served(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_still_sends_gets_the_answer_and_no_reset() {
+    let a = instance("a").await;
+    let mut rig = Rig::new();
+    rig.publish(&[service("web", json!({ "route": "/api" }))], &ready(&[&a]));
+    let body = "x".repeat(512 * 1024);
+    for (head, status) in [
+        ("POST /none HTTP/1.1\r\nHost: a\r\nContent-Length: 524288\r\n\r\n", 404),
+        ("POST / HTTP/1.1\r\nContent-Length: 524288\r\n\r\n", 400),
+    ] {
+        let mut client = rig.client().await;
+        client.write(head).await;
+        // The write may fail once the router has ended: what counts is what can be read.
+        let _ = client.0.write_all(body.as_bytes()).await;
+        assert_eq!(client.read(true).await.status, status);
+    }
 }

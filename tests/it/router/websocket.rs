@@ -1,4 +1,4 @@
-//! WebSockets through the router.
+//! Upgraded connections through the router.
 use std::{sync::Arc, time::Duration};
 
 use futures::{SinkExt, StreamExt};
@@ -131,7 +131,7 @@ async fn a_wrong_accept_is_a_502() {
     let rig = Rig::serving(&[&a]);
     match tokio_tungstenite::connect_async(format!("ws://{}/", rig.address)).await {
         Err(Error::Http(response)) => {
-            assert_eq!((response.status().as_u16(), response.headers()["x-mesh-error"].to_str().unwrap()), (502, "UpstreamProtocol"))
+            assert_eq!((response.status().as_u16(), response.headers()["x-mesh-error"].to_str().unwrap()), (502, "UpstreamProtocol"));
         }
         other => panic!("{other:?}"),
     }

@@ -1,5 +1,5 @@
 //! One check: an HTTP GET, a TCP connection or a command. Answers in words if it fails; never follows a redirect, never asks anybody but the instance.
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -73,15 +73,12 @@ async fn http_get(get: &HttpGetAction, target: &Target) -> Result<(), String> {
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let answer = sender.send_request(request);
-    tokio::pin!(answer);
-    let response = tokio::select! {
-        biased;
+    let mut answer = pin!(sender.send_request(request));
+    let answer = tokio::select! {
         answer = &mut answer => answer,
-        // The connection may end by the same read that brought the answer, which is there then; if none came, the answer says why.
+        // The connection may end in the very step that brought the answer.
         _ = connection => answer.await,
     };
-    let response = response.map_err(|error| format!("GET {}: {error}", get.path))?;
-    let status = response.status();
+    let status = answer.map_err(|error| format!("GET {}: {error}", get.path))?.status();
     if status.as_u16() >= 200 && status.as_u16() < 400 { Ok(()) } else { Err(format!("GET {}: HTTP status {}", get.path, status.as_u16())) }
 }
