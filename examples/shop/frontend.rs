@@ -10,6 +10,7 @@ use crate::server::{Ending, response};
 
 const PAGE: &str = include_str!("page.html");
 
+#[expect(clippy::needless_pass_by_value, reason = "the server gives the request away")]
 pub(crate) fn answer(request: Request<Incoming>, _ending: Ending) -> Ready<Response<Full<Bytes>>> {
     ready(match request.uri().path() {
         "/" => response(200, "text/html; charset=utf-8", PAGE),

@@ -138,7 +138,7 @@ impl Serve {
                 return Err(Failure::new(Code::Usage, format!("--backend {name}: this version does not have it; it has process")));
             }
         }
-        let project = |error| Failure::from(std::io::Error::from(error)).context(format!("--project-dir {}", self.project_dir.display()));
+        let project = |error: std::io::Error| Failure::from(error).context(format!("--project-dir {}", self.project_dir.display()));
         Ok(ServeOptions {
             state_dir: self.state_dir.unwrap_or_else(state_dir::default),
             project_dir: self.project_dir.canonicalize().map_err(project)?,

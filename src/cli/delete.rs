@@ -61,7 +61,8 @@ impl Delete {
             }
             Ok(())
         };
-        let late = || Failure::new(Code::NotReady, format!("not gone after {}; instances are drained first, `mesh ps` shows them", self.timeout));
+        let late =
+            || Failure::new(Code::NotReady, format!("not gone after {}; instances are drained first, `mesh ps` shows them", self.timeout));
         tokio::time::timeout(self.timeout.get().max(Duration::from_millis(1)), wait).await.unwrap_or_else(|_| Err(late()))
     }
 

@@ -87,7 +87,9 @@ impl From<kube::Error> for Failure {
         match error {
             kube::Error::Api(status) => Self::new(code_of(&status), text_of(&status)),
             kube::Error::Service(source) => Self { code: Code::Unreachable, error: Some(anyhow::anyhow!(source)) },
-            error @ (kube::Error::HyperError(_) | kube::Error::ReadEvents(_)) => Self { code: Code::Unreachable, error: Some(error.into()) },
+            error @ (kube::Error::HyperError(_) | kube::Error::ReadEvents(_)) => {
+                Self { code: Code::Unreachable, error: Some(error.into()) }
+            }
             error => Self { code: Code::Failed, error: Some(error.into()) },
         }
     }
@@ -104,7 +106,11 @@ fn code_of(status: &Status) -> Code {
 
 /// The API's message; where it gives none, its reason or its code.
 fn text_of(status: &Status) -> String {
-    [&status.message, &status.reason].into_iter().find(|text| !text.is_empty()).cloned().unwrap_or_else(|| format!("HTTP status {}", status.code))
+    [&status.message, &status.reason]
+        .into_iter()
+        .find(|text| !text.is_empty())
+        .cloned()
+        .unwrap_or_else(|| format!("HTTP status {}", status.code))
 }
 
 #[cfg(test)]
@@ -113,8 +119,12 @@ mod tests {
 
     #[test]
     fn what_the_api_refuses_becomes_the_exit_code_of_its_kind() {
-        let code = |http: u16| Failure::from(kube::Error::Api(Status { code: http, message: "m".into(), ..Status::default() }.boxed())).code;
-        assert_eq!([400, 422, 409, 404, 500, 503].map(code), [Code::Invalid, Code::Invalid, Code::Conflict, Code::Failed, Code::Failed, Code::Unreachable]);
+        let code =
+            |http: u16| Failure::from(kube::Error::Api(Status { code: http, message: "m".into(), ..Status::default() }.boxed())).code;
+        assert_eq!(
+            [400, 422, 409, 404, 500, 503].map(code),
+            [Code::Invalid, Code::Invalid, Code::Conflict, Code::Failed, Code::Failed, Code::Unreachable]
+        );
     }
 
     #[test]

@@ -72,7 +72,9 @@ pub async fn follow(instances: Api<MeshInstance>, what: Follow, printer: &Printe
 
 fn failure(error: watcher::Error) -> Failure {
     match error {
-        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => error.into(),
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+            error.into()
+        }
         error => anyhow::Error::from(error).into(),
     }
 }

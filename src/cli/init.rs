@@ -42,7 +42,9 @@ impl Init {
         let (guesses, source) = guess(&self.dir);
         let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
         let mut file = file.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => Failure::new(Code::Failed, format!("{} is there already and stays as it is", path.display())),
+            std::io::ErrorKind::AlreadyExists => {
+                Failure::new(Code::Failed, format!("{} is there already and stays as it is", path.display()))
+            }
             _ => Failure::from(error).context(path.display()),
         })?;
         file.write_all(render(&guesses).as_bytes()).map_err(|error| Failure::from(error).context(path.display()))?;
@@ -59,9 +61,9 @@ fn render(guesses: &[Guess]) -> String {
         }
         let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
         text.push_str("apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\n");
-        text.push_str(&format!("metadata:\n  name: {name}\nspec:\n  type: {type_}\n  command: [{}]\n", command.join(", ")));
+        text.extend(["metadata:\n  name: ", name, "\nspec:\n  type: ", type_, "\n  command: [", &command.join(", "), "]\n"]);
         if let Some(route) = route {
-            text.push_str(&format!("  route: {route}\n"));
+            text.extend(["  route: ", route, "\n"]);
         }
         if index == 0 {
             text.push_str(HINTS);
@@ -72,8 +74,10 @@ fn render(guesses: &[Guess]) -> String {
 
 /// A word as YAML reads it back: in quotes (a JSON string is one of YAML) unless it is plain beyond doubt.
 fn quoted(word: &str) -> String {
-    let plain = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '.') && word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-    let word_of_yaml = matches!(word.to_ascii_lowercase().as_str(), "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n" | ".nan" | ".inf");
+    let plain = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '.')
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    let word_of_yaml =
+        matches!(word.to_ascii_lowercase().as_str(), "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n" | ".nan" | ".inf");
     if plain && !word_of_yaml { word.to_owned() } else { serde_json::Value::from(word).to_string() }
 }
 
@@ -91,7 +95,8 @@ mod tests {
         super::super::golden::check("init-procfile.yaml", &text);
         assert_eq!(source, "from the Procfile");
         let documents = manifest::parse("mesh.yaml", &text).unwrap();
-        let services: Vec<MeshService> = documents.iter().map(|document| serde_json::from_value(serde_json::to_value(&document.object).unwrap()).unwrap()).collect();
+        let services: Vec<MeshService> =
+            documents.iter().map(|document| serde_json::from_value(serde_json::to_value(&document.object).unwrap()).unwrap()).collect();
         assert_eq!(services[0].spec.command.as_deref().unwrap(), ["/bin/sh", "-c", "exec node server.js --port \"$PORT\""]);
         assert_eq!(services[1].spec.command.as_deref().unwrap(), ["./work", "yes"]);
     }

@@ -51,7 +51,7 @@ impl Logs {
         let ids: Vec<String> = instances.iter().map(ResourceExt::name_any).collect();
         let selected = select(&self.what, &services, &ids).map_err(|text| Failure::new(Code::Failed, text))?;
         let style = Style { paint: Paint::detect(), names: matches!(selected, Selected::Service(_)), times: self.timestamps };
-        let (printer, printed) = Printer::start(style)?;
+        let (printer, end_of_print) = Printer::start(style)?;
         let end = if self.follow {
             let ends = matches!(selected, Selected::Instance(_));
             follow(connection.instances(), Follow { which: watch(&selected), part: self.part(), ends }, &printer).await
@@ -59,7 +59,7 @@ impl Logs {
             self.once(connection, &selected, &instances, &printer).await
         };
         drop(printer);
-        printed.finish().await;
+        end_of_print.finish().await;
         end
     }
 

@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn what_the_api_refuses_is_told_by_file_and_line() {
         let service = &parse("m.yaml", TWO).unwrap()[0];
-        let cause = |field: &str, message: &str| StatusCause { reason: String::new(), message: message.to_owned(), field: field.to_owned() };
+        let cause =
+            |field: &str, message: &str| StatusCause { reason: String::new(), message: message.to_owned(), field: field.to_owned() };
         let details = StatusDetails {
             causes: vec![cause("spec.command[0]", "no"), cause("spec.replicas", "absent"), cause("spec.command[0]", "no")],
             name: String::new(),
@@ -198,14 +199,20 @@ mod tests {
             retry_after_seconds: 0,
         };
         let status = Status { details: Some(details), ..Status::default() };
-        assert_eq!(service.complaint(&status), "m.yaml:5: MeshService api: spec.replicas: absent\nm.yaml:6: MeshService api: spec.command[0]: no");
+        assert_eq!(
+            service.complaint(&status),
+            "m.yaml:5: MeshService api: spec.replicas: absent\nm.yaml:6: MeshService api: spec.command[0]: no"
+        );
         let strict = Status { message: "strict decoding error: unknown field \"spec.replcas\"".into(), ..Status::default() };
         assert_eq!(service.complaint(&strict), "m.yaml:7: MeshService api: unknown field \"spec.replcas\"");
     }
 
     #[test]
     fn what_is_no_object_is_refused_with_the_line_and_the_remedy() {
-        assert_eq!(refusal("\nkind: MeshService\n"), "m.yaml:2: apiVersion is missing; for a MeshService write apiVersion: mesh-controller.dev/v1alpha1");
+        assert_eq!(
+            refusal("\nkind: MeshService\n"),
+            "m.yaml:2: apiVersion is missing; for a MeshService write apiVersion: mesh-controller.dev/v1alpha1"
+        );
         assert_eq!(refusal("apiVersion: v1\nkind: Secret\nmetadata: {}\n"), "m.yaml:3: metadata.name is missing: give this Secret a name");
         assert!(refusal("a: 1\nb: [\n").starts_with("m.yaml:"), "{}", refusal("a: 1\nb: [\n"));
         assert!(refusal("a: 1\na: 2\n").starts_with("m.yaml:2: "), "{}", refusal("a: 1\na: 2\n"));

@@ -123,9 +123,13 @@ mod tests {
 
     #[test]
     fn no_color_wins_over_force_and_force_over_a_pipe() {
-        for (no_color, force, terminal, on) in
-            [(None, None, true, true), (None, None, false, false), (Some("1"), Some("1"), true, false), (None, Some("1"), false, true), (None, Some("0"), false, false)]
-        {
+        for (no_color, force, terminal, on) in [
+            (None, None, true, true),
+            (None, None, false, false),
+            (Some("1"), Some("1"), true, false),
+            (None, Some("1"), false, true),
+            (None, Some("0"), false, false),
+        ] {
             assert_eq!(Paint::from_settings(no_color, force, terminal), Paint { on }, "{no_color:?} {force:?} {terminal}");
         }
     }

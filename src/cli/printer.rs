@@ -101,7 +101,10 @@ fn print(mut messages: mpsc::Receiver<Message>, style: Style) {
 fn render(message: &Message, style: Style, width: &mut usize) -> String {
     let Style { paint, names, times } = style;
     match message {
-        Message::Own(text) if names => text.lines().map(|line| format!("{} {line}\n", paint.bold(&prefix("mesh", width)))).collect(),
+        Message::Own(text) if names => {
+            let name = paint.bold(&prefix("mesh", width));
+            text.lines().flat_map(|line| [&name, " ", line, "\n"]).collect()
+        }
         Message::Own(text) => format!("{text}\n"),
         Message::Log { id, at, line } => {
             let name = if names { paint.by_key(id, &prefix(id, width)) + " " } else { String::new() };
@@ -129,10 +132,11 @@ mod tests {
     #[test]
     fn lines_stand_behind_names_of_one_width() {
         let mut width = 0;
-        let lines: Vec<_> = [log("api-0", "one"), Message::Own("two\nthree".into()), log("frontend-0", "\x1b[2Jfour"), log("api-0", "five")]
-            .iter()
-            .map(|message| render(message, PLAIN, &mut width))
-            .collect();
+        let lines: Vec<_> =
+            [log("api-0", "one"), Message::Own("two\nthree".into()), log("frontend-0", "\x1b[2Jfour"), log("api-0", "five")]
+                .iter()
+                .map(|message| render(message, PLAIN, &mut width))
+                .collect();
         assert_eq!(lines, ["api-0 | one\n", "mesh  | two\nmesh  | three\n", "frontend-0 | four\n", "api-0      | five\n"]);
     }
 

@@ -4,13 +4,7 @@ use jiff::Timestamp;
 use kube::{Api, ResourceExt, api::ListParams};
 use serde::Serialize;
 
-use super::{
-    age::age,
-    exit::Result,
-    output,
-    table::table,
-    target::Connection,
-};
+use super::{age::age, exit::Result, output, table::table, target::Connection};
 use crate::{
     api::{
         MeshInstance, MeshInstanceStatus, MeshService,
@@ -161,12 +155,10 @@ pub fn render(rows: &[Row], namespaces: bool, now: Timestamp) -> String {
     };
     let head = ["ID", "SERVICE", "STATE", "READY", "RESTARTS", "ADDRESS", "PID", "AGE", "PROBLEM"];
     if !namespaces {
-        return table(head, &rows.iter().map(cells).collect::<Vec<_>>());
+        return table(&head, &rows.iter().map(|row| cells(row).to_vec()).collect::<Vec<_>>());
     }
-    let wide = |first: String, [a, b, c, d, e, f, g, h, i]: [String; 9]| [first, a, b, c, d, e, f, g, h, i];
-    let [a, b, c, d, e, f, g, h, i] = head;
-    let rows: Vec<_> = rows.iter().map(|row| wide(row.namespace.clone(), cells(row))).collect();
-    table(["NAMESPACE", a, b, c, d, e, f, g, h, i], &rows)
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| std::iter::once(row.namespace.clone()).chain(cells(row)).collect()).collect();
+    table(&[&["NAMESPACE"], head.as_slice()].concat(), &rows)
 }
 
 #[cfg(test)]

@@ -81,8 +81,8 @@ impl Run {
         let serving = serve::start(self.options(state_dir, project)?, &shutdown).await?;
         let namespace = target.namespace.unwrap_or_else(|| "default".to_owned());
         let connection = Connection { client: serving.client.clone(), namespace };
-        let (printer, printed) = Printer::start(Style { paint: Paint::detect(), names: true, times: false })?;
-        let session = Session { connection, serving, printer, printed, supervisor };
+        let (printer, end_of_print) = Printer::start(Style { paint: Paint::detect(), names: true, times: false })?;
+        let session = Session { connection, serving, printer, end_of_print, supervisor };
         session.run(&documents, &mut signals).await
     }
 
@@ -105,18 +105,18 @@ struct Session {
     connection: Connection,
     serving: Serving,
     printer: Printer,
-    printed: Printed,
+    end_of_print: Printed,
     supervisor: Supervisor,
 }
 
 impl Session {
     async fn run(mut self, documents: &[Document], signals: &mut Signals) -> Result {
         let (end, attended) = self.work(documents, signals).await;
-        let Self { connection, serving, printer, printed, supervisor } = self;
+        let Self { connection, serving, printer, end_of_print, supervisor } = self;
         finish::finish(&connection, &serving.backend, attended, &printer, signals).await;
         supervisor.finish(GRACE).await;
         drop(printer);
-        printed.finish().await;
+        end_of_print.finish().await;
         end
     }
 

@@ -27,7 +27,8 @@ impl FromStr for Wish {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (service, count) = text.split_once('=').ok_or_else(|| format!("write SERVICE=N, for example {text}=3"))?;
-        let replicas = count.parse().ok().filter(|count| *count <= 1000).ok_or_else(|| format!("{count:?} is no number of instances (0 to 1000)"))?;
+        let replicas =
+            count.parse().ok().filter(|count| *count <= 1000).ok_or_else(|| format!("{count:?} is no number of instances (0 to 1000)"))?;
         if service.is_empty() {
             return Err("the service before = is missing".to_owned());
         }

@@ -88,7 +88,9 @@ pub enum Error {
     #[error("the store refuses writes: {0}")]
     WriteStore(#[from] store::WriteError),
     /// An address cannot be listened on.
-    #[error("cannot listen on {address} for the {what}: {source}; end what holds it (ss -ltnp shows it), or choose another address with {flag}")]
+    #[error(
+        "cannot listen on {address} for the {what}: {source}; end what holds it (ss -ltnp shows it), or choose another address with {flag}"
+    )]
     Listen {
         /// What for.
         what: &'static str,

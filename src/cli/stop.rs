@@ -40,7 +40,9 @@ impl Stop {
             }
             Selected::Instance(id) => {
                 connection.instances().delete(&id, &DeleteParams::default()).await?;
-                output::print_line(&format!("{id} is drained and ended; a new instance takes its place (`mesh scale` changes how many there are)"))
+                output::print_line(&format!(
+                    "{id} is drained and ended; a new instance takes its place (`mesh scale` changes how many there are)"
+                ))
             }
         }
     }

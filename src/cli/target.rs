@@ -178,7 +178,13 @@ mod tests {
         std::fs::create_dir_all(&current).unwrap();
         std::fs::create_dir_all(project.join(".mesh")).unwrap();
         let default_state_dir = dir.path().join("state");
-        let places = || Places { kubeconfig: None, state_dir: None, current: current.clone(), environment: false, default_state_dir: default_state_dir.clone() };
+        let places = || Places {
+            kubeconfig: None,
+            state_dir: None,
+            current: current.clone(),
+            environment: false,
+            default_state_dir: default_state_dir.clone(),
+        };
         assert_eq!(find(&places()), Found::Nowhere);
         std::fs::create_dir_all(&default_state_dir).unwrap();
         std::fs::write(default_state_dir.join("kubeconfig"), "").unwrap();
@@ -187,6 +193,9 @@ mod tests {
         std::fs::write(project.join(".mesh/kubeconfig"), "").unwrap();
         assert_eq!(find(&Places { environment: true, ..places() }), Found::File(project.join(".mesh/kubeconfig"), "this project"));
         assert_eq!(find(&Places { state_dir: Some("/s".into()), ..places() }), Found::File("/s/kubeconfig".into(), "--state-dir"));
-        assert_eq!(find(&Places { kubeconfig: Some("/k".into()), state_dir: Some("/s".into()), ..places() }), Found::File("/k".into(), "--kubeconfig"));
+        assert_eq!(
+            find(&Places { kubeconfig: Some("/k".into()), state_dir: Some("/s".into()), ..places() }),
+            Found::File("/k".into(), "--kubeconfig")
+        );
     }
 }

@@ -49,7 +49,10 @@ async fn an_instance_killed_under_load_is_replaced_and_nearly_nobody_notices() {
     load.requests(500).await;
     let victim = controller.pids()[0];
     controller::kill(victim, "-9");
-    until("the instance to run again", async || controller.pids().into_iter().all(|pid| pid != victim && controller::lives(pid)).then_some(())).await;
+    until("the instance to run again", async || {
+        controller.pids().into_iter().all(|pid| pid != victim && controller::lives(pid)).then_some(())
+    })
+    .await;
     controller.kubectl(&["wait", "--for=condition=Ready", "msvc/api", "--timeout=30s"]);
     load.requests(500).await;
     // GET is idempotent, so that even a request that the dead one had begun to read is asked again of another.
@@ -97,9 +100,7 @@ async fn a_websocket_and_a_sticky_session_live_through_a_rolling_update() {
     use tokio_tungstenite::tungstenite::Message;
 
     let controller = Controller::start().await;
-    let spec = |colour: &str| {
-        json!({ "replicas": 2, "route": "/api", "healthPath": "/api/health", "strategy": "SessionAffinity", "drain": { "timeout": "5s" }, "env": [{ "name": "COLOUR", "value": colour }] })
-    };
+    let spec = |colour: &str| json!({ "replicas": 2, "route": "/api", "healthPath": "/api/health", "strategy": "SessionAffinity", "drain": { "timeout": "5s" }, "env": [{ "name": "COLOUR", "value": colour }] });
     controller.apply("api", &spec("red")).await;
     let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/api/echo", controller.router)).await.unwrap();
     let mut session = load::Session::new(controller.router);
@@ -132,7 +133,11 @@ async fn what_is_wrong_in_a_file_is_named_and_nothing_is_changed() {
         ("a port that is none", json!({ "port": 70000 }), "spec.port: Invalid value: 70000"),
         ("fewer than no replicas", json!({ "replicas": -1 }), "spec.replicas: Invalid value: -1"),
         ("an empty command", json!({ "command": [] }), "spec.command"),
-        ("an unknown strategy", json!({ "strategy": "Random" }), "supported values: \"RoundRobin\", \"LeastConnections\", \"SessionAffinity\""),
+        (
+            "an unknown strategy",
+            json!({ "strategy": "Random" }),
+            "supported values: \"RoundRobin\", \"LeastConnections\", \"SessionAffinity\"",
+        ),
         ("a duration that is none", json!({ "drain": { "timeout": "5 parsecs" } }), "spec.drain.timeout"),
         ("a worker with a route", json!({ "type": "Worker", "route": "/" }), "a Worker gets no requests"),
     ];
@@ -185,7 +190,8 @@ async fn a_controller_that_cannot_start_says_what_to_do() {
     let controller = Controller::start().await;
     let other = |args: &[&str]| controller::run_to_end(args);
     let state = controller.state_dir();
-    let held = other(&["--state-dir", &state, "--api-listen", "127.0.0.1:0", "--router-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    let held =
+        other(&["--state-dir", &state, "--api-listen", "127.0.0.1:0", "--router-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     assert!(held.contains(&controller.pid().to_string()) && held.contains(&state), "{held}");
     let dir = tempfile::tempdir().unwrap();
     let fresh = dir.path().to_str().unwrap();
@@ -199,7 +205,8 @@ async fn a_controller_that_cannot_start_says_what_to_do() {
         std::fs::write(garbled.path().join(file), b"this is no store\n".repeat(1000)).unwrap();
     }
     let path = garbled.path().to_str().unwrap();
-    let corrupt = other(&["--state-dir", path, "--api-listen", "127.0.0.1:0", "--router-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    let corrupt =
+        other(&["--state-dir", path, "--api-listen", "127.0.0.1:0", "--router-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     assert!(corrupt.contains(path) && corrupt.contains("backup"), "{corrupt}");
     assert_eq!(std::fs::read(garbled.path().join(&files[0])).unwrap().len(), 17_000, "what was found is left as it is");
 }

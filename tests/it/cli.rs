@@ -82,7 +82,9 @@ async fn a_run_shows_logs_and_addresses_and_ctrl_c_leaves_nothing() {
 
 #[tokio::test]
 async fn a_second_ctrl_c_kills_what_does_not_want_to_end() {
-    let dir = project("{command: [sh, -c, 'trap \"\" TERM; echo deaf; while :; do sleep 0.1; done'], type: Worker, terminationGracePeriodSeconds: 600}");
+    let dir = project(
+        "{command: [sh, -c, 'trap \"\" TERM; echo deaf; while :; do sleep 0.1; done'], type: Worker, terminationGracePeriodSeconds: 600}",
+    );
     let mut run = Session::start(&dir, &["run", "--all"]).await;
     run.until("| deaf").await;
     let ps: serde_json::Value = serde_json::from_str(&mesh(dir.path(), &["ps", "--json"]).stdout).unwrap();

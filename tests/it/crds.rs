@@ -17,7 +17,8 @@ fn the_files_in_crds_are_current() {
         assert!(there == made, "crds/{name} is not current: mesh-controller crd --output-dir crds (or UPDATE_GOLDEN=1) writes it");
         names.push(name);
     }
-    let mut there: Vec<String> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut there: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     there.sort();
     names.sort();
     assert_eq!(there, names);

@@ -66,14 +66,16 @@ fn modules_import_from_left_to_right_only() {
     let mut wrong = Vec::new();
     for (path, text) in sources("src").into_iter().filter(|(path, _)| !path.starts_with("bin") && !path.ends_with("lib.rs")) {
         let from = module_of(&path);
-        wrong.extend(uses(&text).into_iter().filter(|to| !allowed(&from, to)).map(|to| format!("src/{}: uses crate::{to}", path.display())));
+        wrong
+            .extend(uses(&text).into_iter().filter(|to| !allowed(&from, to)).map(|to| format!("src/{}: uses crate::{to}", path.display())));
     }
     assert!(wrong.is_empty(), "the order is that of src/lib.rs:\n{}", wrong.join("\n"));
 }
 
 #[test]
 fn every_top_level_module_has_its_place_in_the_order() {
-    let modules: BTreeSet<String> = sources("src").iter().map(|(path, _)| module_of(path)).filter(|name| name != "bin" && name != "lib").collect();
+    let modules: BTreeSet<String> =
+        sources("src").iter().map(|(path, _)| module_of(path)).filter(|name| name != "bin" && name != "lib").collect();
     let ordered: BTreeSet<String> = ORDER.iter().flat_map(|modules| modules.iter().map(|name| (*name).to_owned())).collect();
     assert_eq!(modules, ordered);
 }
@@ -83,7 +85,14 @@ fn the_rule_sees_what_it_must() {
     let text = "use crate::{\n    api::{A, B},\n    kit,\n    plan::x::{y, z},\n};\n// crate::cli::no\nfn f() -> crate::store::Error { crate::Top }";
     assert_eq!(uses(text).into_iter().collect::<Vec<_>>(), ["api", "kit", "plan", "store"]);
     assert!(allowed("controller", "plan") && allowed("cli", "router") && allowed("store", "store"));
-    for (from, to) in [("controller", "router"), ("router", "controller"), ("store", "backend"), ("backend", "store"), ("api", "plan"), ("plan", "nowhere")] {
+    for (from, to) in [
+        ("controller", "router"),
+        ("router", "controller"),
+        ("store", "backend"),
+        ("backend", "store"),
+        ("api", "plan"),
+        ("plan", "nowhere"),
+    ] {
         assert!(!allowed(from, to), "{from} may not use {to}");
     }
 }

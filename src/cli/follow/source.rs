@@ -67,14 +67,9 @@ impl Source {
 
     /// Times are always asked for: they order the lines of several instances, and tell where to go on.
     fn uri(&self, part: &Part, follow: bool) -> String {
-        let mut uri = format!("{}?timestamps=true&follow={follow}", self.url);
-        if let Some(tail) = part.tail {
-            uri.push_str(&format!("&tailLines={tail}"));
-        }
-        if let Some(since) = part.since {
-            uri.push_str(&format!("&sinceTime={since}"));
-        }
-        uri
+        let tail = part.tail.map(|tail| format!("&tailLines={tail}")).unwrap_or_default();
+        let since = part.since.map(|since| format!("&sinceTime={since}")).unwrap_or_default();
+        format!("{}?timestamps=true&follow={follow}{tail}{since}", self.url)
     }
 }
 

@@ -27,13 +27,16 @@ pub(super) fn guess(dir: &Path) -> (Vec<Guess>, &'static str) {
     found
         .into_iter()
         .find_map(|(guesses, source)| guesses.filter(|guesses| !guesses.is_empty()).map(|guesses| (guesses, source)))
-        .unwrap_or_else(|| (vec![Guess::web("web", &["python3", "-m", "http.server", "$(PORT)"])], "an example: nothing here says how the project is run"))
+        .unwrap_or_else(|| {
+            (vec![Guess::web("web", &["python3", "-m", "http.server", "$(PORT)"])], "an example: nothing here says how the project is run")
+        })
 }
 
 /// `name: command line`. A `web` gets the requests; the others are workers.
 fn procfile(text: &str) -> Vec<Guess> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    let entries = lines.filter_map(|line| line.split_once(':')).map(|(name, line)| (name.trim(), line.trim())).filter(|(_, line)| !line.is_empty());
+    let entries =
+        lines.filter_map(|line| line.split_once(':')).map(|(name, line)| (name.trim(), line.trim())).filter(|(_, line)| !line.is_empty());
     entries
         .map(|(name, line)| {
             let web = name == "web";
@@ -62,7 +65,10 @@ fn package_json(text: &str) -> Vec<Guess> {
 
 fn cargo_toml(text: &str) -> Vec<Guess> {
     let package = text.lines().map(str::trim).skip_while(|line| *line != "[package]").skip(1).take_while(|line| !line.starts_with('['));
-    let name = package.filter_map(|line| line.strip_prefix("name")?.trim_start().strip_prefix('=')).map(|value| value.trim().trim_matches('"')).next();
+    let name = package
+        .filter_map(|line| line.strip_prefix("name")?.trim_start().strip_prefix('='))
+        .map(|value| value.trim().trim_matches('"'))
+        .next();
     name.map(|name| Guess::web(name, &[&format!("target/release/{name}")])).into_iter().collect()
 }
 
@@ -79,9 +85,15 @@ mod tests {
 
     #[test]
     fn a_project_says_how_it_is_run() {
-        assert_eq!(package_json(r#"{"name": "@shop/Web_App", "scripts": {"start": "x"}}"#), [Guess::web("web-app", &["npm", "run", "start"])]);
+        assert_eq!(
+            package_json(r#"{"name": "@shop/Web_App", "scripts": {"start": "x"}}"#),
+            [Guess::web("web-app", &["npm", "run", "start"])]
+        );
         assert_eq!(package_json(r#"{"name": "lib"}"#), []);
-        assert_eq!(cargo_toml("[package]\nname = \"shop\"\n[dependencies]\nname = \"x\"\n"), [Guess::web("shop", &["target/release/shop"])]);
+        assert_eq!(
+            cargo_toml("[package]\nname = \"shop\"\n[dependencies]\nname = \"x\"\n"),
+            [Guess::web("shop", &["target/release/shop"])]
+        );
         assert_eq!(cargo_toml("[workspace]\nmembers = []\n"), []);
     }
 

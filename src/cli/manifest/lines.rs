@@ -131,7 +131,8 @@ mod tests {
     fn fields_are_found_by_the_path_that_the_api_uses() {
         let text = "a: 1\nspec:\n  routes:\n  - path: /x\n    hostnames: [h,\n      i]\n  - {path: /y}\n  port: 1\n";
         let lines = &Lines::of_documents(text).unwrap()[0];
-        let found = ["a", "spec.routes", "spec.routes[0].path", "spec.routes[0].hostnames[1]", "spec.routes[1].path", "spec.port"].map(|path| lines.of(path));
+        let found = ["a", "spec.routes", "spec.routes[0].path", "spec.routes[0].hostnames[1]", "spec.routes[1].path", "spec.port"]
+            .map(|path| lines.of(path));
         assert_eq!(found, [1, 3, 4, 6, 7, 8]);
     }
 
@@ -143,7 +144,8 @@ mod tests {
 
     #[test]
     fn empty_documents_are_left_out() {
-        let starts: Vec<u64> = Lines::of_documents("---\n# nothing\n---\na: 1\n---\n~\n---\nb: 2\n").unwrap().iter().map(Lines::start).collect();
+        let starts: Vec<u64> =
+            Lines::of_documents("---\n# nothing\n---\na: 1\n---\n~\n---\nb: 2\n").unwrap().iter().map(Lines::start).collect();
         assert_eq!(starts, [4, 8]);
     }
 }

@@ -30,12 +30,27 @@ fn fixture() -> Vec<Row> {
     let condition = |status: &str, reason: &str, message: &str| json!([{"type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
     let exit = json!({"exitCode": 1, "finishedAt": "2026-01-01T00:00:00Z", "message": "exit code 1"});
     let instances = [
-        instance("web-2a-0", "web", &json!({"state": "BackOff", "restartCount": 4, "lastExit": exit, "conditions": condition("False", "CrashLoopBackOff", "exit code 1; next start in 4s")})),
-        instance("api-1f-1", "api", &json!({"state": "Ready", "address": "127.0.0.1:20001", "pid": 4243, "restartCount": 1, "lastExit": exit, "conditions": condition("True", "Running", "")})),
-        instance("api-1f-0", "api", &json!({"state": "Ready", "address": "127.0.0.1:20000", "pid": 4242, "conditions": condition("True", "Running", "")})),
+        instance(
+            "web-2a-0",
+            "web",
+            &json!({"state": "BackOff", "restartCount": 4, "lastExit": exit, "conditions": condition("False", "CrashLoopBackOff", "exit code 1; next start in 4s")}),
+        ),
+        instance(
+            "api-1f-1",
+            "api",
+            &json!({"state": "Ready", "address": "127.0.0.1:20001", "pid": 4243, "restartCount": 1, "lastExit": exit, "conditions": condition("True", "Running", "")}),
+        ),
+        instance(
+            "api-1f-0",
+            "api",
+            &json!({"state": "Ready", "address": "127.0.0.1:20000", "pid": 4242, "conditions": condition("True", "Running", "")}),
+        ),
         instance("new-3b-0", "new", &json!(null)),
     ];
-    rows(&[service("api", "AllReplicasReady", "True"), service("off", "ScaledToZero", "True"), service("web", "CrashLoopBackOff", "False")], &instances)
+    rows(
+        &[service("api", "AllReplicasReady", "True"), service("off", "ScaledToZero", "True"), service("web", "CrashLoopBackOff", "False")],
+        &instances,
+    )
 }
 
 #[test]

@@ -40,7 +40,10 @@ fn narrow(documents: Vec<Document>, wanted: Option<&[String]>) -> Result<Vec<Doc
         return Err(Failure::new(Code::Invalid, "there is no MeshService in the manifests: `mesh init` writes an example"));
     }
     let Some(wanted) = wanted else {
-        return Err(Failure::new(Code::Usage, format!("say what to run: `mesh run --all`, or the names of services ({})", there.join(", "))));
+        return Err(Failure::new(
+            Code::Usage,
+            format!("say what to run: `mesh run --all`, or the names of services ({})", there.join(", ")),
+        ));
     };
     if let Some(unknown) = wanted.iter().find(|name| !there.contains(&name.as_str())) {
         return Err(Failure::new(Code::Usage, format!("there is no service {unknown:?} in the manifests, but {}", there.join(", "))));
@@ -79,7 +82,9 @@ mod tests {
     use super::*;
 
     fn documents() -> Vec<Document> {
-        let service = |name: &str| format!("apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {{name: {name}}}\nspec: {{command: [x]}}\n");
+        let service = |name: &str| {
+            format!("apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {{name: {name}}}\nspec: {{command: [x]}}\n")
+        };
         let text = ["api", "web"].map(service).join("---\n") + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n";
         manifest::parse("m.yaml", &text).unwrap()
     }

@@ -89,7 +89,9 @@ impl Board {
     fn announce(&mut self) -> Vec<String> {
         self.announced = true;
         let width = self.services.keys().map(|(_, name)| name.len()).max().unwrap_or_default();
-        let line = |((_, name), entry): (&(String, String), &Entry)| format!("  {name:<width$}  {}  {}", entry.count, entry.urls.join("  ")).trim_end().to_owned();
+        let line = |((_, name), entry): (&(String, String), &Entry)| {
+            format!("  {name:<width$}  {}  {}", entry.count, entry.urls.join("  ")).trim_end().to_owned()
+        };
         std::iter::once("all services are ready".to_owned()).chain(self.services.iter().map(line)).collect()
     }
 }
@@ -159,7 +161,8 @@ mod tests {
 
     #[test]
     fn addresses_can_be_opened_on_this_machine() {
-        let claim = |hostname: Option<&str>, prefix: &str| routes::Claim { hostname: hostname.map(str::to_owned), prefix: prefix.to_owned() };
+        let claim =
+            |hostname: Option<&str>, prefix: &str| routes::Claim { hostname: hostname.map(str::to_owned), prefix: prefix.to_owned() };
         assert_eq!(url(&claim(None, ""), "0.0.0.0:80".parse().unwrap()), "http://localhost:80/");
         assert_eq!(url(&claim(None, "/api"), "[::1]:8080".parse().unwrap()), "http://[::1]:8080/api");
         assert_eq!(url(&claim(Some("shop.example"), ""), "127.0.0.1:8080".parse().unwrap()), "http://shop.example:8080/");

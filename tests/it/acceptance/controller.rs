@@ -203,7 +203,14 @@ impl Controller {
 impl Drop for Controller {
     fn drop(&mut self) {
         // A test that failed must not leave its programs behind.
-        let _ = self.run_kubectl(&["patch", "msvc", "--all", "--type=merge", "-p", r#"{"spec":{"terminationGracePeriodSeconds":0,"drain":{"timeout":"0s"}}}"#]);
+        let _ = self.run_kubectl(&[
+            "patch",
+            "msvc",
+            "--all",
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"terminationGracePeriodSeconds":0,"drain":{"timeout":"0s"}}}"#,
+        ]);
         let _ = self.run_kubectl(&["delete", "msvc", "--all", "--timeout=20s"]);
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -228,7 +235,8 @@ impl Drains {
 
 /// Starts a controller that is expected to fail, and gives what it says.
 pub(crate) fn run_to_end(args: &[&str]) -> String {
-    let child = Command::new("timeout").arg("20").arg(env!("CARGO_BIN_EXE_mesh-controller")).args(args).stdin(Stdio::null()).output().unwrap();
+    let child =
+        Command::new("timeout").arg("20").arg(env!("CARGO_BIN_EXE_mesh-controller")).args(args).stdin(Stdio::null()).output().unwrap();
     assert!(!child.status.success() && child.status.code() != Some(124), "it started: {child:?}");
     String::from_utf8_lossy(&child.stderr).into_owned()
 }
