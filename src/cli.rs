@@ -85,7 +85,8 @@ impl Mesh {
     pub fn telemetry(&self) -> (LogFormat, String) {
         let filter = match &self.verb {
             Verb::Run(run) => run.log_level.clone(),
-            _ => "warn".to_owned(),
+            // The client logs each error that it returns as well.
+            _ => "warn,kube_client=off".to_owned(),
         };
         (LogFormat::Text, filter)
     }

@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use self::source::{Part, Source};
 use super::{
-    exit::Result,
+    exit::{Failure, Result},
     printer::{Message, Printer},
 };
 use crate::{api::MeshInstance, kit::clock};
@@ -60,13 +60,20 @@ pub async fn follow(instances: Api<MeshInstance>, what: Follow, printer: &Printe
             // Its stream ends by itself, with its last line.
             Some(Some(Ok(watcher::Event::Delete(instance)))) => drop(instance.uid().and_then(|uid| known.remove(&uid))),
             Some(Some(Ok(watcher::Event::Init | watcher::Event::InitDone))) | None => {}
-            Some(Some(Err(error))) if known.is_empty() => return Err(anyhow::Error::from(error).into()),
+            Some(Some(Err(error))) if known.is_empty() => return Err(failure(error)),
             Some(Some(Err(error))) => tracing::warn!(%error, "the instances cannot be watched; trying again"),
             Some(None) => return Ok(()),
         }
         if ends && seen && known.is_empty() && streams.is_empty() {
             return Ok(());
         }
+    }
+}
+
+fn failure(error: watcher::Error) -> Failure {
+    match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => error.into(),
+        error => anyhow::Error::from(error).into(),
     }
 }
 

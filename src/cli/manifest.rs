@@ -53,8 +53,10 @@ impl Document {
     pub fn complaint(&self, status: &Status) -> String {
         let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
         if causes.is_empty() {
-            let line = self.lines.find_named(&status.message).unwrap_or(self.lines.start());
-            return format!("{}:{line}: {}: {}", self.file, self.title(), status.message);
+            // What the API says before it only repeats the kind.
+            let message = status.message.split_once("strict decoding error: ").map_or(status.message.as_str(), |(_, what)| what);
+            let line = self.lines.find_named(message).unwrap_or(self.lines.start());
+            return format!("{}:{line}: {}: {message}", self.file, self.title());
         }
         let text = causes.iter().map(|cause| {
             let field = if cause.field.is_empty() { String::new() } else { format!("{}: ", cause.field) };
@@ -198,7 +200,7 @@ mod tests {
         let status = Status { details: Some(details), ..Status::default() };
         assert_eq!(service.complaint(&status), "m.yaml:5: MeshService api: spec.replicas: absent\nm.yaml:6: MeshService api: spec.command[0]: no");
         let strict = Status { message: "strict decoding error: unknown field \"spec.replcas\"".into(), ..Status::default() };
-        assert_eq!(service.complaint(&strict), "m.yaml:7: MeshService api: strict decoding error: unknown field \"spec.replcas\"");
+        assert_eq!(service.complaint(&strict), "m.yaml:7: MeshService api: unknown field \"spec.replcas\"");
     }
 
     #[test]

@@ -47,6 +47,9 @@ impl Stop {
 }
 
 async fn stop_service(connection: &Connection, name: &str, replicas: i32) -> Result {
+    if replicas == 0 {
+        return output::print_line(&format!("{name} is at 0 already; `mesh scale {name}=1` brings it back"));
+    }
     scale(connection, name, 0).await?;
-    output::print_line(&format!("{name} scaled from {replicas} to 0; `mesh scale {name}={}` brings it back", replicas.max(1)))
+    output::print_line(&format!("{name} scaled from {replicas} to 0; `mesh scale {name}={replicas}` brings it back"))
 }

@@ -1,6 +1,6 @@
 //! The main path as its users drive it: the real binary, the real kubectl, real processes, real sockets, kill -9.
-mod controller;
-mod load;
+pub(crate) mod controller;
+pub(crate) mod load;
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,6 @@
 //! The one integration test binary; a module per subject.
 mod acceptance;
+mod cli;
 mod controllers;
 mod crds;
 mod imports;

@@ -40,18 +40,18 @@ pub(super) async fn end_others(connection: &Connection, documents: &[Document], 
 pub(super) async fn finish(connection: &Connection, backend: &Backend, attended: bool, printer: &Printer, signals: &mut Signals) {
     if !attended {
         printer.say("ending all instances").await;
-        return stop(backend, UNATTENDED, UNATTENDED + KILLED).await;
+        return stop(connection, backend, UNATTENDED, UNATTENDED + KILLED).await;
     }
     let drained = tokio::select! {
         drained = drain(connection, printer) => drained,
         _ = signals.next() => {
             printer.say("killing what is left").await;
-            return stop(backend, Duration::ZERO, KILLED).await;
+            return stop(connection, backend, Duration::ZERO, KILLED).await;
         }
     };
     if let Err(failure) = drained {
         printer.say(format!("cannot end the services by the API: {}; ending their processes", failure.text())).await;
-        stop(backend, UNATTENDED, UNATTENDED + KILLED).await;
+        stop(connection, backend, UNATTENDED, UNATTENDED + KILLED).await;
     }
 }
 
@@ -105,26 +105,57 @@ async fn delete(connection: &Connection, services: &[MeshService]) -> Result<Vec
     Ok(names)
 }
 
-/// Ends the processes without the controllers; what cannot be ended is logged, and the next run finds it.
-async fn stop(backend: &Backend, grace: Duration, limit: Duration) {
+/// Ends the processes past the controllers, which must not start them again; what cannot be ended is logged, and the next run finds it.
+async fn stop(connection: &Connection, backend: &Backend, grace: Duration, limit: Duration) {
+    if let Err(failure) = disown(connection).await {
+        tracing::warn!(error = failure.text(), "the objects cannot be deleted; the next run does it");
+    }
+    let all = async {
+        // A start may have been under way.
+        while !stop_round(backend, grace).await {}
+    };
+    if tokio::time::timeout(limit, all).await.is_err() {
+        tracing::error!("some instances have not ended; the next run takes them up");
+    }
+}
+
+/// Marks everything as deleted: what is marked is not started any more.
+async fn disown(connection: &Connection) -> Result {
+    delete(connection, &services(connection).list(&ListParams::default()).await?.items).await?;
+    let instances: Api<MeshInstance> = Api::all(connection.client.clone());
+    for instance in instances.list(&ListParams::default()).await? {
+        let api: Api<MeshInstance> = Api::namespaced(connection.client.clone(), &instance.namespace().unwrap_or_default());
+        match api.delete(&instance.name_any(), &DeleteParams::background()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Stops all that runs, and waits for it. True if nothing ran.
+async fn stop_round(backend: &Backend, grace: Duration) -> bool {
     let keys = backend.list().await.unwrap_or_else(|error| {
         tracing::error!(%error, "the instances cannot be listed");
         Vec::new()
     });
     let ends = keys.into_iter().map(|key| end(backend, key, grace));
-    if tokio::time::timeout(limit, future::join_all(ends)).await.is_err() {
-        tracing::error!("some instances have not ended; the next run takes them up");
-    }
+    future::join_all(ends).await.into_iter().all(|ran| !ran)
 }
 
-async fn end(backend: &Backend, key: InstanceKey, grace: Duration) {
+/// Ends one, and waits until it has; whether it ran.
+async fn end(backend: &Backend, key: InstanceKey, grace: Duration) -> bool {
     let mut changes = backend.changes();
-    if let Err(error) = backend.execute(Action::Stop { key: key.clone(), grace }).await {
-        tracing::error!(instance = %key, %error, "cannot be ended");
-        return;
-    }
+    let mut ran = false;
     while let Ok(Observed::Running(_)) = backend.observe(&key).await {
+        if !ran && let Err(error) = backend.execute(Action::Stop { key: key.clone(), grace }).await {
+            tracing::error!(instance = %key, %error, "cannot be ended");
+            return false;
+        }
+        ran = true;
         // Looked at again on every change, and now and then in case one was missed.
         let _ = tokio::time::timeout(Duration::from_millis(200), changes.next()).await;
     }
+    ran
 }

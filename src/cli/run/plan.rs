@@ -19,7 +19,7 @@ pub(super) fn documents(run: &Run, project: &Path) -> Result<Vec<Document>> {
     let files = if run.files.is_empty() { vec![default_file(project)?] } else { run.files.clone() };
     let documents = manifest::read(&files)?;
     let wanted = if run.services.is_empty() && !run.all && run.files.is_empty() { None } else { Some(run.services.as_slice()) };
-    let documents = narrow(documents, wanted)?;
+    let documents = with_replicas(narrow(documents, wanted)?);
     match run.instances {
         Some(instances) => with_instances(documents, instances),
         None => Ok(documents),
@@ -49,12 +49,26 @@ fn narrow(documents: Vec<Document>, wanted: Option<&[String]>) -> Result<Vec<Doc
     Ok(documents.into_iter().filter(fits).collect())
 }
 
+/// Says `replicas: 1` where the file leaves it out: what an earlier run that was killed had scaled is not to come back.
+fn with_replicas(mut documents: Vec<Document>) -> Vec<Document> {
+    for service in documents.iter_mut().filter(|document| document.is_service()) {
+        if let Some(spec) = spec(service) {
+            spec.entry("replicas").or_insert_with(|| json!(1));
+        }
+    }
+    documents
+}
+
+fn spec(service: &mut Document) -> Option<&mut serde_json::Map<String, serde_json::Value>> {
+    service.object.data.get_mut("spec").and_then(serde_json::Value::as_object_mut)
+}
+
 fn with_instances(mut documents: Vec<Document>, instances: u32) -> Result<Vec<Document>> {
     let mut services = documents.iter_mut().filter(|document| document.is_service());
     let (Some(service), None) = (services.next(), services.next()) else {
         return Err(Failure::new(Code::Usage, "--instances is for one SERVICE; `mesh scale` sets several while they run"));
     };
-    if let Some(spec) = service.object.data.get_mut("spec").and_then(serde_json::Value::as_object_mut) {
+    if let Some(spec) = spec(service) {
         spec.insert("replicas".to_owned(), json!(instances));
     }
     Ok(documents)

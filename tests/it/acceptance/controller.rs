@@ -31,7 +31,7 @@ pub(crate) fn manifest(name: &str, spec: &Value) -> Value {
 }
 
 /// The example program; `cargo test` builds it, `cargo test --test it` does not.
-fn shop() -> PathBuf {
+pub(crate) fn shop() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_mesh-controller")).with_file_name("examples").join("shop");
     if !program.exists() {
         let built = Command::new(env!("CARGO")).args(["build", "--example", "shop"]).status().unwrap();

@@ -1,0 +1,99 @@
+//! A `mesh` that runs in a directory of the test's own, and what it has said so far.
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout},
+    time::timeout,
+};
+
+const LONG: Duration = Duration::from_secs(60);
+
+pub(super) struct End {
+    pub(super) code: i32,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+}
+
+fn command(dir: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mesh"));
+    command.args(words).current_dir(dir).stdin(Stdio::null());
+    command.env_clear().env("HOME", dir).env("XDG_STATE_HOME", dir.join("state")).env("PATH", std::env::var_os("PATH").unwrap());
+    command
+}
+
+/// Runs `mesh` to its end.
+pub(super) fn mesh(dir: &Path, words: &[&str]) -> End {
+    let output = command(dir, words).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    End { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// A directory with a mesh.yaml that has one service, `one`, of that spec.
+pub(super) fn project(spec: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!("apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {{name: one}}\nspec: {spec}\n");
+    std::fs::write(dir.path().join("mesh.yaml"), text).unwrap();
+    dir
+}
+
+/// The example's program; `cargo test` builds it, `cargo test --test it` does not.
+pub(super) fn shop() -> PathBuf {
+    super::super::acceptance::controller::shop()
+}
+
+pub(super) struct Session {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    said: String,
+}
+
+impl Session {
+    pub(super) async fn start(dir: &TempDir, words: &[&str]) -> Self {
+        let words = [words, &["--router-listen", "127.0.0.1:0"]].concat();
+        let mut command = tokio::process::Command::from(command(dir.path(), &words));
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines, said: String::new() }
+    }
+
+    /// Reads until a line has these words; that line.
+    pub(super) async fn until(&mut self, words: &str) -> String {
+        loop {
+            let line = timeout(LONG, self.lines.next_line()).await;
+            let Ok(Ok(Some(line))) = line else { panic!("{words:?} was not said:\n{}", self.said) };
+            self.said.push_str(&line);
+            self.said.push('\n');
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
+    /// Everything that it has said.
+    pub(super) fn output(&self) -> &str {
+        &self.said
+    }
+
+    /// Ctrl-C.
+    pub(super) fn signal(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+    }
+
+    /// Ctrl-C, and waits for the end: its exit code.
+    pub(super) async fn interrupt(&mut self) -> Option<i32> {
+        self.signal();
+        while let Ok(Ok(Some(line))) = timeout(LONG, self.lines.next_line()).await {
+            self.said.push_str(&line);
+            self.said.push('\n');
+        }
+        timeout(LONG, self.child.wait()).await.unwrap().unwrap().code()
+    }
+}
