@@ -99,7 +99,7 @@ fn ready(facts: &Facts<'_>, counts: &Counts<'_>, progressing: &Want) -> Want {
             return want(false, condition::DEADLINE_EXCEEDED, with_trouble(short));
         }
         return match trouble {
-            Some((reason, text)) if reason != instance_reason::PROBING => {
+            Some((reason, text)) if ![instance_reason::PROBING, instance_reason::NOT_LISTENING].contains(&reason) => {
                 let reason = if reason == instance_reason::BACK_OFF { condition::CRASH_LOOP } else { reason };
                 want(false, reason, format!("{short}: {text}"))
             }
@@ -119,7 +119,7 @@ fn ready(facts: &Facts<'_>, counts: &Counts<'_>, progressing: &Want) -> Want {
 
 /// The first instance with something to tell: its reason and its message.
 fn worst(alive: &[&MeshInstance]) -> Option<(&'static str, String)> {
-    const TELLING: [&str; 11] = [
+    const TELLING: [&str; 12] = [
         instance_reason::COMMAND_NOT_FOUND,
         instance_reason::COMMAND_NOT_EXECUTABLE,
         instance_reason::WORKING_DIR,
@@ -130,6 +130,7 @@ fn worst(alive: &[&MeshInstance]) -> Option<(&'static str, String)> {
         instance_reason::BACK_OFF,
         instance_reason::UNHEALTHY,
         instance_reason::PROBE_FAILED,
+        instance_reason::NOT_LISTENING,
         instance_reason::PROBING,
     ];
     TELLING.iter().find_map(|reason| {

@@ -199,13 +199,12 @@ impl Gated {
     /// Ends our side; what a client still sends of a request that was answered early, or refused, is thrown away for a moment.
     fn end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let unread = self.shut || !(self.gate.is_between() || self.gate.is_open());
-        let mut left = match self.linger {
-            Some(left) => left,
-            None => {
-                ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
-                self.cell.wait(Some(LINGER));
-                if unread { LINGER_BYTES } else { 0 }
-            }
+        let mut left = if let Some(left) = self.linger {
+            left
+        } else {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            self.cell.wait(Some(LINGER));
+            if unread { LINGER_BYTES } else { 0 }
         };
         let mut space = [0; 4096];
         while left > 0 && !self.cell.has_waited() {

@@ -30,6 +30,8 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// Tunnels are told to end so long before the deadline at most, that they may do so before the instance is told to stop.
 const FAREWELL: Duration = Duration::from_secs(1);
 const REPORTS_AT_ONCE: usize = 16;
+/// An API that does not answer for so long counts as away; the other reports do not wait for it longer.
+const WRITE: Duration = Duration::from_secs(5);
 
 /// What is to be written about one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,7 +209,11 @@ async fn write(client: &Client, router: &str, report: Report) -> (Report, Result
     });
     let api: Api<MeshInstance> = Api::namespaced(client.clone(), &instance.namespace);
     let params = PatchParams::apply(&format!("mesh-router/{router}")).force();
-    let result = api.patch_status(&instance.name, &params, &Patch::Apply(patch)).await.map(drop);
+    let patch = Patch::Apply(patch);
+    let result = match tokio::time::timeout(WRITE, api.patch_status(&instance.name, &params, &patch)).await {
+        Ok(result) => result.map(drop),
+        Err(_) => Err(kube::Error::Service(Box::new(std::io::Error::from(std::io::ErrorKind::TimedOut)))),
+    };
     (report, result)
 }
 

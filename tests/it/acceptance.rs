@@ -11,7 +11,7 @@ use self::{
     load::Load,
 };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn applied_with_kubectl_it_runs_behind_the_router_and_deleted_it_leaves_nothing() {
     let controller = Controller::start().await;
     let file = controller.write("api.yaml", &manifest("api", &json!({ "replicas": 3, "route": "/api", "healthPath": "/api/health" })));
@@ -41,7 +41,7 @@ async fn applied_with_kubectl_it_runs_behind_the_router_and_deleted_it_leaves_no
     assert_eq!(controller.json(&["get", "mi,endpointslices"])["items"], json!([]));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_killed_under_load_is_replaced_and_nearly_nobody_notices() {
     let controller = Controller::start().await;
     controller.apply("api", &json!({ "replicas": 3, "route": "/api", "healthPath": "/api/health" })).await;
@@ -59,7 +59,7 @@ async fn an_instance_killed_under_load_is_replaced_and_nearly_nobody_notices() {
     load.stop().await.expect_no_failures();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_controller_finds_everything_again() {
     let mut controller = Controller::start().await;
     controller.apply("api", &json!({ "replicas": 3, "route": "/api", "healthPath": "/api/health" })).await;
@@ -72,7 +72,7 @@ async fn a_killed_controller_finds_everything_again() {
     assert_eq!(controller.each("mi", "/status/restartCount"), vec![json!(0); 3]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scaling_and_rolling_under_load_lose_no_request() {
     let controller = Controller::start().await;
     let spec = |replicas: u32, colour: &str| json!({ "replicas": replicas, "route": "/api", "healthPath": "/api/health", "env": [{ "name": "COLOUR", "value": colour }] });
@@ -94,7 +94,7 @@ async fn scaling_and_rolling_under_load_lose_no_request() {
     assert!(drained >= 7, "an acknowledged drain was seen {drained} times only");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_websocket_and_a_sticky_session_live_through_a_rolling_update() {
     use futures::{SinkExt, StreamExt};
     use tokio_tungstenite::tungstenite::Message;
@@ -122,7 +122,7 @@ async fn a_websocket_and_a_sticky_session_live_through_a_rolling_update() {
     assert_ne!(session.get("/api").await, first, "the session has a new instance");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_in_a_file_is_named_and_nothing_is_changed() {
     let controller = Controller::start().await;
     let cases: &[(&str, Value, &str)] = &[
@@ -156,7 +156,7 @@ async fn what_is_wrong_in_a_file_is_named_and_nothing_is_changed() {
     assert_eq!(controller.json(&["get", "msvc", "-A"])["items"], json!([]));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_run_says_why_and_disturbs_nobody_else() {
     let controller = Controller::start_with(&["--port-range", "23100-23103"]).await;
     controller.apply("good", &json!({ "replicas": 1, "route": "/api", "healthPath": "/api/health" })).await;
@@ -185,7 +185,7 @@ async fn what_cannot_run_says_why_and_disturbs_nobody_else() {
     assert_eq!(load::get(controller.router, "/api").await.unwrap().0, 200);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_controller_that_cannot_start_says_what_to_do() {
     let controller = Controller::start().await;
     let other = |args: &[&str]| controller::run_to_end(args);
@@ -211,7 +211,7 @@ async fn a_controller_that_cannot_start_says_what_to_do() {
     assert_eq!(std::fs::read(garbled.path().join(&files[0])).unwrap().len(), 17_000, "what was found is left as it is");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_that_ignores_sigterm_and_its_children_are_killed_after_the_grace() {
     let controller = Controller::start().await;
     let script = "trap '' TERM; (setsid sleep 4711 &) ; while :; do sleep 1; done";
@@ -224,7 +224,7 @@ async fn a_program_that_ignores_sigterm_and_its_children_are_killed_after_the_gr
     assert_eq!(controller::descendants_named("sleep\u{0}4711"), 0, "the grandchild is gone too");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn logs_are_read_through_the_api_and_rotate() {
     let controller = Controller::start().await;
     let script = "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done; sleep 1000";

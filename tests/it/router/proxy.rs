@@ -221,7 +221,7 @@ async fn bodies_stream_both_ways_at_once() {
             while back < big.len() {
                 let n = read.read(&mut part).await.unwrap();
                 assert!(n > 0, "the stream ended after {back} bytes");
-                back += part[..n].iter().filter(|b| **b == b'x').count();
+                back += part[..n].iter().map(|byte| usize::from(*byte == b'x')).sum::<usize>();
             }
         };
         tokio::join!(put, got);
