@@ -61,7 +61,7 @@ async fn a_run_shows_logs_and_addresses_and_ctrl_c_leaves_nothing() {
     let router = url.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap();
     assert_eq!(super::acceptance::load::get(router, "/api").await.unwrap().0, 200);
     assert!(run.output().contains(&format!("export KUBECONFIG={}", dir.path().canonicalize().unwrap().join(".mesh/kubeconfig").display())));
-    assert!(run.output().contains("| listening on port"), "{}", run.output());
+    run.until("| listening on port").await;
 
     let second = mesh(dir.path(), &["run", "--all", "--router-listen", "127.0.0.1:0"]);
     assert_eq!(second.code, 6, "{}", second.stderr);

@@ -1,3 +1,4 @@
+//! The fake backend does what it is told, and keeps count of it.
 use super::*;
 use crate::plan::instance::LogLimits;
 

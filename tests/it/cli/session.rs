@@ -63,8 +63,11 @@ impl Session {
         Self { child, lines, said: String::new() }
     }
 
-    /// Reads until a line has these words; that line.
+    /// Reads until a line has these words, unless one had them already; that line.
     pub(super) async fn until(&mut self, words: &str) -> String {
+        if let Some(line) = self.said.lines().find(|line| line.contains(words)) {
+            return line.to_owned();
+        }
         loop {
             let line = timeout(LONG, self.lines.next_line()).await;
             let Ok(Ok(Some(line))) = line else { panic!("{words:?} was not said:\n{}", self.said) };
