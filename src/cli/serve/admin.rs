@@ -16,7 +16,12 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 ///
 /// # Errors
 /// None: a connection that fails is its client's matter.
-pub(super) async fn run(listener: TcpListener, metrics: Metrics, ready: watch::Receiver<bool>, shutdown: Shutdown) -> Result<(), Infallible> {
+pub(super) async fn run(
+    listener: TcpListener,
+    metrics: Metrics,
+    ready: watch::Receiver<bool>,
+    shutdown: Shutdown,
+) -> Result<(), Infallible> {
     let end = shutdown.triggered();
     tokio::pin!(end);
     // Dropped at the end, and the connections with it.

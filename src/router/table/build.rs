@@ -174,7 +174,8 @@ fn service(object: &MeshService, seen: Vec<Seen>, settings: &Settings, carry: &m
         None => settings.limits.request,
     };
     service.drain_timeout = spec.drain.timeout.get();
-    service.last_resort = object.metadata.deletion_timestamp.is_none() && spec.replicas > 0 && template::rollout_type(spec) == RolloutType::RollingUpdate;
+    service.last_resort =
+        object.metadata.deletion_timestamp.is_none() && spec.replicas > 0 && template::rollout_type(spec) == RolloutType::RollingUpdate;
     fill(&mut service, seen, &uid, carry);
     service
 }
