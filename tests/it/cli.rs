@@ -19,7 +19,7 @@ fn help_says_what_there_is() {
     let mut text = String::new();
     for verb in ["", "init", "run", "ps", "logs", "stop", "scale", "restart", "apply", "delete", "completion"] {
         let words: Vec<&str> = [verb, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
-        text.push_str(&format!("$ mesh {}\n{}\n", words.join(" "), mesh(dir.path(), &words).stdout));
+        text.extend(["$ mesh ", &words.join(" "), "\n", &mesh(dir.path(), &words).stdout, "\n"]);
     }
     golden("help.txt", &text);
 }
@@ -55,7 +55,7 @@ fn a_router_port_in_use_is_named_with_the_flag_that_changes_it() {
 #[tokio::test]
 async fn a_run_shows_logs_and_addresses_and_ctrl_c_leaves_nothing() {
     let dir = project(&format!("{{command: [{}, backend], replicas: 2, route: /api, healthPath: /api/health}}", session::shop().display()));
-    let mut run = Session::start(&dir, &["run", "--all"]).await;
+    let mut run = Session::start(&dir, &["run", "--all"]);
     run.until("all services are ready").await;
     let url = run.until("http://127.0.0.1:").await;
     let router = url.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap();
@@ -85,7 +85,7 @@ async fn a_second_ctrl_c_kills_what_does_not_want_to_end() {
     let dir = project(
         "{command: [sh, -c, 'trap \"\" TERM; echo deaf; while :; do sleep 0.1; done'], type: Worker, terminationGracePeriodSeconds: 600}",
     );
-    let mut run = Session::start(&dir, &["run", "--all"]).await;
+    let mut run = Session::start(&dir, &["run", "--all"]);
     run.until("| deaf").await;
     let ps: serde_json::Value = serde_json::from_str(&mesh(dir.path(), &["ps", "--json"]).stdout).unwrap();
     let pid = ps[0]["pid"].as_i64().unwrap();

@@ -1,5 +1,5 @@
 //! The import rule of `src/lib.rs`: a module uses only what stands to its left, and the router and the controllers never use each other.
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, path::Path};
 
 use super::layout::sources;
 
@@ -56,7 +56,7 @@ fn group_heads(group: &str) -> Vec<String> {
     heads
 }
 
-fn module_of(path: &PathBuf) -> String {
+fn module_of(path: &Path) -> String {
     let first = path.components().next().unwrap().as_os_str().to_str().unwrap();
     first.trim_end_matches(".rs").to_owned()
 }

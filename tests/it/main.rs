@@ -1,4 +1,5 @@
 //! The one integration test binary; a module per subject.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "what fails in a helper of a test fails the test")]
 mod acceptance;
 mod cli;
 mod controllers;

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 pub(super) struct End {
     pub(super) code: i32,
@@ -55,7 +55,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) async fn start(dir: &TempDir, words: &[&str]) -> Self {
+    pub(super) fn start(dir: &TempDir, words: &[&str]) -> Self {
         let words = [words, &["--router-listen", "127.0.0.1:0"]].concat();
         let mut command = tokio::process::Command::from(command(dir.path(), &words));
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
