@@ -37,6 +37,8 @@ pub mod service {
     pub const UNSUPPORTED: &str = "UnsupportedByBackend";
     /// No `MeshNode` is ready to take an instance.
     pub const NO_NODE: &str = "NoNodeReady";
+    /// It is deleted, and its instances are drained and ended.
+    pub const TERMINATING: &str = "Terminating";
     /// All routes are accepted.
     pub const ACCEPTED: &str = "Accepted";
     /// The service has no routes.

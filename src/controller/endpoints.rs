@@ -42,7 +42,11 @@ async fn reconcile(instance: Arc<MeshInstance>, client: Arc<Client>) -> Result<A
     }
     if !found.is_some_and(|found| same(&found, &wanted)) {
         let params = PatchParams::apply(labels::FIELD_MANAGER).force();
-        slices.patch(&name, &params, &Patch::Apply(&wanted)).await.map_err(api("apply EndpointSlice"))?;
+        match slices.patch(&name, &params, &Patch::Apply(&wanted)).await {
+            // Its namespace is being deleted, and the slice went first: the routers know as much already.
+            Err(kube::Error::Api(status)) if status.code == 403 && instance.metadata.deletion_timestamp.is_some() => {}
+            result => drop(result.map_err(api("apply EndpointSlice"))?),
+        }
     }
     Ok(Action::await_change())
 }

@@ -9,7 +9,7 @@ mod update_status;
 use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{Future, StreamExt};
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::{coordination::v1::Lease, discovery::v1::EndpointSlice};
 use kube::{
     Api, Client, ResourceExt,
     api::ListParams,
@@ -95,10 +95,14 @@ async fn end_orphan(agent: &Agent, orphan: InstanceKey) {
     }
 }
 
-#[tracing::instrument(skip_all, fields(kind = "MeshInstance", namespace = instance.namespace(), name = instance.name_any()))]
+#[tracing::instrument(skip_all, fields(kind = "MeshInstance", namespace = instance.namespace(), object = instance.name_any()))]
 async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Action, Error> {
     let key = agent::key(&instance);
-    let routers = if instance.metadata.deletion_timestamp.is_some() { live_routers(&agent.client).await? } else { Vec::new() };
+    let (routers, announced) = if instance.metadata.deletion_timestamp.is_some() {
+        (live_routers(&agent.client).await?, announced(&agent.client, &key).await?)
+    } else {
+        (Vec::new(), true)
+    };
     loop {
         let observed = agent.backend.observe(&key).await.map_err(|source| Error::Backend { act: "observe", source })?;
         let memory = agent.note(&key, &observed);
@@ -109,6 +113,7 @@ async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Act
             health: &health,
             memory: &memory,
             routers: &routers,
+            announced,
             now: clock::now(),
         });
         match plan.step {
@@ -136,4 +141,10 @@ async fn live_routers(client: &Client) -> Result<Vec<String>, Error> {
     let found = all.list(&ListParams::default().labels(labels::ROUTER_LEASE)).await.map_err(api("list the routers' Leases"))?;
     let now = clock::now();
     Ok(found.items.iter().filter_map(|lease| leases::holder(lease, now)).map(ToOwned::to_owned).collect())
+}
+
+/// Whether routers can hear of the instance's end: its slice has its name.
+async fn announced(client: &Client, key: &InstanceKey) -> Result<bool, Error> {
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &key.namespace);
+    Ok(slices.get_metadata_opt(&key.name).await.map_err(api("read EndpointSlice"))?.is_some())
 }

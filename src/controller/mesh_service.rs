@@ -16,6 +16,7 @@ use kube::{
     },
 };
 
+use self::apply::End;
 use super::{Error, drive, error_policy, notes::Notes};
 use crate::{
     api::{
@@ -49,12 +50,17 @@ pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Syn
     let (by_routes, by_nodes) = (controller.store(), controller.store());
     let stream = controller
         .with_config(config)
-        .owns(Api::<MeshInstance>::all(client.clone()), watcher::Config::default())
+        .watches(Api::<MeshInstance>::all(client.clone()), watcher::Config::default(), |instance| service_of(&instance))
         .watches(services, watcher::Config::default(), move |changed| rivals(&by_routes, &changed))
         .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| everything(&by_nodes))
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, Arc::new(Context { notes: Notes::new(client.clone(), "mesh-service", ""), client }));
     drive("mesh_service", stream).await
+}
+
+/// The service that an instance is a copy of. By name: one that has lost its owner is its service's concern as well.
+fn service_of(instance: &MeshInstance) -> Option<ObjectRef<MeshService>> {
+    Some(ObjectRef::new(&instance.spec.service).within(&instance.namespace()?))
 }
 
 /// The services whose routes a change of this one may free or take.
@@ -76,13 +82,16 @@ fn everything(store: &Store<MeshService>) -> Vec<ObjectRef<MeshService>> {
     store.state().iter().map(|service| ObjectRef::from_obj(&**service)).collect()
 }
 
-#[tracing::instrument(skip_all, fields(kind = "MeshService", namespace = service.namespace(), name = service.name_any()))]
+#[tracing::instrument(skip_all, fields(kind = "MeshService", namespace = service.namespace(), object = service.name_any()))]
 async fn reconcile(service: Arc<MeshService>, context: Arc<Context>) -> Result<Action, Error> {
     let world = dereference::dereference(&context.client, &service).await?;
-    if service.metadata.deletion_timestamp.is_some() {
-        return apply::end(&context, &service, &world).await;
-    }
     let revision = template::revision(&service);
+    if service.metadata.deletion_timestamp.is_some() {
+        return match apply::end(&context, &service, &world).await? {
+            End::Waiting => update_status::update_status(&context, &service, &revision.name, None, &world).await,
+            End::Released => Ok(Action::await_change()),
+        };
+    }
     let refusal = validate(&service.spec, world.backend.unwrap_or(BackendKind::Process)).err().or_else(|| world.no_node());
     let plan = if refusal.is_some() { rollout::Plan::default() } else { plan(&service, &revision.name, &world.instances) };
     apply::apply(&context, &service, &revision, &plan, &world).await?;

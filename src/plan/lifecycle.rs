@@ -17,6 +17,8 @@ use crate::{
 
 /// The waits between failed runs.
 pub const BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_mins(1) };
+/// The waits after starts that did not come about: trying again costs little, and what was missing may be there by now.
+pub const START_BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_secs(4) };
 /// A run of at least this long was stable: the next failure counts as the first.
 pub const STABLE: SignedDuration = SignedDuration::from_mins(1);
 /// Routers stop at the drain deadline by their own clocks; the agent gives them this much longer to say so.
@@ -95,6 +97,8 @@ pub struct Facts<'a> {
     pub memory: &'a Memory,
     /// The routers whose leases run.
     pub routers: &'a [String],
+    /// Its `EndpointSlice` is there: routers can say that they have drained it.
+    pub announced: bool,
     /// Now.
     pub now: Timestamp,
 }
@@ -185,13 +189,16 @@ fn run(facts: &Facts<'_>, running: &Running) -> (Step, Say) {
 fn rest(facts: &Facts<'_>, attempt: u32, from: Timestamp, exit: Option<&Exit>) -> (Step, Say) {
     let failure = facts.memory.start_failure.as_ref();
     let from = failure.map_or(from, |failure| failure.at.max(from));
-    let delay = BACKOFF.delay(facts.memory.failures, jitter(facts, attempt));
-    let passed = Duration::try_from(facts.now.duration_since(from)).unwrap_or_default();
+    let backoff = if failure.is_some() { START_BACKOFF } else { BACKOFF };
+    let delay = backoff.delay(facts.memory.failures, jitter(facts, attempt));
+    // A clock that was set back says nothing about the wait: then it is over.
+    let passed = Duration::try_from(facts.now.duration_since(from)).unwrap_or(Duration::MAX);
     let left = delay.saturating_sub(passed);
     if left.is_zero() {
         return (Step::Start { attempt }, Say::new(InstanceState::Pending, reason::PENDING, "to be started"));
     }
-    let again = format!("next start in {:.1} s", left.as_secs_f64());
+    // Not what is left of it: a message that changes by itself would be written again and again.
+    let again = format!("to be started again after {:.1} s", delay.as_secs_f64());
     let say = match (failure, exit) {
         (Some(failure), _) => Say::new(InstanceState::Pending, failure.reason, failure.message.clone()),
         (None, Some(exit)) => {
@@ -224,7 +231,9 @@ fn drain(facts: &Facts<'_>) -> (Step, Say) {
         return stop;
     }
     let deleted = facts.instance.metadata.deletion_timestamp.as_ref().map_or(facts.now, |time| time.0);
-    let limit = SignedDuration::try_from(facts.instance.spec.drain_timeout.get()).unwrap_or(SignedDuration::MAX).saturating_add(ACK_SLACK);
+    // Where the slice is gone already (its namespace is deleted), routers have stopped by themselves and will never say so.
+    let patience = if facts.announced { facts.instance.spec.drain_timeout.get() } else { Duration::ZERO };
+    let limit = SignedDuration::try_from(patience).unwrap_or(SignedDuration::MAX).saturating_add(ACK_SLACK);
     let left = Duration::try_from(limit.saturating_sub(facts.now.duration_since(deleted))).unwrap_or_default();
     let entries = status.map(|status| status.routers.as_slice()).unwrap_or_default();
     let waiting: Vec<&String> =

@@ -43,6 +43,22 @@ pub struct Plan {
     pub delete: Vec<String>,
 }
 
+/// How far a rollout may go from the wanted number of instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// How many more there may be.
+    pub surge: u32,
+    /// How many fewer may serve.
+    pub unavailable: u32,
+}
+
+/// The bounds for so many replicas. Where percentages leave room for nothing, one may be unavailable, as with a Deployment: else it would never move.
+pub fn bounds(rollout: &Rollout, replicas: u32) -> Bounds {
+    let surge = share(&rollout.max_surge, replicas, true);
+    let unavailable = share(&rollout.max_unavailable, replicas, false);
+    Bounds { surge, unavailable: if surge == 0 { unavailable.max(1) } else { unavailable } }
+}
+
 /// The next step from what exists to what is wanted. Called again after each change, until it says nothing.
 pub fn plan(wanted: &Wanted<'_>, existing: &[Existing]) -> Plan {
     let (current, old): (Vec<&Existing>, Vec<&Existing>) =
@@ -59,7 +75,7 @@ pub fn plan(wanted: &Wanted<'_>, existing: &[Existing]) -> Plan {
             let ending = retire(wanted, &kept, &old);
             let total = count(kept.len()) + count(old.len());
             delete.extend(ending);
-            let ceiling = wanted.replicas + share(&wanted.rollout.max_surge, wanted.replicas, true);
+            let ceiling = wanted.replicas.saturating_add(bounds(wanted.rollout, wanted.replicas).surge);
             missing(&kept, wanted.replicas).min(ceiling.saturating_sub(total))
         }
     };
@@ -76,7 +92,7 @@ fn keep_best(mut current: Vec<&Existing>, replicas: u32) -> (Vec<&Existing>, Vec
 
 /// The old instances that may go now: first those that do not serve, then as many that serve as availability allows.
 fn retire<'a>(wanted: &Wanted<'_>, kept: &[&Existing], old: &[&'a Existing]) -> Vec<&'a Existing> {
-    let minimum = wanted.replicas.saturating_sub(share(&wanted.rollout.max_unavailable, wanted.replicas, false));
+    let minimum = wanted.replicas.saturating_sub(bounds(wanted.rollout, wanted.replicas).unavailable);
     let unready_new = count(kept.iter().filter(|i| !i.ready).count());
     let ready_new = count(kept.len()) - unready_new;
     let mut by_health = old.to_vec();

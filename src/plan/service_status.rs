@@ -12,9 +12,9 @@ use crate::{
             is_true, service as condition,
         },
         labels,
-        probe::share,
     },
     plan::{
+        rollout::bounds,
         routes::{self, Claim},
         validate::Refusal,
     },
@@ -87,11 +87,14 @@ fn serves(instance: &MeshInstance) -> bool {
 
 fn ready(facts: &Facts<'_>, counts: &Counts<'_>, progressing: &Want) -> Want {
     let want = |status, reason, message: String| Want::new(condition::READY, status, reason, message);
+    if is_deleted(facts) {
+        return want(false, condition::TERMINATING, format!("waiting for {} instances to end", facts.instances.len()));
+    }
     if let Some(refusal) = facts.refusal {
         return want(false, refusal.reason, refusal.message.clone());
     }
     let trouble = worst(&counts.alive);
-    let short = format!("{} of {} ready", counts.updated_ready, counts.wanted);
+    let short = short(counts);
     let with_trouble = |message: String| trouble.as_ref().map_or(message.clone(), |(_, text)| format!("{message}: {text}"));
     let complete = counts.updated_ready == counts.wanted && counts.alive.len() == counts.wanted;
     if !complete {
@@ -115,6 +118,19 @@ fn ready(facts: &Facts<'_>, counts: &Counts<'_>, progressing: &Want) -> Want {
         return want(counts.ending == 0, condition::SCALED_TO_ZERO, message);
     }
     want(true, condition::ALL_READY, short)
+}
+
+/// How many are ready, in one phrase: the same number that the column READY shows, and during a rollout whose they are.
+fn short(counts: &Counts<'_>) -> String {
+    if counts.alive.len() == counts.updated {
+        return format!("{} of {} ready", counts.ready, counts.wanted);
+    }
+    let old = counts.ready.saturating_sub(counts.updated_ready);
+    format!("{} of {} ready: {} of the new revision, {old} of an old one", counts.ready, counts.wanted, counts.updated_ready)
+}
+
+fn is_deleted(facts: &Facts<'_>) -> bool {
+    facts.service.metadata.deletion_timestamp.is_some()
 }
 
 /// The first instance with something to tell: its reason and its message.
@@ -144,7 +160,7 @@ fn worst(alive: &[&MeshInstance]) -> Option<(&'static str, String)> {
 fn available(facts: &Facts<'_>, counts: &Counts<'_>) -> Want {
     let spec = &facts.service.spec;
     let wanted = u32::try_from(spec.replicas).unwrap_or(0);
-    let minimum = wanted.saturating_sub(share(&spec.rollout.max_unavailable, wanted, false));
+    let minimum = wanted.saturating_sub(bounds(&spec.rollout, wanted).unavailable);
     let enough = counts.ready >= usize::try_from(minimum).unwrap_or(usize::MAX);
     let reason = if enough { condition::MINIMUM_AVAILABLE } else { condition::MINIMUM_UNAVAILABLE };
     Want::new(condition::AVAILABLE, enough, reason, format!("{} of at least {minimum} serve", counts.ready))
@@ -152,6 +168,9 @@ fn available(facts: &Facts<'_>, counts: &Counts<'_>) -> Want {
 
 fn progressing(facts: &Facts<'_>, counts: &Counts<'_>, old: &[Condition]) -> (Want, Option<SignedDuration>) {
     let want = |status, reason, message: &str| Want::new(condition::PROGRESSING, status, reason, message);
+    if is_deleted(facts) {
+        return (want(false, condition::TERMINATING, ""), None);
+    }
     if let Some(refusal) = facts.refusal {
         return (want(false, refusal.reason, &refusal.message), None);
     }

@@ -8,7 +8,6 @@ use k8s_openapi::{
 use kube::{
     Api, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
-    runtime::controller::Action,
 };
 use serde_json::json;
 
@@ -29,7 +28,7 @@ pub(super) async fn apply(context: &Context, service: &MeshService, revision: &R
     if !plan.create.is_empty() {
         keep_revision(context, service, revision, world).await?;
     }
-    update(&instances, service, world).await?;
+    update(context, &instances, service, world).await?;
     let mut placed = Vec::new();
     for ordinal in &plan.create {
         let Some(node) = world.node_for_next(&placed).cloned() else { break };
@@ -44,16 +43,34 @@ pub(super) async fn apply(context: &Context, service: &MeshService, revision: &R
     delete(context, service, &instances, &plan.delete).await
 }
 
-/// A service that is deleted: ends its instances, and lets it go when the last one is gone.
-pub(super) async fn end(context: &Context, service: &MeshService, world: &World) -> Result<Action, Error> {
-    let instances: Api<MeshInstance> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
-    let living = world.instances.iter().filter(|instance| instance.metadata.deletion_timestamp.is_none());
-    let names: Vec<String> = living.map(ResourceExt::name_any).collect();
-    delete(context, service, &instances, &names).await?;
-    if world.instances.is_empty() {
-        set_finalizer(context, service, false).await?;
+/// How far the end of a service has come.
+pub(super) enum End {
+    /// Instances of it are still there.
+    Waiting,
+    /// Nothing of it is left, and it has been let go.
+    Released,
+}
+
+/// A service that is deleted: ends its instances, and lets it go when the last one is gone. Those that are to outlive it
+/// (`--cascade=orphan`) lose their owner by the garbage collector, and are left alone.
+pub(super) async fn end(context: &Context, service: &MeshService, world: &World) -> Result<End, Error> {
+    if service.finalizers().iter().any(|name| name == "orphan") {
+        return Ok(End::Waiting);
     }
-    Ok(Action::await_change())
+    let instances: Api<MeshInstance> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
+    let own: Vec<&MeshInstance> = world.instances.iter().filter(|instance| is_owned(instance, service)).collect();
+    let living = own.iter().filter(|instance| instance.metadata.deletion_timestamp.is_none());
+    let names: Vec<String> = living.map(|instance| instance.name_any()).collect();
+    delete(context, service, &instances, &names).await?;
+    if own.is_empty() {
+        set_finalizer(context, service, false).await?;
+        return Ok(End::Released);
+    }
+    Ok(End::Waiting)
+}
+
+fn is_owned(instance: &MeshInstance, by: &MeshService) -> bool {
+    instance.owner_references().iter().any(|owner| Some(&owner.uid) == by.metadata.uid.as_ref())
 }
 
 async fn delete(context: &Context, service: &MeshService, instances: &Api<MeshInstance>, names: &[String]) -> Result<(), Error> {
@@ -70,8 +87,8 @@ async fn delete(context: &Context, service: &MeshService, instances: &Api<MeshIn
     Ok(())
 }
 
-/// Brings the fields that may change in a running instance up to date.
-async fn update(instances: &Api<MeshInstance>, service: &MeshService, world: &World) -> Result<(), Error> {
+/// Brings the fields that may change in a running instance up to date, and takes up those that an earlier service of the name has left.
+async fn update(context: &Context, instances: &Api<MeshInstance>, service: &MeshService, world: &World) -> Result<(), Error> {
     for found in &world.instances {
         let spec = MeshInstanceSpec {
             port: fixed_port(&service.spec),
@@ -79,13 +96,24 @@ async fn update(instances: &Api<MeshInstance>, service: &MeshService, world: &Wo
             logs: service.spec.logs.clone(),
             ..found.spec.clone()
         };
-        if spec != found.spec && found.metadata.deletion_timestamp.is_none() {
+        let is_left = found.owner_references().is_empty();
+        if found.metadata.deletion_timestamp.is_some() || (is_left && !still_lives(context, service).await?) {
+            continue;
+        }
+        if spec != found.spec || is_left {
             let mut instance = owned(service, &found.spec.revision, found.spec.ordinal, spec);
             instance.metadata.uid = found.uid();
             write(instances, &instance).await?;
         }
     }
     Ok(())
+}
+
+/// Asks the API itself: a service that has just been deleted must not take its orphans back.
+async fn still_lives(context: &Context, service: &MeshService) -> Result<bool, Error> {
+    let services: Api<MeshService> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
+    let found = services.get_metadata_opt(&service.name_any()).await.map_err(api("read MeshService"))?;
+    Ok(found.is_some_and(|found| found.metadata.uid == service.metadata.uid && found.metadata.deletion_timestamp.is_none()))
 }
 
 async fn write(instances: &Api<MeshInstance>, instance: &MeshInstance) -> Result<(), Error> {

@@ -47,10 +47,13 @@ async fn write(context: &Context, service: &MeshService, status: &MeshServiceSta
     let services: Api<MeshService> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
     let name = service.name_any();
     let object =
-        json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshService", "metadata": { "name": name }, "status": status });
+        json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshService", "metadata": { "name": name, "uid": service.uid() }, "status": status });
     let params = PatchParams::apply(labels::STATUS_MANAGER).force();
-    services.patch_status(&name, &params, &Patch::Apply(&object)).await.map_err(api("apply MeshService status"))?;
-    Ok(())
+    match services.patch_status(&name, &params, &Patch::Apply(&object)).await {
+        // Gone meanwhile, or made anew under the same name: nobody reads this one's status any more.
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        result => result.map(drop).map_err(api("apply MeshService status")),
+    }
 }
 
 /// The change that is worth an event: a new reason of the condition Ready, or a rollout that ended.

@@ -61,7 +61,7 @@ fn exited(attempt: u32, since: i64, end: i64) -> Observed {
 }
 
 fn next(instance: &MeshInstance, observed: &Observed, health: &Health, memory: &Memory, routers: &[String], now: i64) -> Plan {
-    plan(&Facts { instance, observed, health, memory, routers, now: at(now) })
+    plan(&Facts { instance, observed, health, memory, routers, announced: true, now: at(now) })
 }
 
 fn remembering(observations: &[Observed]) -> Memory {
