@@ -28,7 +28,7 @@ pub(super) async fn update_status(agent: &Agent, instance: &MeshInstance, new: &
         result => result.map_err(api("apply MeshInstance status"))?,
     };
     for note in notes(&old, new) {
-        agent.notes.publish(instance, note).await;
+        agent.notes.publish(instance, note);
     }
     Ok(())
 }
