@@ -78,3 +78,54 @@ fn slice_labels(instance: &MeshInstance) -> BTreeMap<String, String> {
 pub fn same(a: &EndpointSlice, b: &EndpointSlice) -> bool {
     a.endpoints == b.endpoints && a.ports == b.ports && a.address_type == b.address_type && a.metadata.labels == b.metadata.labels
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::conditions::instance::PROBE_FAILED,
+        plan::fixture::{at, deleted, instance, ready, unready},
+    };
+
+    #[test]
+    fn an_endpoint_is_ready_serving_and_terminating_as_its_instance_is() {
+        let new = || instance("b", 0);
+        for (situation, instance, expected) in [
+            ("ready", ready(new()), (true, true, false)),
+            ("not ready", unready(new(), PROBE_FAILED, ""), (false, false, false)),
+            ("draining", deleted(ready(new())), (false, true, true)),
+            ("deleted before it was ready", deleted(unready(new(), PROBE_FAILED, "")), (false, false, true)),
+        ] {
+            let conditions = slice(&instance, at(130)).unwrap().endpoints.unwrap().remove(0).conditions.unwrap();
+            let found = (conditions.ready.unwrap(), conditions.serving.unwrap(), conditions.terminating.unwrap());
+            assert_eq!(found, expected, "{situation}");
+        }
+    }
+
+    #[test]
+    fn an_instance_without_an_address_has_no_slice() {
+        assert_eq!(slice(&instance("b", 0), at(130)), None);
+    }
+
+    #[test]
+    fn a_slice_names_its_service_its_owner_and_the_address_in_its_family() {
+        let mut web = ready(instance("b", 0));
+        for (address, family, ip) in [("127.0.0.1:20000", "IPv4", "127.0.0.1"), ("[::1]:20000", "IPv6", "::1")] {
+            web.status.as_mut().unwrap().address = Some(address.to_owned());
+            let slice = slice(&web, at(130)).unwrap();
+            let endpoint = &slice.endpoints.as_ref().unwrap()[0];
+            assert_eq!((slice.address_type.as_str(), endpoint.addresses.as_slice()), (family, &[ip.to_owned()][..]));
+            assert_eq!(slice.ports.unwrap()[0].port, Some(20000));
+            assert_eq!(slice.metadata.labels.unwrap()[labels::SLICE_SERVICE], "web");
+            assert_eq!(slice.metadata.owner_references.unwrap()[0].uid, "b0");
+        }
+    }
+
+    #[test]
+    fn the_time_of_writing_makes_no_difference_and_the_conditions_do() {
+        let web = ready(instance("b", 0));
+        let slice_at = |instance: &MeshInstance, second| slice(instance, at(second)).unwrap();
+        assert!(same(&slice_at(&web, 130), &slice_at(&web, 131)));
+        assert!(!same(&slice_at(&web, 130), &slice_at(&deleted(web.clone()), 130)));
+    }
+}

@@ -194,6 +194,22 @@ mod tests {
         assert_eq!(next(1, RolloutType::Recreate, &[]), Plan { create: vec![0], delete: vec![] });
     }
 
+    #[test]
+    fn percentages_round_in_favour_of_service_but_never_to_a_standstill() {
+        for (surge, unavailable, replicas, expected) in [
+            ("25%", "25%", 4, (1, 1)),
+            ("25%", "25%", 5, (2, 1)),
+            ("0%", "10%", 3, (0, 1)),
+            ("0%", "50%", 4, (0, 2)),
+            ("1", "0", 3, (1, 0)),
+        ] {
+            let value = |text: &str| text.parse().map_or_else(|_| IntOrString::String(text.to_owned()), IntOrString::Int);
+            let rollout = Rollout { max_surge: value(surge), max_unavailable: value(unavailable), ..Rollout::default() };
+            let found = bounds(&rollout, replicas);
+            assert_eq!((found.surge, found.unavailable), expected, "{surge} {unavailable} of {replicas}");
+        }
+    }
+
     proptest! {
         /// Whatever happens to the instances meanwhile, a rollout keeps its bounds and comes to an end.
         #[test]

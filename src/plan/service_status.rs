@@ -88,7 +88,7 @@ fn serves(instance: &MeshInstance) -> bool {
 fn ready(facts: &Facts<'_>, counts: &Counts<'_>, progressing: &Want) -> Want {
     let want = |status, reason, message: String| Want::new(condition::READY, status, reason, message);
     if is_deleted(facts) {
-        return want(false, condition::TERMINATING, format!("waiting for {} instances to end", facts.instances.len()));
+        return want(false, condition::TERMINATING, ending(facts.instances.len()));
     }
     if let Some(refusal) = facts.refusal {
         return want(false, refusal.reason, refusal.message.clone());
@@ -114,7 +114,7 @@ fn ready(facts: &Facts<'_>, counts: &Counts<'_>, progressing: &Want) -> Want {
         return want(false, condition::ROUTE_CONFLICT, conflict_text(claim, other));
     }
     if counts.wanted == 0 {
-        let message = if counts.ending > 0 { format!("{} still ending", counts.ending) } else { String::new() };
+        let message = if counts.ending > 0 { ending(counts.ending) } else { String::new() };
         return want(counts.ending == 0, condition::SCALED_TO_ZERO, message);
     }
     want(true, condition::ALL_READY, short)
@@ -126,7 +126,11 @@ fn short(counts: &Counts<'_>) -> String {
         return format!("{} of {} ready", counts.ready, counts.wanted);
     }
     let old = counts.ready.saturating_sub(counts.updated_ready);
-    format!("{} of {} ready: {} of the new revision, {old} of an old one", counts.ready, counts.wanted, counts.updated_ready)
+    format!("{} of {} ready ({} of the new revision, {old} of an old one)", counts.ready, counts.wanted, counts.updated_ready)
+}
+
+fn ending(count: usize) -> String {
+    format!("waiting for {count} instance{} to end", if count == 1 { "" } else { "s" })
 }
 
 fn is_deleted(facts: &Facts<'_>) -> bool {
@@ -229,3 +233,6 @@ fn route_text(service: &MeshService) -> Option<String> {
 fn number(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

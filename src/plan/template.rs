@@ -85,3 +85,75 @@ pub fn fixed_port(spec: &MeshServiceSpec) -> Option<crate::api::probe::PortNumbe
 pub fn rollout_type(spec: &MeshServiceSpec) -> RolloutType {
     if fixed_port(spec).is_some() { RolloutType::Recreate } else { spec.rollout.type_ }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plan::fixture::service;
+
+    fn name(spec: Value) -> String {
+        revision(&service(spec)).name
+    }
+
+    #[test]
+    fn what_the_program_does_not_see_makes_no_new_revision() {
+        let plain = name(json!({}));
+        for spec in [
+            json!({"replicas": 5}),
+            json!({"route": "/"}),
+            json!({"type": "Worker"}),
+            json!({"strategy": "LeastConnections"}),
+            json!({"drain": {"timeout": "1s"}}),
+            json!({"logs": {"maxSize": "1Mi", "maxFiles": 2}}),
+            json!({"rollout": {"type": "Recreate"}}),
+        ] {
+            assert_eq!(name(spec.clone()), plain, "{spec}");
+        }
+    }
+
+    #[test]
+    fn what_the_program_sees_makes_a_new_revision() {
+        let plain = name(json!({}));
+        for spec in [
+            json!({"command": ["other"]}),
+            json!({"args": ["x"]}),
+            json!({"env": [{"name": "A", "value": "1"}]}),
+            json!({"workingDir": "x"}),
+            json!({"port": 80}),
+            json!({"healthPath": "/health"}),
+            json!({"terminationGracePeriodSeconds": 3}),
+        ] {
+            assert_ne!(name(spec.clone()), plain, "{spec}");
+        }
+    }
+
+    #[test]
+    fn the_annotation_of_a_restart_makes_a_new_revision_and_the_old_spec_the_old_name() {
+        let mut web = service(json!({}));
+        let before = revision(&web);
+        web.metadata.annotations = Some([(labels::RESTARTED_AT.to_owned(), "2026-01-01T00:00:00Z".to_owned())].into());
+        assert_ne!(revision(&web).name, before.name);
+        web.metadata.annotations = None;
+        assert_eq!(revision(&web), before);
+    }
+
+    #[test]
+    fn the_short_form_of_a_probe_is_the_long_one() {
+        let long = json!({"readinessProbe": {"httpGet": {"path": "/health"}}});
+        assert_eq!(name(json!({"healthPath": "/health"})), name(long));
+    }
+
+    #[test]
+    fn a_fixed_port_is_for_one_replica_which_is_recreated() {
+        for (spec, port, type_) in [
+            (json!({"port": 80}), Some(80), RolloutType::Recreate),
+            (json!({"port": 80, "replicas": 2}), None, RolloutType::RollingUpdate),
+            (json!({"replicas": 1}), None, RolloutType::RollingUpdate),
+        ] {
+            let spec = service(spec).spec;
+            assert_eq!((fixed_port(&spec).map(|port| port.0), rollout_type(&spec)), (port, type_));
+        }
+    }
+}

@@ -73,7 +73,8 @@ async fn drain(connection: &Connection, printer: &Printer) -> Result {
             let names: HashSet<&str> = left.iter().map(|instance| instance.spec.service.as_str()).collect();
             let mut names: Vec<&str> = names.into_iter().collect();
             names.sort_unstable();
-            printer.say(format!("waiting for {} instances of {} to end; Ctrl-C kills them at once", left.len(), names.join(", "))).await;
+            let (count, plural) = (left.len(), if left.len() == 1 { "" } else { "s" });
+            printer.say(format!("waiting for {count} instance{plural} of {} to end; Ctrl-C kills them at once", names.join(", "))).await;
         }
         changes.next().await;
     }

@@ -13,7 +13,7 @@ use super::{
     probes::{Probers, Target},
 };
 use crate::{
-    api::{MeshInstance, conditions::instance as reason},
+    api::{MeshInstance, MeshInstanceStatus, conditions::instance as reason},
     backend::Backend,
     controller::notes::Notes,
     plan::{
@@ -30,6 +30,8 @@ pub(super) struct Agent {
     pub(super) ports: Ports,
     pub(super) notes: Notes,
     memories: Mutex<HashMap<String, Memory>>,
+    /// The status that was last told of in Events, by uid: the object at hand may be older.
+    told: Mutex<HashMap<String, MeshInstanceStatus>>,
     probers: Probers,
 }
 
@@ -48,7 +50,7 @@ impl Agent {
     ) -> (Self, impl Stream<Item = ObjectRef<MeshInstance>> + Send + 'static) {
         let (probers, probed) = Probers::new(backend.clone());
         let ports = Ports::new(options.ports);
-        (Self { client, backend, options, ports, notes, memories: Mutex::default(), probers }, probed)
+        (Self { client, backend, options, ports, notes, memories: Mutex::default(), told: Mutex::default(), probers }, probed)
     }
 
     /// Takes note of a look, and gives what is remembered.
@@ -67,6 +69,11 @@ impl Agent {
     /// Changes what is remembered.
     pub(super) fn remember<T>(&self, key: &InstanceKey, change: impl FnOnce(&mut Memory) -> T) -> T {
         change(self.memories.lock().unwrap_or_else(PoisonError::into_inner).entry(key.uid.clone()).or_default())
+    }
+
+    /// Takes note that a status is being told of, and gives the one that was told of before, if there was one.
+    pub(super) fn tell(&self, uid: &str, status: MeshInstanceStatus) -> Option<MeshInstanceStatus> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), status)
     }
 
     /// Sees to it that a running program is probed, and gives what the probes have found.
@@ -97,5 +104,6 @@ impl Agent {
         self.probers.forget(&key.uid);
         self.ports.release(&key.uid);
         self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(&key.uid);
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&key.uid);
     }
 }

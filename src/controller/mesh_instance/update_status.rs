@@ -27,7 +27,8 @@ pub(super) async fn update_status(agent: &Agent, instance: &MeshInstance, new: &
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => return Ok(()),
         result => result.map_err(api("apply MeshInstance status"))?,
     };
-    for note in notes(&old, new) {
+    let told = agent.tell(&instance.uid().unwrap_or_default(), new.clone()).unwrap_or(old);
+    for note in notes(&told, new) {
         agent.notes.publish(instance, note);
     }
     Ok(())

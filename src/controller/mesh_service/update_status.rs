@@ -10,11 +10,7 @@ use serde_json::json;
 
 use super::{Context, dereference::World};
 use crate::{
-    api::{
-        GROUP, MeshService, MeshServiceStatus, VERSION,
-        conditions::service::{READY, ROLLED_OUT},
-        labels,
-    },
+    api::{GROUP, MeshService, MeshServiceStatus, VERSION, conditions::service::READY, labels},
     controller::{Error, api, notes::Note},
     kit::clock,
     plan::{
@@ -55,7 +51,7 @@ async fn write(context: &Context, service: &MeshService, status: &MeshServiceSta
     }
 }
 
-/// The change that is worth an event: a new reason of the condition Ready, or a rollout that ended.
+/// The change that is worth an event: a new reason of the condition Ready.
 fn note(old: Option<&MeshServiceStatus>, new: &MeshServiceStatus) -> Option<Note> {
     let ready = |status: &MeshServiceStatus| status.conditions.iter().find(|c| c.type_ == READY).cloned();
     let now = ready(new)?;
@@ -65,6 +61,5 @@ fn note(old: Option<&MeshServiceStatus>, new: &MeshServiceStatus) -> Option<Note
     }
     // Reasons are constants of this crate; an event needs one that lives as long.
     let message = if now.message.is_empty() { now.reason.clone() } else { format!("{}: {}", now.reason, now.message) };
-    let rolled_out = new.conditions.iter().any(|c| c.reason == ROLLED_OUT);
-    Some(if now.status == "True" || rolled_out { Note::normal("Ready", message) } else { Note::normal("NotReady", message) })
+    Some(if now.status == "True" { Note::normal("Ready", message) } else { Note::normal("NotReady", message) })
 }

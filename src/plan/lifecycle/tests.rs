@@ -165,3 +165,45 @@ fn a_deleted_instance_that_has_ended_is_released() {
         assert_eq!(plan.step, Step::Release);
     }
 }
+
+#[test]
+fn what_is_missing_for_a_start_is_looked_for_every_few_seconds_however_often_it_failed() {
+    let mut memory = Memory::default();
+    for second in 100..200 {
+        let failure = StartFailure { reason: reason::CONFIG_MISSING, message: "no ConfigMap".into(), at: at(second) };
+        memory.note_start_failure(failure);
+    }
+    let step = |now| next(&instance(), &Observed::Absent, &Health::default(), &memory, &[], now).step;
+    assert!(matches!(step(200), Step::Wait { wake: Some(wake) } if wake <= Duration::from_secs(4)), "{:?}", step(200));
+    assert_eq!(step(203), Step::Start { attempt: 0 });
+}
+
+#[test]
+fn what_a_failing_instance_says_stays_the_same_while_it_waits() {
+    let ends = [exited(0, 100, 101), exited(1, 101, 102), exited(2, 102, 103), exited(3, 103, 104), exited(4, 104, 105)];
+    let memory = remembering(&ends);
+    let status = |now| next(&instance(), &ends[4], &Health::default(), &memory, &[], now).status.conditions[0].message.clone();
+    assert_eq!(status(105), status(107));
+    assert!(status(105).contains("exit code 1 after 1.0 s (5 times in a row)"), "{}", status(105));
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_hold_an_instance_up() {
+    let ends = [exited(0, 1000, 1001), exited(1, 1001, 1002)];
+    let plan = next(&instance(), &ends[1], &Health::default(), &remembering(&ends), &[], 500);
+    assert_eq!(plan.step, Step::Start { attempt: 2 });
+}
+
+#[test]
+fn a_deleted_instance_without_a_slice_is_not_drained_for_long() {
+    let routers = ["r1".to_owned()];
+    let instance = deleted(vec![]);
+    let (observed, health, memory) = (running(0), Health::default(), Memory::default());
+    let step = |announced, now| {
+        let facts = Facts { instance: &instance, observed: &observed, health: &health, memory: &memory, routers: &routers, announced, now };
+        plan(&facts).step
+    };
+    assert!(matches!(step(true, at(203)), Step::Wait { .. }));
+    assert!(matches!(step(false, at(201)), Step::Wait { .. }));
+    assert_eq!(step(false, at(203)), Step::Stop { grace: Duration::from_secs(7) });
+}
