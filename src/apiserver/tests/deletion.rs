@@ -162,7 +162,8 @@ async fn a_namespaces_custom_objects_go_before_what_they_may_still_need() {
     let (fixture, _) = with_widgets().await;
     fixture.post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await;
     let widgets = "/apis/judge.example/v1/namespaces/n/widgets";
-    let held = json!({"apiVersion": "judge.example/v1", "kind": "Widget", "metadata": {"name": "w", "finalizers": ["test/hold"]}, "spec": {}});
+    let held =
+        json!({"apiVersion": "judge.example/v1", "kind": "Widget", "metadata": {"name": "w", "finalizers": ["test/hold"]}, "spec": {}});
     assert_eq!(fixture.post(widgets, &held).await.code, 201);
     let slices = "/apis/discovery.k8s.io/v1/namespaces/n/endpointslices";
     let slice = json!({"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": []});
