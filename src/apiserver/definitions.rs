@@ -1,5 +1,6 @@
 //! `CustomResourceDefinition`s: what makes one valid, its status, and the task that removes a deleted one's objects first.
 pub(crate) mod names;
+mod paths;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -38,7 +39,7 @@ pub(crate) fn establish(definition: &mut Value, old: Option<&Value>, taken: &Tak
         object::set_at(definition, "/spec/conversion", json!({"strategy": "None"}));
     }
     let Accepted { names, conflict } = names::accept(definition, old.and_then(|old| old.pointer("/status/acceptedNames")), taken);
-    let conditions = conditions(definition, old, conflict, now);
+    let conditions = conditions(definition, old, conflict.as_ref(), now);
     let stored = stored_versions(definition, old);
     object::set_at(definition, "/status", json!({"acceptedNames": names, "conditions": conditions, "storedVersions": stored}));
 }
@@ -54,7 +55,7 @@ fn condition<'a>(definition: &'a Value, kind: &str) -> Option<&'a Value> {
 }
 
 /// Who was established once stays so, with the names that it has.
-fn conditions(definition: &Value, old: Option<&Value>, conflict: Option<(&'static str, String)>, now: Timestamp) -> Vec<Value> {
+fn conditions(definition: &Value, old: Option<&Value>, conflict: Option<&(&'static str, String)>, now: Timestamp) -> Vec<Value> {
     let make = |kind: &str, status: &str, reason: &str, message: &str| {
         let before = old.and_then(|old| condition(old, kind)).filter(|before| before.get("status") == Some(&json!(status)));
         let since = before.and_then(|before| before.get("lastTransitionTime")).cloned().unwrap_or_else(|| object::seconds(now));
@@ -63,10 +64,10 @@ fn conditions(definition: &Value, old: Option<&Value>, conflict: Option<(&'stati
     let established = make("Established", "True", "InitialNamesAccepted", "the initial names have been accepted");
     let mut conditions = match conflict {
         None => vec![make("NamesAccepted", "True", "NoConflicts", "no conflicts found"), established],
-        Some((reason, message)) if old.is_some_and(is_established) => vec![make("NamesAccepted", "False", reason, &message), established],
+        Some((reason, message)) if old.is_some_and(is_established) => vec![make("NamesAccepted", "False", reason, message), established],
         Some((reason, message)) => {
             let not = make("Established", "False", "NotAccepted", "not all names are accepted");
-            vec![make("NamesAccepted", "False", reason, &message), not]
+            vec![make("NamesAccepted", "False", reason, message), not]
         }
     };
     if object::is_dying(definition) {
@@ -157,6 +158,7 @@ fn validate_versions(new: &Value, errors: &mut Vec<FieldError>) {
                 errors.extend(found.into_iter().map(|found| FieldError { field: place(found.field), ..found }));
             }
         }
+        errors.extend(paths::check(version, &field));
     }
     if object::text(new, "/spec/conversion/strategy") == Some("Webhook") {
         let message = "Unsupported value: \"Webhook\": supported values: \"None\"";

@@ -138,7 +138,7 @@ async fn objects_are_shown_in_each_form() {
         ("get gz -o custom-columns=N:.metadata.name,M:.spec.matrix", "[[1 2] [3]]"),
         ("get gz -A --sort-by=.spec.size", "g1"),
         ("get gz g1 -o yaml --show-managed-fields", "manager: kubectl-client-side-apply"),
-        ("describe gz g1", "Events:  <none>"),
+        ("describe gz g1", "<none>"),
         ("describe crd gizmos.stranger.example", "InitialNamesAccepted"),
         ("describe ns default", "No resource quota."),
         ("describe svc kubernetes", "Port:"),

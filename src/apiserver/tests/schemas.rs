@@ -152,3 +152,16 @@ async fn an_established_definition_that_asks_for_a_taken_name_keeps_its_own() {
     assert_eq!(status, ["False", "True"]);
     assert_eq!(fixture.get("/apis/judge.example/v1/namespaces/default/gadgets").await.code, 200);
 }
+
+#[tokio::test]
+async fn a_definition_whose_paths_lead_nowhere_is_refused() {
+    let fixture = server().await;
+    let mut bad = widget_definition();
+    bad["spec"]["versions"][0]["subresources"]["scale"]["specReplicasPath"] = "replicas".into();
+    bad["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": ".spec.nope"}, {"jsonPath": ".spec"}, {"jsonPath": ".spec.size"}]);
+    let refused = fixture.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &bad).await;
+    let causes: Vec<_> = refused.body["details"]["causes"].as_array().unwrap().iter().map(|cause| cause["field"].clone()).collect();
+    let expected = ["subresources.scale.specReplicasPath", "selectableFields[0].jsonPath", "selectableFields[1].jsonPath"]
+        .map(|field| format!("spec.versions[0].{field}"));
+    assert_eq!((refused.code, causes), (422, expected.map(Value::from).to_vec()), "{}", refused.text);
+}
