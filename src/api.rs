@@ -15,7 +15,7 @@ pub mod service;
 
 pub use instance::{MeshInstance, MeshInstanceSpec, MeshInstanceStatus};
 pub use node::{MeshNode, MeshNodeSpec, MeshNodeStatus};
-pub use router::{MeshRouter, MeshRouterSpec, MeshRouterStatus};
+pub use router::{MeshRouter, MeshRouterSpec};
 pub use service::{MeshService, MeshServiceSpec, MeshServiceStatus};
 
 /// The API group of every object here.

@@ -9,7 +9,7 @@ mod notes;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt};
+use futures::{Future, Stream, StreamExt};
 use kube::{
     Resource,
     runtime::{
@@ -56,21 +56,24 @@ fn error_policy<K: Debug, C>(_: Arc<K>, error: &Error, _: Arc<C>) -> Action {
 
 type Outcome<K> = Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>;
 
-/// Runs a controller's stream to its end; the errors of reconciles have been told by [`error_policy`] already.
+/// Runs a controller's stream to its end, and beside it the writing of its notes; the errors of reconciles have been told by [`error_policy`] already.
 async fn drive<K: Resource<DynamicType = ()> + Debug + 'static>(
     name: &'static str,
     outcomes: impl Stream<Item = Outcome<K>>,
+    notes: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    outcomes
-        .for_each(|outcome| async move {
-            match outcome {
-                Err(controller::Error::QueueError(error)) => {
-                    tracing::warn!(controller = name, %error, "a watch was interrupted; it is opened again");
-                }
-                Err(controller::Error::RunnerError(error)) => tracing::error!(controller = name, %error, "the controller's runner failed"),
-                Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+    let reconciles = outcomes.for_each(|outcome| async move {
+        match outcome {
+            Err(controller::Error::QueueError(error)) => {
+                tracing::warn!(controller = name, %error, "a watch was interrupted; it is opened again");
             }
-        })
-        .await;
+            Err(controller::Error::RunnerError(error)) => tracing::error!(controller = name, %error, "the controller's runner failed"),
+            Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+        }
+    });
+    tokio::select! {
+        () = reconciles => {}
+        () = async { notes.await; std::future::pending().await } => {}
+    }
     Ok(())
 }

@@ -21,7 +21,7 @@ pub(crate) struct Controller {
     pub(crate) router: SocketAddr,
     pub(crate) pid: u32,
     child: Child,
-    dir: TempDir,
+    _dir: TempDir,
 }
 
 impl Controller {
@@ -46,12 +46,7 @@ impl Controller {
         .await?;
         let kubeconfig = Kubeconfig::read_from(&file)?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        Ok(Self { client: Client::try_from(config)?, router, pid, child, dir })
-    }
-
-    /// Where it keeps its state.
-    pub(crate) fn state_dir(&self) -> String {
-        self.dir.path().join("state").display().to_string()
+        Ok(Self { client: Client::try_from(config)?, router, pid, child, _dir: dir })
     }
 
     pub(crate) fn services(&self) -> Api<MeshService> {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     controller::{Controller, free_port, get, wait},
-    proc::{cpu_seconds, pss_mib, rss_mib, with_argument},
+    proc::{cpu_seconds, named, pss_mib, rss_mib},
     table::Table,
 };
 
@@ -27,7 +27,7 @@ pub(crate) async fn run() -> Result<Table> {
     controller.wait_ready("many", i32::try_from(COUNT)?, Duration::from_secs(120)).await?;
     let ours = begin.elapsed();
     let (full_cpu, full_rss) = at_rest(controller.pid).await?;
-    let shims = with_argument("shim", &controller.state_dir());
+    let shims = named("mesh-shim");
     let shim_pss = shims.iter().filter_map(|pid| pss_mib(*pid).ok()).sum::<f64>();
     controller.stop().await?;
     let ratio = ours.as_secs_f64() / floor.as_secs_f64();

@@ -28,15 +28,9 @@ fn rollup(pid: u32, key: &str) -> Result<f64> {
     kib.map(|kib| f64::from(kib) / 1024.0).context("no such line in smaps_rollup")
 }
 
-/// The processes whose command line begins with these words after the program.
-pub(crate) fn with_argument(word: &str, state_dir: &str) -> Vec<u32> {
+/// The processes whose program has this name.
+pub(crate) fn named(name: &str) -> Vec<u32> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-        words.get(1).is_some_and(|first| *first == word.as_bytes())
-            && fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|dir| dir.starts_with(state_dir) || !state_dir.is_empty())
-    })
-    .collect()
+    pids.filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name)).collect()
 }

@@ -54,12 +54,12 @@ pub(crate) async fn run() -> Result<Table> {
 
 async fn haproxy(addresses: &[String]) -> Result<(Child, SocketAddr)> {
     let listen = free_port()?;
-    let servers: String = addresses.iter().enumerate().map(|(n, address)| format!("  server s{n} {address}\n")).collect();
+    let servers = addresses.iter().enumerate().map(|(n, address)| format!("  server s{n} {address}")).collect::<Vec<_>>().join("\n");
     let mut file = tempfile::NamedTempFile::new()?;
     write!(
         file,
         "global\n  nbthread 2\ndefaults\n  mode http\n  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n  option forwardfor\n\
-         frontend f\n  bind {listen}\n  default_backend b\nbackend b\n  http-reuse always\n  balance roundrobin\n{servers}"
+         frontend f\n  bind {listen}\n  default_backend b\nbackend b\n  http-reuse always\n  balance roundrobin\n{servers}\n"
     )?;
     let child = Command::new("haproxy").arg("-f").arg(file.path()).arg("-db").stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     wait(Duration::from_secs(10), "HAProxy to answer", async || Ok(get(listen, "/load").await.is_ok_and(|status| status == 200))).await?;

@@ -1,5 +1,4 @@
 //! `MeshRouter`: how the routers of that name take and pass on requests.
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,11 +16,10 @@ use super::{duration::Duration, env::ObjectRef};
     shortname = "mr",
     category = "mesh",
     namespaced,
-    status = "MeshRouterStatus",
     derive = "PartialEq",
     doc = "A MeshRouter holds the settings of the routers of its name. One named default is made in mesh-system.",
-    printcolumn(name = "Listeners", type_ = "string", json_path = ".status.listeners"),
-    printcolumn(name = "Accepted", type_ = "string", json_path = r#".status.conditions[?(@.type=="Accepted")].status"#),
+    printcolumn(name = "Trusted Proxies", type_ = "string", json_path = ".spec.trustedProxies"),
+    printcolumn(name = "Cookie Keys", type_ = "string", json_path = ".spec.cookieKeys.name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -93,17 +91,4 @@ impl Default for RouterTimeouts {
     fn default() -> Self {
         Self { connect: connect(), request_header: header(), request: request(), idle: idle(), upgrade_idle: upgrade_idle() }
     }
-}
-
-/// What the routers say.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct MeshRouterStatus {
-    /// The addresses that are listened on, for printing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listeners: Option<String>,
-    /// The condition Accepted: whether the settings are in use.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
-    pub conditions: Vec<Condition>,
 }

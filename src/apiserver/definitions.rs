@@ -1,4 +1,6 @@
 //! `CustomResourceDefinition`s: what makes one valid, its status, and the task that removes a deleted one's objects first.
+pub(crate) mod names;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
@@ -11,8 +13,11 @@ use crate::{
         rest::{self, Deletion},
         schema::{FieldError, Reason, Schema},
     },
+    kit::clock,
     store::Key,
 };
+
+use self::names::{Accepted, Taken};
 
 const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
@@ -20,8 +25,8 @@ fn versions(definition: &Value) -> impl Iterator<Item = &Value> {
     definition.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten()
 }
 
-/// Fills in the names that can be derived, and the status: it is established at once.
-pub(crate) fn establish(definition: &mut Value, old: Option<&Value>, now: Timestamp) {
+/// Fills in the names that can be derived, and the status: it is established at once, unless another definition has its names.
+pub(crate) fn establish(definition: &mut Value, old: Option<&Value>, taken: &Taken, now: Timestamp) {
     let kind = object::text(definition, "/spec/names/kind").unwrap_or_default().to_owned();
     if object::text(definition, "/spec/names/singular").is_none() {
         object::set_at(definition, "/spec/names/singular", kind.to_lowercase().into());
@@ -32,16 +37,46 @@ pub(crate) fn establish(definition: &mut Value, old: Option<&Value>, now: Timest
     if definition.pointer("/spec/conversion").is_none() {
         object::set_at(definition, "/spec/conversion", json!({"strategy": "None"}));
     }
-    let names = definition.pointer("/spec/names").cloned().unwrap_or_default();
-    let since = old.and_then(|old| old.pointer("/status/conditions/0/lastTransitionTime")).cloned().unwrap_or_else(|| object::seconds(now));
-    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": since});
-    let mut conditions = vec![
-        condition("NamesAccepted", "NoConflicts", "no conflicts found"),
-        condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
-    ];
+    let Accepted { names, conflict } = names::accept(definition, old.and_then(|old| old.pointer("/status/acceptedNames")), taken);
+    let conditions = conditions(definition, old, conflict, now);
+    let stored = stored_versions(definition, old);
+    object::set_at(definition, "/status", json!({"acceptedNames": names, "conditions": conditions, "storedVersions": stored}));
+}
+
+/// Whether a definition's resources are served.
+pub(crate) fn is_established(definition: &Value) -> bool {
+    condition(definition, "Established").is_some_and(|condition| condition.get("status") == Some(&json!("True")))
+}
+
+fn condition<'a>(definition: &'a Value, kind: &str) -> Option<&'a Value> {
+    let conditions = definition.pointer("/status/conditions").and_then(Value::as_array)?;
+    conditions.iter().find(|condition| condition.get("type").and_then(Value::as_str) == Some(kind))
+}
+
+/// Who was established once stays so, with the names that it has.
+fn conditions(definition: &Value, old: Option<&Value>, conflict: Option<(&'static str, String)>, now: Timestamp) -> Vec<Value> {
+    let make = |kind: &str, status: &str, reason: &str, message: &str| {
+        let before = old.and_then(|old| condition(old, kind)).filter(|before| before.get("status") == Some(&json!(status)));
+        let since = before.and_then(|before| before.get("lastTransitionTime")).cloned().unwrap_or_else(|| object::seconds(now));
+        json!({"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since})
+    };
+    let established = make("Established", "True", "InitialNamesAccepted", "the initial names have been accepted");
+    let mut conditions = match conflict {
+        None => vec![make("NamesAccepted", "True", "NoConflicts", "no conflicts found"), established],
+        Some((reason, message)) if old.is_some_and(is_established) => vec![make("NamesAccepted", "False", reason, &message), established],
+        Some((reason, message)) => {
+            let not = make("Established", "False", "NotAccepted", "not all names are accepted");
+            vec![make("NamesAccepted", "False", reason, &message), not]
+        }
+    };
     if object::is_dying(definition) {
-        conditions.push(condition("Terminating", "InstanceDeletionInProgress", "CustomResource deletion is in progress"));
+        conditions.push(make("Terminating", "True", "InstanceDeletionInProgress", "CustomResource deletion is in progress"));
     }
+    conditions
+}
+
+/// The versions that something may be stored in: those of before that are still known, and the one of now.
+fn stored_versions(definition: &Value, old: Option<&Value>) -> Vec<String> {
     let kept = |version: &str| versions(definition).any(|known| known.get("name").and_then(Value::as_str) == Some(version));
     let stored_before = old.and_then(|old| old.pointer("/status/storedVersions")).and_then(Value::as_array).into_iter().flatten();
     let mut stored: Vec<String> = stored_before.filter_map(Value::as_str).filter(|version| kept(version)).map(str::to_owned).collect();
@@ -51,7 +86,7 @@ pub(crate) fn establish(definition: &mut Value, old: Option<&Value>, now: Timest
     {
         stored.push(storage.to_owned());
     }
-    object::set_at(definition, "/status", json!({"acceptedNames": names, "conditions": conditions, "storedVersions": stored}));
+    stored
 }
 
 /// Lets its objects go before it.
@@ -137,6 +172,7 @@ pub(crate) async fn clean_up(server: Arc<Inner>) {
         for entry in server.store.list(CRDS, None).entries {
             attend(&server, &entry.key).await;
         }
+        reconsider(&server).await;
         // Out of the ring: look at everything again.
         while let Ok(events) = watcher.next("").await {
             let keys: BTreeSet<Key> = events
@@ -153,6 +189,26 @@ pub(crate) async fn clean_up(server: Arc<Inner>) {
             for key in keys {
                 attend(&server, &key).await;
             }
+            if events.iter().any(|event| event.deleted && *event.object.key.resource == *CRDS) {
+                reconsider(&server).await;
+            }
+        }
+    }
+}
+
+/// Names came free: who waits for them gets them.
+async fn reconsider(server: &Inner) {
+    for entry in server.store.list(CRDS, None).entries {
+        if condition(&entry.value(), "NamesAccepted").is_none_or(|condition| condition.get("status") == Some(&json!("True"))) {
+            continue;
+        }
+        let again = |definition: &mut Value| {
+            let old = definition.clone();
+            establish(definition, Some(&old), &Taken::beside(&server.store, &old), clock::now());
+            *definition != old
+        };
+        if let Err(error) = rest::alter(server, &entry, again).await {
+            tracing::warn!(definition = %entry.key.name, %error, "the names of a definition could not be considered again");
         }
     }
 }

@@ -14,12 +14,13 @@ const AGGREGATED: [(&str, &str); 2] = [
     ("v=v2;", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
     ("v=v2beta1;", "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"),
 ];
-/// The Kubernetes version whose behaviour is served.
+/// The Kubernetes version whose behaviour is served. `kubectl version` warns when its own minor version is more than 1 away, so that no number
+/// suits both 1.32 and 1.35; this one is true, and suits 1.34 to 1.36. The warning comes from that verb only.
 const VERSION: (&str, &str) = ("1", "35");
 
 /// `/`: what there is besides objects.
 pub(crate) fn root() -> Response<Body> {
-    let paths = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"];
+    let paths = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
     body::json(StatusCode::OK, &json!({"paths": paths}))
 }
 

@@ -103,21 +103,31 @@ async fn attend(server: &Inner, name: &str) {
 
 /// Deletes what is in a namespace; when nothing is left, lets the namespace go.
 async fn empty(server: &Inner, name: &str) -> Result<(), WriteError> {
+    // Custom objects first: who brings them to their end may still need the rest (instances that drain their EndpointSlices).
+    let mut left = empty_of(server, name, Resource::is_custom).await;
+    if left == 0 {
+        left = empty_of(server, name, |resource| !resource.is_custom()).await;
+    }
+    let Some(entry) = server.store.get(&Key::new(NAMESPACES, "", name)) else { return Ok(()) };
+    rest::alter(server, &entry, |namespace| report(namespace, left)).await.map(|_| ())
+}
+
+/// Deletes the objects of some resources in a namespace; how many are held.
+async fn empty_of(server: &Inner, name: &str, chosen: impl Fn(&Resource) -> bool) -> usize {
     let registry = server.registry();
     let mut left = 0;
     for storage in server.store.resources() {
-        let Some(resource) = registry.stored(&storage).filter(|resource| resource.namespaced && resource.behaviour != Behaviour::Empty)
-        else {
+        let Some(resource) = registry.stored(&storage) else { continue };
+        if !resource.namespaced || resource.behaviour == Behaviour::Empty || !chosen(resource) {
             continue;
-        };
+        }
         for object in server.store.list(&storage, Some(name)).entries {
             // Not found is as good, and what is held comes back here when it is gone.
             let _ = rest::remove(server, resource, name, &object.key.name, &Deletion::default()).await;
         }
         left += server.store.list(&storage, Some(name)).entries.len();
     }
-    let Some(entry) = server.store.get(&Key::new(NAMESPACES, "", name)) else { return Ok(()) };
-    rest::alter(server, &entry, |namespace| report(namespace, left)).await.map(|_| ())
+    left
 }
 
 /// Writes how far the deletion is; with nothing left the namespace's own finalizer goes.

@@ -17,6 +17,20 @@ use crate::store::Key;
 /// As far ahead as an HTTP date should be: a year, said once and for all.
 const A_YEAR: HeaderValue = HeaderValue::from_static("public, immutable, max-age=31536000");
 
+/// An OpenAPI v2 document as protobuf: swagger (1) `2.0`, info (2) with title (1) and version (2), no paths (8), no definitions (9).
+const SWAGGER: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0fmesh-controller\x12\x02v0\x42\x00\x4a\x00";
+
+/// `/openapi/v2`: a document that describes nothing. kubectl asks for it where version 3 knows no answer (`kind: List`, a group that is not
+/// served) and would report a missing document in place of what is wrong; what it does not find there it leaves to the server.
+pub(crate) fn swagger(request: &Request) -> Response<Body> {
+    if request.header(header::ACCEPT).is_some_and(|accept| accept.contains("proto-openapi.spec.v2")) {
+        let media = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+        return body::response(StatusCode::OK, media, body::full(SWAGGER));
+    }
+    let info = json!({"title": "mesh-controller", "version": "v0"});
+    body::json(StatusCode::OK, &json!({"swagger": "2.0", "info": info, "paths": {}, "definitions": {}}))
+}
+
 fn place(group: &str, version: &str) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }

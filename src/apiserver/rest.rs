@@ -95,6 +95,9 @@ fn part(resource: &Resource, subresource: Option<&str>) -> Result<Part, ApiError
         Some("scale") if resource.scale.is_some() => Ok(Part::Scale),
         Some("finalize") if resource.behaviour == Behaviour::Namespace => Ok(Part::Finalize),
         Some("log") if resource.group == "mesh-controller.dev" && resource.kind == "MeshInstance" => Ok(Part::Log),
+        Some("token") if resource.group.is_empty() && resource.kind == "ServiceAccount" => Err(ApiError::not_implemented(
+            "this server issues no tokens for service accounts: programs use the kubeconfig in the state directory",
+        )),
         Some(_) => Err(ApiError::no_resource()),
     }
 }

@@ -97,6 +97,7 @@ fn other(server: &Inner, request: &Request, path: &str) -> Result<Response<Body>
         ["apis", group] => Ok(discovery::group(server, group)),
         ["version"] => Ok(discovery::version()),
         ["livez" | "readyz" | "healthz", ..] => Ok(health::answer(server, request, path)),
+        ["openapi", "v2"] => Ok(openapi_routes::swagger(request)),
         ["openapi", "v3"] => Ok(openapi_routes::index(server, request)),
         ["openapi", "v3", "api", version] => openapi_routes::document(server, request, "", version),
         ["openapi", "v3", "apis", group, version] => openapi_routes::document(server, request, group, version),

@@ -3,7 +3,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::apiserver::{
-    definitions, object,
+    Inner,
+    definitions::{self, names::Taken},
+    object,
     registry::{Behaviour, Resource},
     schema::FieldError,
     status::ApiError,
@@ -12,7 +14,7 @@ use crate::apiserver::{
 /// The namespaces that the server itself makes and needs.
 pub(crate) const PERMANENT_NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
-pub(crate) fn on_create(resource: &Resource, object: &mut Value, now: Timestamp) {
+pub(crate) fn on_create(server: &Inner, resource: &Resource, object: &mut Value, now: Timestamp) {
     match resource.behaviour {
         Behaviour::Namespace => {
             let name = object::name(object).to_owned();
@@ -21,14 +23,14 @@ pub(crate) fn on_create(resource: &Resource, object: &mut Value, now: Timestamp)
             object::set_at(object, "/spec/finalizers", json!(["kubernetes"]));
             object::set_at(object, "/status", json!({"phase": "Active"}));
         }
-        Behaviour::Definition => definitions::establish(object, None, now),
+        Behaviour::Definition => definitions::establish(object, None, &Taken::beside(&server.store, object), now),
         Behaviour::Plain | Behaviour::EventsV1 | Behaviour::Empty | Behaviour::Review => {}
     }
 }
 
-pub(crate) fn on_update(resource: &Resource, new: &mut Value, old: &Value, now: Timestamp) {
+pub(crate) fn on_update(server: &Inner, resource: &Resource, new: &mut Value, old: &Value, now: Timestamp) {
     match resource.behaviour {
-        Behaviour::Definition => definitions::establish(new, Some(old), now),
+        Behaviour::Definition => definitions::establish(new, Some(old), &Taken::beside(&server.store, new), now),
         Behaviour::Namespace => {
             let name = object::name(new).to_owned();
             let labels = object::map_at(object::metadata(new), "labels");

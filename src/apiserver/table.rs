@@ -48,6 +48,11 @@ impl Columns {
         Self(std::iter::once(name_column()).chain(own).collect())
     }
 
+    /// The columns of a `Scale`, of whatever kind the object behind it is.
+    pub fn scale() -> Self {
+        Self::builtin("autoscaling", "Scale")
+    }
+
     /// `columnDefinitions` of the Table.
     pub fn definitions(&self) -> Value {
         let definition = |column: &Column| {

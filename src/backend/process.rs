@@ -49,8 +49,8 @@ pub struct ProcessBackend(Arc<Inner>);
 struct Inner {
     /// `<state>/instances`.
     instances: PathBuf,
-    /// The program that provides `shim`.
-    program: PathBuf,
+    /// The program `mesh-shim`.
+    shim: PathBuf,
     /// A delegated control group, where there is one.
     cgroup: Option<PathBuf>,
     boot_id: String,
@@ -60,24 +60,24 @@ struct Inner {
 }
 
 impl ProcessBackend {
-    /// A backend over `<state_dir>/instances`, which it makes. `program` is the mesh-controller binary, called as `program shim`.
+    /// A backend over `<state_dir>/instances`, which it makes. `shim` is the program mesh-shim.
     ///
     /// What runs there already is adopted when it is first looked at. Shutdown ends the watching, never an instance.
-    pub fn new(state_dir: &Path, program: PathBuf, shutdown: Shutdown) -> Result<Self, Error> {
+    pub fn new(state_dir: &Path, shim: PathBuf, shutdown: Shutdown) -> Result<Self, Error> {
         let instances = std::path::absolute(state_dir).map_err(system("find", state_dir))?.join("instances");
         DirBuilder::new().recursive(true).mode(0o700).create(&instances).map_err(system("make", &instances))?;
         let boot_id = identity::boot_id().map_err(system("read the boot id for", &instances))?;
         let (slots, subscribers) = Default::default();
-        Ok(Self(Arc::new(Inner { instances, program, cgroup: delegated::find(), boot_id, shutdown, slots, subscribers })))
+        Ok(Self(Arc::new(Inner { instances, shim, cgroup: delegated::find(), boot_id, shutdown, slots, subscribers })))
     }
 
     /// Gives every program a control group of its own below this one, which must be delegated to this user (cgroup v2).
     #[must_use]
     pub fn with_cgroup(self, delegated: PathBuf) -> Self {
-        let Inner { instances, program, boot_id, shutdown, .. } = &*self.0;
+        let Inner { instances, shim, boot_id, shutdown, .. } = &*self.0;
         let (slots, subscribers) = Default::default();
-        let (instances, program, boot_id, shutdown) = (instances.clone(), program.clone(), boot_id.clone(), shutdown.clone());
-        Self(Arc::new(Inner { instances, program, cgroup: Some(delegated), boot_id, shutdown, slots, subscribers }))
+        let (instances, shim, boot_id, shutdown) = (instances.clone(), shim.clone(), boot_id.clone(), shutdown.clone());
+        Self(Arc::new(Inner { instances, shim, cgroup: Some(delegated), boot_id, shutdown, slots, subscribers }))
     }
 
     /// Looks at one instance; adopts it if it runs and nobody watches it yet.

@@ -1,17 +1,6 @@
-//! The command line for people: parse → telemetry → run → exit code.
+//! The command line for people. All of it is in the library, so that it is compiled once.
 use std::process::ExitCode;
 
-use clap::Parser;
-use mesh_controller::cli::{Mesh, program};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
-    if let Some(end) = program::shim() {
-        return end;
-    }
-    let mesh = Mesh::parse();
-    let (format, filter) = mesh.telemetry();
-    program::run("mesh", format, &filter, mesh.run())
+    mesh_controller::cli::program::mesh()
 }

@@ -1,22 +1,31 @@
-//! What both binaries do around their work: the shim before all else, the TLS provider, the runtime, and the exit code at the end.
-use std::{ffi::OsStr, future::Future, process::ExitCode};
+//! The two programs as a whole, and what both do around their work: the TLS provider, the runtime, and the exit code at the end.
+use std::{future::Future, process::ExitCode};
 
-use super::exit::{Code, Failure, Result};
-use crate::{
-    backend::process::shim,
-    kit::telemetry::{self, LogFormat},
+use clap::Parser;
+
+use super::{
+    Mesh,
+    daemon::Daemon,
+    exit::{Code, Failure, Result},
 };
+use crate::kit::telemetry::{self, LogFormat};
 
-/// The hidden verb by which the process backend starts the holder of an instance from either binary.
-const SHIM: &str = "shim";
+/// All of `mesh-controller`: parse → telemetry → run → exit code.
+pub fn controller() -> ExitCode {
+    let daemon = Daemon::parse();
+    let (format, filter) = daemon.telemetry();
+    run("mesh-controller", format, &filter, daemon.run())
+}
 
-/// The end of the shim, if this process was started as one. Asked before anything else: a shim has no runtime and opens nothing of its own.
-pub fn shim() -> Option<ExitCode> {
-    (std::env::args_os().nth(1).as_deref() == Some(OsStr::new(SHIM))).then(shim::main)
+/// All of `mesh`.
+pub fn mesh() -> ExitCode {
+    let mesh = Mesh::parse();
+    let (format, filter) = mesh.telemetry();
+    run("mesh", format, &filter, mesh.run())
 }
 
 /// Runs the work to its end on a small runtime; prints why it failed, and gives the exit code.
-pub fn run(name: &str, log_format: LogFormat, log_filter: &str, work: impl Future<Output = Result>) -> ExitCode {
+fn run(name: &str, log_format: LogFormat, log_filter: &str, work: impl Future<Output = Result>) -> ExitCode {
     let end = prepare(log_format, log_filter).and_then(|()| runtime()).and_then(|runtime| {
         let end = runtime.block_on(work);
         // Whatever still blocks (a read from a terminal) must not keep the process.

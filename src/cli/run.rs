@@ -95,7 +95,7 @@ impl Run {
             admin_listen: self.admin_listen,
             port_range: self.port_range,
             node_name: daemon::hostname(),
-            program: daemon::program()?,
+            shim: daemon::shim()?,
         })
     }
 }

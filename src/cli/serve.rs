@@ -47,8 +47,8 @@ pub struct ServeOptions {
     pub port_range: PortRange,
     /// The name of this machine's `MeshNode`.
     pub node_name: String,
-    /// A program that has the subcommand `shim`.
-    pub program: PathBuf,
+    /// The program `mesh-shim`.
+    pub shim: PathBuf,
 }
 
 /// What runs, and where it is reached.
@@ -127,7 +127,7 @@ pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving
     let router_listeners = listener::bind(options.router_listen, workers)?;
     let router = local_address(&router_listeners, options.router_listen);
 
-    let backend = Backend::Process(ProcessBackend::new(&state_dir, options.program.clone(), shutdown.clone())?);
+    let backend = Backend::Process(ProcessBackend::new(&state_dir, options.shim.clone(), shutdown.clone())?);
     let credentials = Credentials::load_or_create(&state_dir, api, clock::now())?;
     let kubeconfig = credentials.write_kubeconfig(&state_dir)?;
     let api_options = apiserver::Options {

@@ -29,7 +29,7 @@ pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Syn
         .with_config(Config::default().concurrency(16))
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, Arc::new(client));
-    drive("endpoints", stream).await
+    drive("endpoints", stream, std::future::pending()).await
 }
 
 async fn reconcile(instance: Arc<MeshInstance>, client: Arc<Client>) -> Result<Action, Error> {

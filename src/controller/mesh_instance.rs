@@ -22,7 +22,7 @@ use kube::{
 };
 
 use self::agent::Agent;
-use super::{Error, api, drive, error_policy};
+use super::{Error, api, drive, error_policy, notes::Notes};
 use crate::{
     api::{MeshInstance, labels, node::PortRange},
     backend::Backend,
@@ -58,16 +58,17 @@ pub async fn run(
     let mine = format!("spec.nodeName={}", options.node);
     // The stream is there before the first look, so that no change falls between the two.
     let changes = backend.changes().map(|key| ObjectRef::new(&key.name).within(&key.namespace));
-    let (agent, probed) = Agent::new(client.clone(), backend, options);
+    let (notes, writing) = Notes::new(client.clone(), "mesh-instance", &options.node);
+    let (agent, probed) = Agent::new(client.clone(), backend, options, notes);
     let agent = Arc::new(agent);
     adopt(&agent, &mine).await?;
     let stream = Controller::new(Api::<MeshInstance>::all(client), watcher::Config::default().fields(&mine))
-        .with_config(Config::default().concurrency(16))
+        .with_config(Config::default().concurrency(64))
         .reconcile_on(changes)
         .reconcile_on(probed)
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, agent);
-    drive("mesh_instance", stream).await
+    drive("mesh_instance", stream, writing).await
 }
 
 /// Takes note of the ports that are given away, and ends what runs here without an object.

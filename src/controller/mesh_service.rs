@@ -44,6 +44,7 @@ struct Context {
 /// None that is not retried.
 pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Sync + 'static) -> Result<(), Error> {
     let services: Api<MeshService> = Api::all(client.clone());
+    let (notes, writing) = Notes::new(client.clone(), "mesh-service", "");
     // A burst of changes to a service's instances is one reconcile.
     let config = Config::default().concurrency(8).debounce(Duration::from_millis(10));
     let controller = Controller::new(services.clone(), watcher::Config::default());
@@ -54,8 +55,8 @@ pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Syn
         .watches(services, watcher::Config::default(), move |changed| rivals(&by_routes, &changed))
         .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| everything(&by_nodes))
         .graceful_shutdown_on(shutdown)
-        .run(reconcile, error_policy, Arc::new(Context { notes: Notes::new(client.clone(), "mesh-service", ""), client }));
-    drive("mesh_service", stream).await
+        .run(reconcile, error_policy, Arc::new(Context { notes, client }));
+    drive("mesh_service", stream, writing).await
 }
 
 /// The service that an instance is a copy of. By name: one that has lost its owner is its service's concern as well.

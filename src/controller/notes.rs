@@ -1,8 +1,11 @@
 //! Events on objects, for `kubectl describe` and `kubectl events`. Losing one is no fault of the work it tells about.
+use futures::Future;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
+use tokio::sync::mpsc;
 
 /// Something that happened to an object, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,19 +30,32 @@ impl Note {
     }
 }
 
-/// Writes notes as Events.
+/// Notes that wait to be written; more are dropped.
+const WAITING: usize = 1024;
+
+/// Takes notes for one writer, so that no reconcile waits for an Event to be stored.
 #[derive(Clone)]
-pub(super) struct Notes(Recorder);
+pub(super) struct Notes(mpsc::Sender<(ObjectReference, Note)>);
 
 impl Notes {
-    /// For the controller of that name.
-    pub(super) fn new(client: Client, controller: &str, node: &str) -> Self {
-        Self(Recorder::new(client, Reporter { controller: format!("mesh-controller/{controller}"), instance: Some(node.to_owned()) }))
+    /// For the controller of that name; the future writes the notes as Events for as long as it is polled.
+    pub(super) fn new(client: Client, controller: &str, node: &str) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let reporter = Reporter { controller: format!("mesh-controller/{controller}"), instance: Some(node.to_owned()) };
+        let (sender, receiver) = mpsc::channel(WAITING);
+        (Self(sender), write(Recorder::new(client, reporter), receiver))
     }
 
-    /// Writes one.
-    pub(super) async fn publish(&self, object: &impl Resource<DynamicType = ()>, note: Note) {
+    /// Takes one.
+    pub(super) fn publish(&self, object: &impl Resource<DynamicType = ()>, note: Note) {
         tracing::info!(reason = note.reason, object = object.meta().name, "{}", note.message);
+        if self.0.try_send((object.object_ref(&()), note)).is_err() {
+            tracing::debug!("too many events wait to be written; this one is dropped");
+        }
+    }
+}
+
+async fn write(recorder: Recorder, mut notes: mpsc::Receiver<(ObjectReference, Note)>) {
+    while let Some((object, note)) = notes.recv().await {
         let mut message = note.message;
         // The API takes at most a kilobyte.
         message.truncate(message.floor_char_boundary(1024));
@@ -50,7 +66,7 @@ impl Notes {
             action: note.reason.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.0.publish(&event, &object.object_ref(&())).await {
+        if let Err(error) = recorder.publish(&event, &object).await {
             tracing::debug!(%error, "an event could not be written");
         }
     }

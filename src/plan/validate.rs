@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn a_probe_that_asks_a_port_needs_one_to_ask() {
         let no_port = |field: &str| {
-            let message = format!("spec.{field}: a Worker without a port has none to ask: name the probe's port, give spec.port, or use exec");
+            let message =
+                format!("spec.{field}: a Worker without a port has none to ask: name the probe's port, give spec.port, or use exec");
             Err(Refusal { reason: INVALID_SPEC, message })
         };
         let (http, tcp, exec) = (json!({"httpGet": {"path": "/"}}), json!({"tcpSocket": {}}), json!({"exec": {"command": ["x"]}}));

@@ -61,7 +61,8 @@ pub enum WriteError {
     Refused(String),
 }
 
-/// The revision asked for is older than what is kept.
+/// The revision asked for is older than what is kept, or newer than what there is: then it is of a store that this one has replaced
+/// (a restored backup, say), and what happened since is not known by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too old resource version: {asked} ({oldest})")]
 pub struct Expired {

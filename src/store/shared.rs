@@ -118,9 +118,13 @@ impl Shared {
         self.latest.subscribe()
     }
 
-    /// At most `limit` events of a resource after a revision, and the revision up to which that is all there is.
+    /// At most `limit` events of a resource after a revision, and the revision up to which that is all there is. One that was never given
+    /// out has expired too: waiting for it would leave out what happens until then.
     pub(super) fn events(&self, resource: &str, after: u64, limit: usize) -> Result<(Vec<Event>, u64), Expired> {
         let state = self.read();
+        if after > state.revision {
+            return Err(Expired { asked: after, oldest: state.ring.oldest() });
+        }
         let mut seen = after;
         let mut events = Vec::new();
         for event in state.ring.after(after)? {
@@ -132,7 +136,7 @@ impl Shared {
             }
             seen = event.revision();
         }
-        Ok((events, seen.max(state.revision)))
+        Ok((events, state.revision))
     }
 
     /// Writer only: a committed batch becomes visible, at once and in order.

@@ -5,6 +5,7 @@ mod cli;
 mod controllers;
 mod crds;
 mod imports;
+mod kubectl;
 mod layout;
 mod process_backend;
 mod router;

@@ -2,10 +2,14 @@
 use serde_json::Value;
 
 use super::resource::{Behaviour, Resource, ScalePaths};
-use crate::apiserver::{schema::Schema, table::Columns};
+use crate::apiserver::{definitions::is_established, schema::Schema, table::Columns};
 
-/// The resources of a definition that is established; none of one that is malformed (which admission keeps from being stored).
+/// The resources of a definition that is established, under the names that it was given; none of one that is malformed (which admission keeps
+/// from being stored).
 pub(super) fn resources(definition: &Value, revision: u64) -> Vec<Resource> {
+    if !is_established(definition) {
+        return Vec::new();
+    }
     let versions = definition.pointer("/spec/versions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let served = versions.iter().filter(|version| version.get("served").and_then(Value::as_bool).unwrap_or(false));
     served.filter_map(|version| resource(definition, version, revision)).collect()
@@ -21,17 +25,17 @@ fn resource(definition: &Value, version: &Value, revision: u64) -> Option<Resour
     let schema = Schema::from_open_api(schema)
         .inspect_err(|errors| tracing::warn!(?errors, "a stored definition has a schema that cannot be used"))
         .ok()?;
-    let (group, plural, kind) = (text("/spec/group")?, text("/spec/names/plural")?, text("/spec/names/kind")?);
+    let (group, plural, kind) = (text("/spec/group")?, text("/status/acceptedNames/plural")?, text("/status/acceptedNames/kind")?);
     let is_storage = version.get("storage").and_then(Value::as_bool).unwrap_or(false);
     Some(Resource {
         group: group.to_owned(),
         version: version.get("name")?.as_str()?.to_owned(),
         kind: kind.to_owned(),
-        list_kind: text("/spec/names/listKind").map_or_else(|| format!("{kind}List"), str::to_owned),
+        list_kind: text("/status/acceptedNames/listKind").map_or_else(|| format!("{kind}List"), str::to_owned),
         plural: plural.to_owned(),
-        singular: text("/spec/names/singular").map_or_else(|| kind.to_lowercase(), str::to_owned),
-        short_names: names("/spec/names/shortNames"),
-        categories: names("/spec/names/categories"),
+        singular: text("/status/acceptedNames/singular").map_or_else(|| kind.to_lowercase(), str::to_owned),
+        short_names: names("/status/acceptedNames/shortNames"),
+        categories: names("/status/acceptedNames/categories"),
         namespaced: text("/spec/scope") == Some("Namespaced"),
         has_status,
         scale: version.pointer("/subresources/scale").and_then(scale),

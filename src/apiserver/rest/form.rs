@@ -6,13 +6,14 @@ use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::Call;
+use super::{Call, Part};
 use crate::{
     apiserver::{
         accept::Form,
         body::{self, Body},
         query::Query,
         registry::Resource,
+        table::Columns,
     },
     kit::clock,
     store::Entry,
@@ -67,7 +68,8 @@ pub(super) fn one(call: &Call<'_>, form: Form, code: StatusCode, object: &Value)
         Form::Metadata => body::json(code, &partial(object)),
         Form::Table { version } => {
             let meta = ListMeta { revision: revision_of(object), ..ListMeta::default() };
-            body::json(code, &table(call.resource, version, &meta, &[object], include, true))
+            let columns = if call.part == Part::Scale { &Columns::scale() } else { &call.resource.columns };
+            body::json(code, &table(columns, version, &meta, &[object], include, true))
         }
     }
 }
@@ -100,7 +102,7 @@ pub(super) fn list(call: &Call<'_>, form: Form, entries: &[Arc<Entry>], meta: &L
         Form::Table { version } => {
             let views = views();
             let objects: Vec<_> = views.iter().collect();
-            body::json(StatusCode::OK, &table(resource, version, meta, &objects, Include::parse(&call.request.query), true))
+            body::json(StatusCode::OK, &table(&resource.columns, version, meta, &objects, Include::parse(&call.request.query), true))
         }
     }
 }
@@ -161,15 +163,15 @@ pub(super) fn partial(object: &Value) -> Value {
 }
 
 /// A Table of objects; the columns' definitions are left out of all but the first event of a watch.
-pub(super) fn table(resource: &Resource, version: &str, meta: &ListMeta, objects: &[&Value], include: Include, headers: bool) -> Value {
+pub(super) fn table(columns: &Columns, version: &str, meta: &ListMeta, objects: &[&Value], include: Include, headers: bool) -> Value {
     let now = clock::now();
-    let rows: Vec<_> = objects.iter().map(|object| row(resource, version, object, include, now)).collect();
-    let columns = if headers { resource.columns.definitions() } else { Value::Null };
-    json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": meta.to_value(), "columnDefinitions": columns, "rows": rows})
+    let rows: Vec<_> = objects.iter().map(|object| row(columns, version, object, include, now)).collect();
+    let definitions = if headers { columns.definitions() } else { Value::Null };
+    json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": meta.to_value(), "columnDefinitions": definitions, "rows": rows})
 }
 
-fn row(resource: &Resource, version: &str, object: &Value, include: Include, now: Timestamp) -> Value {
-    let cells = resource.columns.row(object, now);
+fn row(columns: &Columns, version: &str, object: &Value, include: Include, now: Timestamp) -> Value {
+    let cells = columns.row(object, now);
     match include {
         Include::None => json!({"cells": cells}),
         Include::Object => json!({"cells": cells, "object": object}),

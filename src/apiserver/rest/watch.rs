@@ -135,7 +135,7 @@ impl Shape {
             Form::Table { version } => {
                 let meta = ListMeta { revision: entry.revision, ..ListMeta::default() };
                 let headers = std::mem::take(&mut self.headers);
-                form::table(&self.resource, version, &meta, &[&self.resource.view(entry)], self.include, headers).to_string().into()
+                form::table(&self.resource.columns, version, &meta, &[&self.resource.view(entry)], self.include, headers).to_string().into()
             }
         }
     }
@@ -150,7 +150,7 @@ impl Shape {
             Form::Table { version } => {
                 let meta = ListMeta { revision, ..ListMeta::default() };
                 let headers = std::mem::take(&mut self.headers);
-                let mut table = form::table(&self.resource, version, &meta, &[], self.include, headers);
+                let mut table = form::table(&self.resource.columns, version, &meta, &[], self.include, headers);
                 crate::apiserver::object::copy_field(&object, &mut table, "metadata");
                 object = table;
             }

@@ -165,7 +165,7 @@ fn prepare_new(call: &Call<'_>, object: &mut Value, intent: &Intent, ownership: 
         schema.prune(object);
         schema.default(object);
     }
-    strategy::on_create(resource, object, intent.now);
+    strategy::on_create(call.server, resource, object, intent.now);
     if ownership == Ownership::Record
         && let Some(schema) = &resource.schema
     {
@@ -265,7 +265,7 @@ fn prepare_changed(call: &Call<'_>, old: &Value, draft: &mut Draft, intent: &Int
         schema.prune(new);
         schema.default(new);
     }
-    strategy::on_update(resource, new, old, intent.now);
+    strategy::on_update(call.server, resource, new, old, intent.now);
     check_finalizers(resource, old, new)?;
     if resource.generation && object::spec_differs(old, new) {
         object::bump_generation(new);

@@ -24,9 +24,16 @@ pub(super) fn columns(group: &str, kind: &str) -> Vec<Column> {
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             named(&[("Created At", 0, |object, _| text(object, "/metadata/creationTimestamp"))])
         }
+        ("autoscaling", "Scale") => named(&SCALE),
         _ => named(&[AGE]),
     }
 }
+
+const SCALE: [(&str, i64, Function); 3] = [
+    ("Desired", 0, |object, _| json!(number(object, "/spec/replicas"))),
+    ("Available", 0, |object, _| json!(number(object, "/status/replicas"))),
+    AGE,
+];
 
 const AGE: (&str, i64, Function) = ("Age", 0, |object, now| json!(human::since(at(object, "/metadata/creationTimestamp"), now)));
 
@@ -88,6 +95,10 @@ fn column((name, priority, cell): &(&str, i64, Function)) -> Column {
 
 fn at<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
     object.pointer(pointer).and_then(Value::as_str)
+}
+
+fn number(object: &Value, pointer: &str) -> i64 {
+    object.pointer(pointer).and_then(Value::as_i64).unwrap_or_default()
 }
 
 fn text(object: &Value, pointer: &str) -> Value {

@@ -156,3 +156,22 @@ async fn a_collection_is_deleted_by_selector() {
     assert_eq!((answer.code, names(&answer.body)), (200, vec!["a"]));
     assert_eq!(names(&fixture.get(MAPS).await.body), ["b", "kube-root-ca.crt"]);
 }
+
+#[tokio::test]
+async fn a_namespaces_custom_objects_go_before_what_they_may_still_need() {
+    let (fixture, _) = with_widgets().await;
+    fixture.post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await;
+    let widgets = "/apis/judge.example/v1/namespaces/n/widgets";
+    let held =
+        json!({"apiVersion": "judge.example/v1", "kind": "Widget", "metadata": {"name": "w", "finalizers": ["test/hold"]}, "spec": {}});
+    assert_eq!(fixture.post(widgets, &held).await.code, 201);
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/n/endpointslices";
+    let slice = json!({"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": []});
+    assert_eq!(fixture.post(slices, &slice).await.code, 201);
+    fixture.delete("/api/v1/namespaces/n", &json!({})).await;
+    let dying = async || fixture.get(&format!("{widgets}/w")).await.body["metadata"].get("deletionTimestamp").cloned();
+    eventually("the widget to be dying", dying).await;
+    assert_eq!(fixture.merge(&format!("{slices}/s"), &json!({"metadata": {"labels": {"still": "there"}}})).await.code, 200);
+    fixture.merge(&format!("{widgets}/w"), &json!({"metadata": {"finalizers": null}})).await;
+    fixture.gone("/api/v1/namespaces/n").await;
+}

@@ -95,3 +95,33 @@ async fn what_is_not_there_says_so() {
         assert_eq!(fixture.get(&format!("/api/v1/{list}")).await.body["items"], json!([]));
     }
 }
+
+#[tokio::test]
+async fn openapi_v2_is_there_and_describes_nothing() {
+    let fixture = server().await;
+    let plain = fixture.get("/openapi/v2").await;
+    assert_eq!((plain.code, &plain.body["swagger"], &plain.body["definitions"]), (200, &json!("2.0"), &json!({})));
+    let accept = [("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")];
+    let answer = fixture.ask("GET", "/openapi/v2", &accept, "").await;
+    // swagger, then info: a length and so many bytes, then the two empty messages.
+    assert_eq!((answer.code, answer.text.as_bytes()[..5].to_vec()), (200, b"\x0a\x032.0".to_vec()));
+    assert_eq!((answer.text.len(), answer.text.as_bytes()[6]), (5 + 2 + 21 + 4, 21));
+}
+
+#[tokio::test]
+async fn a_scale_as_a_table_shows_replicas_whatever_columns_its_kind_has() {
+    let (fixture, widgets) = with_widgets().await;
+    widgets.create(&PostParams::default(), &widget("w", &json!({"replicas": 2}))).await.unwrap();
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let table = fixture.ask("GET", &format!("{WIDGETS}/w/scale"), &accept, "").await.body;
+    let columns: Vec<_> = table["columnDefinitions"].as_array().unwrap().iter().map(|column| column["name"].as_str().unwrap()).collect();
+    assert_eq!(columns, ["Name", "Desired", "Available", "Age"]);
+    assert_eq!(table["rows"][0]["cells"].as_array().unwrap()[..3], [json!("w"), json!(2), json!(0)]);
+}
+
+#[tokio::test]
+async fn who_asks_for_a_service_accounts_token_is_told_what_to_use() {
+    let fixture = server().await;
+    let answer = fixture.post("/api/v1/namespaces/default/serviceaccounts/default/token", &json!({})).await;
+    assert_eq!((answer.code, answer.text.contains("kubeconfig")), (501, true), "{}", answer.text);
+}

@@ -117,3 +117,38 @@ async fn concurrent_patches_without_a_revision_all_land() {
     let stale = fixture.merge(&format!("{WIDGETS}/w"), &json!({"metadata": {"resourceVersion": "1"}, "spec": {"size": 1}})).await;
     assert_eq!(stale.code, 409);
 }
+
+#[tokio::test]
+async fn names_that_another_definition_has_are_not_given_away_until_it_is_gone() {
+    let (fixture, _) = with_widgets().await;
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let mut second = widget_definition();
+    second["metadata"]["name"] = "gadgets.judge.example".into();
+    second["spec"]["names"] = json!({"plural": "gadgets", "singular": "gadget", "kind": "Gadget", "shortNames": ["wd"]});
+    let conditions = |definition: &Value| -> Vec<Value> {
+        definition["status"]["conditions"].as_array().unwrap().iter().map(|condition| condition["reason"].clone()).collect()
+    };
+    let created = fixture.post(path, &second).await.body;
+    assert_eq!(conditions(&created), ["ShortNamesConflict", "NotAccepted"]);
+    assert_eq!(created["status"]["conditions"][0]["message"], "\"wd\" is already in use");
+    let gadgets = "/apis/judge.example/v1/namespaces/default/gadgets";
+    assert_eq!(fixture.get(gadgets).await.code, 404);
+    fixture.delete(DEFINITION, &json!({})).await;
+    eventually("gadgets to be served", async || (fixture.get(gadgets).await.code == 200).then_some(())).await;
+    assert_eq!(conditions(&fixture.get(&format!("{path}/gadgets.judge.example")).await.body), ["NoConflicts", "InitialNamesAccepted"]);
+}
+
+#[tokio::test]
+async fn an_established_definition_that_asks_for_a_taken_name_keeps_its_own() {
+    let (fixture, _) = with_widgets().await;
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let mut second = widget_definition();
+    second["metadata"]["name"] = "gadgets.judge.example".into();
+    second["spec"]["names"] = json!({"plural": "gadgets", "singular": "gadget", "kind": "Gadget", "shortNames": ["gd"]});
+    assert_eq!(fixture.post(path, &second).await.code, 201);
+    let changed = fixture.merge(&format!("{path}/gadgets.judge.example"), &json!({"spec": {"names": {"shortNames": ["wd"]}}})).await.body;
+    assert_eq!(changed["status"]["acceptedNames"]["shortNames"], json!(["gd"]));
+    let status: Vec<_> = changed["status"]["conditions"].as_array().unwrap().iter().map(|condition| condition["status"].clone()).collect();
+    assert_eq!(status, ["False", "True"]);
+    assert_eq!(fixture.get("/apis/judge.example/v1/namespaces/default/gadgets").await.code, 200);
+}

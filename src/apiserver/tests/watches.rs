@@ -106,3 +106,12 @@ async fn kube_runtimes_watcher_follows() {
         fixture.delete(&format!("{MAPS}/seen"), &json!({})).await;
     }
 }
+
+#[tokio::test]
+async fn a_watch_from_a_revision_of_another_life_of_the_store_has_expired() {
+    let fixture = server().await;
+    let future = fixture.server.store().revision() + 1;
+    let response = fixture.open("GET", &format!("{MAPS}?watch=true&resourceVersion={future}"), &[], "").await;
+    let events = lines(response, 99).await;
+    assert_eq!((events.len(), &events[0]["type"], &events[0]["object"]["code"]), (1, &json!("ERROR"), &json!(410)));
+}

@@ -23,7 +23,7 @@ use super::{
     wire::{self, Reply, ShimSpec},
 };
 
-/// The shim's whole life. Called by `main` of `mesh-controller shim`, before any other thread or runtime is started.
+/// The shim's whole life. Called by `main` of `mesh-shim`, before any thread is started.
 pub fn main() -> ExitCode {
     match io::stdin().as_fd().try_clone_to_owned() {
         Ok(stdin) => live(UnixStream::from(stdin)),

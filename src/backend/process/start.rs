@@ -69,7 +69,7 @@ impl Inner {
 
     async fn launch(self: &Arc<Self>, dir: &InstanceDir, spec: &ShimSpec) -> Result<Option<Held>, Error> {
         let line = wire::line(spec).map_err(|error| system("describe", dir.path())(error.into()))?;
-        let (mut shim, mut socket) = self.spawn().map_err(system("start the shim", &self.program))?;
+        let (mut shim, mut socket) = self.spawn().map_err(system("start the shim", &self.shim))?;
         let answer = tokio::time::timeout(ANSWER, talk(&mut socket, &line)).await.unwrap_or_else(|late| Err(late.into()));
         let reply = match answer {
             Ok(Reply::Started(record)) => return Ok(Some(self.hold(*record, socket, Some(shim)))),
@@ -77,7 +77,7 @@ impl Inner {
             Err(error) => {
                 let _ = shim.kill().await;
                 self.end_half_started(dir, spec).await;
-                return Err(system("start under the shim", &self.program)(error));
+                return Err(system("start under the shim", &self.shim)(error));
             }
         };
         // It has nothing more to do; its status says nothing that the reply does not.
@@ -101,9 +101,9 @@ impl Inner {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let socket = UnixStream::from_std(ours)?;
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(&self.shim);
         // Its own environment is empty: the controller's may hold secrets, and the shim needs nothing of it.
-        command.arg("shim").env_clear().stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env_clear().stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::null());
         Ok((command.spawn()?, socket))
     }
 

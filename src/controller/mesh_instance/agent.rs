@@ -46,9 +46,9 @@ impl Agent {
         client: Client,
         backend: Backend,
         options: Options,
+        notes: Notes,
     ) -> (Self, impl Stream<Item = ObjectRef<MeshInstance>> + Send + 'static) {
         let (probers, probed) = Probers::new(backend.clone());
-        let notes = Notes::new(client.clone(), "mesh-instance", &options.node);
         let ports = Ports::new(options.ports);
         (Self { client, backend, options, ports, notes, memories: Mutex::default(), told: Mutex::default(), probers }, probed)
     }

@@ -25,12 +25,12 @@ pub(super) async fn start(agent: &Agent, instance: &MeshInstance, key: &Instance
         Ok(()) => {
             agent.remember(key, Memory::note_started);
             let again = if attempt > 0 { format!(" again (restart {attempt})") } else { String::new() };
-            agent.notes.publish(instance, Note::normal("Started", format!("started{again}"))).await;
+            agent.notes.publish(instance, Note::normal("Started", format!("started{again}")));
         }
         Err(failure) => {
             let known = agent.remember(key, |memory| memory.start_failure.as_ref().is_some_and(|old| old.message == failure.message));
             if !known {
-                agent.notes.publish(instance, Note::warning(failure.reason, failure.message.clone())).await;
+                agent.notes.publish(instance, Note::warning(failure.reason, failure.message.clone()));
             }
             agent.remember(key, |memory| memory.note_start_failure(failure));
         }

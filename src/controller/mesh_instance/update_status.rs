@@ -29,7 +29,7 @@ pub(super) async fn update_status(agent: &Agent, instance: &MeshInstance, new: &
     };
     let told = agent.tell(&instance.uid().unwrap_or_default(), new.clone()).unwrap_or(old);
     for note in notes(&told, new) {
-        agent.notes.publish(instance, note).await;
+        agent.notes.publish(instance, note);
     }
     Ok(())
 }

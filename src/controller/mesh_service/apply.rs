@@ -1,6 +1,7 @@
 //! Carries a plan out: the finalizer, the revision object, instances made, changed and ended. Decides nothing.
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::{
     api::apps::v1::ControllerRevision,
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, runtime::RawExtension},
@@ -21,6 +22,9 @@ use crate::{
     },
 };
 
+/// How many instances are made or deleted at the same time.
+const WRITES_AT_ONCE: usize = 32;
+
 /// Does what the plan says.
 pub(super) async fn apply(context: &Context, service: &MeshService, revision: &Revision, plan: &Plan, world: &World) -> Result<(), Error> {
     set_finalizer(context, service, true).await?;
@@ -29,16 +33,17 @@ pub(super) async fn apply(context: &Context, service: &MeshService, revision: &R
         keep_revision(context, service, revision, world).await?;
     }
     update(context, &instances, service, world).await?;
-    let mut placed = Vec::new();
+    let (mut placed, mut new) = (Vec::new(), Vec::new());
     for ordinal in &plan.create {
         let Some(node) = world.node_for_next(&placed).cloned() else { break };
-        let instance = instance(service, revision, *ordinal, node.clone());
-        write(&instances, &instance).await?;
+        new.push(instance(service, revision, *ordinal, node.clone()));
         placed.push(node);
     }
+    // Writes that are under way together share a commit of the store.
+    stream::iter(&new).map(Ok).try_for_each_concurrent(WRITES_AT_ONCE, |instance| write(&instances, instance)).await?;
     if let (Some(first), Some(last)) = (plan.create.first(), plan.create.last()) {
         let message = format!("created {} of revision {}: {first} to {last}", plan.create.len(), revision.name);
-        context.notes.publish(service, Note::normal("InstancesCreated", message)).await;
+        context.notes.publish(service, Note::normal("InstancesCreated", message));
     }
     delete(context, service, &instances, &plan.delete).await
 }
@@ -74,15 +79,13 @@ fn is_owned(instance: &MeshInstance, by: &MeshService) -> bool {
 }
 
 async fn delete(context: &Context, service: &MeshService, instances: &Api<MeshInstance>, names: &[String]) -> Result<(), Error> {
-    for name in names {
-        match instances.delete(name, &DeleteParams::background()).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(api("delete MeshInstance")(error)),
-        }
-    }
+    let delete = async |name: &String| match instances.delete(name, &DeleteParams::background()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        result => result.map(drop).map_err(api("delete MeshInstance")),
+    };
+    stream::iter(names).map(Ok).try_for_each_concurrent(WRITES_AT_ONCE, delete).await?;
     if !names.is_empty() {
-        context.notes.publish(service, Note::normal("InstancesDeleted", format!("ending {}", names.join(", ")))).await;
+        context.notes.publish(service, Note::normal("InstancesDeleted", format!("ending {}", names.join(", "))));
     }
     Ok(())
 }

@@ -10,11 +10,7 @@ use serde_json::json;
 
 use super::{Context, dereference::World};
 use crate::{
-    api::{
-        GROUP, MeshService, MeshServiceStatus, VERSION,
-        conditions::service::READY,
-        labels,
-    },
+    api::{GROUP, MeshService, MeshServiceStatus, VERSION, conditions::service::READY, labels},
     controller::{Error, api, notes::Note},
     kit::clock,
     plan::{
@@ -36,7 +32,7 @@ pub(super) async fn update_status(
     if service.status.as_ref() != Some(&new) {
         write(context, service, &new).await?;
         if let Some(note) = note(service.status.as_ref(), &new) {
-            context.notes.publish(service, note).await;
+            context.notes.publish(service, note);
         }
     }
     let wake = wake.and_then(|wake| Duration::try_from(wake).ok());
@@ -46,8 +42,7 @@ pub(super) async fn update_status(
 async fn write(context: &Context, service: &MeshService, status: &MeshServiceStatus) -> Result<(), Error> {
     let services: Api<MeshService> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
     let name = service.name_any();
-    let object =
-        json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshService", "metadata": { "name": name, "uid": service.uid() }, "status": status });
+    let object = json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshService", "metadata": { "name": name, "uid": service.uid() }, "status": status });
     let params = PatchParams::apply(labels::STATUS_MANAGER).force();
     match services.patch_status(&name, &params, &Patch::Apply(&object)).await {
         // Gone meanwhile, or made anew under the same name: nobody reads this one's status any more.

@@ -66,7 +66,9 @@ fn next(instance: &MeshInstance, observed: &Observed, health: &Health, memory: &
 
 fn remembering(observations: &[Observed]) -> Memory {
     let mut memory = Memory::default();
-    observations.iter().for_each(|observed| memory.note(observed));
+    for observed in observations {
+        memory.note(observed);
+    }
     memory
 }
 
@@ -140,13 +142,13 @@ fn a_start_that_failed_says_why_and_is_tried_again_later() {
 #[test]
 fn a_deleted_instance_is_stopped_only_when_every_living_router_has_let_it_go() {
     let routers = ["r1".to_owned(), "r2".to_owned()];
-    let step = |entries, now| next(&deleted(entries), &running(0), &Health::default(), &Memory::default(), &routers, now).step;
+    let after = |entries, now| next(&deleted(entries), &running(0), &Health::default(), &Memory::default(), &routers, now).step;
     let stop = Step::Stop { grace: Duration::from_secs(7) };
-    assert!(matches!(step(vec![], 201), Step::Wait { wake: Some(_) }));
-    assert!(matches!(step(vec![entry("r1", true)], 201), Step::Wait { .. }));
-    assert!(matches!(step(vec![entry("r1", true), entry("r2", false)], 201), Step::Wait { .. }));
-    assert_eq!(step(vec![entry("r1", true), entry("r2", true)], 201), stop);
-    assert_eq!(step(vec![], 233), stop, "the deadline has passed");
+    assert!(matches!(after(vec![], 201), Step::Wait { wake: Some(_) }));
+    assert!(matches!(after(vec![entry("r1", true)], 201), Step::Wait { .. }));
+    assert!(matches!(after(vec![entry("r1", true), entry("r2", false)], 201), Step::Wait { .. }));
+    assert_eq!(after(vec![entry("r1", true), entry("r2", true)], 201), stop);
+    assert_eq!(after(vec![], 233), stop, "the deadline has passed");
 }
 
 #[test]

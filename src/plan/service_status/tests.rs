@@ -67,7 +67,10 @@ fn a_deleted_service_says_how_many_instances_it_waits_for() {
     let mut gone = service(json!({"replicas": 2}));
     gone.metadata.deletion_timestamp = Some(Time(at(120)));
     for (instances, ready) in [
-        (vec![deleted(ready(instance("b", 0))), deleted(ready(instance("b", 1)))], "Ready=False Terminating waiting for 2 instances to end"),
+        (
+            vec![deleted(ready(instance("b", 0))), deleted(ready(instance("b", 1)))],
+            "Ready=False Terminating waiting for 2 instances to end",
+        ),
         (vec![deleted(ready(instance("b", 0)))], "Ready=False Terminating waiting for 1 instance to end"),
     ] {
         let (status, wake) = at_second(130, &gone, &instances);
@@ -108,7 +111,10 @@ fn a_rollout_without_progress_is_said_to_be_stuck_and_asks_to_be_looked_at_in_ti
     assert_eq!((story(&status)[3].as_str(), wake), ("Progressing=True RollingOut", Some(SignedDuration::from_secs(30))));
     let (status, wake) = at_second(160, &service(spec), &stuck);
     let told = story(&status);
-    assert_eq!(told[1], "Ready=False ProgressDeadlineExceeded 1 of 1 ready (0 of the new revision, 1 of an old one): web-b-0: HTTP status 500");
+    assert_eq!(
+        told[1],
+        "Ready=False ProgressDeadlineExceeded 1 of 1 ready (0 of the new revision, 1 of an old one): web-b-0: HTTP status 500"
+    );
     assert_eq!(told[2], "Available=True MinimumReplicasAvailable 1 of at least 1 serve");
     assert_eq!((told[3].as_str(), wake), ("Progressing=False ProgressDeadlineExceeded no progress for 60 s", None));
 }
@@ -137,11 +143,13 @@ fn a_refusal_and_a_conflict_of_routes_name_their_cause() {
     let refusal = Refusal { reason: condition::INVALID_SPEC, message: "spec.x: wrong".to_owned() };
     let facts = Facts { service: &web, revision: "b", instances: &instances, refusal: None, conflict: None, now: at(130) };
     let (told, _) = status(&Facts { refusal: Some(&refusal), ..facts.clone() });
-    assert_eq!([&story(&told)[1], &story(&told)[3]], ["Ready=False InvalidSpec spec.x: wrong", "Progressing=False InvalidSpec spec.x: wrong"]);
+    assert_eq!(
+        [&story(&told)[1], &story(&told)[3]],
+        ["Ready=False InvalidSpec spec.x: wrong", "Progressing=False InvalidSpec spec.x: wrong"]
+    );
     let claim = routes::claims(&web.spec).remove(0);
     let (told, _) = status(&Facts { conflict: Some((claim, "shop/old".to_owned())), ..facts });
-    let conflict =
-        "RouteConflict route /shop belongs to the older service shop/old, which gets its requests: choose another route, or delete that service";
+    let conflict = "RouteConflict route /shop belongs to the older service shop/old, which gets its requests: choose another route, or delete that service";
     let told = story(&told);
     assert_eq!([&told[1], &told[4]], [&format!("Ready=False {conflict}"), &format!("RoutesAccepted=False {conflict}")]);
 }

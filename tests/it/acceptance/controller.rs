@@ -102,7 +102,9 @@ impl Controller {
     /// The files of the store in the state directory.
     pub(crate) fn store_files(&self) -> Vec<String> {
         let all = fs::read_dir(self.dir.path().join("state")).unwrap().flatten();
-        all.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name.ends_with(".redb")).collect()
+        all.map(|entry| entry.file_name().into_string().unwrap())
+            .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "redb"))
+            .collect()
     }
 
     /// The bytes of all logs of instances.

@@ -22,7 +22,7 @@ pub(crate) struct Machine {
     _supervisor: Supervisor,
 }
 
-pub(crate) const SHIM: &str = env!("CARGO_BIN_EXE_mesh-controller");
+pub(crate) const SHIM: &str = env!("CARGO_BIN_EXE_mesh-shim");
 
 impl Machine {
     pub(crate) fn new() -> Self {
