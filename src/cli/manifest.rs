@@ -229,7 +229,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("m.yaml");
         std::fs::write(&file, "# nothing yet\n---\n").unwrap();
-        assert_eq!(read(&[file.clone()]).unwrap_err().text(), format!("{}: there is no object in it", file.display()));
+        assert_eq!(read(std::slice::from_ref(&file)).unwrap_err().text(), format!("{}: there is no object in it", file.display()));
     }
 
     #[test]
