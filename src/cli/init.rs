@@ -26,8 +26,7 @@ const HEAD: &str = "\
 ";
 
 /// Below the first service.
-const HINTS: &str = "\
-  # replicas: 3                 # that many instances; the router spreads requests over them
+const HINTS: &str = "  # replicas: 3                 # that many instances; the router spreads requests over them
   # healthPath: /health         # an instance gets requests once GET of this path answers 2xx or 3xx
   # strategy: LeastConnections  # or SessionAffinity; RoundRobin if left out
   # env:
@@ -99,6 +98,15 @@ mod tests {
             documents.iter().map(|document| serde_json::from_value(serde_json::to_value(&document.object).unwrap()).unwrap()).collect();
         assert_eq!(services[0].spec.command.as_deref().unwrap(), ["/bin/sh", "-c", "exec node server.js --port \"$PORT\""]);
         assert_eq!(services[1].spec.command.as_deref().unwrap(), ["./work", "yes"]);
+    }
+
+    #[test]
+    fn every_hint_is_a_field_once_it_is_no_comment() {
+        let text = render(&[Guess::web("web", &["x"])]).replace("\n  # ", "\n  ");
+        let spec = manifest::parse("mesh.yaml", &text).unwrap().remove(0).object.data["spec"].clone();
+        for field in ["replicas", "healthPath", "strategy", "env", "workingDir"] {
+            assert!(spec.get(field).is_some(), "{field} in {text}");
+        }
     }
 
     #[test]

@@ -15,10 +15,13 @@ use super::exit::{Code, Failure, Result};
 /// What `mesh run` looks for in the current directory when no file is named.
 pub const DEFAULT_NAMES: [&str; 4] = ["mesh.yaml", "mesh.yml", "meshservice.yaml", "mesh"];
 
+/// What standard input is called in messages.
+const STDIN: &str = "standard input";
+
 /// One object of a file, and where it stands there.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// The file, as it was named; `-` for standard input.
+    /// The file, as it was named, or `standard input`.
     pub file: String,
     /// Which line of the file each of its fields stands on.
     pub lines: Lines,
@@ -74,13 +77,18 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>> {
         if path.as_os_str() == "-" {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text).map_err(|error| Failure::new(Code::Invalid, format!("standard input: {error}")))?;
-            documents.extend(parse("-", &text)?);
+            documents.extend(parse(STDIN, &text)?);
             continue;
         }
         for file in files(path)? {
             let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
             documents.extend(parse(&file.display().to_string(), &text)?);
         }
+    }
+    if documents.is_empty() {
+        let names: Vec<String> =
+            paths.iter().map(|path| if path.as_os_str() == "-" { STDIN.to_owned() } else { path.display().to_string() }).collect();
+        return Err(Failure::new(Code::Invalid, format!("{}: there is no object in it", names.join(", "))));
     }
     documents.sort_by_key(|document| rank(&document.gvk.kind));
     Ok(documents)
@@ -130,7 +138,9 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Document>> {
     let invalid = |line: u64, what: String| Failure::new(Code::Invalid, format!("{file}:{line}: {what}"));
     let values: Vec<serde_json::Value> = serde_saphyr::from_multiple(text).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
-        invalid(line, error.without_snippet().to_string())
+        let what = error.without_snippet().to_string();
+        // The line stands before it already.
+        invalid(line, what.split_once(" at line ").map_or(what.as_str(), |(what, _)| what).to_owned())
     })?;
     let lines = Lines::of_documents(text).map_err(|(line, what)| invalid(line, what))?;
     let values = values.into_iter().filter(|value| !value.is_null());
@@ -153,6 +163,13 @@ fn document(file: &str, value: serde_json::Value, lines: Lines) -> Result<Docume
     }
     if text("/metadata/name").is_empty() {
         return Err(refuse("metadata.name", &format!("metadata.name is missing: give this {kind} a name")));
+    }
+    let name = text("/metadata/name");
+    if name.chars().any(|c| c.is_whitespace() || c.is_control() || "/%".contains(c)) {
+        return Err(refuse(
+            "metadata.name",
+            &format!("metadata.name: {name:?} is no name: no blanks, line breaks, slashes or percent signs"),
+        ));
     }
     let (group, version) = version.split_once('/').unwrap_or(("", version));
     let gvk = GroupVersionKind::gvk(group, version, kind);
@@ -208,12 +225,25 @@ mod tests {
     }
 
     #[test]
+    fn a_file_without_objects_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("m.yaml");
+        std::fs::write(&file, "# nothing yet\n---\n").unwrap();
+        assert_eq!(read(std::slice::from_ref(&file)).unwrap_err().text(), format!("{}: there is no object in it", file.display()));
+    }
+
+    #[test]
     fn what_is_no_object_is_refused_with_the_line_and_the_remedy() {
         assert_eq!(
             refusal("\nkind: MeshService\n"),
             "m.yaml:2: apiVersion is missing; for a MeshService write apiVersion: mesh-controller.dev/v1alpha1"
         );
         assert_eq!(refusal("apiVersion: v1\nkind: Secret\nmetadata: {}\n"), "m.yaml:3: metadata.name is missing: give this Secret a name");
+        assert_eq!(
+            refusal("apiVersion: v1\nkind: Secret\nmetadata: {name: \"a\\nb\"}\n"),
+            "m.yaml:3: metadata.name: \"a\\nb\" is no name: no blanks, line breaks, slashes or percent signs"
+        );
+        assert_eq!(refusal("kind: x\n  bad: [").matches("line").count(), 0);
         assert!(refusal("a: 1\nb: [\n").starts_with("m.yaml:"), "{}", refusal("a: 1\nb: [\n"));
         assert!(refusal("a: 1\na: 2\n").starts_with("m.yaml:2: "), "{}", refusal("a: 1\na: 2\n"));
     }

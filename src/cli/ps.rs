@@ -104,7 +104,7 @@ fn instance_row(instance: &MeshInstance) -> Row {
 fn problem(status: &MeshInstanceStatus) -> Option<String> {
     let not_ready = status.conditions.iter().find(|c| c.type_ == instance::READY && c.status == "False");
     let now = not_ready.map(|c| if c.message.is_empty() { c.reason.clone() } else { format!("{}: {}", c.reason, c.message) });
-    now.or_else(|| status.last_exit.as_ref().map(|exit| format!("ended before: {}", exit.message)))
+    now.or_else(|| status.last_exit.as_ref().map(|exit| format!("last run {}", exit.message)))
 }
 
 fn service_row(service: &MeshService) -> Row {

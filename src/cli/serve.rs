@@ -85,12 +85,10 @@ pub enum Error {
     #[error(transparent)]
     OpenStore(#[from] store::Error),
     /// The store refused the first writes.
-    #[error("the store refuses writes: {0}")]
+    #[error("the store refuses writes")]
     WriteStore(#[from] store::WriteError),
     /// An address cannot be listened on.
-    #[error(
-        "cannot listen on {address} for the {what}: {source}; end what holds it (ss -ltnp shows it), or choose another address with {flag}"
-    )]
+    #[error("cannot listen on {address} for the {what}; end what holds it (ss -ltnp shows it), or choose another address with {flag}")]
     Listen {
         /// What for.
         what: &'static str,

@@ -55,7 +55,7 @@ pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Syn
         .watches(services, watcher::Config::default(), move |changed| rivals(&by_routes, &changed))
         .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| everything(&by_nodes))
         .graceful_shutdown_on(shutdown)
-        .run(reconcile, error_policy, Arc::new(Context { notes, client }));
+        .run(reconcile, error_policy, Arc::new(Context { client, notes }));
     drive("mesh_service", stream, writing).await
 }
 

@@ -20,7 +20,8 @@ pub(crate) fn service(spec: Value) -> MeshService {
         "metadata": {"name": "web", "namespace": "shop", "uid": "service", "generation": 2, "creationTimestamp": "1970-01-01T00:01:40Z"},
         "spec": {"command": ["web"]},
     });
-    object["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    let Value::Object(spec) = spec else { panic!("a spec is a map: {spec}") };
+    object["spec"].as_object_mut().unwrap().extend(spec);
     serde_json::from_value(object).unwrap()
 }
 

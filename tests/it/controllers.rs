@@ -169,3 +169,33 @@ async fn what_happens_is_told_as_events() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn instances_left_by_an_orphaning_deletion_run_on_and_belong_to_the_next_service_of_the_name() {
+    let world = World::new().await;
+    let spec = json!({ "command": ["web"], "replicas": 2 });
+    world.apply("web", spec.clone()).await;
+    world.ready("web").await;
+    let before = sorted(world.backend.running());
+    let services: Api<mesh_controller::api::MeshService> = Api::default_namespaced(world.client.clone());
+    services.delete("web", &kube::api::DeleteParams::orphan()).await.unwrap();
+    world.until("the service to be gone", async || world.service("web").await.is_none().then_some(())).await;
+    assert!(world.instances().await.iter().all(|i| i.owner_references().is_empty() && i.metadata.deletion_timestamp.is_none()));
+    world.apply("web", spec).await;
+    let uid = world.ready("web").await.uid().unwrap();
+    let owned = |owners: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference]| owners.iter().any(|owner| owner.uid == uid);
+    let revisions: Api<ControllerRevision> = Api::default_namespaced(world.client.clone());
+    world
+        .until("everything to be owned again", async || {
+            let revisions = revisions.list(&ListParams::default()).await.unwrap().items;
+            let instances = world.instances().await;
+            (instances.iter().all(|i| owned(i.owner_references())) && revisions.iter().all(|r| owned(r.owner_references()))).then_some(())
+        })
+        .await;
+    assert_eq!(sorted(world.backend.running()), before);
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort_unstable();
+    names
+}

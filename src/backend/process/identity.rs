@@ -64,6 +64,14 @@ pub(crate) fn kill(hold: &OwnedFd) {
     let _ = rustix::process::pidfd_send_signal(hold, Signal::KILL);
 }
 
+/// SIGTERM to a process that still is the one that was identified; whether there was one to send it to.
+pub(crate) fn terminate(process: &Proc) -> bool {
+    let Some(hold) = hold(process.pid) else { return false };
+    // Looked at after it is held: from here on the id cannot become another's.
+    let same = Stat::of(process.pid).is_some_and(|stat| stat.lives() && stat.start == process.start);
+    same && rustix::process::pidfd_send_signal(&hold, Signal::TERM).is_ok()
+}
+
 /// What the environment that a process was started with says about whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {

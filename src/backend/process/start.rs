@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     Inner,
     dir::{InstanceDir, RECORD},
-    program,
+    identity, program,
     record::{self, Record},
     slot::{self, Held},
     system,
@@ -118,8 +118,13 @@ impl Inner {
         let told = tokio::time::timeout(HEEDED, tell(&dir, &line)).await.unwrap_or_else(|late| Err(late.into()));
         match told {
             Ok(()) => held.record.stopping = held.record.stopping.or_else(|| Some(clock::now())),
-            // It has just ended; the next look says so.
-            Err(_) if !dir.shim_lives().unwrap_or(true) => {}
+            // It has just ended, and the next look says so; or its directory was removed under it, and a signal is the only way left.
+            Err(_) if !dir.shim_lives().unwrap_or(true) => {
+                if identity::terminate(&held.record.shim) {
+                    tracing::warn!(instance = %key, dir = %dir.path().display(), "the directory is gone; its shim is told to end by SIGTERM");
+                    held.record.stopping = held.record.stopping.or_else(|| Some(clock::now()));
+                }
+            }
             Err(error) => return Err(system("stop the program of", dir.path())(error)),
         }
         Ok(())

@@ -11,7 +11,7 @@ pub(super) struct Guess {
 }
 
 impl Guess {
-    fn web(name: &str, command: &[&str]) -> Self {
+    pub(super) fn web(name: &str, command: &[&str]) -> Self {
         Self { name: label(name), type_: "Backend", command: command.iter().map(|word| (*word).to_owned()).collect(), route: Some("/") }
     }
 }
@@ -28,7 +28,10 @@ pub(super) fn guess(dir: &Path) -> (Vec<Guess>, &'static str) {
         .into_iter()
         .find_map(|(guesses, source)| guesses.filter(|guesses| !guesses.is_empty()).map(|guesses| (guesses, source)))
         .unwrap_or_else(|| {
-            (vec![Guess::web("web", &["python3", "-m", "http.server", "$(PORT)"])], "an example: nothing here says how the project is run")
+            (
+                vec![Guess::web("web", &["python3", "-m", "http.server", "--bind", "127.0.0.1", "$(PORT)"])],
+                "an example: nothing here says how the project is run",
+            )
         })
 }
 

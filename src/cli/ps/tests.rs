@@ -28,7 +28,7 @@ fn instance(name: &str, service: &str, status: &serde_json::Value) -> MeshInstan
 
 fn fixture() -> Vec<Row> {
     let condition = |status: &str, reason: &str, message: &str| json!([{"type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
-    let exit = json!({"exitCode": 1, "finishedAt": "2026-01-01T00:00:00Z", "message": "exit code 1"});
+    let exit = json!({"exitCode": 1, "finishedAt": "2026-01-01T00:00:00Z", "message": "ended with exit code 1"});
     let instances = [
         instance(
             "web-2a-0",

@@ -33,6 +33,7 @@ pub(super) async fn apply(context: &Context, service: &MeshService, revision: &R
         keep_revision(context, service, revision, world).await?;
     }
     update(context, &instances, service, world).await?;
+    adopt_revisions(context, service, world).await?;
     let (mut placed, mut new) = (Vec::new(), Vec::new());
     for ordinal in &plan.create {
         let Some(node) = world.node_for_next(&placed).cloned() else { break };
@@ -191,6 +192,22 @@ async fn keep_revision(context: &Context, service: &MeshService, revision: &Revi
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             result => drop(result.map_err(api("delete ControllerRevision"))?),
         }
+    }
+    Ok(())
+}
+
+/// Takes up the revisions that an earlier service of the name has left, so that they go with this one.
+async fn adopt_revisions(context: &Context, service: &MeshService, world: &World) -> Result<(), Error> {
+    let left: Vec<_> = world.revisions.iter().filter(|known| known.owner_references().is_empty()).collect();
+    if left.is_empty() || !still_lives(context, service).await? {
+        return Ok(());
+    }
+    let revisions: Api<ControllerRevision> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
+    let owners: Vec<_> = service.controller_owner_ref(&()).into_iter().collect();
+    for known in left {
+        let patch = json!({ "metadata": { "ownerReferences": owners, "uid": known.uid() } });
+        let patched = revisions.patch_metadata(&known.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
+        patched.map_err(api("take up ControllerRevision"))?;
     }
     Ok(())
 }

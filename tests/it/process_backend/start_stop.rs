@@ -195,3 +195,14 @@ async fn secrets_are_neither_on_a_command_line_nor_in_the_state_directory() {
     machine.stop(&key, Duration::ZERO).await;
     machine.exited(&key).await;
 }
+
+#[tokio::test]
+async fn an_instance_whose_directory_was_removed_under_it_can_still_be_ended() {
+    let machine = Machine::new();
+    let key = machine.start(program("homeless", &["sleep", "1000"])).await.unwrap();
+    let pid = machine.running(&key).await.pid.to_string();
+    std::fs::remove_dir_all(machine.dir(&key)).unwrap();
+    machine.stop(&key, Duration::from_secs(60)).await;
+    eventually("end of the instance", async || (machine.backend.observe(&key).await.unwrap() == Observed::Absent).then_some(())).await;
+    assert!(!lives(&pid));
+}
