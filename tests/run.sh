@@ -7,8 +7,6 @@ if [ "${CI:-}" = true ]; then : "${MESH_TEST_REQUIRE:=all}"; fi
 export MESH_TEST_REQUIRE=${MESH_TEST_REQUIRE:-}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/meshtest
 missing=()
-# rustc 1.95 trips over its own incremental results in this crate now and then ("unstable fingerprints"); one run gains nothing by them.
-export CARGO_INCREMENTAL=0
 
 step() { # TITLE COMMAND...: runs it, and says how long it took
   local title=$1 begin=$SECONDS; shift
