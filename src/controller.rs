@@ -11,13 +11,16 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::{Future, Stream, StreamExt};
 use kube::{
-    Resource,
+    Api, Resource, ResourceExt,
     runtime::{
+        Controller, WatchStreamExt,
         controller::{self, Action},
-        reflector::ObjectRef,
-        watcher,
+        reflector::{self, ObjectRef},
+        watcher::{self, watcher},
     },
 };
+
+use crate::api::MeshInstance;
 
 /// Why a reconcile ended early. All of these are retried: with what is wrong in a spec, the object's status deals.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,13 @@ fn error_policy<K: Debug, C>(_: Arc<K>, error: &Error, _: Arc<C>) -> Action {
 }
 
 type Outcome<K> = Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>;
+
+/// A controller of instances. Who wrote which field is nothing to it, and would be half of what it keeps in memory.
+fn of_instances(instances: Api<MeshInstance>, which: watcher::Config) -> Controller<MeshInstance> {
+    let (known, writer) = reflector::store();
+    let stream = watcher(instances, which).default_backoff().modify(|instance| instance.managed_fields_mut().clear());
+    Controller::for_stream(stream.reflect(writer).applied_objects(), known)
+}
 
 /// Runs a controller's stream to its end, and beside it the writing of its notes; the errors of reconciles have been told by [`error_policy`] already.
 async fn drive<K: Resource<DynamicType = ()> + Debug + 'static>(

@@ -7,13 +7,12 @@ use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
     runtime::{
-        Controller,
         controller::{Action, Config},
         watcher,
     },
 };
 
-use super::{Error, api, drive, error_policy};
+use super::{Error, api, drive, error_policy, of_instances};
 use crate::{
     api::{MeshInstance, labels},
     kit::clock,
@@ -25,7 +24,7 @@ use crate::{
 /// # Errors
 /// None that is not retried.
 pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Sync + 'static) -> Result<(), Error> {
-    let stream = Controller::new(Api::<MeshInstance>::all(client.clone()), watcher::Config::default())
+    let stream = of_instances(Api::all(client.clone()), watcher::Config::default())
         .with_config(Config::default().concurrency(16))
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, Arc::new(client));

@@ -14,7 +14,6 @@ use kube::{
     Api, Client, ResourceExt,
     api::ListParams,
     runtime::{
-        Controller,
         controller::{Action, Config},
         reflector::ObjectRef,
         watcher,
@@ -22,7 +21,7 @@ use kube::{
 };
 
 use self::agent::Agent;
-use super::{Error, api, drive, error_policy, notes::Notes};
+use super::{Error, api, drive, error_policy, notes::Notes, of_instances};
 use crate::{
     api::{MeshInstance, labels, node::PortRange},
     backend::Backend,
@@ -62,7 +61,7 @@ pub async fn run(
     let (agent, probed) = Agent::new(client.clone(), backend, options, notes);
     let agent = Arc::new(agent);
     adopt(&agent, &mine).await?;
-    let stream = Controller::new(Api::<MeshInstance>::all(client), watcher::Config::default().fields(&mine))
+    let stream = of_instances(Api::all(client), watcher::Config::default().fields(&mine))
         .with_config(Config::default().concurrency(64))
         .reconcile_on(changes)
         .reconcile_on(probed)
