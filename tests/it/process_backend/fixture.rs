@@ -31,8 +31,7 @@ impl Machine {
 
     pub(crate) fn over(state: tempfile::TempDir) -> Self {
         let (shutdown, supervisor) = Shutdown::new();
-        let shim = std::env::var_os("MESH_BENCH_SHIM").unwrap_or_else(|| SHIM.into());
-        let backend = ProcessBackend::new(state.path(), shim.into(), shutdown.clone()).unwrap();
+        let backend = ProcessBackend::new(state.path(), SHIM.into(), shutdown.clone()).unwrap();
         Self { backend, state, shutdown, _supervisor: supervisor }
     }
 
