@@ -1,5 +1,6 @@
 //! 200 instances from apply to all Ready, beside the floor: the same programs spawned directly, until each answers. And what it costs at rest.
 use std::{
+    net::TcpListener,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    controller::{Controller, free_port, get, wait},
+    controller::{Controller, get, wait},
     proc::{cpu_seconds, named, pss_mib, rss_mib},
     table::Table,
 };
@@ -50,7 +51,10 @@ async fn at_rest(pid: u32) -> Result<(f64, f64)> {
 }
 
 async fn floor() -> Result<Duration> {
-    let ports = (0..COUNT).map(|_| free_port()).collect::<Result<Vec<_>>>()?;
+    // All are held until the last is chosen, so that no port is chosen twice.
+    let held = (0..COUNT).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<Vec<_>>>()?;
+    let ports = held.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()?;
+    drop(held);
     let program = std::env::current_exe()?;
     let begin = Instant::now();
     let spawn = |port: &std::net::SocketAddr| {
