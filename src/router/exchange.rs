@@ -157,14 +157,16 @@ struct Way<'a> {
     client: &'a Client,
     plan: &'a Plan,
     tried: Vec<u64>,
-    /// The request once more, while it may be sent again.
+    /// The request once more, if it may be sent again.
     again: Option<(Method, Uri, http::HeaderMap)>,
+    /// How often an instance took the request and gave no answer.
+    failures: usize,
 }
 
 async fn send(client: &Client, plan: &Plan, mut request: Request<RequestBody>) -> Result<Sent, Refusal> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) && matches!(request.body(), RequestBody::Empty);
     let again = safe.then(|| (request.method().clone(), request.uri().clone(), request.headers().clone()));
-    let mut way = Way { client, plan, tried: Vec::new(), again };
+    let mut way = Way { client, plan, tried: Vec::new(), again, failures: 0 };
     loop {
         let (endpoint, in_flight) = way.endpoint(&request)?;
         let Some(mut upstream) = way.connection(&endpoint).await? else { continue };
@@ -278,7 +280,10 @@ impl Way<'_> {
             return Err(Refusal::UpstreamProtocol);
         }
         metrics.failed(UpstreamError::Closed);
-        let (method, uri, headers) = self.again.take().ok_or(Refusal::UpstreamClosed)?;
+        self.failures += 1;
+        let (method, uri, headers) = self.again.clone().filter(|_| self.failures < MOST_TRIED).ok_or(Refusal::UpstreamClosed)?;
+        // What else is kept of it has most likely ended as well: the next one is asked on a new connection.
+        self.client.worker.pool.forget(endpoint);
         if !reused {
             self.tried.push(endpoint.live.id);
         }
