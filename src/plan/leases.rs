@@ -7,15 +7,12 @@ pub const DURATION_SECONDS: i32 = 15;
 
 /// Who holds a lease, if it is held and not run out.
 pub fn holder(lease: &Lease, now: Timestamp) -> Option<&str> {
-    let spec = lease.spec.as_ref()?;
-    let renewed = spec.renew_time.as_ref()?.0;
-    let good_for = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or(DURATION_SECONDS).into());
-    let end = renewed.checked_add(good_for).ok()?;
-    spec.holder_identity.as_deref().filter(|holder| !holder.is_empty() && now < end)
+    let holder = lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())?;
+    (now < end(lease)?).then_some(holder)
 }
 
 /// When a lease runs out unless it is renewed.
-pub fn end(lease: &Lease) -> Option<Timestamp> {
+fn end(lease: &Lease) -> Option<Timestamp> {
     let spec = lease.spec.as_ref()?;
     let good_for = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or(DURATION_SECONDS).into());
     spec.renew_time.as_ref()?.0.checked_add(good_for).ok()
