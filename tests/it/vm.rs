@@ -1,0 +1,3 @@
+//! A real systemd, Podman and Quadlet: tests in the machine that tests/vm/vm.sh boots. They share one machine per test process.
+mod machine;
+mod sample;
