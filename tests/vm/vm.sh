@@ -116,6 +116,7 @@ stop() {
     [ $SECONDS -lt $deadline ] || fail "$root does not power off; vm.sh kill $root pulls the plug"
     sleep 0.1
   done
+  uncgroup "$root"
 }
 
 plug() {
