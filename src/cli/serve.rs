@@ -161,9 +161,10 @@ fn spawn_controllers(client: &Client, backend: Backend, node: node::Node, option
         ports: options.port_range,
     };
     shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), shutdown.triggered()));
+    let health = backend.health();
     shutdown.spawn("mesh-instance", mesh_instance::run(client.clone(), backend, agent, shutdown.triggered()));
     shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), shutdown.triggered()));
-    shutdown.spawn("node", node::run(client.clone(), node, shutdown.triggered()));
+    shutdown.spawn("node", node::run(client.clone(), node, health, shutdown.triggered()));
 }
 
 /// Makes the directory, for its owner only; absolute, because instances have other working directories.

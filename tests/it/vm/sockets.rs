@@ -17,7 +17,8 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 "#;
 
 fn objects(ports: &[u16]) -> String {
-    let mut text = "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {name: web}\nspec: {command: [x], route: /}\n".to_owned();
+    let mut text =
+        "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {name: web}\nspec: {command: [x], route: /}\n".to_owned();
     for port in ports {
         text += &format!(
             "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: web-{port}, labels: {{kubernetes.io/service-name: web}}}}\n\
@@ -81,8 +82,14 @@ fn the_router_has_port_80_without_root_keeps_addresses_and_restarts_lose_no_requ
 fn a_socket_that_the_router_cannot_use_is_named_with_the_remedy() {
     let Some(vm) = Vm::shared() else { return };
     vm.write("/etc/systemd/system/mesh-bad.socket", "[Socket]\nListenStream=/run/mesh-bad.sock\nFileDescriptorName=web\n");
-    vm.write("/etc/systemd/system/mesh-bad.service", "[Service]\nType=notify\nExecStart=/usr/local/bin/mesh-controller router --from /etc/none\n");
+    vm.write(
+        "/etc/systemd/system/mesh-bad.service",
+        "[Service]\nType=notify\nExecStart=/usr/local/bin/mesh-controller router --from /etc/none\n",
+    );
     vm.sh("systemctl daemon-reload; systemctl start mesh-bad.socket; ! systemctl start mesh-bad.service; systemctl stop mesh-bad.socket");
     let said = vm.until("its words", "journalctl -o cat -u mesh-bad.service | grep 'mesh-controller: the socket'");
-    assert!(said.contains("the socket web that systemd passed (file descriptor 3)") && said.contains("ListenStream=ADDRESS:PORT"), "{said}");
+    assert!(
+        said.contains("the socket web that systemd passed (file descriptor 3)") && said.contains("ListenStream=ADDRESS:PORT"),
+        "{said}"
+    );
 }
