@@ -156,6 +156,17 @@ pub struct ExecOutput {
     pub timed_out: bool,
 }
 
+/// What one running instance uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceUsage {
+    /// Which instance.
+    pub key: InstanceKey,
+    /// CPU time since its start.
+    pub cpu: Duration,
+    /// Memory now, in bytes.
+    pub memory: u64,
+}
+
 /// Which part of a log is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogQuery {
@@ -224,6 +235,13 @@ impl Backend {
         match self {
             Self::Process(backend) => backend.logs(key, query),
             Self::Fake(backend) => backend.logs(key, query),
+        }
+    }
+
+    /// What every running instance uses, as far as this backend can tell.
+    pub async fn usage(&self) -> Result<Vec<InstanceUsage>, Error> {
+        match self {
+            Self::Process(_) | Self::Fake(_) => Ok(Vec::new()),
         }
     }
 
