@@ -2,6 +2,7 @@
 //! Everything a user can write in YAML is typed here once; the CRDs in `crds/` are made from it.
 #![expect(unreachable_pub, reason = "KubeSchema repeats each struct in a hidden scope of its own")]
 pub mod conditions;
+pub mod container;
 pub mod crds;
 pub mod duration;
 pub mod env;

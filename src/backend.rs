@@ -45,6 +45,84 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// What is to be started is nothing for this backend: a mistake in the wiring.
+    #[error("{0} cannot be started by this backend")]
+    WrongLaunch(InstanceKey),
+    /// The container engine does not answer.
+    #[error("{engine} does not answer: {why}")]
+    EngineUnreachable {
+        /// Which engine, with its socket.
+        engine: String,
+        /// What is wrong, and the command that mends it.
+        why: String,
+    },
+    /// The image is on its way: ask again.
+    #[error("pulling image {image}{}", how_far(.progress))]
+    Pulling {
+        /// The image.
+        image: String,
+        /// How far it is; may be empty.
+        progress: String,
+    },
+    /// The image cannot be had.
+    #[error("image {image}: {why}")]
+    Image {
+        /// The image.
+        image: String,
+        /// What is wrong, and the remedy.
+        why: String,
+    },
+    /// The image must not be pulled, and is not here.
+    #[error("image {image} is not on this machine, and imagePullPolicy is Never: pull it (podman pull {image}), or choose another policy")]
+    ImageNeverPull {
+        /// The image.
+        image: String,
+    },
+    /// The image is for another kind of machine.
+    #[error("image {image} is for {found}, this machine is {wanted}: give an image that is built for {wanted} as well")]
+    ImageArchitecture {
+        /// The image.
+        image: String,
+        /// Its architecture.
+        found: String,
+        /// The machine's.
+        wanted: String,
+    },
+    /// Something of that name is there and is not ours.
+    #[error("{what} {name} is there already and does not belong to this controller: {remedy}")]
+    NameTaken {
+        /// container, network, volume, unit.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A path of the machine that a volume names is not as it should be.
+    #[error("hostPath {path}: {why}")]
+    HostPath {
+        /// The path.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The port on the machine is taken.
+    #[error("port {port} of this machine is taken by another program; another one is tried (ss -ltnp 'sport = :{port}' shows who has it)")]
+    PortTaken {
+        /// The port.
+        port: u16,
+    },
+    /// This engine cannot do what the spec asks for.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The engine or systemd refused; the text has the remedy where one is known.
+    #[error("{act}: {why}")]
+    Refused {
+        /// What was being done, with the thing it was done to.
+        act: String,
+        /// What was said.
+        why: String,
+    },
     /// It runs, so it cannot be removed.
     #[error("{0} still runs: stop it first")]
     StillRuns(InstanceKey),
@@ -56,6 +134,10 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+fn how_far(progress: &str) -> String {
+    if progress.is_empty() { String::new() } else { format!(": {progress}") }
 }
 
 fn looked_in(path: Option<&str>) -> String {

@@ -1,11 +1,15 @@
 //! The pure core: what should be, what is, and the difference as actions. No IO, no clock, no random source; `now` and seeds come in as values.
+pub mod container;
 pub mod endpoints;
 pub mod environment;
+mod files;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod instance;
 pub mod leases;
 pub mod lifecycle;
+pub mod pull_secrets;
+pub mod quantity;
 pub mod rollout;
 pub mod routes;
 pub mod service_status;

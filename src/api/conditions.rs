@@ -80,6 +80,24 @@ pub mod instance {
     pub const WORKING_DIR: &str = "WorkingDirNotFound";
     /// A `ConfigMap` or `Secret` that `env` or `envFrom` refers to is missing.
     pub const CONFIG_MISSING: &str = "CreateContainerConfigError";
+    /// Its image is being pulled.
+    pub const PULLING: &str = "PullingImage";
+    /// Its image cannot be had.
+    pub const IMAGE_PULL: &str = "ErrImagePull";
+    /// Its image is not there and must not be pulled.
+    pub const IMAGE_NEVER_PULL: &str = "ErrImageNeverPull";
+    /// Its image is for another kind of machine.
+    pub const IMAGE_ARCHITECTURE: &str = "ImageArchitectureMismatch";
+    /// Something of the name that it needs is there and belongs to somebody else.
+    pub const NAME_TAKEN: &str = "NameTaken";
+    /// A path of the machine that a volume names is not as it should be.
+    pub const HOST_PATH: &str = "HostPathNotFound";
+    /// The container engine does not answer.
+    pub const ENGINE_UNREACHABLE: &str = "EngineUnreachable";
+    /// The backend's engine cannot do what the spec asks for.
+    pub const UNSUPPORTED: &str = "UnsupportedByBackend";
+    /// The program listens on the container's own loopback only.
+    pub const LOOPBACK_ONLY: &str = "ListensOnLoopbackOnly";
     /// The backend refused, for another cause.
     pub const START_FAILED: &str = "StartFailed";
     /// Routers are being waited for.
@@ -92,6 +110,8 @@ pub mod instance {
 pub mod node {
     /// The node's agent runs and its backend answers.
     pub const READY: &str = "Ready";
+    /// The container engine does not answer.
+    pub const ENGINE_UNREACHABLE: &str = "EngineUnreachable";
     /// The agent reports.
     pub const AGENT_READY: &str = "AgentReady";
 }

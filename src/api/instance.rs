@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    container::{ImagePullPolicy, LocalObjectReference, PodmanOptions, ResourceRequirements, SecurityContext, Volume, VolumeMount},
     duration::Duration,
     env::{EnvFromSource, EnvVar},
     probe::{PortNumber, Probe},
@@ -61,12 +62,18 @@ pub struct MeshInstanceSpec {
 }
 
 /// The part of a service's spec that makes a revision: a change of it replaces the instances.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceTemplate {
     /// See `MeshService`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
     /// See `MeshService`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
@@ -95,6 +102,21 @@ pub struct InstanceTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub startup_probe: Option<Probe>,
     /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_context: Option<SecurityContext>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volume_mounts: Vec<VolumeMount>,
+    /// See `MeshService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub podman: Option<PodmanOptions>,
+    /// See `MeshService`.
     pub termination_grace_period_seconds: i64,
     /// The annotation `mesh-controller.dev/restarted-at` of the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +139,9 @@ pub struct MeshInstanceStatus {
     /// The port it was given by the node; kept over restarts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortNumber>,
+    /// The image that its container was made from, by digest.
+    #[serde(default, rename = "imageID", skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
     /// The process id of its program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<i64>,

@@ -2,6 +2,16 @@
 
 /// The MeshService that an instance or a slice belongs to.
 pub const SERVICE: &str = "mesh-controller.dev/service";
+/// On a container: the instance it is of.
+pub const INSTANCE: &str = "mesh-controller.dev/instance";
+/// On a container: the namespace of its instance.
+pub const NAMESPACE: &str = "mesh-controller.dev/namespace";
+/// On a container: the uid of its instance.
+pub const UID: &str = "mesh-controller.dev/uid";
+/// On a container: which start of its instance it is.
+pub const ATTEMPT: &str = "mesh-controller.dev/attempt";
+/// On what is made in an engine: the controller that made it.
+pub const CONTROLLER: &str = "mesh-controller.dev/controller";
 /// The revision of an instance.
 pub const REVISION: &str = "mesh-controller.dev/revision";
 /// The recommended labels of Kubernetes.

@@ -56,6 +56,20 @@ pub struct MeshNodeStatus {
 pub enum BackendKind {
     /// Plain processes.
     Process,
+    /// Containers of Podman, or of another engine with Docker's API.
+    Podman,
+    /// Containers of Podman as units of systemd.
+    Quadlet,
+}
+
+impl BackendKind {
+    /// Whether instances are containers there.
+    pub fn runs_containers(self) -> bool {
+        match self {
+            Self::Process => false,
+            Self::Podman | Self::Quadlet => true,
+        }
+    }
 }
 
 /// A range of TCP ports, both ends included.

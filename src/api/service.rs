@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    container::{ImagePullPolicy, LocalObjectReference, PodmanOptions, ResourceRequirements, SecurityContext, Volume, VolumeMount},
     duration::Duration,
     env::{EnvFromSource, EnvVar},
     probe::{PortNumber, Probe},
@@ -59,7 +60,15 @@ pub struct MeshServiceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^\x00-\x20\x7f]+$"))]
     pub image: Option<String>,
+    /// When the image is pulled; if left out: before each start where its tag is `latest` or missing (but for `localhost/…` images), else if it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// Secrets of type kubernetes.io/dockerconfigjson, for registries that ask who it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
     /// The program and its first arguments, as a vector; no shell. A bare name is looked up in PATH; a relative path is relative to `workingDir`.
+    /// In a container it stands for the image's entrypoint, and `args` for the image's own arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("self.size() == 0 || self[0] != ''").message("the first element of command is the program: it cannot be empty"))]
@@ -67,11 +76,12 @@ pub struct MeshServiceSpec {
     /// Arguments after those in `command`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// Where the program runs. A relative path is relative to the controller's `--project-dir`, which is also the default.
+    /// Where the program runs. A relative path is relative to the controller's `--project-dir`, which is also the default; in a container it is a path there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096), regex(pattern = r"^[^\x00]+$"))]
     pub working_dir: Option<String>,
     /// The port that the program listens on. Process backend: each instance gets its own in `$PORT`; this number is honoured with one replica.
+    /// In a container it is the container's port, 8080 if left out; `$PORT` says it there as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortNumber>,
     /// How many instances there should be.
@@ -113,6 +123,25 @@ pub struct MeshServiceSpec {
     /// Whether an instance has started; until it has, the other probes wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub startup_probe: Option<Probe>,
+    /// What each instance may use, and its share when the machine is short. For backends that run containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// What each container may do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_context: Option<SecurityContext>,
+    /// What `volumeMounts` can mount. For backends that run containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub volumes: Vec<Volume>,
+    /// Where volumes are mounted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["mountPath".into()]))]
+    pub volume_mounts: Vec<VolumeMount>,
+    /// What only Podman is told (also by Quadlet).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub podman: Option<PodmanOptions>,
     /// Seconds between SIGTERM and SIGKILL.
     #[serde(default = "thirty")]
     #[schemars(range(min = 0, max = 86400))]

@@ -181,17 +181,17 @@ impl FakeBackend {
     /// Neither taken by the script nor by a running instance.
     pub fn port_is_free(&self, port: u16) -> bool {
         let world = self.world();
-        !world.taken.contains(&port) && !world.instances.values().any(|instance| instance.runs() && instance.launch.port == Some(port))
+        !world.taken.contains(&port) && !world.instances.values().any(|instance| instance.runs() && instance.launch.port() == Some(port))
     }
 }
 
 impl World {
     fn start(&mut self, launch: Launch) -> Result<(), Error> {
-        if let Some(text) = self.failing.iter().find_map(|(name, text)| launch.key.name.starts_with(name).then_some(text)) {
-            return Err(Error::System { act: format!("start {}", launch.key), source: io::Error::other(text.clone()) });
+        if let Some(text) = self.failing.iter().find_map(|(name, text)| launch.key().name.starts_with(name).then_some(text)) {
+            return Err(Error::System { act: format!("start {}", launch.key()), source: io::Error::other(text.clone()) });
         }
-        let key = launch.key.clone();
-        let done = |instance: &FakeInstance| instance.runs() || instance.launch.attempt == launch.attempt;
+        let key = launch.key().clone();
+        let done = |instance: &FakeInstance| instance.runs() || instance.launch.attempt() == launch.attempt();
         if !self.instances.get(&key).is_some_and(done) {
             self.pids += 1;
             let log = self.instances.remove(&key).map(|former| former.log).unwrap_or_default();

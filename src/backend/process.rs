@@ -38,7 +38,7 @@ use futures::stream::BoxStream;
 use super::{Error, ExecOutput, LogQuery};
 use crate::{
     kit::shutdown::Shutdown,
-    plan::instance::{Action, InstanceKey, Launch, Observed},
+    plan::instance::{Action, InstanceKey, Launch, Observed, ProcessLaunch},
 };
 
 /// The backend. A clone is the same backend.
@@ -88,14 +88,17 @@ impl ProcessBackend {
     /// Does one action.
     pub async fn execute(&self, action: Action) -> Result<(), Error> {
         match action {
-            Action::Start(launch) => self.start(*launch).await,
+            Action::Start(launch) => match *launch {
+                Launch::Process(launch) => self.start(launch).await,
+                Launch::Container(launch) => Err(Error::WrongLaunch(launch.key)),
+            },
             Action::Stop { key, grace } => self.0.stop(&key, grace).await,
             Action::Remove(key) => self.0.remove(&key).await,
         }
     }
 
     /// Goes on to its end even if the caller is dropped meanwhile: a start that is cut off would leave a program of which nobody was told.
-    async fn start(&self, launch: Launch) -> Result<(), Error> {
+    async fn start(&self, launch: ProcessLaunch) -> Result<(), Error> {
         let (done, result) = tokio::sync::oneshot::channel();
         let (inner, key) = (Arc::clone(&self.0), launch.key.clone());
         self.0.shutdown.spawn_work(async move {
@@ -117,7 +120,10 @@ impl ProcessBackend {
 
     /// Runs a command with the launch's environment and working directory; its whole group is killed at its end.
     pub async fn exec(&self, launch: &Launch, argv: &[String], timeout: Duration) -> Result<ExecOutput, Error> {
-        exec::exec(launch, argv, timeout).await
+        match launch {
+            Launch::Process(launch) => exec::exec(launch, argv, timeout).await,
+            Launch::Container(launch) => Err(Error::WrongLaunch(launch.key.clone())),
+        }
     }
 
     /// The instance's log, oldest first.

@@ -152,7 +152,12 @@ pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving
 }
 
 fn spawn_controllers(client: &Client, backend: Backend, node: node::Node, options: &ServeOptions, shutdown: &Shutdown) {
-    let agent = mesh_instance::Options { node: node.name.clone(), project_dir: options.project_dir.clone(), ports: options.port_range };
+    let agent = mesh_instance::Options {
+        node: node.name.clone(),
+        backend: node.backend,
+        project_dir: options.project_dir.clone(),
+        ports: options.port_range,
+    };
     shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), shutdown.triggered()));
     shutdown.spawn("mesh-instance", mesh_instance::run(client.clone(), backend, agent, shutdown.triggered()));
     shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), shutdown.triggered()));

@@ -23,7 +23,10 @@ use kube::{
 use self::agent::Agent;
 use super::{Error, api, drive, error_policy, notes::Notes, of_instances};
 use crate::{
-    api::{MeshInstance, labels, node::PortRange},
+    api::{
+        MeshInstance, labels,
+        node::{BackendKind, PortRange},
+    },
     backend::Backend,
     kit::clock,
     plan::{
@@ -38,6 +41,8 @@ use crate::{
 pub struct Options {
     /// The node it is the agent of.
     pub node: String,
+    /// What runs the instances here.
+    pub backend: BackendKind,
     /// What a relative working directory is relative to.
     pub project_dir: PathBuf,
     /// Where ports come from.

@@ -16,14 +16,13 @@ use kube::{
     },
 };
 
-use self::apply::End;
+use self::{apply::End, dereference::World};
 use super::{Error, drive, error_policy, notes::Notes};
 use crate::{
     api::{
         MeshInstance, MeshNode, MeshService,
         conditions::{instance::READY, is_true, service::ROUTES_ACCEPTED},
         names,
-        node::BackendKind,
     },
     plan::{
         rollout::{self, Existing, Wanted},
@@ -93,18 +92,18 @@ async fn reconcile(service: Arc<MeshService>, context: Arc<Context>) -> Result<A
             End::Released => Ok(Action::await_change()),
         };
     }
-    let refusal = validate(&service.spec, world.backend.unwrap_or(BackendKind::Process)).err().or_else(|| world.no_node());
-    let plan = if refusal.is_some() { rollout::Plan::default() } else { plan(&service, &revision.name, &world.instances) };
+    let refusal = validate(&service.spec, world.backend()).err().or_else(|| world.no_node());
+    let plan = if refusal.is_some() { rollout::Plan::default() } else { plan(&service, &revision.name, &world) };
     apply::apply(&context, &service, &revision, &plan, &world).await?;
     update_status::update_status(&context, &service, &revision.name, refusal.as_ref(), &world).await
 }
 
-fn plan(service: &MeshService, revision: &str, instances: &[MeshInstance]) -> rollout::Plan {
-    let existing: Vec<Existing> = instances.iter().map(existing).collect();
+fn plan(service: &MeshService, revision: &str, world: &World) -> rollout::Plan {
+    let existing: Vec<Existing> = world.instances.iter().map(existing).collect();
     let wanted = Wanted {
         revision,
         replicas: u32::try_from(service.spec.replicas).unwrap_or(0),
-        type_: template::rollout_type(&service.spec),
+        type_: template::rollout_type(&service.spec, world.backend()),
         rollout: &service.spec.rollout,
     };
     rollout::plan(&wanted, &existing)

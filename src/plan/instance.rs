@@ -4,7 +4,10 @@ use std::{fmt, path::PathBuf, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::kit::redact::Redacted;
+use crate::{
+    kit::redact::Redacted,
+    plan::container::{Container, RegistryAuth},
+};
 
 /// Which instance. The uid is the identity: an object of the same name made anew is another instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,8 +36,43 @@ pub struct LogLimits {
 }
 
 /// Everything a backend needs to start one instance; every reference is resolved already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Launch {
+    /// A plain process.
+    Process(ProcessLaunch),
+    /// A container.
+    Container(ContainerLaunch),
+}
+
+impl Launch {
+    /// Which instance.
+    pub fn key(&self) -> &InstanceKey {
+        match self {
+            Self::Process(launch) => &launch.key,
+            Self::Container(launch) => &launch.key,
+        }
+    }
+
+    /// Which start of it.
+    pub fn attempt(&self) -> u32 {
+        match self {
+            Self::Process(launch) => launch.attempt,
+            Self::Container(launch) => launch.attempt,
+        }
+    }
+
+    /// Its TCP port on the machine, where it has one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Process(launch) => launch.port,
+            Self::Container(launch) => launch.container.port.map(|port| port.host),
+        }
+    }
+}
+
+/// A plain process to start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Launch {
+pub struct ProcessLaunch {
     /// Which instance.
     pub key: InstanceKey,
     /// Counts the starts of this instance from 0; tells a stale observation from a new one.
@@ -47,6 +85,21 @@ pub struct Launch {
     pub working_dir: PathBuf,
     /// The TCP port the program is to listen on, where it has one.
     pub port: Option<u16>,
+    /// What is kept of its output.
+    pub log: LogLimits,
+}
+
+/// A container to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerLaunch {
+    /// Which instance.
+    pub key: InstanceKey,
+    /// Counts the starts of this instance from 0; tells a stale observation from a new one.
+    pub attempt: u32,
+    /// What is run.
+    pub container: Container,
+    /// Who asks registries for its image.
+    pub auth: Vec<RegistryAuth>,
     /// What is kept of its output.
     pub log: LogLimits,
 }
@@ -77,6 +130,8 @@ pub struct Running {
     pub address: Option<std::net::SocketAddr>,
     /// Who listens on its port.
     pub port_owner: PortOwner,
+    /// The image that its container was made from, by digest; none for a plain process.
+    pub image: Option<String>,
 }
 
 /// Who listens on the port that an instance was given. Traffic goes to `Ours` only.
@@ -90,6 +145,8 @@ pub enum PortOwner {
     Ours,
     /// Somebody else; named as well as could be found out (`pid 123 (nginx)`).
     Foreign(String),
+    /// A process of the instance, but on the container's own loopback only, where nothing from outside arrives.
+    LoopbackOnly,
 }
 
 /// How a program ended.

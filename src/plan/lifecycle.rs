@@ -19,6 +19,8 @@ use crate::{
 pub const BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_mins(1) };
 /// The waits after starts that did not come about: trying again costs little, and what was missing may be there by now.
 pub const START_BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_secs(4) };
+/// The wait while what a start needs is on its way.
+pub const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// A run of at least this long was stable: the next failure counts as the first.
 pub const STABLE: SignedDuration = SignedDuration::from_mins(1);
 /// Routers stop at the drain deadline by their own clocks; the agent gives them this much longer to say so.
@@ -61,6 +63,13 @@ pub struct StartFailure {
     pub at: Timestamp,
 }
 
+impl StartFailure {
+    /// It is no failure: what the start needs is on its way, and is asked for again soon.
+    pub fn is_under_way(&self) -> bool {
+        self.reason == reason::PULLING
+    }
+}
+
 impl Memory {
     /// Takes note of a look: counts a run that ended, once.
     pub fn note(&mut self, observed: &Observed) {
@@ -74,13 +83,15 @@ impl Memory {
 
     /// Takes note of a start that did not come about.
     pub fn note_start_failure(&mut self, failure: StartFailure) {
-        self.failures = self.failures.saturating_add(1).max(2);
+        if !failure.is_under_way() {
+            self.failures = self.failures.saturating_add(1).max(2);
+        }
         self.start_failure = Some(failure);
     }
 
-    /// Takes note of a start.
-    pub fn note_started(&mut self) {
-        self.start_failure = None;
+    /// Takes note of a start, and gives what had stood in its way until now.
+    pub fn note_started(&mut self) -> Option<StartFailure> {
+        self.start_failure.take()
     }
 }
 
@@ -189,8 +200,11 @@ fn run(facts: &Facts<'_>, running: &Running) -> (Step, Say) {
 fn rest(facts: &Facts<'_>, attempt: u32, from: Timestamp, exit: Option<&Exit>) -> (Step, Say) {
     let failure = facts.memory.start_failure.as_ref();
     let from = failure.map_or(from, |failure| failure.at.max(from));
-    let backoff = if failure.is_some() { START_BACKOFF } else { BACKOFF };
-    let delay = backoff.delay(facts.memory.failures, jitter(facts, attempt));
+    let delay = match failure {
+        Some(failure) if failure.is_under_way() => ASK_AGAIN,
+        Some(_) => START_BACKOFF.delay(facts.memory.failures, jitter(facts, attempt)),
+        None => BACKOFF.delay(facts.memory.failures, jitter(facts, attempt)),
+    };
     // A clock that was set back says nothing about the wait: then it is over.
     let passed = Duration::try_from(facts.now.duration_since(from)).unwrap_or(Duration::MAX);
     let left = delay.saturating_sub(passed);
@@ -290,6 +304,7 @@ fn status(facts: &Facts<'_>, say: Say) -> MeshInstanceStatus {
         Observed::Running(running) => {
             status.pid = Some(running.pid.into());
             status.start_time = Some(Time(running.since));
+            status.image_id.clone_from(&running.image);
             status.restart_count = i32::try_from(running.attempt).unwrap_or(i32::MAX);
             if let Some(address) = running.address {
                 status.address = Some(address.to_string());

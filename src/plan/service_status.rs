@@ -102,7 +102,9 @@ fn ready(facts: &Facts<'_>, counts: &Counts<'_>, progressing: &Want) -> Want {
             return want(false, condition::DEADLINE_EXCEEDED, with_trouble(short));
         }
         return match trouble {
-            Some((reason, text)) if ![instance_reason::PROBING, instance_reason::NOT_LISTENING].contains(&reason) => {
+            Some((reason, text))
+                if ![instance_reason::PROBING, instance_reason::NOT_LISTENING, instance_reason::PULLING].contains(&reason) =>
+            {
                 let reason = if reason == instance_reason::BACK_OFF { condition::CRASH_LOOP } else { reason };
                 want(false, reason, format!("{short}: {text}"))
             }
@@ -139,19 +141,28 @@ fn is_deleted(facts: &Facts<'_>) -> bool {
 
 /// The first instance with something to tell: its reason and its message.
 fn worst(alive: &[&MeshInstance]) -> Option<(&'static str, String)> {
-    const TELLING: [&str; 12] = [
+    const TELLING: [&str; 21] = [
         instance_reason::COMMAND_NOT_FOUND,
         instance_reason::COMMAND_NOT_EXECUTABLE,
         instance_reason::WORKING_DIR,
         instance_reason::CONFIG_MISSING,
+        instance_reason::IMAGE_PULL,
+        instance_reason::IMAGE_NEVER_PULL,
+        instance_reason::IMAGE_ARCHITECTURE,
+        instance_reason::NAME_TAKEN,
+        instance_reason::HOST_PATH,
+        instance_reason::UNSUPPORTED,
+        instance_reason::ENGINE_UNREACHABLE,
         instance_reason::PORTS_EXHAUSTED,
         instance_reason::PORT_TAKEN,
         instance_reason::START_FAILED,
         instance_reason::BACK_OFF,
         instance_reason::UNHEALTHY,
         instance_reason::PROBE_FAILED,
+        instance_reason::LOOPBACK_ONLY,
         instance_reason::NOT_LISTENING,
         instance_reason::PROBING,
+        instance_reason::PULLING,
     ];
     TELLING.iter().find_map(|reason| {
         alive.iter().find_map(|instance| {

@@ -5,7 +5,8 @@ use crate::api::{
     MeshService, MeshServiceSpec,
     instance::InstanceTemplate,
     labels, names,
-    probe::Probe,
+    node::BackendKind,
+    probe::{PortNumber, Probe},
     service::{Drain, Logs, Rollout, RolloutType, ServiceType},
 };
 
@@ -30,6 +31,8 @@ fn template(spec: &MeshServiceSpec, restarted_at: Option<String>) -> InstanceTem
     // Every field is named: a new one must be put on one of the two sides.
     let MeshServiceSpec {
         image,
+        image_pull_policy,
+        image_pull_secrets,
         command,
         args,
         working_dir,
@@ -40,6 +43,11 @@ fn template(spec: &MeshServiceSpec, restarted_at: Option<String>) -> InstanceTem
         readiness_probe,
         liveness_probe,
         startup_probe,
+        resources,
+        security_context,
+        volumes,
+        volume_mounts,
+        podman,
         termination_grace_period_seconds,
         type_: _,
         replicas: _,
@@ -54,6 +62,8 @@ fn template(spec: &MeshServiceSpec, restarted_at: Option<String>) -> InstanceTem
     } = spec;
     InstanceTemplate {
         image: image.clone(),
+        image_pull_policy: *image_pull_policy,
+        image_pull_secrets: image_pull_secrets.clone(),
         command: command.clone().unwrap_or_default(),
         args: args.clone(),
         working_dir: working_dir.clone(),
@@ -63,6 +73,11 @@ fn template(spec: &MeshServiceSpec, restarted_at: Option<String>) -> InstanceTem
         readiness_probe: readiness_probe.clone().or_else(|| health_path.as_ref().map(|path| Probe::http(&path.0))),
         liveness_probe: liveness_probe.clone(),
         startup_probe: startup_probe.clone(),
+        resources: resources.clone(),
+        security_context: security_context.clone(),
+        volumes: volumes.clone(),
+        volume_mounts: volume_mounts.clone(),
+        podman: podman.clone(),
         termination_grace_period_seconds: *termination_grace_period_seconds,
         restarted_at,
     }
@@ -76,14 +91,14 @@ pub fn serves(spec: &MeshServiceSpec) -> bool {
     }
 }
 
-/// The port of the spec, where the process backend honours it: with at most one replica.
-pub fn fixed_port(spec: &MeshServiceSpec) -> Option<crate::api::probe::PortNumber> {
-    spec.port.filter(|_| spec.replicas <= 1)
+/// The port of the spec, where it is one of the machine: plain processes have it, one at a time. A container's port is its own.
+pub fn fixed_port(spec: &MeshServiceSpec, backend: BackendKind) -> Option<PortNumber> {
+    spec.port.filter(|_| spec.replicas <= 1 && !backend.runs_containers())
 }
 
 /// The rollout that applies: two instances cannot have one fixed port, so those are recreated.
-pub fn rollout_type(spec: &MeshServiceSpec) -> RolloutType {
-    if fixed_port(spec).is_some() { RolloutType::Recreate } else { spec.rollout.type_ }
+pub fn rollout_type(spec: &MeshServiceSpec, backend: BackendKind) -> RolloutType {
+    if fixed_port(spec, backend).is_some() { RolloutType::Recreate } else { spec.rollout.type_ }
 }
 
 #[cfg(test)]
@@ -153,7 +168,10 @@ mod tests {
             (json!({"replicas": 1}), None, RolloutType::RollingUpdate),
         ] {
             let spec = service(spec).spec;
-            assert_eq!((fixed_port(&spec).map(|port| port.0), rollout_type(&spec)), (port, type_));
+            assert_eq!(
+                (fixed_port(&spec, BackendKind::Process).map(|port| port.0), rollout_type(&spec, BackendKind::Process)),
+                (port, type_)
+            );
         }
     }
 }

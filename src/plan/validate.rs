@@ -1,12 +1,15 @@
 //! What the CRD's schema cannot say: whether a spec makes sense as a whole, and on the backend that is to run it.
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
 use crate::{
     api::{
         MeshServiceSpec,
         conditions::service::{INVALID_SPEC, UNSUPPORTED},
+        container::ResourceRequirements,
         node::BackendKind,
         probe::Probe,
     },
-    plan::template::serves,
+    plan::{container::DEFAULT_PORT, quantity, template::serves},
 };
 
 /// Why a spec is not acted on; it waits for a change.
@@ -24,31 +27,119 @@ pub struct Refusal {
 /// The first thing that is wrong.
 pub fn validate(spec: &MeshServiceSpec, backend: BackendKind) -> Result<(), Refusal> {
     match backend {
-        BackendKind::Process if spec.command.is_none() => {
-            return Err(Refusal {
-                reason: UNSUPPORTED,
-                message: "spec.image: the process backend runs no images; give spec.command, or use a backend that runs containers"
-                    .to_owned(),
-            });
-        }
-        BackendKind::Process => {}
+        BackendKind::Process => of_processes(spec)?,
+        BackendKind::Podman | BackendKind::Quadlet => of_containers(spec)?,
     }
-    let probes =
-        [("readinessProbe", &spec.readiness_probe), ("livenessProbe", &spec.liveness_probe), ("startupProbe", &spec.startup_probe)];
-    for (field, probe) in probes {
-        if let Some(probe) = probe
-            && needs_port(probe)
-            && !serves(spec)
-        {
-            return Err(Refusal {
-                reason: INVALID_SPEC,
-                message: format!(
-                    "spec.{field}: a Worker without a port has none to ask: name the probe's port, give spec.port, or use exec"
-                ),
-            });
+    for (field, probe) in probes(spec) {
+        if needs_port(probe) && !serves(spec) {
+            return invalid(format!(
+                "spec.{field}: a Worker without a port has none to ask: name the probe's port, give spec.port, or use exec"
+            ));
         }
     }
     Ok(())
+}
+
+fn invalid<T>(message: String) -> Result<T, Refusal> {
+    Err(Refusal { reason: INVALID_SPEC, message })
+}
+
+fn probes(spec: &MeshServiceSpec) -> impl Iterator<Item = (&'static str, &Probe)> {
+    let probes =
+        [("readinessProbe", &spec.readiness_probe), ("livenessProbe", &spec.liveness_probe), ("startupProbe", &spec.startup_probe)];
+    probes.into_iter().filter_map(|(field, probe)| Some((field, probe.as_ref()?)))
+}
+
+/// Plain processes have no image, and nothing that a container is made of.
+fn of_processes(spec: &MeshServiceSpec) -> Result<(), Refusal> {
+    let unsupported = |message: &str| Err(Refusal { reason: UNSUPPORTED, message: message.to_owned() });
+    if spec.command.is_none() {
+        return unsupported("spec.image: the process backend runs no images; give spec.command, or use a backend that runs containers");
+    }
+    let given = [
+        ("resources", spec.resources.is_some()),
+        ("securityContext", spec.security_context.is_some()),
+        ("volumes", !spec.volumes.is_empty()),
+        ("volumeMounts", !spec.volume_mounts.is_empty()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((field, _)) => unsupported(&format!(
+            "spec.{field}: the process backend runs plain processes, which have none; leave it out, or use a backend that runs containers"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn of_containers(spec: &MeshServiceSpec) -> Result<(), Refusal> {
+    if spec.image.is_none() {
+        let message = "spec.image: this backend runs containers, so it needs an image; give one, or use --backend process";
+        return Err(Refusal { reason: UNSUPPORTED, message: message.to_owned() });
+    }
+    if let Some(dir) = spec.working_dir.as_ref().filter(|dir| !dir.starts_with('/')) {
+        return invalid(format!("spec.workingDir {dir:?}: a container's working directory is an absolute path in it: begin it with /"));
+    }
+    for (field, probe) in probes(spec) {
+        let asked = probe.http_get.as_ref().and_then(|get| get.port).or(probe.tcp_socket.as_ref().and_then(|socket| socket.port));
+        let own = container_port(spec);
+        if let Some(asked) = asked.filter(|asked| Some(asked.0) != own) {
+            let published = own.map_or("none".to_owned(), |port| format!("only {port}"));
+            return invalid(format!(
+                "spec.{field}: port {} of the container is not published ({published} is): leave the probe's port out, or use exec",
+                asked.0
+            ));
+        }
+    }
+    requests_within_limits(spec)?;
+    volumes(spec)
+}
+
+fn container_port(spec: &MeshServiceSpec) -> Option<u16> {
+    serves(spec).then(|| spec.port.map_or(DEFAULT_PORT, |port| port.0))
+}
+
+fn requests_within_limits(spec: &MeshServiceSpec) -> Result<(), Refusal> {
+    let Some(ResourceRequirements { limits: Some(limits), requests: Some(requests) }) = &spec.resources else { return Ok(()) };
+    let over = |read: fn(&str) -> u64, limit: &Option<IntOrString>, request: &Option<IntOrString>| {
+        limit.as_ref().zip(request.as_ref()).is_some_and(|(limit, request)| read(&quantity::text(request)) > read(&quantity::text(limit)))
+    };
+    for (name, over) in [
+        ("cpu", over(quantity::milli_cpus, &limits.cpu, &requests.cpu)),
+        ("memory", over(quantity::bytes, &limits.memory, &requests.memory)),
+    ] {
+        if over {
+            return invalid(format!(
+                "spec.resources.requests.{name} is more than spec.resources.limits.{name}: lower it, or raise the limit"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn volumes(spec: &MeshServiceSpec) -> Result<(), Refusal> {
+    for (index, volume) in spec.volumes.iter().enumerate() {
+        if let Some(host) = volume.host_path.as_ref().filter(|host| climbs(&host.path)) {
+            return invalid(format!("spec.volumes[{index}].hostPath.path {:?}: write it without ..", host.path));
+        }
+        if !spec.volume_mounts.iter().any(|mount| mount.name == volume.name) {
+            return invalid(format!(
+                "spec.volumes[{index}] {:?} is mounted nowhere: name it in spec.volumeMounts, or remove it",
+                volume.name
+            ));
+        }
+    }
+    for (index, mount) in spec.volume_mounts.iter().enumerate() {
+        if !spec.volumes.iter().any(|volume| volume.name == mount.name) {
+            return invalid(format!("spec.volumeMounts[{index}].name {:?}: spec.volumes has no volume of that name", mount.name));
+        }
+        if climbs(&mount.mount_path) {
+            return invalid(format!("spec.volumeMounts[{index}].mountPath {:?}: write it without ..", mount.mount_path));
+        }
+    }
+    Ok(())
+}
+
+fn climbs(path: &str) -> bool {
+    path.split('/').any(|part| part == "..")
 }
 
 fn needs_port(probe: &Probe) -> bool {
@@ -90,5 +181,41 @@ mod tests {
         let refusal = validate(&spec, BackendKind::Process).unwrap_err();
         assert_eq!(refusal.reason, UNSUPPORTED);
         assert!(refusal.message.starts_with("spec.image: "), "{}", refusal.message);
+    }
+
+    #[test]
+    fn what_only_a_container_has_is_refused_for_processes_and_what_a_container_lacks_for_containers() {
+        let process = |spec| validate(&service(spec).spec, BackendKind::Process).unwrap_err();
+        for (field, spec) in [
+            ("spec.resources: ", json!({"resources": {"limits": {"cpu": 1}}})),
+            ("spec.securityContext: ", json!({"securityContext": {}})),
+            ("spec.volumes: ", json!({"volumes": [{"name": "a", "emptyDir": {}}]})),
+        ] {
+            let refusal = process(spec);
+            assert!(refusal.reason == UNSUPPORTED && refusal.message.starts_with(field), "{}", refusal.message);
+        }
+        let refusal = validate(&service(json!({})).spec, BackendKind::Podman).unwrap_err();
+        assert!(refusal.reason == UNSUPPORTED && refusal.message.starts_with("spec.image: "), "{}", refusal.message);
+    }
+
+    #[test]
+    fn a_containers_volumes_probes_and_resources_must_fit_each_other() {
+        let data = json!([{"name": "data", "emptyDir": {}}]);
+        for (spec, expected) in [
+            (json!({"volumes": data, "volumeMounts": [{"name": "data", "mountPath": "/data"}]}), ""),
+            (json!({"volumes": data}), "spec.volumes[0] \"data\" is mounted nowhere"),
+            (json!({"volumeMounts": [{"name": "x", "mountPath": "/x"}]}), "spec.volumeMounts[0].name \"x\""),
+            (json!({"volumes": data, "volumeMounts": [{"name": "data", "mountPath": "/a/../b"}]}), "spec.volumeMounts[0].mountPath"),
+            (json!({"workingDir": "app"}), "spec.workingDir \"app\""),
+            (json!({"port": 80, "readinessProbe": {"tcpSocket": {"port": 80}}}), ""),
+            (json!({"port": 80, "readinessProbe": {"tcpSocket": {"port": 81}}}), "spec.readinessProbe: port 81"),
+            (json!({"resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1500m"}}}), "spec.resources.requests.cpu"),
+            (json!({"resources": {"limits": {"memory": "1Gi"}, "requests": {"memory": "512Mi"}}}), ""),
+        ] {
+            let mut all = json!({"image": "web:1"});
+            all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+            let found = validate(&service(all).spec, BackendKind::Quadlet).err().map(|refusal| refusal.message).unwrap_or_default();
+            assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{spec}: {found}");
+        }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct FakeInstance {
 impl FakeInstance {
     /// Starts it.
     pub(crate) fn start(launch: Launch, pid: u32, listens: bool, log: Vec<Bytes>) -> Self {
-        let owner = match (launch.port, listens) {
+        let owner = match (launch.port(), listens) {
             (None, _) => PortOwner::NoPort,
             (Some(_), true) => PortOwner::Ours,
             (Some(_), false) => PortOwner::Nobody,
@@ -55,7 +55,7 @@ impl FakeInstance {
 
     /// What a look at it finds.
     pub(crate) fn observed(&self) -> Observed {
-        let (attempt, since) = (self.launch.attempt, self.since);
+        let (attempt, since) = (self.launch.attempt(), self.since);
         match &self.end {
             Some((at, how)) => Observed::Exited(Exit { attempt, since, at: *at, how: how.clone() }),
             None => Observed::Running(Running {
@@ -63,8 +63,9 @@ impl FakeInstance {
                 pid: self.pid,
                 since,
                 stopping: self.stopping,
-                address: self.launch.port.map(|port| SocketAddr::from(([127, 0, 0, 1], port))),
+                address: self.launch.port().map(|port| SocketAddr::from(([127, 0, 0, 1], port))),
                 port_owner: self.owner.clone(),
+                image: None,
             }),
         }
     }

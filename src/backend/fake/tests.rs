@@ -1,9 +1,9 @@
 //! The fake backend does what it is told, and keeps count of it.
 use super::*;
-use crate::plan::instance::LogLimits;
+use crate::plan::instance::{LogLimits, ProcessLaunch};
 
 fn launch(name: &str, attempt: u32) -> Launch {
-    Launch {
+    Launch::Process(ProcessLaunch {
         key: InstanceKey { namespace: "default".into(), name: name.into(), uid: format!("uid-{name}") },
         attempt,
         argv: vec!["web".into()],
@@ -11,12 +11,12 @@ fn launch(name: &str, attempt: u32) -> Launch {
         working_dir: "/".into(),
         port: Some(9000),
         log: LogLimits { max_bytes: 1, max_files: 1 },
-    }
+    })
 }
 
 async fn start(backend: &FakeBackend, attempt: u32) -> Result<InstanceKey, Error> {
     let launch = launch("web", attempt);
-    let key = launch.key.clone();
+    let key = launch.key().clone();
     backend.execute(Action::Start(Box::new(launch))).await.map(|()| key)
 }
 

@@ -11,7 +11,7 @@ use tokio::{
 use super::{identity, program, ready};
 use crate::{
     backend::{Error, ExecOutput},
-    plan::instance::Launch,
+    plan::instance::ProcessLaunch,
 };
 
 /// So much of each stream is kept.
@@ -20,8 +20,8 @@ const KEPT: usize = 4096;
 const DRAIN: Duration = Duration::from_millis(100);
 
 /// Runs it. When it ends, or its time does, or nobody waits for it any more, its whole group is killed.
-pub(crate) async fn exec(launch: &Launch, argv: &[String], limit: Duration) -> Result<ExecOutput, Error> {
-    let launch = Launch { argv: argv.to_vec(), ..launch.clone() };
+pub(crate) async fn exec(launch: &ProcessLaunch, argv: &[String], limit: Duration) -> Result<ExecOutput, Error> {
+    let launch = ProcessLaunch { argv: argv.to_vec(), ..launch.clone() };
     let file = program::resolve(&launch)?;
     let (mut child, group, end) = spawn(&launch, &file).map_err(|error| refused(&file, error))?;
     let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -62,7 +62,7 @@ impl Drop for Group {
     }
 }
 
-fn spawn(launch: &Launch, file: &Path) -> io::Result<(Child, Group, AsyncFd<OwnedFd>)> {
+fn spawn(launch: &ProcessLaunch, file: &Path) -> io::Result<(Child, Group, AsyncFd<OwnedFd>)> {
     let mut command = Command::new(file);
     if let Some((name, arguments)) = launch.argv.split_first() {
         command.arg0(name).args(arguments);

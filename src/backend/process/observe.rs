@@ -158,6 +158,7 @@ fn running(held: &mut Held) -> Observed {
         stopping: held.record.stopping.is_some(),
         address,
         port_owner,
+        image: None,
     })
 }
 

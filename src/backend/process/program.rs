@@ -6,10 +6,10 @@ use std::{
 
 use rustix::fs::Access;
 
-use crate::{backend::Error, plan::instance::Launch};
+use crate::{backend::Error, plan::instance::ProcessLaunch};
 
 /// The program's file, absolute, after the working directory was checked.
-pub(crate) fn resolve(launch: &Launch) -> Result<PathBuf, Error> {
+pub(crate) fn resolve(launch: &ProcessLaunch) -> Result<PathBuf, Error> {
     check_dir(&launch.working_dir).map_err(|source| Error::WorkingDir { dir: launch.working_dir.clone(), source })?;
     let program = launch.argv.first().map_or("", String::as_str);
     if program.contains('/') {
@@ -25,7 +25,7 @@ pub(crate) fn resolve(launch: &Launch) -> Result<PathBuf, Error> {
 }
 
 /// `PATH` of the program's environment, else the controller's: a later name wins, as in the environment itself.
-fn search_path(launch: &Launch) -> String {
+fn search_path(launch: &ProcessLaunch) -> String {
     let own = launch.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.reveal().to_owned());
     own.or_else(|| std::env::var("PATH").ok()).unwrap_or_default()
 }
@@ -86,8 +86,8 @@ mod tests {
         plan::instance::{InstanceKey, LogLimits},
     };
 
-    fn launch(program: &str, dir: &Path, path: &str) -> Launch {
-        Launch {
+    fn launch(program: &str, dir: &Path, path: &str) -> ProcessLaunch {
+        ProcessLaunch {
             key: InstanceKey { namespace: "default".into(), name: "web".into(), uid: "1".into() },
             attempt: 0,
             argv: vec![program.into()],

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     backend::Error,
     kit::clock,
-    plan::instance::{InstanceKey, Launch, Observed},
+    plan::instance::{InstanceKey, Observed, ProcessLaunch},
 };
 
 /// A shim answers within milliseconds; a machine that swaps may take its time.
@@ -31,7 +31,7 @@ const HELD_ROUNDS: usize = 1000;
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl Inner {
-    pub(crate) async fn start(self: &Arc<Self>, launch: Launch) -> Result<(), Error> {
+    pub(crate) async fn start(self: &Arc<Self>, launch: ProcessLaunch) -> Result<(), Error> {
         let key = launch.key.clone();
         let slot = self.slots.of(&key.uid);
         let mut held = slot.lock().await;
@@ -54,7 +54,7 @@ impl Inner {
     }
 
     /// None if another shim has the instance: one that is about to end, or one that a killed controller had just started.
-    async fn start_once(self: &Arc<Self>, dir: &InstanceDir, launch: &Launch) -> Result<Option<Held>, Error> {
+    async fn start_once(self: &Arc<Self>, dir: &InstanceDir, launch: &ProcessLaunch) -> Result<Option<Held>, Error> {
         let program = program::resolve(launch)?;
         let fresh = dir.create().map_err(system("make", dir.path()))?;
         let nonce = uuid::Uuid::new_v4().simple().to_string();

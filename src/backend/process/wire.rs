@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
-use crate::plan::instance::Launch;
+use crate::plan::instance::ProcessLaunch;
 
 /// Everything a shim is told at its start.
 #[derive(Debug, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub(crate) struct ShimSpec {
     /// The program file, absolute: found and checked by the backend.
     pub program: PathBuf,
     /// What to launch.
-    pub launch: Launch,
+    pub launch: ProcessLaunch,
     /// Random, new for every start.
     pub nonce: String,
     /// A delegated control group, in which the shim may make one for the program.

@@ -17,6 +17,7 @@ use crate::{
     backend::Backend,
     controller::notes::Notes,
     plan::{
+        container,
         instance::{InstanceKey, Observed},
         lifecycle::{Health, Memory, StartFailure},
     },
@@ -94,7 +95,8 @@ impl Agent {
                     return Health { attempt: running.attempt, not_ready: Some((reason::CONFIG_MISSING, message)), ..Health::default() };
                 }
             };
-            self.probers.start(Target::new(instance, key, running, launch));
+            let inside = if self.options.backend.runs_containers() { container::port(&launch::of(instance, key)) } else { None };
+            self.probers.start(Target::new(instance, key, running, launch, inside));
         }
         self.probers.health(&key.uid)
     }

@@ -23,14 +23,19 @@ use crate::{
 pub(super) async fn start(agent: &Agent, instance: &MeshInstance, key: &InstanceKey, attempt: u32) -> Result<(), Error> {
     match try_start(agent, instance, key, attempt).await {
         Ok(()) => {
-            agent.remember(key, Memory::note_started);
+            if agent.remember(key, Memory::note_started).is_some_and(|failure| failure.is_under_way()) {
+                let image = instance.spec.template.image.as_deref().unwrap_or_default();
+                agent.notes.publish(instance, Note::normal("Pulled", format!("image {image} is here")));
+            }
             let again = if attempt > 0 { format!(" again (restart {attempt})") } else { String::new() };
             agent.notes.publish(instance, Note::normal("Started", format!("started{again}")));
         }
         Err(failure) => {
             let known = agent.remember(key, |memory| memory.start_failure.as_ref().is_some_and(|old| old.message == failure.message));
             if !known {
-                agent.notes.publish(instance, Note::warning(failure.reason, failure.message.clone()));
+                let message = failure.message.clone();
+                let note = if failure.is_under_way() { Note::normal("Pulling", message) } else { Note::warning(failure.reason, message) };
+                agent.notes.publish(instance, note);
             }
             agent.remember(key, |memory| memory.note_start_failure(failure));
         }
@@ -71,7 +76,18 @@ fn failure(error: &backend::Error) -> StartFailure {
         backend::Error::CommandNotFound { .. } => reason::COMMAND_NOT_FOUND,
         backend::Error::CommandNotExecutable { .. } => reason::COMMAND_NOT_EXECUTABLE,
         backend::Error::WorkingDir { .. } => reason::WORKING_DIR,
-        backend::Error::StillRuns(_) | backend::Error::System { .. } => reason::START_FAILED,
+        backend::Error::EngineUnreachable { .. } => reason::ENGINE_UNREACHABLE,
+        backend::Error::Pulling { .. } => reason::PULLING,
+        backend::Error::Image { .. } => reason::IMAGE_PULL,
+        backend::Error::ImageNeverPull { .. } => reason::IMAGE_NEVER_PULL,
+        backend::Error::ImageArchitecture { .. } => reason::IMAGE_ARCHITECTURE,
+        backend::Error::NameTaken { .. } => reason::NAME_TAKEN,
+        backend::Error::HostPath { .. } => reason::HOST_PATH,
+        backend::Error::PortTaken { .. } => reason::PORT_TAKEN,
+        backend::Error::Unsupported(_) => reason::UNSUPPORTED,
+        backend::Error::StillRuns(_) | backend::Error::WrongLaunch(_) | backend::Error::Refused { .. } | backend::Error::System { .. } => {
+            reason::START_FAILED
+        }
     };
     StartFailure { reason, message: error.to_string(), at: clock::now() }
 }

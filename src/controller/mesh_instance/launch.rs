@@ -7,12 +7,14 @@ use serde::de::DeserializeOwned;
 
 use super::agent::Agent;
 use crate::{
-    api::{MeshInstance, conditions::instance as reason, service::Logs},
-    kit::clock,
+    api::{MeshInstance, conditions::instance as reason, labels, service::Logs},
+    kit::{clock, redact::Redacted},
     plan::{
-        environment::{self, Sources},
-        instance::{InstanceKey, Launch, LogLimits},
+        container::{self, Of},
+        environment::{self, Missing, Sources},
+        instance::{ContainerLaunch, InstanceKey, Launch, LogLimits, ProcessLaunch},
         lifecycle::StartFailure,
+        pull_secrets, quantity,
     },
 };
 
@@ -39,15 +41,57 @@ pub(super) async fn launch(
             .map_err(|error| failure(error.to_string()))?,
         secrets: fetch::<Secret>(agent, &key.namespace, &references.secrets).await.map_err(|error| failure(error.to_string()))?,
     };
-    let given = given(instance, key, port);
-    let mut env = environment::resolve(template, &sources, &given).map_err(|missing| failure(missing.to_string()))?;
-    let known: Vec<(String, String)> = env.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect();
+    let launch = if agent.options.backend.runs_containers() {
+        of_container(instance, key, attempt, port, &sources).map(Launch::Container)
+    } else {
+        of_process(agent, instance, key, attempt, port, &sources).map(Launch::Process)
+    };
+    launch.map_err(|missing| failure(missing.to_string()))
+}
+
+fn of_container(
+    instance: &MeshInstance,
+    key: &InstanceKey,
+    attempt: u32,
+    port: Option<u16>,
+    sources: &Sources,
+) -> Result<ContainerLaunch, Missing> {
+    let container = container::container(&of(instance, key), sources, port)?;
+    let auth = pull_secrets::registry_auth(&instance.spec.template.image_pull_secrets, sources)?;
+    Ok(ContainerLaunch { key: key.clone(), attempt, container, auth, log: limits(&instance.spec.logs) })
+}
+
+/// The instance, as its container's description needs it.
+pub(super) fn of<'a>(instance: &'a MeshInstance, key: &'a InstanceKey) -> Of<'a> {
+    let spec = &instance.spec;
+    Of {
+        namespace: &key.namespace,
+        service: &spec.service,
+        revision: &spec.revision,
+        instance: &key.name,
+        part_of: instance.labels().get(labels::APP_PART_OF).map(String::as_str),
+        serves: spec.serves,
+        template: &spec.template,
+    }
+}
+
+fn of_process(
+    agent: &Agent,
+    instance: &MeshInstance,
+    key: &InstanceKey,
+    attempt: u32,
+    port: Option<u16>,
+    sources: &Sources,
+) -> Result<ProcessLaunch, Missing> {
+    let template = &instance.spec.template;
+    let known = environment::resolve(template, sources, &given(instance, key, port))?;
+    let argv = template.command.iter().chain(&template.args).map(|part| environment::expand(part, &known).0).collect();
+    let mut env: Vec<(String, Redacted)> = known.into_iter().map(|var| (var.name, var.value)).collect();
     // What the mesh itself says stands last, so that nothing else takes its place: a program that listened elsewhere would never be ready.
-    env.extend(own(instance, key, port).into_iter().map(|(name, value)| (name, crate::kit::redact::Redacted::new(value))));
-    let argv = template.command.iter().chain(&template.args).map(|part| environment::expand(part, &known)).collect();
+    env.extend(own(instance, key, port).into_iter().map(|(name, value)| (name, Redacted::new(value))));
     let working_dir =
         template.working_dir.as_ref().map_or_else(|| agent.options.project_dir.clone(), |dir| agent.options.project_dir.join(dir));
-    Ok(Launch { key: key.clone(), attempt, argv, env, working_dir, port, log: limits(&instance.spec.logs) })
+    Ok(ProcessLaunch { key: key.clone(), attempt, argv, env, working_dir, port, log: limits(&instance.spec.logs) })
 }
 
 fn given(instance: &MeshInstance, key: &InstanceKey, port: Option<u16>) -> Vec<(String, String)> {
@@ -83,33 +127,5 @@ where
 }
 
 fn limits(logs: &Logs) -> LogLimits {
-    LogLimits { max_bytes: bytes(&logs.max_size), max_files: logs.max_files }
-}
-
-/// A quantity of bytes as the schema lets it through: digits and at most one unit.
-fn bytes(quantity: &str) -> u64 {
-    let digits = quantity.find(|c: char| !c.is_ascii_digit()).unwrap_or(quantity.len());
-    let (number, unit) = quantity.split_at(digits);
-    let scale = match unit {
-        "k" => 1000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        _ => 1,
-    };
-    number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(scale)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bytes;
-
-    #[test]
-    fn sizes_are_read_as_kubernetes_quantities() {
-        for (text, size) in [("50Mi", 52_428_800), ("1k", 1000), ("4096", 4096), ("2Gi", 2 << 30)] {
-            assert_eq!(bytes(text), size, "{text}");
-        }
-    }
+    LogLimits { max_bytes: quantity::bytes(&logs.max_size), max_files: logs.max_files }
 }

@@ -32,6 +32,8 @@ pub(super) struct Target {
     object: ObjectRef<MeshInstance>,
     attempt: u32,
     address: Option<SocketAddr>,
+    /// The port that `address` stands for, where that is another one: a container's.
+    inside: Option<u16>,
     /// For `exec`.
     launch: Option<Arc<Launch>>,
     readiness: Option<Probe>,
@@ -41,13 +43,14 @@ pub(super) struct Target {
 
 impl Target {
     /// The run that was observed.
-    pub(super) fn new(instance: &MeshInstance, key: &InstanceKey, running: &Running, launch: Option<Launch>) -> Self {
+    pub(super) fn new(instance: &MeshInstance, key: &InstanceKey, running: &Running, launch: Option<Launch>, inside: Option<u16>) -> Self {
         let template = &instance.spec.template;
         Self {
             key: key.clone(),
             object: ObjectRef::from_obj(instance),
             attempt: running.attempt,
             address: running.address,
+            inside,
             launch: launch.map(Arc::new),
             readiness: template.readiness_probe.clone(),
             liveness: template.liveness_probe.clone(),

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{Context, dereference::World};
 use crate::{
-    api::{MeshInstance, MeshInstanceSpec, MeshService, labels, names},
+    api::{MeshInstance, MeshInstanceSpec, MeshService, labels, names, node::BackendKind},
     controller::{Error, api, notes::Note},
     plan::{
         rollout::Plan,
@@ -37,7 +37,7 @@ pub(super) async fn apply(context: &Context, service: &MeshService, revision: &R
     let (mut placed, mut new) = (Vec::new(), Vec::new());
     for ordinal in &plan.create {
         let Some(node) = world.node_for_next(&placed).cloned() else { break };
-        new.push(instance(service, revision, *ordinal, node.clone()));
+        new.push(instance(service, revision, *ordinal, node.clone(), world.backend()));
         placed.push(node);
     }
     // Writes that are under way together share a commit of the store.
@@ -95,7 +95,7 @@ async fn delete(context: &Context, service: &MeshService, instances: &Api<MeshIn
 async fn update(context: &Context, instances: &Api<MeshInstance>, service: &MeshService, world: &World) -> Result<(), Error> {
     for found in &world.instances {
         let spec = MeshInstanceSpec {
-            port: fixed_port(&service.spec),
+            port: fixed_port(&service.spec, world.backend()),
             drain_timeout: service.spec.drain.timeout,
             logs: service.spec.logs.clone(),
             ..found.spec.clone()
@@ -126,14 +126,14 @@ async fn write(instances: &Api<MeshInstance>, instance: &MeshInstance) -> Result
     Ok(())
 }
 
-fn instance(service: &MeshService, revision: &Revision, ordinal: u32, node: String) -> MeshInstance {
+fn instance(service: &MeshService, revision: &Revision, ordinal: u32, node: String, backend: BackendKind) -> MeshInstance {
     let spec = MeshInstanceSpec {
         service: service.name_any(),
         revision: revision.name.clone(),
         ordinal,
         node_name: node,
         serves: serves(&service.spec),
-        port: fixed_port(&service.spec),
+        port: fixed_port(&service.spec, backend),
         drain_timeout: service.spec.drain.timeout,
         logs: service.spec.logs.clone(),
         template: revision.template.clone(),

@@ -27,12 +27,17 @@ pub(super) struct World {
     /// Names of the nodes that can take an instance.
     pub(super) nodes: Vec<String>,
     /// The backend of the nodes.
-    pub(super) backend: Option<BackendKind>,
+    backend: Option<BackendKind>,
     /// A claim that an older service has, and that service's name.
     pub(super) conflict: Option<(Claim, String)>,
 }
 
 impl World {
+    /// The backend of the nodes; plain processes while there is no node.
+    pub(super) fn backend(&self) -> BackendKind {
+        self.backend.unwrap_or(BackendKind::Process)
+    }
+
     /// Why nothing can be started, if there is no node for it.
     pub(super) fn no_node(&self) -> Option<Refusal> {
         let message = "no MeshNode is ready to run instances: see kubectl get meshnodes";

@@ -15,20 +15,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn instance() -> MeshInstance {
-    let template = InstanceTemplate {
-        image: None,
-        command: vec!["web".into()],
-        args: vec![],
-        working_dir: None,
-        port: None,
-        env: vec![],
-        env_from: vec![],
-        readiness_probe: None,
-        liveness_probe: None,
-        startup_probe: None,
-        termination_grace_period_seconds: 7,
-        restarted_at: None,
-    };
+    let template = InstanceTemplate { command: vec!["web".into()], termination_grace_period_seconds: 7, ..InstanceTemplate::default() };
     let spec = MeshInstanceSpec {
         service: "web".into(),
         revision: "a".into(),
@@ -53,6 +40,7 @@ fn running(attempt: u32) -> Observed {
         stopping: false,
         address: Some("127.0.0.1:20000".parse().unwrap()),
         port_owner: PortOwner::Ours,
+        image: None,
     })
 }
 

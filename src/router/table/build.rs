@@ -15,6 +15,7 @@ use crate::{
     api::{
         MeshService,
         labels::SLICE_SERVICE,
+        node::BackendKind,
         service::{RolloutType, Strategy},
     },
     plan::{
@@ -174,8 +175,10 @@ fn service(object: &MeshService, seen: Vec<Seen>, settings: &Settings, carry: &m
         None => settings.limits.request,
     };
     service.drain_timeout = spec.drain.timeout.get();
-    service.last_resort =
-        object.metadata.deletion_timestamp.is_none() && spec.replicas > 0 && template::rollout_type(spec) == RolloutType::RollingUpdate;
+    // Which backend runs it is not the router's business, but for this: what has an image has no port that others wait for.
+    let backend = if spec.image.is_some() { BackendKind::Podman } else { BackendKind::Process };
+    let rolls = template::rollout_type(spec, backend) == RolloutType::RollingUpdate;
+    service.last_resort = object.metadata.deletion_timestamp.is_none() && spec.replicas > 0 && rolls;
     fill(&mut service, seen, &uid, carry);
     service
 }

@@ -36,7 +36,12 @@ impl World {
         let node = Node { name: "here".into(), backend: BackendKind::Process, ports: PortRange::default() };
         controller::node::register(&client, &node).await.unwrap();
         let backend = FakeBackend::new();
-        let options = mesh_instance::Options { node: "here".into(), project_dir: PathBuf::from("/"), ports: PortRange::default() };
+        let options = mesh_instance::Options {
+            node: "here".into(),
+            backend: BackendKind::Process,
+            project_dir: PathBuf::from("/"),
+            ports: PortRange::default(),
+        };
         shutdown.spawn("services", controller::mesh_service::run(client.clone(), shutdown.triggered()));
         shutdown.spawn("instances", mesh_instance::run(client.clone(), Backend::Fake(backend.clone()), options, shutdown.triggered()));
         shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), shutdown.triggered()));

@@ -40,7 +40,10 @@ async fn a_controller_to_be_killed() {
     let (shutdown, _supervisor) = mesh_controller::kit::shutdown::Shutdown::new();
     let backend = mesh_controller::backend::process::ProcessBackend::new(state.as_ref(), super::fixture::SHIM.into(), shutdown).unwrap();
     let launch = program("survivor", &["sleep", "1000"]);
-    backend.execute(mesh_controller::plan::instance::Action::Start(Box::new(launch))).await.unwrap();
+    backend
+        .execute(mesh_controller::plan::instance::Action::Start(Box::new(mesh_controller::plan::instance::Launch::Process(launch))))
+        .await
+        .unwrap();
     std::fs::write(std::path::Path::new(&state).join("started"), "yes\n").unwrap();
     std::future::pending::<()>().await;
 }

@@ -61,8 +61,10 @@ async fn where_a_control_group_is_delegated_nothing_escapes_even_a_killed_shim()
     kill(record["shim"]["pid"].as_i64().unwrap().try_into().unwrap(), Signal::KILL);
     assert_eq!(machine.exited(&key).await.how, ExitHow::Unknown);
     assert!(!lives(&pids[0]));
-    let again =
-        machine.start(mesh_controller::plan::instance::Launch { attempt: 1, ..program("grouped", &["sleep", "1000"]) }).await.unwrap();
+    let again = machine
+        .start(mesh_controller::plan::instance::ProcessLaunch { attempt: 1, ..program("grouped", &["sleep", "1000"]) })
+        .await
+        .unwrap();
     machine.stop(&again, Duration::from_secs(60)).await;
     assert_eq!(machine.exited(&again).await.how, ExitHow::Signal(15));
     std::fs::remove_dir(group).unwrap();

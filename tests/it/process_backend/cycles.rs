@@ -1,7 +1,7 @@
 //! Nothing is left after many lives.
 use std::time::Duration;
 
-use mesh_controller::plan::instance::{Action, ExitHow, Launch};
+use mesh_controller::plan::instance::{Action, ExitHow, Launch, ProcessLaunch};
 use rustix::process::Signal;
 
 use super::fixture::{Machine, eventually, kill, lives, sh, words};
@@ -45,7 +45,7 @@ fn with_argument(word: &str) -> Vec<String> {
 #[tokio::test]
 async fn whatever_is_killed_at_whatever_moment_one_tree_at_most_lives_and_none_at_the_end() {
     let machine = Machine::new();
-    let launch = |attempt| Launch { attempt, ..sh("chaos", "sleep 98712 & (setsid sleep 98713 &) ; sleep 98714") };
+    let launch = |attempt| ProcessLaunch { attempt, ..sh("chaos", "sleep 98712 & (setsid sleep 98713 &) ; sleep 98714") };
     let key = launch(0).key;
     let mut ends = (0, 0);
     for attempt in 0..60_u32 {
@@ -54,7 +54,7 @@ async fn whatever_is_killed_at_whatever_moment_one_tree_at_most_lives_and_none_a
             // As a controller that is killed in the middle of a start.
             let _ = tokio::time::timeout(Duration::from_micros(u64::from(attempt) * 150), start).await;
             let next = machine.another();
-            next.execute(Action::Start(Box::new(launch(attempt)))).await.unwrap();
+            next.execute(Action::Start(Box::new(Launch::Process(launch(attempt))))).await.unwrap();
         } else {
             start.await.unwrap();
         }

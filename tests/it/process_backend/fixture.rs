@@ -11,7 +11,7 @@ use mesh_controller::{
         redact::Redacted,
         shutdown::{Shutdown, Supervisor},
     },
-    plan::instance::{Action, Exit, InstanceKey, Launch, LogLimits, Observed, Running},
+    plan::instance::{Action, Exit, InstanceKey, Launch, LogLimits, Observed, ProcessLaunch, Running},
 };
 
 /// One backend and its directory.
@@ -52,9 +52,9 @@ impl Machine {
         self.state.path().join("instances").join(&key.uid)
     }
 
-    pub(crate) async fn start(&self, launch: Launch) -> Result<InstanceKey, Error> {
+    pub(crate) async fn start(&self, launch: ProcessLaunch) -> Result<InstanceKey, Error> {
         let key = launch.key.clone();
-        self.backend.execute(Action::Start(Box::new(launch))).await.map(|()| key)
+        self.backend.execute(Action::Start(Box::new(Launch::Process(launch)))).await.map(|()| key)
     }
 
     pub(crate) async fn stop(&self, key: &InstanceKey, grace: Duration) {
@@ -108,12 +108,12 @@ pub(crate) fn kill(pid: i32, signal: rustix::process::Signal) {
 }
 
 /// What is started: `/bin/sh -c script`, in the temporary directory.
-pub(crate) fn sh(name: &str, script: &str) -> Launch {
+pub(crate) fn sh(name: &str, script: &str) -> ProcessLaunch {
     program(name, &["/bin/sh", "-c", script])
 }
 
-pub(crate) fn program(name: &str, argv: &[&str]) -> Launch {
-    Launch {
+pub(crate) fn program(name: &str, argv: &[&str]) -> ProcessLaunch {
+    ProcessLaunch {
         key: InstanceKey { namespace: "default".into(), name: name.into(), uid: format!("uid-{name}") },
         attempt: 0,
         argv: argv.iter().map(ToString::to_string).collect(),

@@ -26,7 +26,7 @@ async fn what_was_written_is_read_back_from_the_end_or_from_a_time() {
     let after = at.parse::<jiff::Timestamp>().unwrap() + Duration::from_nanos(1);
     assert_eq!(text(&machine, &key, LogQuery { since: Some(after), ..LogQuery::default() }).await, "");
     let again = program("talker", &["echo", "second attempt"]);
-    machine.start(mesh_controller::plan::instance::Launch { attempt: 1, ..again }).await.unwrap();
+    machine.start(mesh_controller::plan::instance::ProcessLaunch { attempt: 1, ..again }).await.unwrap();
     eventually("second attempt's end", async || (machine.exited(&key).await.attempt == 1).then_some(())).await;
     assert_eq!(text(&machine, &key, LogQuery::default()).await, "one\ntwo\nthree\nsecond attempt\n");
 }

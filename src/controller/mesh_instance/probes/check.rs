@@ -45,6 +45,7 @@ fn first_line(text: &str) -> &str {
 fn address(port: Option<PortNumber>, target: &Target) -> Result<SocketAddr, String> {
     match (target.address, port) {
         (Some(address), None) => Ok(address),
+        (Some(address), Some(port)) if target.inside == Some(port.0) => Ok(address),
         (Some(address), Some(port)) => Ok(SocketAddr::new(address.ip(), port.0)),
         (None, Some(port)) => Ok(SocketAddr::from(([127, 0, 0, 1], port.0))),
         (None, None) => Err("the instance has no port".to_owned()),

@@ -121,6 +121,10 @@ async fn listens(target: &Target, backend: &Backend, answers: &Answers) {
             PortOwner::Nobody => {
                 (reason::NOT_LISTENING, format!("nothing listens on port {port} yet (the program is told its port in $PORT)"))
             }
+            PortOwner::LoopbackOnly => (
+                reason::LOOPBACK_ONLY,
+                "the program listens on 127.0.0.1 inside its container only, where no request arrives: let it listen on 0.0.0.0".to_owned(),
+            ),
             PortOwner::Foreign(who) => (reason::PORT_TAKEN, format!("port {port} is listened on by {who}, which is not of this instance")),
         };
         answers.change(target, |health| health.not_ready = Some(trouble));
