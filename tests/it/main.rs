@@ -8,4 +8,5 @@ mod imports;
 mod kubectl;
 mod layout;
 mod process_backend;
+mod quadlet;
 mod router;

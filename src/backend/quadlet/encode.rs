@@ -66,6 +66,8 @@ pub fn value(class: Class, value: &Value) -> Result<String, Bad> {
     match (class, value) {
         (Class::Raw | Class::RawList, Value::Text(text)) => raw(text).map(|text| double_dollars(&text)),
         (Class::Setting | Class::SettingList, Value::Text(text)) => raw(text),
+        // Their readers know no names behind a percent sign.
+        (Class::Number, Value::Text(text)) => raw(text).map(|_| text.clone()),
         (Class::Words, Value::Words(list)) => words(list, argument),
         (Class::Command, Value::Words(list)) => words(list, command_word),
         (Class::Plainwords, Value::Words(list)) => words(list, plain),

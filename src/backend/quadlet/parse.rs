@@ -80,7 +80,7 @@ fn logical_lines(text: &str) -> Result<Vec<(usize, String)>, ParseError> {
     let mut begun: Option<(usize, String)> = None;
     for (index, line) in text.strip_suffix('\n').unwrap_or(text).split('\n').enumerate() {
         let number = index + 1;
-        if let Some(c) = line.chars().find(|c| c.is_control() && *c != '\t') {
+        if let Some(c) = line.chars().find(|c| c.is_ascii_control() && *c != '\t') {
             return error(number, format!("it contains the control character {c:?}, which ends the line for systemd or is lost"));
         }
         let line = line.trim();
@@ -136,6 +136,7 @@ pub fn values(key: Key, text: &str) -> Result<Vec<Value>, String> {
     Ok(match key.class() {
         Class::Raw | Class::RawList => vec![Value::Text(literal(text, true)?)],
         Class::Setting | Class::SettingList => vec![Value::Text(literal(text, false)?)],
+        Class::Number => vec![Value::Text(text.to_owned())],
         Class::Bool => vec![Value::Flag(boolean(text).ok_or_else(|| format!("{text:?} is neither true nor false"))?)],
         Class::Plainwords => vec![Value::Words(text.split_ascii_whitespace().map(ToOwned::to_owned).collect())],
         Class::Words | Class::Command => {

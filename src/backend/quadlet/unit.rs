@@ -7,7 +7,7 @@ use super::{
 /// The value of one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// Of the classes `Raw`, `RawList`, `Setting` and `SettingList`.
+    /// Of the classes `Raw`, `RawList`, `Setting`, `SettingList` and `Number`.
     Text(String),
     /// Of `Words`, `Plainwords` and `Command`.
     Words(Vec<String>),
@@ -124,7 +124,7 @@ impl Unit {
     /// The unit with the lines of another after its own, as a drop-in adds them: what counts once is replaced.
     #[must_use]
     pub fn with(&self, other: &Self) -> Self {
-        let once = |key: Key| matches!(key.class(), Class::Raw | Class::Bool | Class::Setting);
+        let once = |key: Key| matches!(key.class(), Class::Raw | Class::Bool | Class::Setting | Class::Number);
         let replaced = |entry: &&Entry| !(once(entry.key) && other.entries.iter().any(|new| new.key == entry.key));
         let kept = self.entries.iter().filter(replaced).cloned();
         Self { entries: kept.chain(other.entries.iter().cloned()).collect() }
