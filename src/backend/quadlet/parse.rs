@@ -109,19 +109,10 @@ pub fn unit(text: &str) -> Result<Unit, ParseError> {
         let key = Section::of(&line.section).and_then(|section| Key::find(section, &line.key));
         let Some(key) = key else { return error(line.number, format!("[{}] has no key {:?}", line.section, line.key)) };
         for value in values(key, &line.value).or_else(|what| error(line.number, format!("{}: {what}", line.key)))? {
-            // Words that are written as variables define those variables again.
-            if unit.entries().iter().any(|entry| entry.key == key && entry.value == value && is_odd_definition(&value)) {
-                continue;
-            }
-            unit.add(key, &line.key, value).or_else(|refused| error(line.number, refused.to_string()))?;
+            unit.add_read(key, &line.key, value).or_else(|refused| error(line.number, refused.to_string()))?;
         }
     }
     Ok(unit)
-}
-
-fn is_odd_definition(value: &Value) -> bool {
-    let Value::Text(text) = value else { return false };
-    ODD_WORDS.iter().any(|odd| *text == format!("{}={}", odd.variable, odd.word))
 }
 
 /// The values that a line gives to a key.

@@ -92,10 +92,18 @@ impl Unit {
     /// The value cannot be written so that this key's reader gets it back, or it is not of the key's class.
     pub fn add(&mut self, key: Key, field: &str, value: impl Into<Value>) -> Result<(), Refused> {
         let value = value.into();
+        let words = match (key.class(), &value) {
+            (Class::Words, Value::Words(words)) => words.clone(),
+            _ => Vec::new(),
+        };
+        self.add_read(key, field, value)?;
+        self.define_odd_words(&words);
+        Ok(())
+    }
+
+    /// Adds a line that was read: what its words need stands in the same text.
+    pub(super) fn add_read(&mut self, key: Key, field: &str, value: Value) -> Result<(), Refused> {
         let text = encode::value(key.class(), &value).map_err(|bad| Refused { field: field.to_owned(), key, bad })?;
-        if let (Class::Words, Value::Words(words)) = (key.class(), &value) {
-            self.define_odd_words(words);
-        }
         self.entries.push(Entry { key, value, text });
         Ok(())
     }

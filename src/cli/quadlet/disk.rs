@@ -173,7 +173,7 @@ fn state(path: &Path, file: &File, index: &Index) -> Result<State> {
     if let Ok(target) = fs::read_link(path) {
         return Ok(match &file.content {
             Content::Link(wanted) if *wanted == target.to_string_lossy() => State::Same,
-            Content::Link(_) if is_ours(&target) => State::Changed,
+            Content::Link(_) | Content::Text(_) if is_ours(&target) => State::Changed,
             _ => State::Foreign,
         });
     }

@@ -68,7 +68,9 @@ impl Loaded {
     pub(super) fn complaint(&self, service: &MeshService, text: &str) -> Failure {
         let document = self.documents.iter().find(|document| document.is_service() && document.name() == service.name_any());
         let place = document.map(|document| {
-            let field = text.split(':').next().unwrap_or_default();
+            let field = text.split([':', ' ']).next().unwrap_or_default();
+            // Where a list is named by its key, the list is as near as lines go.
+            let field = field.split("[name=").next().unwrap_or(field);
             format!("{}:{}: {}: ", document.file, document.lines.of(field), document.title())
         });
         Failure::new(Code::Invalid, format!("{}{text}", place.unwrap_or_default()))

@@ -38,7 +38,11 @@ impl Verify {
     pub(super) fn run(self) -> Result {
         let podman = self.podman_version.or_else(generator::podman).unwrap_or(super::WITHOUT_PODMAN);
         let mut files = BTreeMap::new();
-        read(&self.dir, &mut files)?;
+        // Of a folder that `generate` made, data/ is no unit's: a ConfigMap's file may be called x.container.
+        let parts: Vec<PathBuf> = ["quadlet", "systemd"].map(|part| self.dir.join(part)).into_iter().filter(|part| part.is_dir()).collect();
+        for dir in if parts.is_empty() { vec![self.dir.clone()] } else { parts } {
+            read(&dir, &mut files)?;
+        }
         if files.is_empty() {
             return Err(Failure::new(Code::Usage, format!("{}: there are no unit files; `mesh quadlet generate` makes some", self.dir.display())));
         }

@@ -63,7 +63,8 @@ fn what_is_made_has_nothing_that_verify_finds() {
         let dir = tempfile::tempdir().unwrap();
         assert!(generate(dir.path(), version, &["--redis"]).0);
         let files = tree(dir.path());
-        let texts = files.iter().map(|(path, text)| {
+        let units = files.iter().filter(|(path, _)| !path.starts_with("data/"));
+        let texts = units.map(|(path, text)| {
             let target = text.strip_prefix("-> ").map(|target| format!("{}/{target}", path.rsplit_once('/').unwrap().0));
             (path.clone(), target.map_or_else(|| text.clone(), |target| files[&target].clone()))
         });
@@ -96,7 +97,8 @@ fn an_edited_file_is_not_overwritten_and_what_is_no_longer_wanted_goes() {
     // Foreign files and users' drop-ins stay; another version's whole files take the place of links.
     let mine = path.with_file_name("mine.container");
     fs::write(&mine, "[Container]\nImage=x\n").unwrap();
-    assert!(generate(dir.path(), "5.0", &[]).0);
+    let (ok, said) = generate(dir.path(), "5.0", &[]);
+    assert!(ok, "{said}");
     let after = tree(dir.path());
     assert!(!after.contains_key(template) && mine.exists(), "{after:?}");
     assert!(!after.values().any(|text| text.starts_with("->")));
@@ -109,7 +111,7 @@ fn what_the_api_would_refuse_is_told_by_file_and_line() {
     for (more, expected) in [
         ("  replcas: 2\n", "mesh.yaml:7: MeshService api: unknown field \"spec.replcas\""),
         ("  replicas: -1\n", "mesh.yaml:7: MeshService api: spec.replicas:"),
-        ("  workingDir: app\n", "mesh.yaml:7: MeshService api: spec.workingDir: \"app\" is relative"),
+        ("  workingDir: app\n", "mesh.yaml:7: MeshService api: spec.workingDir \"app\""),
         ("  env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}]\n", "Secret \"s\""),
         ("  args: [\"a\\u0080b\"]\n", "mesh.yaml:7: MeshService api: spec.args[0]: it contains the character U+0080"),
     ] {
