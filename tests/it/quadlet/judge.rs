@@ -52,6 +52,10 @@ fn split(text: &str, quadlet: bool) -> Result<Vec<Vec<u8>>, String> {
         if at >= bytes.len() {
             return Ok(words);
         }
+        // Without quotes it ends the command.
+        if !quadlet && bytes[at] == b';' && bytes.get(at + 1).is_none_or(|next| b" \t\n\r".contains(next)) {
+            return Err("a lone semicolon".to_owned());
+        }
         let mut word = Vec::new();
         let mut quote = None;
         while at < bytes.len() {
@@ -262,7 +266,9 @@ pub(super) fn systemd_sections(text: &str) -> Sections {
         if line.starts_with('[') {
             sections.push((line.trim_matches(['[', ']']).to_owned(), Vec::new()));
         } else if let (Some((key, value)), Some(section)) = (line.split_once('='), sections.last_mut()) {
-            section.1.push((key.trim().to_owned(), value.trim().to_owned()));
+            // ASCII white space only, unlike Quadlet.
+            let white = [' ', '\t', '\n', '\r'];
+            section.1.push((key.trim_matches(white).to_owned(), value.trim_matches(white).to_owned()));
         }
     }
     sections
@@ -281,9 +287,6 @@ pub(super) fn commands(sections: &Sections) -> Result<Vec<Vec<String>>, String> 
     }
     let mut commands = Vec::new();
     for (_, value) in service.iter().filter(|(key, _)| key == "ExecStart") {
-        if value.contains(" ; ") || value.ends_with(" ;") {
-            return Err("a lone semicolon".to_owned());
-        }
         let words = split(value, false)?.into_iter().map(|word| {
             let word = String::from_utf8(word).map_err(|error| error.to_string())?;
             variables(&specifiers(&word)?, &environment)
