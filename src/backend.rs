@@ -7,6 +7,7 @@ pub mod quadlet;
 use std::{path::PathBuf, time::Duration};
 
 use futures::stream::BoxStream;
+use tokio::sync::watch;
 
 use crate::plan::instance::{Action, InstanceKey, Launch, Observed};
 
@@ -191,6 +192,14 @@ impl Backend {
         match self {
             Self::Process(backend) => backend.list().await,
             Self::Fake(backend) => backend.list().await,
+        }
+    }
+
+    /// Whether what it relies on answers; if not, why and what mends it. None for one that relies on nothing else.
+    pub fn health(&self) -> Option<watch::Receiver<Result<(), String>>> {
+        match self {
+            Self::Process(_) => None,
+            Self::Fake(backend) => Some(backend.health()),
         }
     }
 

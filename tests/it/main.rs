@@ -10,3 +10,4 @@ mod layout;
 mod process_backend;
 mod quadlet;
 mod router;
+mod vm;
