@@ -76,14 +76,17 @@ impl Install {
 fn start(systemd: &Systemctl, plan: &Plan, disk: &Disk<'_>) -> Result {
     let changed: Vec<&Change> = disk.in_state(&[State::Changed, State::Edited, State::Foreign]).collect();
     let restart: Vec<String> = plan.members.iter().filter(|member| is_touched(member, &changed)).map(|member| member.instance().unit_name()).collect();
-    let router = changed.iter().any(|change| change.path.starts_with("mesh-router."));
-    let router = router.then(|| "mesh-router.service".to_owned());
-    let restart: Vec<String> = restart.into_iter().chain(router).collect();
     let all: Vec<String> = plan.units.iter().map(|(unit, _)| unit.clone()).collect();
     if !restart.is_empty() {
         systemd.run("restart", &restart)?;
     }
     systemd.run("start", &all)?;
+    let units = ["mesh-router.service", "mesh-router.socket"];
+    if changed.iter().any(|change| units.contains(&change.path.as_str())) {
+        systemd.run("restart", &units.map(ToOwned::to_owned))?;
+    } else if changed.iter().any(|change| change.path == "mesh-router.yaml") {
+        systemd.run("reload-or-restart", &["mesh-router.service".to_owned()])?;
+    }
     let names = if all.len() > 8 { format!("{} units", all.len()) } else { all.join(", ") };
     output::print_line(&format!("started: {names}"))
 }

@@ -19,6 +19,7 @@ use crate::{
         render::Host,
         templates,
         unit::Refused,
+        version::Systemd,
     },
     cli::exit::{Code, Failure, Result},
 };
@@ -58,6 +59,10 @@ impl Router {
             socket.add(socket::LISTEN_STREAM, "--router-listen", listen.as_str()).map_err(refused)?;
         }
         let mut service = templates::router_service();
+        if host.systemd >= Some(Systemd::NOTIFY_RELOAD) {
+            // `systemctl reload` then has it read its file again; otherwise that is a restart.
+            service.set(setting::TYPE, "the router", "notify-reload").map_err(refused)?;
+        }
         let words = [program.as_path(), "router".as_ref(), "--from".as_ref(), file.as_path()].map(|word| word.to_string_lossy().into_owned());
         service.set(setting::EXEC_START, "--bin-dir", words.to_vec()).map_err(refused)?;
         plan.add(Root::Systemd, format!("{NAME}.socket"), &socket.text(), "the services' routes");
