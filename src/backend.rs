@@ -5,6 +5,7 @@ pub mod engine;
 pub mod fake;
 pub mod podman;
 pub mod process;
+pub mod quadlet;
 pub(crate) mod ready;
 pub(crate) mod sockets;
 

@@ -19,9 +19,11 @@ pub mod logs;
 pub mod manifest;
 pub mod output;
 pub mod paint;
+pub mod podman;
 pub mod printer;
 pub mod program;
 pub mod ps;
+pub mod quadlet;
 pub mod restart;
 pub mod router;
 pub mod run;
@@ -77,6 +79,10 @@ pub enum Verb {
     Apply(apply::Apply),
     /// Delete services, or the objects in files.
     Delete(delete::Delete),
+    /// Make systemd units (Podman Quadlet) from manifests, so that services run without a controller.
+    Quadlet(quadlet::Quadlet),
+    /// Containers of Podman from manifests, without a controller.
+    Podman(podman::Podman),
     /// Print a completion script for a shell.
     Completion(completion::Completion),
     /// Print the version.
@@ -107,6 +113,8 @@ impl Mesh {
             Verb::Restart(restart) => target.with(async |api| restart.run(api).await).await,
             Verb::Apply(apply) => target.with(async |api| apply.run(api).await).await,
             Verb::Delete(delete) => target.with(async |api| delete.run(api).await).await,
+            Verb::Quadlet(quadlet) => Box::pin(quadlet.run(target.namespace)).await,
+            Verb::Podman(podman) => Box::pin(podman.run(target)).await,
             Verb::Completion(completion) => completion.run(),
             Verb::Version => output::print_line(&format!("mesh {}", env!("CARGO_PKG_VERSION"))),
         }

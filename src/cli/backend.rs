@@ -36,7 +36,9 @@ impl BackendArgs {
     /// What is to be opened.
     pub(super) fn chosen(&self) -> Result<Chosen> {
         let needs = |backend: &str| match &self.engine_socket {
-            Some(_) => Err(Failure::new(Code::Usage, format!("--engine-socket is for --backend podman; {backend} uses no socket: leave it out"))),
+            Some(_) => {
+                Err(Failure::new(Code::Usage, format!("--engine-socket is for --backend podman; {backend} uses no socket: leave it out")))
+            }
             None => Ok(()),
         };
         match self.backend {
@@ -47,7 +49,7 @@ impl BackendArgs {
             BackendFlag::Podman => Ok(Chosen::Podman { socket: self.engine_socket.clone() }),
             BackendFlag::Quadlet => {
                 needs("quadlet")?;
-                Ok(Chosen::Quadlet)
+                Err(Failure::new(Code::Usage, "--backend quadlet: not yet"))
             }
             BackendFlag::Kubernetes => {
                 Err(Failure::new(Code::Usage, "--backend kubernetes: this version does not have it; it has process, podman and quadlet"))

@@ -1,10 +1,11 @@
 //! `mesh-controller`: the controller process, until a signal ends it. Instances go on running, and the next one adopts them.
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use tokio::sync::watch;
 
 use super::{
+    backend::BackendArgs,
     crd::Crd,
     exit::{Code, Failure, Result},
     install::{Install, Uninstall},

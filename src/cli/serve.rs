@@ -3,7 +3,6 @@ pub(super) mod admin;
 pub(super) mod backend;
 pub(super) mod usage;
 
-
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -17,10 +16,7 @@ use tokio::{net::TcpListener, sync::watch};
 use self::usage::UsageMetrics;
 
 use crate::{
-    api::{
-        labels::DEFAULT_ROUTER,
-        node::PortRange,
-    },
+    api::{labels::DEFAULT_ROUTER, node::PortRange},
     apiserver::{
         self, ApiServer,
         credentials::{Credentials, CredentialsError},

@@ -9,7 +9,6 @@ use crate::{
         engine::{Engine, socket::Surroundings},
         podman::PodmanBackend,
         process::ProcessBackend,
-        quadlet::live::QuadletBackend,
     },
     kit::shutdown::Shutdown,
 };
@@ -27,8 +26,6 @@ pub enum Chosen {
         /// The engine's socket, if it was named.
         socket: Option<String>,
     },
-    /// Containers of Podman as units of systemd.
-    Quadlet,
 }
 
 impl Chosen {
@@ -37,7 +34,6 @@ impl Chosen {
         match self {
             Self::Process { .. } => BackendKind::Process,
             Self::Podman { .. } => BackendKind::Podman,
-            Self::Quadlet => BackendKind::Quadlet,
         }
     }
 
@@ -49,7 +45,6 @@ impl Chosen {
                 let engine = Engine::open(&Surroundings::of_process(socket.clone()).find()?).await?;
                 Backend::Podman(PodmanBackend::new(state_dir, engine, shutdown.clone())?)
             }
-            Self::Quadlet => Backend::Quadlet(QuadletBackend::new(state_dir, shutdown.clone()).await?),
         })
     }
 }
