@@ -69,7 +69,8 @@ impl Router {
     async fn answers(&self, count: usize) -> Vec<String> {
         let mut names = Vec::new();
         for n in 0..count {
-            let request = if n % 2 == 0 { "GET / HTTP/1.1\r\nHost: a\r\n\r\n" } else { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi" };
+            let request =
+                if n % 2 == 0 { "GET / HTTP/1.1\r\nHost: a\r\n\r\n" } else { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi" };
             let answer = self.send(request).await;
             assert_eq!(answer.status, 200, "request {n}: {}", answer.head);
             names.push(answer.body);
@@ -82,7 +83,8 @@ impl Router {
 
 /// A service `web` on `/`, and one slice per address.
 fn objects(addresses: &[SocketAddr]) -> String {
-    let mut text = "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {name: web}\nspec: {command: [x], route: /}\n".to_owned();
+    let mut text =
+        "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {name: web}\nspec: {command: [x], route: /}\n".to_owned();
     for (n, address) in addresses.iter().enumerate() {
         text += &format!(
             "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: web-{n}, labels: {{kubernetes.io/service-name: web}}}}\n\
@@ -148,10 +150,14 @@ fn what_cannot_be_routed_is_said_with_its_line_and_exit_code() {
     let run = |words: &[&str]| {
         let mut command = Command::new("timeout");
         command.arg("20").arg(env!("CARGO_BIN_EXE_mesh-controller")).arg("router").args(words).current_dir(&dir);
-        let output = command.args(["--router-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-level", "error"]).output().unwrap();
+        let output =
+            command.args(["--router-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-level", "error"]).output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    write(&dir, "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {name: web}\nspec:\n  command: [x]\n  route: api\n");
+    write(
+        &dir,
+        "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {name: web}\nspec:\n  command: [x]\n  route: api\n",
+    );
     for (words, code, said) in [
         (&["--from", "router.yaml"][..], 4, "mesh-controller: router.yaml:6: MeshService web: spec.route"),
         (&["--from", "none.yaml"], 4, "mesh-controller: none.yaml: No such file"),
