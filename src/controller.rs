@@ -20,7 +20,7 @@ use kube::{
     },
 };
 
-use crate::api::MeshInstance;
+use crate::api::{MeshInstance, labels};
 
 /// Why a reconcile ended early. All of these are retried: with what is wrong in a spec, the object's status deals.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,11 @@ fn error_policy<K: Debug, C>(_: Arc<K>, error: &Error, _: Arc<C>) -> Action {
 }
 
 type Outcome<K> = Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>;
+
+/// Selects the slices that the endpoints controller writes.
+fn our_slices() -> String {
+    format!("{}={}", labels::SLICE_MANAGED_BY, labels::SLICE_MANAGER)
+}
 
 /// A controller of instances. Who wrote which field is nothing to it, and would be half of what it keeps in memory.
 fn of_instances(instances: Api<MeshInstance>, which: watcher::Config) -> Controller<MeshInstance> {
