@@ -8,6 +8,7 @@ pub mod completion;
 pub mod crd;
 pub mod daemon;
 pub mod delete;
+pub mod doctor;
 pub mod exit;
 pub mod follow;
 #[cfg(test)]
@@ -76,6 +77,8 @@ pub enum Verb {
     Apply(apply::Apply),
     /// Delete services, or the objects in files.
     Delete(delete::Delete),
+    /// Look at the machine, and say what stands in the way and the command that mends it.
+    Doctor(doctor::Doctor),
     /// Print a completion script for a shell.
     Completion(completion::Completion),
     /// Print the version.
@@ -106,6 +109,7 @@ impl Mesh {
             Verb::Restart(restart) => target.with(async |api| restart.run(api).await).await,
             Verb::Apply(apply) => target.with(async |api| apply.run(api).await).await,
             Verb::Delete(delete) => target.with(async |api| delete.run(api).await).await,
+            Verb::Doctor(doctor) => doctor.run(target.state_dir),
             Verb::Completion(completion) => completion.run(),
             Verb::Version => output::print_line(&format!("mesh {}", env!("CARGO_PKG_VERSION"))),
         }

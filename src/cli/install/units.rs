@@ -145,7 +145,9 @@ impl Wanted<'_> {
             BackendFlag::Process => unit
                 .comment("The instances are programs of the users and run in this unit: what is forbidden here is forbidden to them, so nothing is.")
                 .comment("One that runs out of memory does not take the others with it.")
-                .all(&[("OOMPolicy", "continue"), ("TasksMax", "infinity")]),
+                .all(&[("OOMPolicy", "continue"), ("TasksMax", "infinity")])
+                .comment("Each instance gets a control group of its own.")
+                .set("Delegate", "yes"),
             // It asks systemd, podman and the generator, which may do what they must.
             BackendFlag::Quadlet | BackendFlag::Kubernetes => unit,
         }

@@ -140,9 +140,14 @@ impl Cell {
         self.closing.load(Relaxed)
     }
 
+    /// Whether no request has come yet.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh.load(Relaxed)
+    }
+
     /// Whether it waits for its client, between requests: not for the first one.
     pub fn is_between(&self) -> bool {
-        self.waits_until.load(Relaxed) != 0 && !self.fresh.load(Relaxed)
+        self.waits_until.load(Relaxed) != 0 && !self.is_fresh()
     }
 
     /// Whether it has waited long enough; true once for each time.
