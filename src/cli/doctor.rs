@@ -87,7 +87,7 @@ fn as_json(findings: &[Finding]) -> String {
 
 fn as_text(findings: &[Finding], paint: Paint) -> String {
     let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for finding in findings {
         // Padded before it is coloured.
         let level = format!("{:<7}", finding.level.name());
@@ -96,14 +96,14 @@ fn as_text(findings: &[Finding], paint: Paint) -> String {
             Level::Warning => paint.bold(&level),
             Level::Error => paint.red(&level),
         };
-        text += &format!("{level}  {:<width$}  {}\n", finding.check, finding.text);
+        lines.push(format!("{level}  {:<width$}  {}\n", finding.check, finding.text));
         if let Some(fix) = &finding.fix {
-            text += &format!("{:7}  {:<width$}  fix: {fix}\n", "", "");
+            lines.push(format!("{:7}  {:<width$}  fix: {fix}\n", "", ""));
         }
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
-    text += &format!("{} ok, {} warnings, {} errors\n", count(Level::Ok), count(Level::Warning), count(Level::Error));
-    text
+    lines.push(format!("{} ok, {} warnings, {} errors\n", count(Level::Ok), count(Level::Warning), count(Level::Error)));
+    lines.concat()
 }
 
 #[cfg(test)]

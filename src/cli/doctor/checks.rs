@@ -15,21 +15,23 @@ use super::{
 
 /// All findings, in the order in which they are best mended.
 pub(super) fn all(facts: &Facts) -> Vec<Finding> {
-    let checks: [fn(&Facts) -> Option<Finding>; 12] = [
-        engine::engine,
-        rootless::sub_ids,
-        rootless::newuidmap,
-        host::cgroups,
-        host::systemd,
-        rootless::lingering,
-        engine::generator,
-        host::selinux,
-        host::state_dir,
-        host::shim,
-        ports::range,
-        host::kubectl,
-    ];
-    let mut findings: Vec<Finding> = checks.iter().filter_map(|check| check(facts)).collect();
+    let mut findings: Vec<Finding> = [
+        engine::engine(facts),
+        rootless::sub_ids(facts),
+        rootless::newuidmap(facts),
+        host::cgroups(facts),
+        Some(host::systemd(facts)),
+        rootless::lingering(facts),
+        engine::generator(facts),
+        host::selinux(facts),
+        Some(host::state_dir(facts)),
+        host::shim(facts),
+        Some(host::kubectl(facts)),
+        Some(ports::range(facts)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     findings.extend(facts.ports.iter().map(ports::port));
     findings
 }

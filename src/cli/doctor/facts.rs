@@ -121,7 +121,7 @@ pub(super) enum PortState {
 /// The ports of instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Range {
-    pub(super) range: PortRange,
+    pub(super) ports: PortRange,
     /// How many of them somebody listens on.
     pub(super) taken: usize,
     /// Ports that the kernel gives to outgoing connections.

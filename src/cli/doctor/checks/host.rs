@@ -39,23 +39,18 @@ pub(super) fn cgroups(facts: &Facts) -> Option<Finding> {
 }
 
 /// Quadlet is systemd's; the others need it only to start at boot.
-pub(super) fn systemd(facts: &Facts) -> Option<Finding> {
+pub(super) fn systemd(facts: &Facts) -> Finding {
     const CHECK: &str = "systemd";
     let needs = needed_by(facts, &[Purpose::Quadlet]).unwrap_or(super::Level::Warning);
     if !facts.systemd.booted {
         let text = "it does not run here: no Quadlet, and `mesh-controller install` cannot be used";
-        return Some(Finding::of(
-            needs,
-            CHECK,
-            text,
-            "start mesh-controller by what starts services here, with --backend process or podman",
-        ));
+        return Finding::of(needs, CHECK, text, "start mesh-controller by what starts services here, with --backend process or podman");
     }
     if facts.user.is_root() || facts.systemd.user_manager {
-        return Some(Finding::ok(CHECK, if facts.user.is_root() { "it runs" } else { "it runs, also for this user" }));
+        return Finding::ok(CHECK, if facts.user.is_root() { "it runs" } else { "it runs, also for this user" });
     }
     let text = format!("it runs, but not for {}: no `mesh-controller install --user`", facts.user.name);
-    Some(Finding::of(needs, CHECK, text, format!("sudo loginctl enable-linger {}", facts.user.name)))
+    Finding::of(needs, CHECK, text, format!("sudo loginctl enable-linger {}", facts.user.name))
 }
 
 /// Where SELinux confines containers, folders of the host must be labelled.
@@ -75,10 +70,10 @@ pub(super) fn selinux(facts: &Facts) -> Option<Finding> {
 }
 
 /// The state directory holds keys: it is for its owner alone.
-pub(super) fn state_dir(facts: &Facts) -> Option<Finding> {
+pub(super) fn state_dir(facts: &Facts) -> Finding {
     const CHECK: &str = "state directory";
     let path = facts.state_dir.path.display();
-    Some(match &facts.state_dir.state {
+    match &facts.state_dir.state {
         StateDirState::Missing { can_be_made: true } => Finding::ok(CHECK, format!("{path} will be made")),
         StateDirState::Missing { can_be_made: false } => Finding::error(
             CHECK,
@@ -95,7 +90,7 @@ pub(super) fn state_dir(facts: &Facts) -> Option<Finding> {
             Finding::warning(CHECK, format!("{path} can be read by others ({mode:o}): it holds keys"), format!("chmod 700 '{path}'"))
         }
         StateDirState::There { .. } => Finding::ok(CHECK, path.to_string()),
-    })
+    }
 }
 
 /// The program that holds processes.
@@ -116,10 +111,10 @@ pub(super) fn shim(facts: &Facts) -> Option<Finding> {
 }
 
 /// Nothing needs it, most people want it.
-pub(super) fn kubectl(facts: &Facts) -> Option<Finding> {
+pub(super) fn kubectl(facts: &Facts) -> Finding {
     const CHECK: &str = "kubectl";
-    Some(facts.kubectl.as_ref().map_or_else(
+    facts.kubectl.as_ref().map_or_else(
         || Finding::ok(CHECK, "it is not installed; mesh apply, ps, logs and delete do without it"),
         |path| Finding::ok(CHECK, path.display().to_string()),
-    ))
+    )
 }

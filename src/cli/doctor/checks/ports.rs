@@ -41,21 +41,21 @@ pub(super) fn port(port: &Port) -> Finding {
 }
 
 /// The ports of instances.
-pub(super) fn range(facts: &Facts) -> Option<Finding> {
+pub(super) fn range(facts: &Facts) -> Finding {
     const CHECK: &str = "instances' ports";
     let range = &facts.range;
-    let (from, to) = (range.range.from.0, range.range.to.0);
+    let (from, to) = (range.ports.from.0, range.ports.to.0);
     let all = usize::from(to - from) + 1;
     let shown = format!("{from}-{to}");
     if range.taken >= all {
-        return Some(Finding::error(CHECK, format!("all of {shown} are taken"), "--port-range FROM-TO"));
+        return Finding::error(CHECK, format!("all of {shown} are taken"), "--port-range FROM-TO");
     }
     if let Some((first, last)) = range.ephemeral.filter(|(first, last)| *first <= to && from <= *last) {
-        return Some(Finding::warning(
+        return Finding::warning(
             CHECK,
             format!("{shown} overlaps with the ports of outgoing connections ({first}-{last}): one of those may sit on an instance's port"),
             "--port-range 20000-29999",
-        ));
+        );
     }
-    Some(Finding::ok(CHECK, format!("{} of {shown} are free", all - range.taken)))
+    Finding::ok(CHECK, format!("{} of {shown} are free", all - range.taken))
 }

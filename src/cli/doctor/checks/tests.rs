@@ -17,7 +17,7 @@ fn well() -> Facts {
         sub_ids: SubIds { counts: (65_536, 65_536), newuidmap: true },
         selinux: Selinux::Absent,
         ports: vec![port(PortState::Free)],
-        range: Range { range: "20000-29999".parse().unwrap(), taken: 3, ephemeral: Some((32_768, 60_999)) },
+        range: Range { ports: "20000-29999".parse().unwrap(), taken: 3, ephemeral: Some((32_768, 60_999)) },
         generator: Some(Generator { path: "/g".into(), version: Some((5, 4)) }),
         state_dir: StateDir { path: "/home/bob/.local/state/mesh".into(), state: StateDirState::There { mode: 0o700, owner: 1000 } },
         shim: ("/usr/bin/mesh-shim".into(), true),

@@ -33,7 +33,7 @@ pub(super) fn range(range: PortRange) -> Range {
         let mut ports = text.split_ascii_whitespace().map(|port| port.parse().ok());
         Some((ports.next()??, ports.next()??))
     });
-    Range { range, taken: taken.len(), ephemeral }
+    Range { ports: range, taken: taken.len(), ephemeral }
 }
 
 /// Ports that are listened on, and the sockets' inodes.
