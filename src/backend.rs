@@ -1,7 +1,12 @@
 //! What runs instances. A closed set of backends, dispatched by `match`; each observes, and executes actions without deciding anything.
 //! A backend is told nothing about routing or about the API.
+pub(crate) mod changes;
+pub mod engine;
 pub mod fake;
+pub mod podman;
 pub mod process;
+pub(crate) mod ready;
+pub(crate) mod sockets;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -14,6 +19,8 @@ use crate::plan::instance::{Action, InstanceKey, Launch, Observed};
 pub enum Backend {
     /// Plain processes, each under a shim that outlives the controller.
     Process(process::ProcessBackend),
+    /// Containers of Podman (or Docker), over the socket of its API.
+    Podman(podman::PodmanBackend),
     /// For tests: in memory, scripted.
     Fake(fake::FakeBackend),
 }
@@ -173,6 +180,7 @@ impl Backend {
     pub async fn observe(&self, key: &InstanceKey) -> Result<Observed, Error> {
         match self {
             Self::Process(backend) => backend.observe(key).await,
+            Self::Podman(backend) => backend.observe(key).await,
             Self::Fake(backend) => backend.observe(key).await,
         }
     }
@@ -181,6 +189,7 @@ impl Backend {
     pub async fn execute(&self, action: Action) -> Result<(), Error> {
         match self {
             Self::Process(backend) => backend.execute(action).await,
+            Self::Podman(backend) => backend.execute(action).await,
             Self::Fake(backend) => backend.execute(action).await,
         }
     }
@@ -189,6 +198,7 @@ impl Backend {
     pub async fn list(&self) -> Result<Vec<InstanceKey>, Error> {
         match self {
             Self::Process(backend) => backend.list().await,
+            Self::Podman(backend) => backend.list().await,
             Self::Fake(backend) => backend.list().await,
         }
     }
@@ -198,6 +208,7 @@ impl Backend {
     pub fn changes(&self) -> BoxStream<'static, InstanceKey> {
         match self {
             Self::Process(backend) => backend.changes(),
+            Self::Podman(backend) => backend.changes(),
             Self::Fake(backend) => backend.changes(),
         }
     }
@@ -206,6 +217,7 @@ impl Backend {
     pub async fn exec(&self, launch: &Launch, argv: &[String], timeout: Duration) -> Result<ExecOutput, Error> {
         match self {
             Self::Process(backend) => backend.exec(launch, argv, timeout).await,
+            Self::Podman(backend) => backend.exec(launch, argv, timeout).await,
             Self::Fake(backend) => backend.exec(launch, argv, timeout).await,
         }
     }
@@ -214,6 +226,7 @@ impl Backend {
     pub fn logs(&self, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<bytes::Bytes, Error>> {
         match self {
             Self::Process(backend) => backend.logs(key, query),
+            Self::Podman(backend) => backend.logs(key, query),
             Self::Fake(backend) => backend.logs(key, query),
         }
     }
@@ -222,6 +235,7 @@ impl Backend {
     pub fn port_is_free(&self, port: u16) -> bool {
         match self {
             Self::Process(backend) => backend.port_is_free(port),
+            Self::Podman(backend) => backend.port_is_free(port),
             Self::Fake(backend) => backend.port_is_free(port),
         }
     }

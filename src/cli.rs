@@ -109,7 +109,7 @@ impl Mesh {
             Verb::Restart(restart) => target.with(async |api| restart.run(api).await).await,
             Verb::Apply(apply) => target.with(async |api| apply.run(api).await).await,
             Verb::Delete(delete) => target.with(async |api| delete.run(api).await).await,
-            Verb::Doctor(doctor) => doctor.run(target.state_dir),
+            Verb::Doctor(doctor) => doctor.run(target.state_dir).await,
             Verb::Completion(completion) => completion.run(),
             Verb::Version => output::print_line(&format!("mesh {}", env!("CARGO_PKG_VERSION"))),
         }

@@ -59,7 +59,7 @@ enum Purpose {
 
 impl Doctor {
     /// Looks, and reports.
-    pub fn run(self, state_dir: Option<PathBuf>) -> Result {
+    pub async fn run(self, state_dir: Option<PathBuf>) -> Result {
         let facts = read::facts(&read::Where {
             purpose: self.backend,
             engine_socket: self.engine_socket,
@@ -70,7 +70,8 @@ impl Doctor {
             ],
             port_range: self.port_range,
             state_dir: state_dir.unwrap_or_else(state_dir::default),
-        });
+        })
+        .await;
         let findings = checks::all(&facts);
         output::print(&if self.json { as_json(&findings) } else { as_text(&findings, Paint::detect()) })?;
         if findings.iter().any(|finding| finding.level == Level::Error) { Err(Failure::said(Code::Failed)) } else { Ok(()) }

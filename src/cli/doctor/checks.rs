@@ -17,6 +17,7 @@ use super::{
 pub(super) fn all(facts: &Facts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = [
         engine::engine(facts),
+        engine::leftovers(facts),
         rootless::sub_ids(facts),
         rootless::newuidmap(facts),
         host::cgroups(facts),

@@ -1,5 +1,5 @@
 //! What was read from the machine, in values: all that the checks know.
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use super::Purpose;
 use crate::api::node::PortRange;
@@ -11,6 +11,7 @@ pub(super) struct Facts {
     pub(super) purpose: Option<Purpose>,
     pub(super) user: User,
     pub(super) engine: Engine,
+    pub(super) leftovers: Leftovers,
     pub(super) cgroups: Cgroups,
     pub(super) systemd: Systemd,
     pub(super) sub_ids: SubIds,
@@ -48,16 +49,21 @@ pub(super) enum Engine {
     Denied(PathBuf),
     /// It is there, and nobody answers.
     Silent(PathBuf, String),
+    /// It answers with an error.
+    Failing(String),
     /// It answers.
     Answers { socket: PathBuf, kind: EngineKind, version: Option<Version> },
 }
+
+/// Containers of other controllers: by the controller's id, their names.
+pub(super) type Leftovers = BTreeMap<String, Vec<String>>;
 
 /// Which program answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum EngineKind {
     Podman,
     Docker,
-    /// Something else; what it calls itself.
+    /// Something else; what was odd.
     Other(String),
 }
 

@@ -20,11 +20,13 @@ pub(super) struct Where {
 }
 
 /// Looks.
-pub(super) fn facts(places: &Where) -> Facts {
+pub(super) async fn facts(places: &Where) -> Facts {
     let user = host::user();
+    let (engine, leftovers) = engine::engine(places.engine_socket.clone(), &places.state_dir).await;
     Facts {
         purpose: places.purpose,
-        engine: engine::engine(places.engine_socket.clone(), user.uid),
+        engine,
+        leftovers,
         cgroups: host::cgroups(user.uid),
         systemd: host::systemd(&user),
         sub_ids: host::sub_ids(&user),

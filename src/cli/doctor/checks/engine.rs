@@ -2,10 +2,13 @@
 use std::path::Path;
 
 use super::{as_root, needed_by};
-use crate::cli::doctor::{
-    Purpose,
-    facts::{Engine, EngineKind, Facts, Version},
-    finding::{Finding, Level},
+use crate::{
+    api::labels,
+    cli::doctor::{
+        Purpose,
+        facts::{Engine, EngineKind, Facts, Version},
+        finding::{Finding, Level},
+    },
 };
 
 /// The first Podman whose API and networks are those that are used.
@@ -37,6 +40,7 @@ pub(super) fn engine(facts: &Facts) -> Option<Finding> {
         Engine::Silent(socket, why) => {
             bad(format!("nobody answers at {}: {why}", socket.display()), start(facts, &socket.display().to_string()))
         }
+        Engine::Failing(why) => bad(format!("the engine answers with an error: {why}"), "podman info".to_owned()),
         Engine::Answers { socket, kind, version } => Some(answers(CHECK, missing, &socket.display().to_string(), kind, *version)),
     }
 }
@@ -52,10 +56,30 @@ fn answers(check: &'static str, missing: Level, socket: &str, kind: &EngineKind,
         ),
         EngineKind::Podman => Finding::ok(check, format!("Podman {number} at {socket}")),
         EngineKind::Docker => Finding::ok(check, format!("Docker {number} at {socket}; Quadlet needs Podman")),
-        EngineKind::Other(name) => {
-            Finding::warning(check, format!("{name} at {socket} is neither Podman nor Docker"), "--engine-socket /run/podman/podman.sock")
+        EngineKind::Other(why) => {
+            Finding::of(missing, check, format!("what answers at {socket} is no engine: {why}"), "--engine-socket /run/podman/podman.sock")
         }
     }
+}
+
+/// Containers that the controller of this state directory leaves alone, because another one made them.
+pub(super) fn leftovers(facts: &Facts) -> Option<Finding> {
+    const CHECK: &str = "other controllers";
+    needed_by(facts, &[Purpose::Podman])?;
+    let (controller, names) = facts.leftovers.first_key_value()?;
+    let all: usize = facts.leftovers.values().map(Vec::len).sum();
+    let program = if matches!(facts.engine, Engine::Answers { kind: EngineKind::Docker, .. }) { "docker" } else { "podman" };
+    let text = format!(
+        "{all} containers are of controllers with other state directories than {} ({} of {controller}: {}); this one leaves them alone",
+        facts.state_dir.path.display(),
+        names.len(),
+        names.join(", ")
+    );
+    let fix = format!(
+        "{program} rm -f $({program} ps -aq --filter label={}={controller})   (if that controller is gone for good)",
+        labels::CONTROLLER
+    );
+    Some(Finding::warning(CHECK, text, fix))
 }
 
 /// The command that makes an engine listen.

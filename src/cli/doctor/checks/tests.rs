@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::cli::doctor::facts::{
-    Cgroups, Engine, EngineKind, Generator, Port, PortState, Range, Selinux, StateDir, StateDirState, SubIds, Systemd, User,
+    Cgroups, Engine, EngineKind, Generator, Leftovers, Port, PortState, Range, Selinux, StateDir, StateDirState, SubIds, Systemd, User,
 };
 
 /// A machine on which all is well, seen by `bob`.
@@ -12,6 +12,7 @@ fn well() -> Facts {
         purpose: None,
         user: User { name: "bob".to_owned(), uid: 1000 },
         engine: Engine::Answers { socket: "/run/user/1000/podman/podman.sock".into(), kind: EngineKind::Podman, version: Some((5, 4)) },
+        leftovers: Leftovers::new(),
         cgroups: Cgroups { version: Some(2), delegated: Some(["cpu", "memory", "pids"].map(str::to_owned).to_vec()) },
         systemd: Systemd { booted: true, user_manager: true, lingering: true },
         sub_ids: SubIds { counts: (65_536, 65_536), newuidmap: true },
@@ -86,7 +87,20 @@ fn an_engine_that_cannot_be_used_is_told_with_the_command_that_mends_it() {
     complains(engine(podman(Some((3, 4)))), &["Podman 3.4 at /s is too old"]);
     complains(engine(podman(Some((4, 0)))), &[]);
     complains(engine(Engine::Answers { socket: "/s".into(), kind: EngineKind::Docker, version: Some((28, 2)) }), &[]);
-    complains(engine(Engine::Answers { socket: "/s".into(), kind: EngineKind::Other("x".into()), version: None }), &["x at /s is neither"]);
+    complains(
+        engine(Engine::Answers { socket: "/s".into(), kind: EngineKind::Other("x".into()), version: None }),
+        &["what answers at /s is no engine: x"],
+    );
+}
+
+#[test]
+fn containers_of_another_controller_are_told_and_how_they_go() {
+    complains(
+        |facts| facts.leftovers = Leftovers::from([("id-1".to_owned(), vec!["a".to_owned(), "b".to_owned()])]),
+        &[
+            "warning other controllers: 2 containers are of controllers with other… of id-1: a, b… -> podman rm -f $(podman ps -aq --filter label=mesh-controller.dev/controller=id-1)",
+        ],
+    );
 }
 
 #[test]
