@@ -50,7 +50,10 @@ fn security(container: &Container) -> Result<Vec<String>, Error> {
         (Some(user), Some(group)) => words.push(format!("--user={user}:{group}")),
         (Some(user), None) => words.push(format!("--user={user}")),
         (None, Some(_)) => {
-            return super::render::field("spec.securityContext.runAsGroup", "Podman takes a group only with a user: give runAsUser as well");
+            return super::render::field(
+                "spec.securityContext.runAsGroup",
+                "Podman takes a group only with a user: give runAsUser as well",
+            );
         }
         (None, None) => {}
     }
