@@ -7,5 +7,6 @@ mod crds;
 mod imports;
 mod kubectl;
 mod layout;
+mod podman;
 mod process_backend;
 mod router;
