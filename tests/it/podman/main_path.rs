@@ -69,7 +69,9 @@ impl Shop {
 async fn whatever_happens_to_containers_engine_or_controller_is_healed_and_foreign_ones_are_left_alone() {
     let Some(mut shop) = Shop::open("heal").await else { return };
     let foreign = format!("{}x-foreign", shop.prefix);
-    podman(&["run", "-d", "--name", &foreign, "-e", "HOST=0.0.0.0", "-e", "PORT=1234", shop_image(), "/bin/shop", "backend"]).await.unwrap();
+    podman(&["run", "-d", "--name", &foreign, "-e", "HOST=0.0.0.0", "-e", "PORT=1234", shop_image(), "/bin/shop", "backend"])
+        .await
+        .unwrap();
     let started = podman(&["inspect", "-f", "{{.State.StartedAt}}", &foreign]).await.unwrap();
     shop.controller.apply("api", &shop.spec(&json!({ "replicas": 2 }))).await;
     shop.agree("the first start", &[0, 0]).await;
