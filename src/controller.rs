@@ -51,7 +51,9 @@ fn api(act: &'static str) -> impl FnOnce(kube::Error) -> Error {
 /// After an error: soon again; the API's own trouble is not made worse by a storm, because each object waits by itself.
 fn error_policy<K: Debug, C>(_: Arc<K>, error: &Error, _: Arc<C>) -> Action {
     let conflict = matches!(error, Error::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 409));
-    if !conflict {
+    // One engine that is away is told of once, by its node; not by each of its instances.
+    let away = matches!(error, Error::Backend { source: crate::backend::Error::EngineUnreachable { .. }, .. });
+    if !conflict && !away {
         tracing::warn!(%error, "reconcile failed; it is tried again");
     }
     Action::requeue(if conflict { Duration::from_millis(50) } else { Duration::from_secs(1) })

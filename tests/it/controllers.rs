@@ -251,3 +251,18 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort_unstable();
     names
 }
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_is_told_by_the_node_and_by_what_cannot_be_made_without_it() {
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"] })).await;
+    world.ready("web").await;
+    world.backend.set_health(Err("Podman at /x does not answer: systemctl start podman.socket".to_owned()));
+    world.apply("late", json!({ "command": ["late"] })).await;
+    let refused = async || world.not_ready("late").await.filter(|(reason, _)| reason == "NoNodeReady");
+    let (_, message) = world.until("a refusal", refused).await;
+    assert!(message.contains("here: Podman at /x does not answer: systemctl start podman.socket"), "{message}");
+    world.ready("web").await;
+    world.backend.set_health(Ok(()));
+    world.ready("late").await;
+}

@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) revisions: Vec<ControllerRevision>,
     /// Names of the nodes that can take an instance.
     pub(super) nodes: Vec<String>,
+    /// Why a node is not ready.
+    trouble: Option<String>,
     /// The backend of the nodes.
     backend: Option<BackendKind>,
     /// A claim that an older service has, and that service's name.
@@ -43,8 +45,8 @@ impl World {
 
     /// Why nothing can be made, if there is no node for it.
     pub(super) fn no_node(&self) -> Option<Refusal> {
-        let message = "no MeshNode is ready to run instances: see kubectl get meshnodes";
-        self.nodes.is_empty().then(|| Refusal { reason: NO_NODE, message: message.to_owned() })
+        let why = self.trouble.as_deref().unwrap_or("see kubectl get meshnodes");
+        self.nodes.is_empty().then(|| Refusal { reason: NO_NODE, message: format!("no MeshNode is ready to run instances: {why}") })
     }
 
     /// The node with the fewest instances of this service.
@@ -65,9 +67,9 @@ pub(super) async fn dereference(client: &Client, service: &MeshService) -> Resul
     let announced = announced(client, &namespace, service, &instances).await?;
     let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), &namespace);
     let revisions = revisions.list(&own).await.map_err(api("list ControllerRevisions"))?.items;
-    let (nodes, backend) = nodes(client).await?;
+    let Nodes { usable: nodes, backend, trouble } = nodes(client).await?;
     let conflict = conflict(client, service).await?;
-    Ok(World { instances, announced, revisions, nodes, backend, conflict })
+    Ok(World { instances, announced, revisions, nodes, trouble, backend, conflict })
 }
 
 async fn announced(client: &Client, namespace: &str, service: &MeshService, instances: &[MeshInstance]) -> Result<Announced, Error> {
@@ -80,7 +82,13 @@ async fn announced(client: &Client, namespace: &str, service: &MeshService, inst
     Ok(Announced::of(&slices.list(&own).await.map_err(api("list EndpointSlices"))?.items))
 }
 
-async fn nodes(client: &Client) -> Result<(Vec<String>, Option<BackendKind>), Error> {
+struct Nodes {
+    usable: Vec<String>,
+    backend: Option<BackendKind>,
+    trouble: Option<String>,
+}
+
+async fn nodes(client: &Client) -> Result<Nodes, Error> {
     let nodes = Api::<MeshNode>::all(client.clone()).list(&ListParams::default()).await.map_err(api("list MeshNodes"))?.items;
     let all: Api<Lease> = Api::namespaced(client.clone(), labels::SYSTEM_NAMESPACE);
     let leases = all.list(&ListParams::default()).await.map_err(api("list Leases"))?.items;
@@ -92,7 +100,11 @@ async fn nodes(client: &Client) -> Result<(Vec<String>, Option<BackendKind>), Er
     let ready = |node: &MeshNode| node.status.as_ref().is_some_and(|status| is_true(&status.conditions, READY));
     let usable: Vec<&MeshNode> = nodes.iter().filter(|node| ready(node) && !node.spec.unschedulable && lives(node)).collect();
     let backend = nodes.iter().find_map(|node| node.status.as_ref()?.backend);
-    Ok((usable.iter().map(|node| node.name_any()).collect(), backend))
+    let trouble = nodes.iter().find_map(|node| {
+        let unready = node.status.as_ref()?.conditions.iter().find(|c| c.type_ == READY && c.status != "True")?;
+        Some(format!("{}: {}", node.name_any(), unready.message))
+    });
+    Ok(Nodes { usable: usable.iter().map(|node| node.name_any()).collect(), backend, trouble })
 }
 
 async fn conflict(client: &Client, service: &MeshService) -> Result<Option<(Claim, String)>, Error> {

@@ -48,6 +48,7 @@ impl World {
         };
         shutdown.spawn("services", controller::mesh_service::run(client.clone(), shutdown.triggered()));
         shutdown.spawn("instances", mesh_instance::run(client.clone(), Backend::Fake(backend.clone()), options, shutdown.triggered()));
+        shutdown.spawn("node", controller::node::run(client.clone(), node, Some(backend.health()), shutdown.triggered()));
         let mut world = Self { client, backend, endpoints: JoinSet::new(), _supervisor: supervisor };
         world.start_endpoints();
         world
