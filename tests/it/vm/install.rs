@@ -77,6 +77,21 @@ fn installed_it_runs_from_boot_on_and_instances_outlive_its_restarts() {
 }
 
 #[test]
+fn with_containers_it_starts_in_its_sandbox() {
+    let Some(vm) = Vm::alone() else { return };
+    vm.sh("systemctl start podman.socket");
+    for backend in ["podman", "quadlet"] {
+        let flags = format!(
+            "--backend {backend} --state-dir /var/lib/mesh-{backend} --router-listen 127.0.0.1:8480 --api-listen 127.0.0.1:8443 --admin-listen 127.0.0.1:8464"
+        );
+        vm.sh(&format!("mesh-controller install {flags}; systemctl is-active mesh-controller; curl -fsS http://127.0.0.1:8464/readyz"));
+        let nodes = vm.sh(&format!("mesh --state-dir /var/lib/mesh-{backend} ps; systemctl show -P StatusText mesh-controller"));
+        assert!(nodes.contains("router 127.0.0.1:8480"), "{nodes}");
+        vm.sh("mesh-controller uninstall");
+    }
+}
+
+#[test]
 fn a_user_installs_it_without_root() {
     let Some(vm) = Vm::alone() else { return };
     vm.sh("loginctl enable-linger bob");
