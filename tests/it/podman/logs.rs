@@ -20,14 +20,15 @@ async fn read(machine: &Machine, key: &mesh_controller::plan::instance::Instance
 #[tokio::test]
 async fn the_run_before_comes_first_and_the_tail_goes_over_both() {
     let Some(machine) = Machine::new("tail").await else { return };
-    let mut launch = machine.sh("job", "echo a; echo b >&2; sleep 0.2; echo c");
+    let mut launch = machine.sh("job", "echo a; echo b >&2; sleep 0.2; printf c");
     let key = machine.start(&launch).await;
     machine.exited(&key).await;
     launch.attempt = 1;
-    launch.container.command[2] = "echo d; printf e".into();
+    launch.container.command[2] = "echo d; echo e".into();
     machine.start(&launch).await;
     machine.exited(&key).await;
     let tail = async |lines| read(&machine, &key, LogQuery { tail_lines: Some(lines), ..LogQuery::default() }).await;
+    // A last line without an end is ended before the next run.
     let all = read(&machine, &key, LogQuery::default()).await;
     let mut lines: Vec<&str> = all.lines().collect();
     lines[..2].sort_unstable();
