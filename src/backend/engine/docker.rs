@@ -68,7 +68,9 @@ fn host_config(create: &Create<'_>, log_driver: &str) -> HostConfig {
 
 fn mount(mounted: &Mounted) -> Option<Mount> {
     let (typ, source, target, read_only, volume_options) = match mounted {
-        Mounted::Bind { source, target, read_only, .. } => (MountType::BIND, source.to_string_lossy().into_owned(), target, read_only, None),
+        Mounted::Bind { source, target, read_only, .. } => {
+            (MountType::BIND, source.to_string_lossy().into_owned(), target, read_only, None)
+        }
         Mounted::Volume { name, target, read_only, own } => {
             let options = MountVolumeOptions { no_copy: Some(*own), ..MountVolumeOptions::default() };
             (MountType::VOLUME, name.clone(), target, read_only, Some(options))

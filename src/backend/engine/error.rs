@@ -87,7 +87,8 @@ struct Refusal {
 impl Error {
     /// A refusal, from its status and body.
     pub(super) fn answer(status: u16, body: &[u8]) -> Self {
-        let message = serde_json::from_slice::<Refusal>(body).map_or_else(|_| String::from_utf8_lossy(body).trim().to_owned(), |it| it.message);
+        let message =
+            serde_json::from_slice::<Refusal>(body).map_or_else(|_| String::from_utf8_lossy(body).trim().to_owned(), |it| it.message);
         Self::Answer { status, message }
     }
 
@@ -133,9 +134,17 @@ impl Error {
     /// There is no such thing.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Answer { status: 404, .. })
-            || ["no such container", "image not known", "no such image", "network not found", "no such volume", "no such secret", "no such exec"]
-                .iter()
-                .any(|cause| self.says(cause))
+            || [
+                "no such container",
+                "image not known",
+                "no such image",
+                "network not found",
+                "no such volume",
+                "no such secret",
+                "no such exec",
+            ]
+            .iter()
+            .any(|cause| self.says(cause))
     }
 
     /// Whether the engine's refusal has these words.
@@ -169,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_by_its_words() {
-        let body = br#"{"cause":"no such container","message":"no container with name or ID \"x\" found: no such container","response":404}"#;
+        let body =
+            br#"{"cause":"no such container","message":"no container with name or ID \"x\" found: no such container","response":404}"#;
         assert!(Error::answer(404, body).is_not_found() && Error::answer(500, body).is_not_found());
         assert!(!Error::answer(500, b"{\"message\":\"that name is already in use\"}").is_not_found());
         assert_eq!(Error::answer(502, b" Bad Gateway\n").to_string(), "Bad Gateway");

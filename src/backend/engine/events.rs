@@ -11,11 +11,13 @@ impl Engine {
     /// when the engine goes.
     ///
     /// The label is given with its value: a filter by the key alone matches no event.
-    pub fn events(&self, (key, value): (&str, &str), since: i64) -> impl Stream<Item = Result<HashMap<String, String>, Error>> + Send + use<> {
-        let filters = HashMap::from([
-            ("type".to_owned(), vec!["container".to_owned()]),
-            ("label".to_owned(), vec![format!("{key}={value}")]),
-        ]);
+    pub fn events(
+        &self,
+        (key, value): (&str, &str),
+        since: i64,
+    ) -> impl Stream<Item = Result<HashMap<String, String>, Error>> + Send + use<> {
+        let filters =
+            HashMap::from([("type".to_owned(), vec!["container".to_owned()]), ("label".to_owned(), vec![format!("{key}={value}")])]);
         let options = EventsOptions { since: Some(since.to_string()), until: None, filters: Some(filters) };
         let (engine, docker) = (self.clone(), self.docker().clone());
         docker.events(Some(options)).map(move |event| {

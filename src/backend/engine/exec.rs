@@ -24,7 +24,8 @@ pub struct Ended {
 impl Engine {
     /// Runs a command in a running container, and keeps so many bytes of its output.
     pub async fn exec(&self, container: &str, argv: &[String], limit: Duration, kept: usize) -> Result<Ended, Error> {
-        let wanted = CreateExecOptions { attach_stdout: Some(true), attach_stderr: Some(true), cmd: Some(argv.to_vec()), ..Default::default() };
+        let wanted =
+            CreateExecOptions { attach_stdout: Some(true), attach_stderr: Some(true), cmd: Some(argv.to_vec()), ..Default::default() };
         let exec = self.docker().create_exec(container, wanted).await.map_err(self.refused())?.id;
         let mut output = Vec::new();
         let ended = timeout(limit, async {

@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn the_digest_of_the_references_own_registry_is_the_one() {
-        let digests = ["localhost/bb@sha256:1", "127.0.0.1:5000/app/bb@sha256:2", "docker.io/library/web@sha256:3"].map(str::to_owned).to_vec();
+        let digests =
+            ["localhost/bb@sha256:1", "127.0.0.1:5000/app/bb@sha256:2", "docker.io/library/web@sha256:3"].map(str::to_owned).to_vec();
         let image = Image { id: "sha256:0".to_owned(), architecture: "amd64".to_owned(), digests, user: String::new() };
         assert_eq!(image.digest("127.0.0.1:5000/app/bb:1"), "127.0.0.1:5000/app/bb@sha256:2");
         assert_eq!(image.digest("web:1"), "docker.io/library/web@sha256:3");

@@ -18,7 +18,8 @@ impl Engine {
     /// Makes a network whose members find each other by name.
     pub async fn create_network(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<(), Error> {
         let labels = Some(labels.clone().into_iter().collect());
-        let wanted = NetworkCreateRequest { name: name.to_owned(), driver: Some("bridge".to_owned()), labels, ..NetworkCreateRequest::default() };
+        let wanted =
+            NetworkCreateRequest { name: name.to_owned(), driver: Some("bridge".to_owned()), labels, ..NetworkCreateRequest::default() };
         self.docker().create_network(wanted).await.map(drop).map_err(self.refused())
     }
 

@@ -30,7 +30,8 @@ impl Engine {
     pub async fn volumes(&self, labels: &[(&str, &str)]) -> Result<Vec<(String, HashMap<String, String>)>, Error> {
         let options = ListVolumesOptions { filters: Some(by_labels(labels)) };
         let found = self.docker().list_volumes(Some(options)).await.map_err(self.refused())?;
-        let wanted = |volume: &bollard::models::Volume| labels.iter().all(|(key, value)| volume.labels.get(*key).is_some_and(|it| it == value));
+        let wanted =
+            |volume: &bollard::models::Volume| labels.iter().all(|(key, value)| volume.labels.get(*key).is_some_and(|it| it == value));
         // Engines differ in whether several labels of a filter must all be there.
         Ok(found.volumes.unwrap_or_default().into_iter().filter(wanted).map(|volume| (volume.name, volume.labels)).collect())
     }

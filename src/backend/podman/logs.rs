@@ -178,7 +178,8 @@ impl Reader<'_> {
 
     /// Gives a line; true if it has no end.
     async fn give(&self, line: &Bytes) -> bool {
-        let text = if self.query.timestamps { line.clone() } else { line.slice(cursor::time(line).len().saturating_add(1).min(line.len())..) };
+        let text =
+            if self.query.timestamps { line.clone() } else { line.slice(cursor::time(line).len().saturating_add(1).min(line.len())..) };
         // Whoever reads may have gone: then this task is ended from outside.
         let _ = self.sender.send(Ok(text)).await;
         !line.ends_with(b"\n")

@@ -22,7 +22,8 @@ fn hint(engine: &Engine, error: &engine::Error) -> Option<String> {
     if error.says("no space left on device") {
         return Some(format!("make room: {} system prune, or a larger disk for {}", engine.program(), storage(engine)));
     }
-    let lacks = |word: &str| error.says(&format!("`{word}.")) || error.says(&format!("/{word}.")) || error.says(&format!("{word} controller"));
+    let lacks =
+        |word: &str| error.says(&format!("`{word}.")) || error.says(&format!("/{word}.")) || error.says(&format!("{word} controller"));
     ["memory", "cpu", "pids"].into_iter().find(|word| lacks(word)).map(|word| {
         format!(
             "the engine may not use the cgroup controller {word}, so leave resources.limits out, or delegate it (for a user's engine: \

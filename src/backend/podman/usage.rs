@@ -26,7 +26,8 @@ impl Inner {
         let running: Vec<_> = ours.into_iter().filter(|it| it.status == Status::Running).collect();
         let ids: Vec<String> = running.iter().map(|it| it.id.clone()).collect();
         let found = self.engine.stats(&ids).await.map_err(|error| refused(&self.engine, act(), error))?;
-        let of = |id: &String| found.get(id).or_else(|| found.iter().find(|(short, _)| id.starts_with(short.as_str())).map(|(_, usage)| usage));
+        let of =
+            |id: &String| found.get(id).or_else(|| found.iter().find(|(short, _)| id.starts_with(short.as_str())).map(|(_, usage)| usage));
         let usage = running.iter().filter_map(|it| Some((identity::key(|label| it.labels.get(label))?, *of(&it.id)?)));
         Ok(usage.map(|(key, usage)| InstanceUsage { key, usage }).collect())
     }

@@ -21,12 +21,13 @@ async fn two_controllers_on_one_engine_see_only_their_own() {
     second.running(&b).await;
     let mut same = second.sh("web", IDLE);
     same.container.network = format!("{}-x", second.prefix);
-    second.start(&{
-        let mut own = second.sh("own", IDLE);
-        own.container.network = same.container.network.clone();
-        own
-    })
-    .await;
+    second
+        .start(&{
+            let mut own = second.sh("own", IDLE);
+            own.container.network = same.container.network.clone();
+            own
+        })
+        .await;
     let mut taken = first.sh("web", IDLE);
     taken.container.network = same.container.network.clone();
     let error = first.refused(&taken).await;
@@ -38,7 +39,9 @@ async fn a_foreign_container_on_our_network_keeps_it_and_is_left_alone() {
     let Some(machine) = Machine::new("guest").await else { return };
     let key = machine.start(&machine.sh("web", IDLE)).await;
     let guest = format!("{}-guest", machine.prefix);
-    podman(&["run", "-d", "--stop-timeout", "0", "--name", &guest, "--network", &machine.prefix, IMAGE, "/bin/sleep", "1000"]).await.unwrap();
+    podman(&["run", "-d", "--stop-timeout", "0", "--name", &guest, "--network", &machine.prefix, IMAGE, "/bin/sleep", "1000"])
+        .await
+        .unwrap();
     machine.stop(&key, Duration::ZERO).await;
     machine.exited(&key).await;
     machine.remove(&key).await;

@@ -96,12 +96,8 @@ async fn a_host_path_that_is_not_there_is_named_and_not_made() {
     let Some(machine) = Machine::new("path").await else { return };
     let path = machine.state.path().join("missing").display().to_string();
     let mut launch = machine.sh("web", IDLE);
-    let mount = |kind| Mount {
-        name: "data".into(),
-        target: "/data".into(),
-        read_only: false,
-        source: Source::Host { path: path.clone(), kind },
-    };
+    let mount =
+        |kind| Mount { name: "data".into(), target: "/data".into(), read_only: false, source: Source::Host { path: path.clone(), kind } };
     launch.container.mounts = vec![mount(None)];
     let error = machine.refused(&launch).await;
     assert!(matches!(&error, Error::HostPath { .. }) && error.to_string().contains(&format!("mkdir -p {path}")), "{error}");

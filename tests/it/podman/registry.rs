@@ -5,12 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use mesh_controller::{
-    api::container::ImagePullPolicy,
-    backend::Error,
-    kit::redact::Redacted,
-    plan::container::RegistryAuth,
-};
+use mesh_controller::{api::container::ImagePullPolicy, backend::Error, kit::redact::Redacted, plan::container::RegistryAuth};
 
 use super::{
     fixture::{IDLE, Machine, eventually, free_port},
@@ -30,7 +25,10 @@ impl Registry {
     fn new() -> Option<Self> {
         let program = ["/usr/bin/docker-registry", "/usr/bin/registry"].map(PathBuf::from).into_iter().find(|path| path.exists());
         let Some(program) = program else {
-            assert!(std::env::var("MESH_TEST_REQUIRE").is_ok_and(|required| required != "all") || std::env::var("MESH_TEST_REQUIRE").is_err(), "docker-registry is not installed");
+            assert!(
+                std::env::var("MESH_TEST_REQUIRE").is_ok_and(|required| required != "all") || std::env::var("MESH_TEST_REQUIRE").is_err(),
+                "docker-registry is not installed"
+            );
             eprintln!("SKIPPED: docker-registry is not installed");
             return None;
         };

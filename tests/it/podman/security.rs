@@ -40,10 +40,18 @@ async fn by_default_it_has_no_capability_gains_none_and_cannot_write_its_root() 
 #[tokio::test]
 async fn files_are_mounted_read_only_with_their_mode_and_go_with_the_instance() {
     let Some(machine) = Machine::new("files").await else { return };
-    let mut launch = machine.sh("web", "cat /etc/app/a; stat -c %a /etc/app/a; touch /etc/app/b 2>/dev/null || echo no; df -k /mem | tail -n 1 | awk '{print $2}'");
+    let mut launch = machine.sh(
+        "web",
+        "cat /etc/app/a; stat -c %a /etc/app/a; touch /etc/app/b 2>/dev/null || echo no; df -k /mem | tail -n 1 | awk '{print $2}'",
+    );
     let files = BTreeMap::from([("a".to_owned(), Content(b"hello\n".to_vec()))]);
     launch.container.mounts = vec![
-        Mount { name: "config".into(), target: "/etc/app".into(), read_only: true, source: Source::Files { files, mode: 0o440, secret: true } },
+        Mount {
+            name: "config".into(),
+            target: "/etc/app".into(),
+            read_only: true,
+            source: Source::Files { files, mode: 0o440, secret: true },
+        },
         Mount { name: "mem".into(), target: "/mem".into(), read_only: false, source: Source::Memory { size: Some(1 << 20) } },
     ];
     assert_eq!(machine.output(&launch).await, "hello\n440\nno\n1024\n");
@@ -66,14 +74,18 @@ async fn limits_are_those_of_the_control_group() {
     let key = machine.start(&launch).await;
     let exit = machine.exited(&key).await;
     assert_eq!(exit.how, mesh_controller::plan::instance::ExitHow::Signal(9), "out of memory");
-    assert_eq!(machine.inspect("web", "{{.HostConfig.Memory}} {{.HostConfig.CpuQuota}} {{.HostConfig.CpuPeriod}}").await, "16777216 25000 100000");
+    assert_eq!(
+        machine.inspect("web", "{{.HostConfig.Memory}} {{.HostConfig.CpuQuota}} {{.HostConfig.CpuPeriod}}").await,
+        "16777216 25000 100000"
+    );
 }
 
 #[tokio::test]
 async fn a_secret_is_in_no_argument_vector_no_inspect_and_no_debug_text() {
     let Some(machine) = Machine::new("canary").await else { return };
     let canary = "canary-7f3a9c";
-    let mut launch = machine.sh("web", "sleep 0; [ -n \"$(cat /secret/token)\" ] && echo file; echo \"${#TOKEN}\"; trap 'exit 0' TERM; sleep 100 & wait");
+    let mut launch = machine
+        .sh("web", "sleep 0; [ -n \"$(cat /secret/token)\" ] && echo file; echo \"${#TOKEN}\"; trap 'exit 0' TERM; sleep 100 & wait");
     let files = BTreeMap::from([("token".to_owned(), Content(canary.as_bytes().to_vec()))]);
     let source = Source::Files { files, mode: 0o400, secret: true };
     launch.container.mounts = vec![Mount { name: "secret".into(), target: "/secret".into(), read_only: true, source }];
@@ -90,9 +102,10 @@ async fn a_secret_is_in_no_argument_vector_no_inspect_and_no_debug_text() {
         let shown = podman(&look).await.unwrap_or_default();
         assert!(!shown.contains(canary), "{look:?} shows it");
     }
-    let shown = std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
-        std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(canary))
-    });
+    let shown = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|entry| std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(canary)));
     assert_eq!(shown.count(), 0, "a command line shows it");
     if masks {
         let secrets = podman(&["secret", "ls", "--format", "{{.Name}}"]).await.unwrap();

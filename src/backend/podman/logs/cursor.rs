@@ -49,7 +49,13 @@ mod tests {
 
     #[test]
     fn after_a_break_each_line_is_given_once() {
-        let all = ["2026-11-21T09:00:01Z a", "2026-11-21T09:00:02Z b", "2026-11-21T09:00:02Z b", "2026-11-21T09:00:02Z c", "2026-11-21T09:00:03Z d"];
+        let all = [
+            "2026-11-21T09:00:01Z a",
+            "2026-11-21T09:00:02Z b",
+            "2026-11-21T09:00:02Z b",
+            "2026-11-21T09:00:02Z c",
+            "2026-11-21T09:00:03Z d",
+        ];
         for cut in 0..=all.len() {
             let mut cursor = Cursor::default();
             let mut given: Vec<&str> = all.iter().take(cut).filter(|line| cursor.is_new(line.as_bytes())).copied().collect();
