@@ -5,12 +5,14 @@ pub mod engine;
 pub mod fake;
 pub mod podman;
 pub mod process;
+pub mod quadlet;
 pub(crate) mod ready;
 pub(crate) mod sockets;
 
 use std::{path::PathBuf, time::Duration};
 
 use futures::stream::BoxStream;
+use tokio::sync::watch;
 
 use crate::plan::instance::{Action, InstanceKey, Launch, Observed};
 
@@ -162,6 +164,17 @@ pub struct ExecOutput {
     pub timed_out: bool,
 }
 
+/// What one running instance uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceUsage {
+    /// Which instance.
+    pub key: InstanceKey,
+    /// CPU time since its start.
+    pub cpu: Duration,
+    /// Memory now, in bytes.
+    pub memory: u64,
+}
+
 /// Which part of a log is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogQuery {
@@ -203,6 +216,15 @@ impl Backend {
         }
     }
 
+    /// Whether what it relies on answers; if not, why and what mends it. None for one that relies on nothing else.
+    pub fn health(&self) -> Option<watch::Receiver<Result<(), String>>> {
+        match self {
+            Self::Process(_) => None,
+            Self::Podman(backend) => Some(backend.health()),
+            Self::Fake(backend) => Some(backend.health()),
+        }
+    }
+
     /// Says "look again at this one"; never what happened. Each call gives a stream of its own; nothing is lost between calls that matters,
     /// because the caller looks at everything once after it has subscribed.
     pub fn changes(&self) -> BoxStream<'static, InstanceKey> {
@@ -228,6 +250,14 @@ impl Backend {
             Self::Process(backend) => backend.logs(key, query),
             Self::Podman(backend) => backend.logs(key, query),
             Self::Fake(backend) => backend.logs(key, query),
+        }
+    }
+
+    /// What every running instance uses, as far as this backend can tell.
+    pub async fn usage(&self) -> Result<Vec<InstanceUsage>, Error> {
+        match self {
+            Self::Podman(backend) => backend.usage().await,
+            Self::Process(_) | Self::Fake(_) => Ok(Vec::new()),
         }
     }
 

@@ -33,8 +33,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use futures::stream::BoxStream;
 use tokio::sync::{Mutex, RwLock, Semaphore, watch as latest};
 
-pub use self::usage::InstanceUsage;
-use super::{Error, ExecOutput, LogQuery, changes::Subscribers, engine::Engine, sockets};
+use super::{Error, ExecOutput, InstanceUsage, LogQuery, changes::Subscribers, engine::Engine, sockets};
 use crate::{
     kit::shutdown::Shutdown,
     plan::instance::{Action, ContainerLaunch, InstanceKey, Launch, Observed},
@@ -162,8 +161,8 @@ impl PodmanBackend {
     }
 
     /// What every running instance of ours uses, in one call.
-    pub async fn stats(&self) -> Result<Vec<InstanceUsage>, Error> {
-        self.0.stats().await
+    pub async fn usage(&self) -> Result<Vec<InstanceUsage>, Error> {
+        self.0.usage().await
     }
 }
 

@@ -12,6 +12,7 @@ use kube::runtime::watcher;
 
 use super::{
     apply::{How, apply_all},
+    backend::BackendArgs,
     daemon,
     exit::{Code, Failure, Result},
     follow::{Follow, follow, source::Part},
@@ -25,6 +26,7 @@ use super::{
 use crate::{
     api::node::PortRange,
     kit::shutdown::{Shutdown, Supervisor},
+    router::listener::passed::Passed,
 };
 
 /// How long the controller's own tasks may take to end.
@@ -44,6 +46,8 @@ pub struct Run {
     /// A manifest, or a directory of them [default: mesh.yaml, mesh.yml, meshservice.yaml or mesh/ in the project directory].
     #[arg(short, long = "file", value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    backend: BackendArgs,
     /// How many instances, for the one SERVICE.
     #[arg(long, value_name = "N", requires = "services", value_parser = clap::value_parser!(u32).range(0..=1000))]
     instances: Option<u32>,
@@ -78,7 +82,7 @@ impl Run {
         let state_dir = state::prepare(target.state_dir.as_deref(), &project)?;
         let mut signals = Signals::new()?;
         let (shutdown, supervisor) = Shutdown::new();
-        let serving = serve::start(self.options(state_dir, project)?, &shutdown).await?;
+        let serving = serve::start(self.options(state_dir, project)?, Passed::default(), &shutdown).await?;
         let namespace = target.namespace.unwrap_or_else(|| "default".to_owned());
         let connection = Connection { client: serving.client.clone(), namespace };
         let (printer, end_of_print) = Printer::start(Style { paint: Paint::detect(), names: true, times: false })?;
@@ -95,7 +99,7 @@ impl Run {
             admin_listen: self.admin_listen,
             port_range: self.port_range,
             node_name: daemon::hostname(),
-            shim: daemon::shim()?,
+            backend: self.backend.chosen()?,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! The wiring: store → API → node agent → controllers → router, in one process. The only place that knows them all.
-mod admin;
+pub(super) mod admin;
+pub(super) mod backend;
+pub(super) mod usage;
 
 use std::{
     net::SocketAddr,
@@ -11,24 +13,26 @@ use std::{
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
 
+use self::usage::UsageMetrics;
+
 use crate::{
-    api::{
-        labels::DEFAULT_ROUTER,
-        node::{BackendKind, PortRange},
-    },
+    api::{labels::DEFAULT_ROUTER, node::PortRange},
     apiserver::{
         self, ApiServer,
         credentials::{Credentials, CredentialsError},
     },
-    backend::{self, Backend, process::ProcessBackend},
+    backend::{Backend, engine},
     controller::{self, mesh_instance, node},
     kit::{clock, metrics::Metrics, shutdown::Shutdown},
-    router::{self, listener},
+    router::{
+        self,
+        listener::{self, passed::Passed},
+    },
     store::{self, Store},
 };
 
 /// How long requests may take to end at shutdown.
-const ROUTER_GRACE: Duration = Duration::from_secs(10);
+pub(super) const ROUTER_GRACE: Duration = Duration::from_secs(10);
 
 /// What is to be run, and where.
 #[derive(Debug, Clone)]
@@ -39,7 +43,7 @@ pub struct ServeOptions {
     pub project_dir: PathBuf,
     /// Where the API listens.
     pub api_listen: SocketAddr,
-    /// Where the router listens.
+    /// Where the router listens, if systemd passed no socket.
     pub router_listen: SocketAddr,
     /// Where `/livez`, `/readyz` and `/metrics` are.
     pub admin_listen: SocketAddr,
@@ -47,8 +51,8 @@ pub struct ServeOptions {
     pub port_range: PortRange,
     /// The name of this machine's `MeshNode`.
     pub node_name: String,
-    /// The program `mesh-shim`.
-    pub shim: PathBuf,
+    /// What runs the instances.
+    pub backend: backend::Chosen,
 }
 
 /// What runs, and where it is reached.
@@ -106,28 +110,30 @@ pub enum Error {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// The backend cannot work here.
-    #[error("process backend: {0}")]
-    Backend(#[from] backend::Error),
+    #[error(transparent)]
+    Backend(#[from] crate::backend::Error),
+    /// There is no container engine, or it cannot be used.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
     /// The first objects could not be made.
     #[error("preparing the API: {0}")]
     Bootstrap(#[from] controller::Error),
 }
 
-/// Starts everything. Returns once all of it listens; what it started ends by `shutdown`, and instances go on running.
+/// Starts everything; the router takes the sockets that were passed. Returns once all of it listens; what it started ends by `shutdown`, and instances go on running.
 ///
 /// # Errors
 /// The first thing that could not be started, with its remedy; nothing is left running then.
-pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving, Error> {
+pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -> Result<Serving, Error> {
     let metrics = Metrics::default();
     let state_dir = prepare(&options.state_dir)?;
     let store = Store::open(&state_dir, &store::Options { metrics: Some(metrics.clone()), ..store::Options::default() })?;
     let (api_listener, api) = listen(options.api_listen, "API", "--api-listen").await?;
     let (admin_listener, admin) = listen(options.admin_listen, "admin endpoints", "--admin-listen").await?;
-    let workers = available_parallelism().map_or(1, usize::from);
-    let router_listeners = listener::bind(options.router_listen, workers)?;
+    let router_listeners = listener::open(options.router_listen, workers(), passed)?;
     let router = local_address(&router_listeners, options.router_listen);
 
-    let backend = Backend::Process(ProcessBackend::new(&state_dir, options.shim.clone(), shutdown.clone())?);
+    let backend = options.backend.open(&state_dir, shutdown).await?;
     let credentials = Credentials::load_or_create(&state_dir, api, clock::now())?;
     let kubeconfig = credentials.write_kubeconfig(&state_dir)?;
     let api_options = apiserver::Options {
@@ -139,7 +145,7 @@ pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving
     let server = ApiServer::start(store, api_options, shutdown).await?;
     let client = Client::new(server.service(), "default");
     controller::bootstrap::bootstrap(&client).await?;
-    let node = node::Node { name: options.node_name.clone(), backend: BackendKind::Process, ports: options.port_range };
+    let node = node::Node { name: options.node_name.clone(), backend: options.backend.kind(), ports: options.port_range };
     node::register(&client, &node).await?;
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
@@ -147,7 +153,8 @@ pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving
     let (synced, ready) = watch::channel(false);
     let router_options = router::RouterOptions { name: options.node_name, router: DEFAULT_ROUTER.to_owned(), grace: ROUTER_GRACE };
     shutdown.spawn("router", router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced));
-    shutdown.spawn("admin", admin::run(admin_listener, metrics, ready.clone(), shutdown.clone()));
+    let usage = UsageMetrics::register(&metrics, backend.clone());
+    shutdown.spawn("admin", admin::run(admin_listener, metrics, Some(usage), ready.clone(), shutdown.clone()));
     Ok(Serving { client, api, router, admin, kubeconfig, ready, backend })
 }
 
@@ -159,9 +166,10 @@ fn spawn_controllers(client: &Client, backend: Backend, node: node::Node, option
         ports: options.port_range,
     };
     shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), shutdown.triggered()));
+    let health = backend.health();
     shutdown.spawn("mesh-instance", mesh_instance::run(client.clone(), backend, agent, shutdown.triggered()));
     shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), shutdown.triggered()));
-    shutdown.spawn("node", node::run(client.clone(), node, shutdown.triggered()));
+    shutdown.spawn("node", node::run(client.clone(), node, health, shutdown.triggered()));
 }
 
 /// Makes the directory, for its owner only; absolute, because instances have other working directories.
@@ -173,7 +181,12 @@ fn prepare(dir: &Path) -> Result<PathBuf, Error> {
     dir.canonicalize().map_err(failed)
 }
 
-async fn listen(address: SocketAddr, what: &'static str, flag: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
+/// Workers of a router: one per core.
+pub(super) fn workers() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+pub(super) async fn listen(address: SocketAddr, what: &'static str, flag: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
     let failed = |source| Error::Listen { what, flag, address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -181,6 +194,6 @@ async fn listen(address: SocketAddr, what: &'static str, flag: &'static str) -> 
 }
 
 /// The address that was bound: the port is the system's choice if 0 was asked for.
-fn local_address(listeners: &[std::net::TcpListener], asked: SocketAddr) -> SocketAddr {
+pub(super) fn local_address(listeners: &[std::net::TcpListener], asked: SocketAddr) -> SocketAddr {
     listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(asked)
 }

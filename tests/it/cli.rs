@@ -17,7 +17,7 @@ fn golden(name: &str, made: &str) {
 fn help_says_what_there_is() {
     let dir = tempfile::tempdir().unwrap();
     let mut text = String::new();
-    for verb in ["", "init", "run", "ps", "logs", "stop", "scale", "restart", "apply", "delete", "completion"] {
+    for verb in ["", "init", "run", "ps", "logs", "stop", "scale", "restart", "apply", "delete", "doctor", "completion"] {
         let words: Vec<&str> = [verb, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         text.extend(["$ mesh ", &words.join(" "), "\n", &mesh(dir.path(), &words).stdout, "\n"]);
     }
@@ -59,7 +59,7 @@ async fn a_run_shows_logs_and_addresses_and_ctrl_c_leaves_nothing() {
     run.until("all services are ready").await;
     let url = run.until("http://127.0.0.1:").await;
     let router = url.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap();
-    super::acceptance::load::served(router, "/api").await;
+    assert_eq!(super::acceptance::load::get(router, "/api").await.unwrap().0, 200);
     assert!(run.output().contains(&format!("export KUBECONFIG={}", dir.path().canonicalize().unwrap().join(".mesh/kubeconfig").display())));
     run.until("| listening on port").await;
 

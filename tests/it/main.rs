@@ -9,4 +9,6 @@ mod kubectl;
 mod layout;
 mod podman;
 mod process_backend;
+mod quadlet;
 mod router;
+mod vm;

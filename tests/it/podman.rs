@@ -13,6 +13,7 @@ mod host;
 mod isolation;
 mod lifecycle;
 mod logs;
+mod main_path;
 mod refusals;
 mod registry;
 mod security;

@@ -13,4 +13,5 @@ mod gate;
 mod instance;
 mod proxy;
 mod sessions;
+pub(crate) mod standalone;
 mod websocket;

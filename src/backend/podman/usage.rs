@@ -2,24 +2,11 @@
 use super::{Inner, identity, refusal::refused};
 use crate::{
     api::labels,
-    backend::{
-        Error,
-        engine::{containers::Status, stats::Usage},
-    },
-    plan::instance::InstanceKey,
+    backend::{Error, InstanceUsage, engine::containers::Status},
 };
 
-/// What one instance uses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstanceUsage {
-    /// Which instance.
-    pub key: InstanceKey,
-    /// What it uses.
-    pub usage: Usage,
-}
-
 impl Inner {
-    pub(super) async fn stats(&self) -> Result<Vec<InstanceUsage>, Error> {
+    pub(super) async fn usage(&self) -> Result<Vec<InstanceUsage>, Error> {
         let act = || "ask what containers use".to_owned();
         let ours = self.engine.containers(&[(labels::CONTROLLER, &self.controller)]).await;
         let ours = ours.map_err(|error| refused(&self.engine, act(), error))?;
@@ -29,6 +16,6 @@ impl Inner {
         let of =
             |id: &String| found.get(id).or_else(|| found.iter().find(|(short, _)| id.starts_with(short.as_str())).map(|(_, usage)| usage));
         let usage = running.iter().filter_map(|it| Some((identity::key(|label| it.labels.get(label))?, *of(&it.id)?)));
-        Ok(usage.map(|(key, usage)| InstanceUsage { key, usage }).collect())
+        Ok(usage.map(|(key, usage)| InstanceUsage { key, cpu: usage.cpu, memory: usage.memory }).collect())
     }
 }

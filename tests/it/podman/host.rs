@@ -1,6 +1,6 @@
 //! The engine that all tests of this process share. It ends with the process.
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::OnceLock,
 };
@@ -80,10 +80,15 @@ impl Host {
         if let Some(archive) = ready_image(image) {
             return self.cli(&["load", "-i", archive.to_str().unwrap()]).map(drop);
         }
-        let (root, archive) = (self.dir.join("busybox"), self.dir.join("image.tar"));
+        let root = self.dir.join("busybox");
         run(Command::new(file("tests/images/busybox.sh")).arg(&root))?;
+        self.load_root(&root, image, architecture)
+    }
+
+    fn load_root(&self, root: &Path, image: &str, architecture: Option<&str>) -> Result<(), String> {
+        let archive = self.dir.join("image.tar");
         let mut make = Command::new(file("tests/images/image.py"));
-        make.arg(&root).arg(image).arg(&archive).env("IMAGE_ARCH", architecture.unwrap_or_default());
+        make.arg(root).arg(image).arg(&archive).env("IMAGE_ARCH", architecture.unwrap_or_default());
         run(&mut make)?;
         self.cli(&["load", "-i", archive.to_str().unwrap()])?;
         Ok(())
@@ -103,6 +108,19 @@ impl Host {
         let pid = self.script(&["service"], &[name]).unwrap().parse().unwrap();
         Service { name: name.to_owned(), socket: self.dir.join(format!("{name}.sock")), pid }
     }
+}
+
+/// The image of the example shop, `/bin/shop`; made at its first use.
+pub(crate) fn shop_image() -> &'static str {
+    const IMAGE: &str = "localhost/mesh-test-shop:1";
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let host = host().unwrap();
+        let root = host.dir.join("shop");
+        run(Command::new(file("tests/images/program.sh")).arg(&root).arg(crate::acceptance::controller::shop())).unwrap();
+        host.load_root(&root, IMAGE, None).unwrap();
+    });
+    IMAGE
 }
 
 /// A service that a test may kill.

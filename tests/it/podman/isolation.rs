@@ -14,7 +14,7 @@ async fn two_controllers_on_one_engine_see_only_their_own() {
     let Some(second) = Machine::new("two").await else { return };
     let (a, b) = (first.start(&first.sh("web", IDLE)).await, second.start(&second.sh("web", IDLE)).await);
     assert_eq!((first.backend.list().await.unwrap(), second.backend.list().await.unwrap()), (vec![a.clone()], vec![b.clone()]));
-    assert_eq!(first.backend.stats().await.unwrap().len(), 1);
+    assert_eq!(first.backend.usage().await.unwrap().len(), 1);
     first.stop(&a, Duration::ZERO).await;
     first.exited(&a).await;
     first.remove(&a).await;

@@ -125,8 +125,8 @@ async fn members_of_a_network_find_each_other_by_name() {
     machine.start(&machine.server("api")).await;
     let script = "for i in 1 2 3 4 5 6 7 8 9 10; do wget -q -O - http://api:8080/ 2>&1 | grep -q 404 && exit 0; sleep 0.2; done; exit 1";
     machine.output(&machine.sh("web", script)).await;
-    let stats = machine.backend.stats().await.unwrap();
-    assert!(stats.iter().any(|it| it.key.name == "api" && !it.usage.cpu.is_zero()), "{stats:?}");
+    let stats = machine.backend.usage().await.unwrap();
+    assert!(stats.iter().any(|it| it.key.name == "api" && !it.cpu.is_zero()), "{stats:?}");
 }
 
 #[tokio::test]
