@@ -45,9 +45,9 @@ case $command in
     [ -f "$dir/anchor" ] || exit 0
     "$0" podman "$dir" rm -fa -t 0 > /dev/null 2>&1 || true
     # Networks are the machine's: only those that tests have made go.
-    "$0" podman "$dir" network ls --format '{{.Name}}' 2> /dev/null | grep "^mt$(cat "$dir/owner" 2> /dev/null || echo none)-" | while read -r network; do
+    "$0" podman "$dir" network ls --format '{{.Name}}' 2> /dev/null | grep "^mt$(cat "$dir/owner" 2> /dev/null || echo none)-" | { while read -r network; do
       "$0" podman "$dir" network rm -f "$network" > /dev/null 2>&1 || true
-    done
+    done; } || true
     for file in "$dir"/*.pid "$dir/anchor"; do [ ! -f "$file" ] || kill "$(cat "$file")" 2> /dev/null || true; done
     rm -rf "$dir"
     ;;

@@ -1,11 +1,15 @@
 //! Looks at instances: from memory while nothing says "look again" and the process lives, else by asking the engine and then the kernel.
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    os::fd::OwnedFd,
     sync::Arc,
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    io::unix::AsyncFd,
+    time::{Instant, sleep},
+};
 
 use super::{
     Inner,
@@ -129,19 +133,15 @@ impl Inner {
     fn hold(self: &Arc<Self>, slot: &Arc<Slot>, state: &State, found: &Inspected) -> Option<Held> {
         let known = state.held.as_ref().filter(|held| held.id == found.id && held.pid == found.pid);
         if known.is_none() {
-            let end = hold(found.pid)?;
+            let end = hold(found.pid);
             if !process::is_of(found.pid, &found.id) {
                 return None;
             }
-            let (inner, slot, end) = (Arc::clone(self), Arc::clone(slot), ready::watch(end).ok()?);
-            self.shutdown.spawn_work(async move {
-                tokio::select! {
-                    () = inner.shutdown.triggered() => return,
-                    _ = end.readable() => {}
-                }
-                slot.look_again();
-                inner.subscribers.tell(&slot.key);
-            });
+            match end.map(ready::watch) {
+                Some(Ok(end)) => self.watch_end(slot, end),
+                // No descriptor is free: its end is learnt of from the engine alone, a little later.
+                None | Some(Err(_)) => tracing::warn!(container = found.name, "its process cannot be watched"),
+            }
         }
         Some(Held {
             id: found.id.clone(),
@@ -156,6 +156,18 @@ impl Inner {
             gone: None,
             news: 0,
         })
+    }
+
+    fn watch_end(self: &Arc<Self>, slot: &Arc<Slot>, end: AsyncFd<OwnedFd>) {
+        let (inner, slot) = (Arc::clone(self), Arc::clone(slot));
+        self.shutdown.spawn_work(async move {
+            tokio::select! {
+                () = inner.shutdown.triggered() => return,
+                _ = end.readable() => {}
+            }
+            slot.look_again();
+            inner.subscribers.tell(&slot.key);
+        });
     }
 
     /// Every instance of ours of which the engine has something: a container, or a volume that was to go with it.

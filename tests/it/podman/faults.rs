@@ -54,7 +54,7 @@ async fn kill_9_of_conmon_leaves_the_program_and_its_end_is_seen_all_the_same() 
     let key = machine.start(&launch).await;
     let pid = i32::try_from(machine.running(&key).await.pid).unwrap();
     signal(conmon(&machine, "web").await, Signal::KILL);
-    assert_eq!(machine.another().observe(&key).await.map(|it| matches!(it, Observed::Running(_))).unwrap(), true);
+    assert!(matches!(machine.another().observe(&key).await.unwrap(), Observed::Running(_)));
     let ended = seen(&machine, &key, async || signal(pid, Signal::KILL)).await;
     let Observed::Exited(exit) = ended else { panic!("{ended:?}") };
     assert_eq!(exit.how, ExitHow::Unknown);

@@ -131,7 +131,6 @@ async fn a_program_that_ignores_sigterm_is_killed_after_its_grace_and_a_second_s
     assert_eq!(machine.exited(&key).await.how, ExitHow::Signal(9));
 
     let key = machine.start(&machine.sh("other", "trap '' TERM; while :; do sleep 1; done")).await;
-    let begun = Duration::from_secs(1);
-    machine.stop(&key, begun).await;
+    machine.stop(&key, Duration::from_secs(1)).await;
     assert_eq!(machine.exited(&key).await.how, ExitHow::Signal(9));
 }

@@ -24,7 +24,7 @@ async fn the_run_before_comes_first_and_the_tail_goes_over_both() {
     let key = machine.start(&launch).await;
     machine.exited(&key).await;
     launch.attempt = 1;
-    launch.container.command[2] = "echo d; printf e".into();
+    launch.container.command[2] = "echo d; echo e".into();
     machine.start(&launch).await;
     machine.exited(&key).await;
     let tail = async |lines| read(&machine, &key, LogQuery { tail_lines: Some(lines), ..LogQuery::default() }).await;
@@ -40,6 +40,19 @@ async fn the_run_before_comes_first_and_the_tail_goes_over_both() {
     assert!(time.parse::<jiff::Timestamp>().is_ok() && rest == "e", "{stamped:?}");
     let later = time.parse::<jiff::Timestamp>().unwrap() + jiff::SignedDuration::from_secs(5);
     assert_eq!(read(&machine, &key, LogQuery { since: Some(later), ..LogQuery::default() }).await, "");
+}
+
+#[tokio::test]
+async fn a_last_line_without_an_end_is_ended_before_the_next_run() {
+    let Some(machine) = Machine::new("open").await else { return };
+    let mut launch = machine.sh("job", "printf x");
+    let key = machine.start(&launch).await;
+    machine.exited(&key).await;
+    launch.attempt = 1;
+    launch.container.command[2] = "echo y".into();
+    machine.start(&launch).await;
+    machine.exited(&key).await;
+    assert_eq!(machine.log(&key).await, "x\ny\n");
 }
 
 #[tokio::test]

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use mesh_controller::backend::{Error, engine::Engine};
+use mesh_controller::{
+    backend::{Error, engine::Engine},
+    plan::instance::Observed,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{UnixListener, UnixStream},
@@ -75,7 +78,7 @@ async fn a_stop_that_the_engine_cannot_do_is_named_and_then_done_by_force() {
     machine.running(&other).await;
 
     machine.stop(&web, Duration::ZERO).await;
-    machine.exited(&web).await;
+    eventually("end", async || matches!(machine.backend.observe(&web).await, Ok(Observed::Exited(_))).then_some(())).await;
     stuck.store(false, Ordering::Relaxed);
     machine.remove(&web).await;
     machine.running(&other).await;
