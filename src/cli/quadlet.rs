@@ -13,7 +13,7 @@ mod router;
 mod show;
 mod verify;
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -86,6 +86,9 @@ pub(super) struct Source {
     /// Where the router takes requests; below 1024 needs no root, because systemd opens it. May be given several times.
     #[arg(long, value_name = "[ADDR:]PORT", default_value = "8080")]
     router_listen: Vec<String>,
+    /// Where the router has /livez, /readyz and /metrics.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
+    router_admin_listen: SocketAddr,
     /// Make no units for the router.
     #[arg(long)]
     no_router: bool,
@@ -224,7 +227,7 @@ impl Source {
         }
         let beside = || std::env::current_exe().ok().and_then(|path| path.parent().map(ToOwned::to_owned));
         let dir = self.bin_dir.clone().or_else(beside).unwrap_or_else(|| PathBuf::from("/usr/local/bin"));
-        router::Router::new(dir, &self.router_listen).map(Some)
+        router::Router::new(dir, &self.router_listen, self.router_admin_listen).map(Some)
     }
 }
 

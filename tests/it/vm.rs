@@ -1,5 +1,6 @@
 //! A real systemd, Podman and Quadlet: tests in the machine that tests/vm/vm.sh boots. They share one machine per test process.
 mod install;
 mod machine;
+mod quadlet;
 mod sample;
 mod sockets;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Assignments by section, in order.
-pub(super) type Sections = Vec<(String, Vec<(String, String)>)>;
+pub(crate) type Sections = Vec<(String, Vec<(String, String)>)>;
 
 /// What Go's `unicode.IsSpace` takes for white space, which is what Quadlet trims.
 fn trim(line: &str) -> &str {
@@ -11,7 +11,7 @@ fn trim(line: &str) -> &str {
 }
 
 /// Quadlet's reading of a unit file.
-pub(super) fn quadlet_sections(text: &str) -> Result<Sections, String> {
+pub(crate) fn quadlet_sections(text: &str) -> Result<Sections, String> {
     let mut sections: Sections = Vec::new();
     let mut remaining = String::new();
     for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
@@ -142,7 +142,7 @@ fn escape_word(word: &[u8]) -> String {
 }
 
 /// The service that Quadlet makes of the sections of a `.container` file. `exists`: the networks and volumes that have units, by file.
-pub(super) fn generate(sections: &Sections, exists: &BTreeMap<String, String>) -> Result<String, String> {
+pub(crate) fn generate(sections: &Sections, exists: &BTreeMap<String, String>) -> Result<String, String> {
     let container = Container::of(sections);
     let argv = container.argv(exists)?;
     let words: Vec<String> = argv.iter().map(|word| escape_word(word)).collect();
@@ -246,7 +246,7 @@ impl<'a> Container<'a> {
 }
 
 /// systemd's reading of a service: a line ends at a line feed, a carriage return or NUL.
-pub(super) fn systemd_sections(text: &str) -> Sections {
+pub(crate) fn systemd_sections(text: &str) -> Sections {
     let mut sections: Sections = Vec::new();
     let mut begun = String::new();
     for line in text.split(['\n', '\r', '\0']) {
@@ -275,7 +275,7 @@ pub(super) fn systemd_sections(text: &str) -> Sections {
 }
 
 /// The commands that systemd starts for a service: `%` and `$` replaced, split at lone semicolons.
-pub(super) fn commands(sections: &Sections) -> Result<Vec<Vec<String>>, String> {
+pub(crate) fn commands(sections: &Sections) -> Result<Vec<Vec<String>>, String> {
     let service: Vec<&(String, String)> = sections.iter().filter(|(name, _)| name == "Service").flat_map(|(_, lines)| lines).collect();
     let mut environment = BTreeMap::new();
     for (_, value) in service.iter().filter(|(key, _)| key == "Environment") {
@@ -346,14 +346,14 @@ const VALUED: [&str; 26] = [
 
 /// What a command line of `podman run` says: flags with their values, then the image and its arguments.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Run {
-    pub(super) flags: Vec<(String, String)>,
-    pub(super) image: String,
-    pub(super) args: Vec<String>,
+pub(crate) struct Run {
+    pub(crate) flags: Vec<(String, String)>,
+    pub(crate) image: String,
+    pub(crate) args: Vec<String>,
 }
 
 /// Reads a command line as Podman does: flags end at the first word that is none.
-pub(super) fn run(argv: &[String]) -> Run {
+pub(crate) fn run(argv: &[String]) -> Run {
     assert_eq!(&argv[..2], ["/usr/bin/podman", "run"]);
     let mut words = argv[2..].iter();
     let mut flags = Vec::new();
