@@ -4,6 +4,7 @@
 //! Reads and writes go through the API only, so every verb works against any controller; only `run` and the daemon start one ([`serve`]).
 pub mod age;
 pub mod apply;
+mod backend;
 pub mod completion;
 pub mod crd;
 pub mod daemon;

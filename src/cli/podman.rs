@@ -12,11 +12,7 @@ use super::{
     quadlet::{PodmanGenerate, Source, install::Systemctl},
     target::Target,
 };
-use crate::{
-    api::labels,
-    backend::quadlet::argv,
-    plan::container::Source as Mounted,
-};
+use crate::{api::labels, backend::quadlet::argv, plan::container::Source as Mounted};
 
 /// Containers of Podman from manifests, without a controller.
 #[derive(Debug, Args)]

@@ -84,7 +84,7 @@ impl Router {
         let name = self.name.unwrap_or_else(|| format!("{}-router", daemon::hostname()));
         let options = router::RouterOptions { name, router: self.router, grace: ROUTER_GRACE };
         shutdown.spawn("router", router::run(options, client, listeners, metrics.clone(), shutdown.clone(), synced));
-        shutdown.spawn("admin", admin::run(admin_listener, metrics, ready.clone(), shutdown.clone()));
+        shutdown.spawn("admin", admin::run(admin_listener, metrics, None, ready.clone(), shutdown.clone()));
         let status = format!("router {address}, admin {admin}");
         tracing::info!(router = %address, %admin, version = env!("CARGO_PKG_VERSION"), "started");
         daemon::tell_when_ready(ready, status.clone(), &shutdown);

@@ -20,7 +20,8 @@ pub fn add(body: &str, set: &str, from: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
     let (set, from) = (plain(set), plain(from));
-    let line = format!("{MADE}{version} ({set}) from {from}. What is edited here is overwritten by --force only: use drop-ins of your own.\n");
+    let line =
+        format!("{MADE}{version} ({set}) from {from}. What is edited here is overwritten by --force only: use drop-ins of your own.\n");
     format!("{line}{HASH}{}\n\n{body}", hash(&line, body))
 }
 

@@ -137,7 +137,8 @@ pub fn values(key: Key, text: &str) -> Result<Vec<Value>, String> {
         Class::Pairs => {
             let pairs = split(text)?.into_iter().map(|word| {
                 let word = literal(&word, true)?;
-                let (key, value) = word.split_once('=').ok_or_else(|| format!("{word:?} has no '='; put quotes around values with spaces"))?;
+                let (key, value) =
+                    word.split_once('=').ok_or_else(|| format!("{word:?} has no '='; put quotes around values with spaces"))?;
                 Ok::<_, String>(Value::Pair(key.to_owned(), value.to_owned()))
             });
             pairs.collect::<Result<_, _>>()?
@@ -231,4 +232,3 @@ fn escape(chars: &mut std::str::Chars<'_>) -> Result<char, String> {
         None => Err("the value ends with a backslash".to_owned()),
     }
 }
-

@@ -2,7 +2,7 @@
 use std::{net::SocketAddr, path::Path};
 
 use super::quote;
-use crate::cli::{daemon::BackendFlag, exit::Result};
+use crate::cli::{backend::BackendFlag, exit::Result};
 
 /// The controller's unit.
 pub(super) const SERVICE: &str = "mesh-controller.service";

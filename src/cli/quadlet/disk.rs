@@ -278,7 +278,9 @@ fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// Removes a file, and the folders that are empty then.
 fn remove(path: &Path, base: &Path) -> Result {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::from(error).context(format!("remove {}", path.display()))),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Failure::from(error).context(format!("remove {}", path.display())));
+        }
         Ok(()) | Err(_) => {}
     }
     let folders = path.ancestors().skip(1).take_while(|folder| *folder != base);

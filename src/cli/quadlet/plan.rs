@@ -75,8 +75,15 @@ pub(in crate::cli) struct Plan {
 /// # Errors
 /// The first service that cannot be units, by file and line.
 pub(in crate::cli) fn plan(loaded: &Loaded, wishes: &Wishes) -> Result<Plan> {
-    let mut plan =
-        Plan { host: wishes.host.clone(), set: wishes.set.clone(), files: vec![], members: vec![], secrets: vec![], units: vec![], notes: vec![] };
+    let mut plan = Plan {
+        host: wishes.host.clone(),
+        set: wishes.set.clone(),
+        files: vec![],
+        members: vec![],
+        secrets: vec![],
+        units: vec![],
+        notes: vec![],
+    };
     let mut ports = Ports { range: wishes.ports, taken: BTreeSet::new() };
     for service in &loaded.services {
         let members = members(loaded, service, &mut ports, &mut plan.notes)?;
@@ -101,7 +108,9 @@ fn members(loaded: &Loaded, service: &MeshService, ports: &mut Ports, notes: &mu
     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
     let revision = template::revision(service);
     if !revision.template.image_pull_secrets.is_empty() {
-        notes.push(format!("{namespace}/{name}: units hold no registry's password; run `podman login REGISTRY` once as the user that runs them"));
+        notes.push(format!(
+            "{namespace}/{name}: units hold no registry's password; run `podman login REGISTRY` once as the user that runs them"
+        ));
     }
     let sources = loaded.sources(&namespace);
     let mut members = Vec::new();
@@ -117,7 +126,8 @@ fn members(loaded: &Loaded, service: &MeshService, ports: &mut Ports, notes: &mu
             template: &revision.template,
         };
         let port = ports.give(&format!("{namespace}/{name}/{ordinal}"))?;
-        let container = container::container(&of, &sources, Some(port)).map_err(|missing| loaded.complaint(service, &missing.to_string()))?;
+        let container =
+            container::container(&of, &sources, Some(port)).map_err(|missing| loaded.complaint(service, &missing.to_string()))?;
         members.push(Member {
             container,
             health: render::health(&revision.template),
@@ -146,7 +156,8 @@ impl Ports {
         let count = u32::from(to - from) + 1;
         let start = u16::try_from(number % count).unwrap_or(0) + from;
         let free = (start..=to).chain(from..start).find(|port| !self.taken.contains(port));
-        let port = free.ok_or_else(|| Failure::new(Code::Invalid, format!("the ports {} are not enough: give more with --port-range", self.range)))?;
+        let port = free
+            .ok_or_else(|| Failure::new(Code::Invalid, format!("the ports {} are not enough: give more with --port-range", self.range)))?;
         self.taken.insert(port);
         Ok(port)
     }
@@ -164,7 +175,10 @@ impl Files<'_> {
         let members = std::mem::take(&mut self.plan.members);
         for member in &members {
             let made = self.member(member);
-            let found = loaded.services.iter().find(|service| service.name_any() == member.service && service.namespace() == Some(member.namespace.clone()));
+            let found = loaded
+                .services
+                .iter()
+                .find(|service| service.name_any() == member.service && service.namespace() == Some(member.namespace.clone()));
             made.map_err(|error| match found {
                 Some(service) => loaded.complaint(service, &error.to_string()),
                 None => Failure::new(Code::Invalid, error.to_string()),
@@ -178,7 +192,11 @@ impl Files<'_> {
 
     fn member(&mut self, member: &Member) -> Result<(), render::Error> {
         let instance = member.instance();
-        if self.plan.host.podman < Podman::QUADLET { self.plain(member)? } else { self.quadlet(member)? }
+        if self.plan.host.podman < Podman::QUADLET {
+            self.plain(member)?
+        } else {
+            self.quadlet(member)?
+        }
         for data in render::data_files(&instance)? {
             let path = data.path.to_string_lossy().into_owned();
             self.shared.insert((Root::Data, path), Content::Bytes(data.content, data.mode));
@@ -257,10 +275,14 @@ impl Plan {
 
     /// Files without a header of ours are listed with their hashes, so that a later run knows them.
     fn index(&mut self) {
-        let lines: BTreeSet<String> = self.files.iter().filter_map(|file| match &file.content {
-            Content::Bytes(bytes, _) => Some(format!("{} {}\n", hash(bytes), file.path)),
-            Content::Text(_) | Content::Link(_) => None,
-        }).collect();
+        let lines: BTreeSet<String> = self
+            .files
+            .iter()
+            .filter_map(|file| match &file.content {
+                Content::Bytes(bytes, _) => Some(format!("{} {}\n", hash(bytes), file.path)),
+                Content::Text(_) | Content::Link(_) => None,
+            })
+            .collect();
         if !lines.is_empty() {
             let body = lines.into_iter().collect::<String>();
             self.add(Root::Data, index_file(&self.set.clone()), &body, "the files of ConfigMaps");

@@ -1,5 +1,8 @@
 //! An optional Redis on the networks of the services, as the original @panomapp/mesh had it: reached as `redis:6379`, its data in a volume.
-use std::{collections::{BTreeMap, BTreeSet}, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::plan::Member;
 use crate::{
@@ -27,7 +30,13 @@ fn redis(namespace: &str, network: &str, image: &str) -> Member {
     let service = format!("{network}-redis");
     let revision = names::revision(image.as_bytes());
     let instance = names::instance(&service, &revision, 0);
-    let own = [(labels::APP_NAME, "redis"), (labels::APP_MANAGED_BY, labels::MANAGER), (labels::INSTANCE, instance.as_str()), (labels::SERVICE, service.as_str()), (labels::NAMESPACE, namespace)];
+    let own = [
+        (labels::APP_NAME, "redis"),
+        (labels::APP_MANAGED_BY, labels::MANAGER),
+        (labels::INSTANCE, instance.as_str()),
+        (labels::SERVICE, service.as_str()),
+        (labels::NAMESPACE, namespace),
+    ];
     let container = Container {
         name: service.clone(),
         image: image.to_owned(),
@@ -39,10 +48,22 @@ fn redis(namespace: &str, network: &str, image: &str) -> Member {
         port: None,
         network: network.to_owned(),
         aliases: vec!["redis".to_owned()],
-        mounts: vec![Mount { name: "data".to_owned(), target: "/data".to_owned(), read_only: false, source: Source::Volume { volume: service.clone(), owned: false } }],
+        mounts: vec![Mount {
+            name: "data".to_owned(),
+            target: "/data".to_owned(),
+            read_only: false,
+            source: Source::Volume { volume: service.clone(), owned: false },
+        }],
         resources: Resources::default(),
         // The image's own user: as root it would need capabilities to become that.
-        security: Security { user: Some(999), group: Some(1000), read_only_root: true, no_new_privileges: true, drop: vec!["ALL".to_owned()], add: vec![] },
+        security: Security {
+            user: Some(999),
+            group: Some(1000),
+            read_only_root: true,
+            no_new_privileges: true,
+            drop: vec!["ALL".to_owned()],
+            add: vec![],
+        },
         stop_grace: Duration::from_secs(30),
         labels: own.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>(),
     };

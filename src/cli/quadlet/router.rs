@@ -42,7 +42,10 @@ impl Router {
     pub(super) fn new(bin_dir: PathBuf, listen: &[String], admin: SocketAddr) -> Result<Self> {
         let bad = |text: &String| text.parse::<u16>().map_or(true, |port| port == 0) && text.parse::<SocketAddr>().is_err();
         match listen.iter().find(|text| bad(text)) {
-            Some(text) => Err(Failure::new(Code::Usage, format!("--router-listen {text}: write a port (80) or an address with a port (127.0.0.1:8080)"))),
+            Some(text) => Err(Failure::new(
+                Code::Usage,
+                format!("--router-listen {text}: write a port (80) or an address with a port (127.0.0.1:8080)"),
+            )),
             None => Ok(Self { bin_dir, listen: listen.to_vec(), admin }),
         }
     }
@@ -64,7 +67,8 @@ impl Router {
             // `systemctl reload` then has it read its file again; otherwise that is a restart.
             service.set(setting::TYPE, "the router", "notify-reload").map_err(refused)?;
         }
-        let words = [program.as_path(), "router".as_ref(), "--from".as_ref(), file.as_path()].map(|word| word.to_string_lossy().into_owned());
+        let words =
+            [program.as_path(), "router".as_ref(), "--from".as_ref(), file.as_path()].map(|word| word.to_string_lossy().into_owned());
         let admin = ["--admin-listen".to_owned(), self.admin.to_string()];
         service.set(setting::EXEC_START, "--bin-dir", [&words[..], &admin[..]].concat()).map_err(refused)?;
         plan.add(Root::Systemd, format!("{NAME}.socket"), &socket.text(), "the services' routes");

@@ -34,7 +34,11 @@ fn services(plan: &Plan) -> String {
     }
     let mut out = String::new();
     for ((namespace, service), members) in by_service {
-        let ports: Vec<String> = members.iter().filter_map(|member| member.container.port).map(|port| format!("127.0.0.1:{} → {}", port.host, port.container)).collect();
+        let ports: Vec<String> = members
+            .iter()
+            .filter_map(|member| member.container.port)
+            .map(|port| format!("127.0.0.1:{} → {}", port.host, port.container))
+            .collect();
         let image = members.first().map(|member| member.container.image.as_str()).unwrap_or_default();
         out += &format!("{namespace}/{service}: {} × {image}", members.len());
         out += &if ports.is_empty() { "\n".to_owned() } else { format!(", {}\n", ports.join(", ")) };
@@ -47,7 +51,11 @@ fn needs(plan: &Plan) -> String {
     let mut out = String::new();
     if !plan.secrets.is_empty() {
         out += "\nsecrets of the engine, which no file holds (`mesh quadlet install` makes them):\n";
-        out += &plan.secrets.iter().map(|secret| format!("  podman secret create {} -    # {}\n", secret.name, secret.field)).collect::<String>();
+        out += &plan
+            .secrets
+            .iter()
+            .map(|secret| format!("  podman secret create {} -    # {}\n", secret.name, secret.field))
+            .collect::<String>();
     }
     out + &plan.notes.iter().map(|note| format!("note: {note}\n")).collect::<String>()
 }

@@ -44,7 +44,10 @@ impl Verify {
             read(&dir, &mut files)?;
         }
         if files.is_empty() {
-            return Err(Failure::new(Code::Usage, format!("{}: there are no unit files; `mesh quadlet generate` makes some", self.dir.display())));
+            return Err(Failure::new(
+                Code::Usage,
+                format!("{}: there are no unit files; `mesh quadlet generate` makes some", self.dir.display()),
+            ));
         }
         let mut findings: Vec<String> = Vec::new();
         let mut errors = 0;

@@ -26,11 +26,14 @@ pub(crate) fn run(instance: &render::Instance<'_>, host: &render::Host) -> Run {
     if let Some(port) = container.port {
         flag("publish", &format!("127.0.0.1:{}:{}", port.host, port.container));
     }
-    flag("pull", match container.pull {
-        ImagePullPolicy::Always => "always",
-        ImagePullPolicy::IfNotPresent => "missing",
-        ImagePullPolicy::Never => "never",
-    });
+    flag(
+        "pull",
+        match container.pull {
+            ImagePullPolicy::Always => "always",
+            ImagePullPolicy::IfNotPresent => "missing",
+            ImagePullPolicy::Never => "never",
+        },
+    );
     if !container.command.is_empty() {
         flag("entrypoint", &serde_json::to_string(&container.command).unwrap());
     }
@@ -42,7 +45,9 @@ pub(crate) fn run(instance: &render::Instance<'_>, host: &render::Host) -> Run {
         flag("env", &format!("{name}={}", var.value.reveal()));
     }
     container.labels.iter().for_each(|(name, value)| flag("label", &format!("{name}={value}")));
-    if host.podman >= Podman::new(5, 5) && let Some(memory) = container.resources.memory {
+    if host.podman >= Podman::new(5, 5)
+        && let Some(memory) = container.resources.memory
+    {
         flag("memory", &memory.to_string());
     }
     flag("read-only", &container.security.read_only_root.to_string());

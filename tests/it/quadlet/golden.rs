@@ -13,7 +13,20 @@ fn mesh(dir: &Path, args: &[&str]) -> (bool, String) {
 fn generate(out: &Path, version: &str, more: &[&str]) -> (bool, String) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/quadlet");
     let out = out.to_str().unwrap();
-    let args = ["quadlet", "generate", "-f", "shop.yaml", "-o", out, "--podman-version", version, "--systemd-version", "257", "--bin-dir", "/usr/local/bin"];
+    let args = [
+        "quadlet",
+        "generate",
+        "-f",
+        "shop.yaml",
+        "-o",
+        out,
+        "--podman-version",
+        version,
+        "--systemd-version",
+        "257",
+        "--bin-dir",
+        "/usr/local/bin",
+    ];
     mesh(&golden, &[&args[..], more].concat())
 }
 
@@ -47,7 +60,10 @@ fn the_files_of_each_version_are_those_of_the_golden_folder() {
         // A new version of mesh changes every hash.
         let version_line = format!("Made by mesh {}", env!("CARGO_PKG_VERSION"));
         made = made.replace(&version_line, "Made by mesh VERSION");
-        let made: String = made.lines().map(|line| if line.starts_with("# mesh-hash: ") { "# mesh-hash: HASH\n".to_owned() } else { format!("{line}\n") }).collect();
+        let made: String = made
+            .lines()
+            .map(|line| if line.starts_with("# mesh-hash: ") { "# mesh-hash: HASH\n".to_owned() } else { format!("{line}\n") })
+            .collect();
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/quadlet/{version}.txt"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&golden, &made).unwrap();
@@ -107,7 +123,11 @@ fn an_edited_file_is_not_overwritten_and_what_is_no_longer_wanted_goes() {
 #[test]
 fn what_the_api_would_refuse_is_told_by_file_and_line() {
     let dir = tempfile::tempdir().unwrap();
-    let spec = |more: &str| format!("apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata:\n  name: api\nspec:\n  image: localhost/a:1\n{more}");
+    let spec = |more: &str| {
+        format!(
+            "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata:\n  name: api\nspec:\n  image: localhost/a:1\n{more}"
+        )
+    };
     for (more, expected) in [
         ("  replcas: 2\n", "mesh.yaml:7: MeshService api: unknown field \"spec.replcas\""),
         ("  replicas: -1\n", "mesh.yaml:7: MeshService api: spec.replicas:"),

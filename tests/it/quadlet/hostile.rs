@@ -22,10 +22,68 @@ use super::{expected, judge};
 const CASES: usize = 100_000;
 
 const PIECES: [&str; 62] = [
-    "\n", "\r", "\r\n", "\0", "\"", "'", "\\", "%", "%n", "%%", "%t", "$", "$$", "${PATH}", "$HOME", "$(id)", "-", "--privileged", "--volume=/:/h",
-    ";", " ", "", "\t", "\u{2028}", "\u{2029}", "\u{85}", "\u{80}", "\u{a0}", "\u{feff}", "\u{3000}", "../", "/", ":", ",", "=", "[Service]",
-    "ExecStartPre=/bin/evil", "PodmanArgs=--privileged", "#", "\\n", "\\x41", "\\\n", "`id`", "&&", "|", "{{.}}", "é", "🦀", "\u{1}", "\u{1b}[31m",
-    "\u{7f}", ".container", ".image", "@", "a", "B", "0", "/app", "x y", "${MESH_EMPTY}", "*", "~",
+    "\n",
+    "\r",
+    "\r\n",
+    "\0",
+    "\"",
+    "'",
+    "\\",
+    "%",
+    "%n",
+    "%%",
+    "%t",
+    "$",
+    "$$",
+    "${PATH}",
+    "$HOME",
+    "$(id)",
+    "-",
+    "--privileged",
+    "--volume=/:/h",
+    ";",
+    " ",
+    "",
+    "\t",
+    "\u{2028}",
+    "\u{2029}",
+    "\u{85}",
+    "\u{80}",
+    "\u{a0}",
+    "\u{feff}",
+    "\u{3000}",
+    "../",
+    "/",
+    ":",
+    ",",
+    "=",
+    "[Service]",
+    "ExecStartPre=/bin/evil",
+    "PodmanArgs=--privileged",
+    "#",
+    "\\n",
+    "\\x41",
+    "\\\n",
+    "`id`",
+    "&&",
+    "|",
+    "{{.}}",
+    "é",
+    "🦀",
+    "\u{1}",
+    "\u{1b}[31m",
+    "\u{7f}",
+    ".container",
+    ".image",
+    "@",
+    "a",
+    "B",
+    "0",
+    "/app",
+    "x y",
+    "${MESH_EMPTY}",
+    "*",
+    "~",
 ];
 
 /// A text of a few pieces, now and then of 64 KB.
@@ -89,7 +147,14 @@ pub(crate) fn harmless() -> Case {
             mount("host", "/host", Source::Host { path: "/srv/app".to_owned(), kind: None }),
         ],
         resources: Resources { memory: Some(64 << 20), cpu_milli: Some(500), memory_request: None, cpu_request_milli: Some(100) },
-        security: Security { user: Some(1000), group: None, read_only_root: true, no_new_privileges: true, drop: vec!["ALL".to_owned()], add: vec!["NET_RAW".to_owned()] },
+        security: Security {
+            user: Some(1000),
+            group: None,
+            read_only_root: true,
+            no_new_privileges: true,
+            drop: vec!["ALL".to_owned()],
+            add: vec!["NET_RAW".to_owned()],
+        },
         stop_grace: Duration::from_secs(3),
         labels: BTreeMap::from([("app.kubernetes.io/name".to_owned(), "api".to_owned())]),
     };
@@ -201,7 +266,10 @@ fn a_hundred_thousand_hostile_specs_add_nothing_and_lose_nothing() {
     }
     let refusals: usize = refused.values().sum();
     println!("{rendered} rendered, {refusals} refused");
-    assert!(rendered > CASES / 4 && refusals > CASES / 10, "{rendered} rendered, {refusals} refused: the cases are not what they should be");
+    assert!(
+        rendered > CASES / 4 && refusals > CASES / 10,
+        "{rendered} rendered, {refusals} refused: the cases are not what they should be"
+    );
 }
 
 #[test]

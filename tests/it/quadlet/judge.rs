@@ -179,7 +179,11 @@ impl<'a> Container<'a> {
     }
 
     fn mounted_paths(&self) -> Vec<String> {
-        self.all("Volume").iter().filter(|volume| volume.starts_with('/')).map(|volume| volume.split(':').next().unwrap().to_owned()).collect()
+        self.all("Volume")
+            .iter()
+            .filter(|volume| volume.starts_with('/'))
+            .map(|volume| volume.split(':').next().unwrap().to_owned())
+            .collect()
     }
 
     fn argv(&self, exists: &BTreeMap<String, String>) -> Result<Vec<Vec<u8>>, String> {
@@ -202,7 +206,8 @@ impl<'a> Container<'a> {
         self.all("Network").into_iter().for_each(|network| add("--network", unit(network).into()));
         self.all("PublishPort").into_iter().for_each(|port| add("--publish", port.into()));
         for (key, flag) in [("DropCapability", "--cap-drop"), ("AddCapability", "--cap-add")] {
-            let words = self.all(key).into_iter().flat_map(|value| value.split_ascii_whitespace().map(str::to_lowercase).collect::<Vec<_>>());
+            let words =
+                self.all(key).into_iter().flat_map(|value| value.split_ascii_whitespace().map(str::to_lowercase).collect::<Vec<_>>());
             words.for_each(|word| add(flag, word.into()));
         }
         if let Some(user) = self.last("User") {
@@ -339,9 +344,32 @@ fn variables(word: &str, environment: &BTreeMap<String, String>) -> Result<Strin
 
 /// Flags of `podman run` that take the next word as their value.
 const VALUED: [&str; 26] = [
-    "name", "log-driver", "entrypoint", "workdir", "stop-timeout", "pull", "memory", "network-alias", "tmpfs", "network", "publish", "cap-drop",
-    "cap-add", "user", "volume", "env", "label", "secret", "security-opt", "cidfile", "cgroups", "health-cmd", "health-interval", "health-timeout",
-    "health-retries", "health-start-period",
+    "name",
+    "log-driver",
+    "entrypoint",
+    "workdir",
+    "stop-timeout",
+    "pull",
+    "memory",
+    "network-alias",
+    "tmpfs",
+    "network",
+    "publish",
+    "cap-drop",
+    "cap-add",
+    "user",
+    "volume",
+    "env",
+    "label",
+    "secret",
+    "security-opt",
+    "cidfile",
+    "cgroups",
+    "health-cmd",
+    "health-interval",
+    "health-timeout",
+    "health-retries",
+    "health-start-period",
 ];
 
 /// What a command line of `podman run` says: flags with their values, then the image and its arguments.

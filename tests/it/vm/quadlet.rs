@@ -44,7 +44,8 @@ fn write(vm: &Vm, inside: &str, prefix: &str, (seed, count): (u64, usize), host:
         let stem = format!("{prefix}{}", written.len());
         fs::write(dir.join(format!("{stem}.container")), unit.text()).unwrap();
         for (file, name) in expected::units(&case.container) {
-            let unit = if file.ends_with(".network") { Some(render::network(&name, host)) } else { render::volume(&name, host).transpose() };
+            let unit =
+                if file.ends_with(".network") { Some(render::network(&name, host)) } else { render::volume(&name, host).transpose() };
             if let Some(unit) = unit {
                 fs::write(dir.join(file), unit.unwrap().text()).unwrap();
             }
@@ -143,7 +144,8 @@ fn installed_units_serve_by_systemd_alone_and_after_a_boot() {
     let Some(mut vm) = Vm::alone() else { return };
     vm.sh(IMAGE);
     vm.write("/root/words/mesh.yaml", MANIFEST);
-    let install = "cd /root/words; mesh quadlet install --router-listen 18431 --router-admin-listen 127.0.0.1:18432 --port-range 23000-23099";
+    let install =
+        "cd /root/words; mesh quadlet install --router-listen 18431 --router-admin-listen 127.0.0.1:18432 --port-range 23000-23099";
     vm.sh(install);
     let meant = "<100%><$HOME><${PATH}><a \"b\" 'c'><><;><two\nlines><\t\u{1}><é\u{2028}><%n><-x>|\n a\nb \"q\" $HOME %n \\ ; |\n\
                  s3cr3t $HOME %n|\nin a file\nfrom a config map\n|\n";

@@ -25,7 +25,10 @@ pub(super) fn give(secret: &EngineSecret) -> Result<bool> {
         return Ok(false);
     }
     if there && podman(&["secret", "rm", &secret.name]).is_none() {
-        return Err(Failure::new(Code::Failed, format!("podman secret rm {}: it is there with another value and cannot be removed", secret.name)));
+        return Err(Failure::new(
+            Code::Failed,
+            format!("podman secret rm {}: it is there with another value and cannot be removed", secret.name),
+        ));
     }
     create(secret)?;
     Ok(known.is_some())
@@ -49,7 +52,10 @@ fn create(secret: &EngineSecret) -> Result {
 
 /// Removes the secrets of revisions whose units go.
 pub(super) fn take_back(disk: &Disk<'_>, plan: &Plan) -> Result {
-    let gone: Vec<&str> = disk.in_state(&[State::Unwanted]).filter_map(|change| change.path.rsplit('/').next()?.split_once('@').map(|(stem, _)| stem)).collect();
+    let gone: Vec<&str> = disk
+        .in_state(&[State::Unwanted])
+        .filter_map(|change| change.path.rsplit('/').next()?.split_once('@').map(|(stem, _)| stem))
+        .collect();
     if gone.is_empty() {
         return Ok(());
     }
@@ -58,7 +64,10 @@ pub(super) fn take_back(disk: &Disk<'_>, plan: &Plan) -> Result {
     let ours = |name: &&str| gone.iter().any(|stem| ["env", "file"].iter().any(|kind| name.starts_with(&format!("{stem}-{kind}-"))));
     for name in names.lines().filter(ours).filter(|name| plan.secrets.iter().all(|secret| secret.name != **name)) {
         if podman(&["secret", "rm", name]).is_none() {
-            return Err(Failure::new(Code::Failed, format!("podman secret rm {name}: it could not be removed; `podman secret ls` lists them")));
+            return Err(Failure::new(
+                Code::Failed,
+                format!("podman secret rm {name}: it could not be removed; `podman secret ls` lists them"),
+            ));
         }
     }
     Ok(())
