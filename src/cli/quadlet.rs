@@ -61,6 +61,7 @@ enum Verb {
 
 /// What the units are made from, and for.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Source {
     /// A manifest, a directory of them, or - for standard input; may be given several times [default: mesh.yaml in this directory].
     #[arg(short, long = "file", value_name = "FILE|DIR|-")]
@@ -80,6 +81,9 @@ pub(super) struct Source {
     /// Pull images in units of their own (Podman 4.8), so that a slow registry is no failed start.
     #[arg(long)]
     image_units: bool,
+    /// Put services with one instance into one pod per network (Podman 5.3): they share addresses and reach each other on localhost.
+    #[arg(long)]
+    pods: bool,
     /// Where instances get their ports from.
     #[arg(long, env = "MESH_PORT_RANGE", value_name = "FROM-TO", default_value_t)]
     port_range: PortRange,
@@ -174,7 +178,7 @@ async fn generate(verb: Generate, namespace: Option<String>) -> Result {
     let layout = Layout::folder(&verb.folder.output_dir);
     let disk = Disk::look(&layout, &plan)?;
     let done = disk.write(verb.force)?;
-    output::print(&show::written(&done, &verb.folder.output_dir.display().to_string(), &plan))
+    output::print(&show::written(&done, &verb.folder.output_dir.display().to_string(), &plan, verb.force))
 }
 
 async fn diff(verb: Diff, namespace: Option<String>) -> Result {
@@ -203,7 +207,10 @@ impl Source {
             image_units: self.image_units,
         };
         let set = self.set.clone().unwrap_or_else(|| set_of(&files));
-        plan::plan(&loaded, &plan::Wishes { host, ports: self.port_range, redis: self.redis.clone(), router: self.router()?, set })
+        plan::plan(
+            &loaded,
+            &plan::Wishes { host, ports: self.port_range, redis: self.redis.clone(), router: self.router()?, set, pods: self.pods },
+        )
     }
 
     fn manifests(&self) -> Result<Vec<PathBuf>> {

@@ -62,7 +62,7 @@ impl Install {
             secrets::take_back(&disk, &plan)?;
         }
         let done = disk.write(self.force)?;
-        output::print(&show::written(&done, if self.source.user { "your systemd" } else { "systemd" }, &plan))?;
+        output::print(&show::written(&done, if self.source.user { "your systemd" } else { "systemd" }, &plan, self.force))?;
         systemd.run("daemon-reload", &[])?;
         let linked: Vec<String> = plan.units.iter().filter(|(_, linked)| *linked).map(|(unit, _)| unit.clone()).collect();
         if !linked.is_empty() {

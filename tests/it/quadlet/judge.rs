@@ -134,7 +134,7 @@ fn escape_word(word: &[u8]) -> String {
             '\\' => out += "\\\\",
             '"' => out += "\\\"",
             ' ' | '\'' => out.push(c),
-            c if odd(c) => out += &format!("\\x{:02x}", c as u32),
+            c if odd(c) => out.extend(["\\x", &format!("{:02x}", c as u32)]),
             c => out.push(c),
         }
     }
@@ -149,13 +149,13 @@ pub(crate) fn generate(sections: &Sections, exists: &BTreeMap<String, String>) -
     let mut out = String::new();
     for (name, lines) in sections {
         let prefix = if name == "Container" { "X-" } else { "" };
-        out += &format!("[{prefix}{name}]\n");
+        out.extend(["[", prefix, name, "]\n"]);
         for (key, value) in lines {
-            out += &format!("{key}={value}\n");
+            out.extend([key, "=", value, "\n"]);
         }
     }
     for path in container.mounted_paths() {
-        out += &format!("[Unit]\nRequiresMountsFor={path}\n");
+        out.extend(["[Unit]\nRequiresMountsFor=", &path, "\n"]);
     }
     Ok(out + &format!("[Service]\nExecStart={}\n", words.join(" ")))
 }
@@ -226,7 +226,9 @@ impl<'a> Container<'a> {
                     pairs.insert(word[..at].to_vec(), word);
                 }
             }
-            pairs.into_values().for_each(|pair| add(flag, pair));
+            for pair in pairs.into_values() {
+                add(flag, pair);
+            }
         }
         for value in self.all("Secret") {
             split(value, true)?.into_iter().for_each(|word| add("--secret", word));
@@ -392,14 +394,14 @@ pub(crate) fn run(argv: &[String]) -> Run {
                 flags.push(("detach".to_owned(), "true".to_owned()));
                 continue;
             }
-            word => match word.strip_prefix("--") {
-                Some(name) => name,
-                None => {
+            word => {
+                let Some(name) = word.strip_prefix("--") else {
                     flags.retain(|(name, _): &(String, String)| name != "cidfile");
                     flags.sort();
                     return Run { flags, image: word.to_owned(), args: words.cloned().collect() };
-                }
-            },
+                };
+                name
+            }
         };
         match name.split_once('=') {
             Some((name, value)) => flags.push((name.to_owned(), value.to_owned())),

@@ -23,7 +23,7 @@ fn services(text: &str) -> BTreeMap<String, String> {
     let mut name = String::new();
     for line in text.split('\n') {
         if let Some(next) = line.strip_prefix("---").and_then(|line| line.strip_suffix("---")) {
-            name = next.to_owned();
+            next.clone_into(&mut name);
         } else {
             let _ = writeln!(services.entry(name.clone()).or_insert_with(String::new), "{line}");
         }
