@@ -1,0 +1,145 @@
+//! A unit file as values: keys that exist, each with a value of its class. Text comes from [`super::encode`] only, and is read by [`super::parse`].
+use super::{
+    encode::{self, Bad},
+    keys::{Class, Key, Section, service},
+};
+
+/// The value of one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Of the classes `Raw`, `RawList`, `Setting` and `SettingList`.
+    Text(String),
+    /// Of `Words`, `Plainwords` and `Command`.
+    Words(Vec<String>),
+    /// Of `Pairs`.
+    Pair(String, String),
+    /// Of `Bool`.
+    Flag(bool),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+impl From<Vec<String>> for Value {
+    fn from(words: Vec<String>) -> Self {
+        Self::Words(words)
+    }
+}
+
+impl From<(&str, &str)> for Value {
+    fn from((key, value): (&str, &str)) -> Self {
+        Self::Pair(key.to_owned(), value.to_owned())
+    }
+}
+
+/// A value that cannot be that key's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {bad} (it would become {}= of [{}])", .key.name(), .key.section().name())]
+pub struct Refused {
+    /// The field of the spec that it comes from.
+    pub field: String,
+    /// The key.
+    pub key: Key,
+    /// What is wrong with it.
+    pub bad: Bad,
+}
+
+/// One line: the value, and its text, which was made when the value was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    /// Its value.
+    pub value: Value,
+    text: String,
+}
+
+/// A unit file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unit {
+    entries: Vec<Entry>,
+}
+
+impl Unit {
+    /// Its lines, in the order in which they were given.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The values of a key.
+    pub fn values(&self, key: Key) -> impl Iterator<Item = &Value> {
+        self.entries.iter().filter(move |entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// The value cannot be written so that this key's reader gets it back, or it is not of the key's class.
+    pub fn add(&mut self, key: Key, field: &str, value: impl Into<Value>) -> Result<(), Refused> {
+        let value = value.into();
+        let text = encode::value(key.class(), &value).map_err(|bad| Refused { field: field.to_owned(), key, bad })?;
+        if let (Class::Words, Value::Words(words)) = (key.class(), &value) {
+            self.define_odd_words(words);
+        }
+        self.entries.push(Entry { key, value, text });
+        Ok(())
+    }
+
+    /// Gives a key one value, in place of those that it has.
+    ///
+    /// # Errors
+    /// See [`Unit::add`].
+    pub fn set(&mut self, key: Key, field: &str, value: impl Into<Value>) -> Result<(), Refused> {
+        self.entries.retain(|entry| entry.key != key);
+        self.add(key, field, value)
+    }
+
+    /// Words that Quadlet would lose are written as variables of the service; here they get their values.
+    fn define_odd_words(&mut self, words: &[String]) {
+        for odd in encode::ODD_WORDS {
+            let value = Value::Text(format!("{}={}", odd.variable, odd.word));
+            let defined = self.values(service::ENVIRONMENT).any(|there| *there == value);
+            if words.iter().any(|word| word == odd.word) && !defined {
+                let text = format!("{}={}", odd.variable, odd.word);
+                self.entries.push(Entry { key: service::ENVIRONMENT, value, text });
+            }
+        }
+    }
+
+    /// The unit with the lines of another after its own, as a drop-in adds them: what counts once is replaced.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let once = |key: Key| matches!(key.class(), Class::Raw | Class::Bool | Class::Setting);
+        let replaced = |entry: &&Entry| !(once(entry.key) && other.entries.iter().any(|new| new.key == entry.key));
+        let kept = self.entries.iter().filter(replaced).cloned();
+        Self { entries: kept.chain(other.entries.iter().cloned()).collect() }
+    }
+
+    /// The text of the file, without a header.
+    pub fn text(&self) -> String {
+        let mut sections = Vec::new();
+        for section in Section::ALL {
+            let lines = self.entries.iter().filter(|entry| entry.key.section() == section);
+            let lines: Vec<String> = lines.map(|entry| format!("{}={}\n", entry.key.name(), entry.text)).collect();
+            if !lines.is_empty() {
+                sections.push(format!("[{}]\n{}", section.name(), lines.concat()));
+            }
+        }
+        sections.join("\n")
+    }
+}
