@@ -2,6 +2,7 @@
 //! A backend is told nothing about routing or about the API.
 pub mod fake;
 pub mod process;
+pub mod quadlet;
 
 use std::{path::PathBuf, time::Duration};
 

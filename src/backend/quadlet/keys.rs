@@ -124,9 +124,14 @@ impl Key {
         self.since
     }
 
+    /// All keys of a section.
+    pub fn all(section: Section) -> impl Iterator<Item = Self> {
+        ALL.iter().flat_map(|keys| keys.iter()).filter(move |key| key.section == section).copied()
+    }
+
     /// The key of that name in that section.
     pub fn find(section: Section, name: &str) -> Option<Self> {
-        ALL.iter().flat_map(|keys| keys.iter()).find(|key| key.section == section && key.name == name).copied()
+        Self::all(section).find(|key| key.name == name)
     }
 }
 

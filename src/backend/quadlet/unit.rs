@@ -130,6 +130,12 @@ impl Unit {
         Self { entries: kept.chain(other.entries.iter().cloned()).collect() }
     }
 
+    /// The unit with some of its lines only.
+    #[must_use]
+    pub fn only(&self, wanted: impl Fn(&Entry) -> bool) -> Self {
+        Self { entries: self.entries.iter().filter(|entry| wanted(entry)).cloned().collect() }
+    }
+
     /// The text of the file, without a header.
     pub fn text(&self) -> String {
         let mut sections = Vec::new();
