@@ -6,22 +6,22 @@
 //!   <state>/instances/<uid>/{record.json, exit.json, lock, s, log, log.1}  shim ── program ── …
 //! ```
 //! A shim holds `lock` for as long as it lives, so whether one lives is never guessed from a process id.
-mod changes;
+pub(crate) mod changes;
 mod delegated;
 mod dir;
 mod exec;
-mod identity;
+pub(crate) mod identity;
 mod log;
 mod observe;
-mod port;
+pub(crate) mod port;
 mod program;
 mod ready;
-mod record;
+pub(crate) mod record;
 mod rescue;
 pub mod shim;
 mod slot;
 mod start;
-mod tree;
+pub(crate) mod tree;
 mod wire;
 
 use std::{
