@@ -7,6 +7,7 @@ pub mod quadlet;
 use std::{path::PathBuf, time::Duration};
 
 use futures::stream::BoxStream;
+use tokio::sync::watch;
 
 use crate::plan::instance::{Action, InstanceKey, Launch, Observed};
 
@@ -15,6 +16,8 @@ use crate::plan::instance::{Action, InstanceKey, Launch, Observed};
 pub enum Backend {
     /// Plain processes, each under a shim that outlives the controller.
     Process(process::ProcessBackend),
+    /// Units of systemd, made by Quadlet.
+    Quadlet(quadlet::live::QuadletBackend),
     /// For tests: in memory, scripted.
     Fake(fake::FakeBackend),
 }
@@ -174,6 +177,7 @@ impl Backend {
     pub async fn observe(&self, key: &InstanceKey) -> Result<Observed, Error> {
         match self {
             Self::Process(backend) => backend.observe(key).await,
+            Self::Quadlet(backend) => backend.observe(key).await,
             Self::Fake(backend) => backend.observe(key).await,
         }
     }
@@ -182,6 +186,7 @@ impl Backend {
     pub async fn execute(&self, action: Action) -> Result<(), Error> {
         match self {
             Self::Process(backend) => backend.execute(action).await,
+            Self::Quadlet(backend) => backend.execute(action).await,
             Self::Fake(backend) => backend.execute(action).await,
         }
     }
@@ -190,7 +195,17 @@ impl Backend {
     pub async fn list(&self) -> Result<Vec<InstanceKey>, Error> {
         match self {
             Self::Process(backend) => backend.list().await,
+            Self::Quadlet(backend) => backend.list().await,
             Self::Fake(backend) => backend.list().await,
+        }
+    }
+
+    /// Whether what it relies on answers; if not, why and what mends it. None for one that relies on nothing else.
+    pub fn health(&self) -> Option<watch::Receiver<Result<(), String>>> {
+        match self {
+            Self::Process(_) => None,
+            Self::Quadlet(backend) => Some(backend.health()),
+            Self::Fake(backend) => Some(backend.health()),
         }
     }
 
@@ -199,6 +214,7 @@ impl Backend {
     pub fn changes(&self) -> BoxStream<'static, InstanceKey> {
         match self {
             Self::Process(backend) => backend.changes(),
+            Self::Quadlet(backend) => backend.changes(),
             Self::Fake(backend) => backend.changes(),
         }
     }
@@ -207,6 +223,7 @@ impl Backend {
     pub async fn exec(&self, launch: &Launch, argv: &[String], timeout: Duration) -> Result<ExecOutput, Error> {
         match self {
             Self::Process(backend) => backend.exec(launch, argv, timeout).await,
+            Self::Quadlet(backend) => backend.exec(launch, argv, timeout).await,
             Self::Fake(backend) => backend.exec(launch, argv, timeout).await,
         }
     }
@@ -215,6 +232,7 @@ impl Backend {
     pub fn logs(&self, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<bytes::Bytes, Error>> {
         match self {
             Self::Process(backend) => backend.logs(key, query),
+            Self::Quadlet(backend) => backend.logs(key, query),
             Self::Fake(backend) => backend.logs(key, query),
         }
     }
@@ -223,6 +241,7 @@ impl Backend {
     pub fn port_is_free(&self, port: u16) -> bool {
         match self {
             Self::Process(backend) => backend.port_is_free(port),
+            Self::Quadlet(backend) => backend.port_is_free(port),
             Self::Fake(backend) => backend.port_is_free(port),
         }
     }

@@ -13,6 +13,7 @@ pub mod follow;
 #[cfg(test)]
 mod golden;
 pub mod init;
+pub mod install;
 pub mod logs;
 pub mod manifest;
 pub mod output;
@@ -21,6 +22,7 @@ pub mod printer;
 pub mod program;
 pub mod ps;
 pub mod restart;
+pub mod router;
 pub mod run;
 pub mod scale;
 pub mod select;

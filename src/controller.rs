@@ -20,7 +20,7 @@ use kube::{
     },
 };
 
-use crate::api::MeshInstance;
+use crate::api::{MeshInstance, labels};
 
 /// Why a reconcile ended early. All of these are retried: with what is wrong in a spec, the object's status deals.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +51,20 @@ fn api(act: &'static str) -> impl FnOnce(kube::Error) -> Error {
 /// After an error: soon again; the API's own trouble is not made worse by a storm, because each object waits by itself.
 fn error_policy<K: Debug, C>(_: Arc<K>, error: &Error, _: Arc<C>) -> Action {
     let conflict = matches!(error, Error::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 409));
-    if !conflict {
+    // One engine that is away is told of once, by its node; not by each of its instances.
+    let away = matches!(error, Error::Backend { source: crate::backend::Error::EngineUnreachable { .. }, .. });
+    if !conflict && !away {
         tracing::warn!(%error, "reconcile failed; it is tried again");
     }
     Action::requeue(if conflict { Duration::from_millis(50) } else { Duration::from_secs(1) })
 }
 
 type Outcome<K> = Result<(ObjectRef<K>, Action), controller::Error<Error, watcher::Error>>;
+
+/// Selects the slices that the endpoints controller writes.
+fn our_slices() -> String {
+    format!("{}={}", labels::SLICE_MANAGED_BY, labels::SLICE_MANAGER)
+}
 
 /// A controller of instances. Who wrote which field is nothing to it, and would be half of what it keeps in memory.
 fn of_instances(instances: Api<MeshInstance>, which: watcher::Config) -> Controller<MeshInstance> {

@@ -1,7 +1,8 @@
-//! Small parts that every module may use: clock, shutdown, backoff, telemetry, metrics. Knows nothing of Kubernetes or of this project's objects.
+//! Small parts that every module may use: clock, shutdown, backoff, telemetry, metrics, the service manager. Knows nothing of Kubernetes or of this project's objects.
 pub mod backoff;
 pub mod clock;
 pub mod metrics;
 pub mod redact;
 pub mod shutdown;
+pub mod systemd;
 pub mod telemetry;

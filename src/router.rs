@@ -37,6 +37,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kit::{metrics::Metrics, shutdown::Shutdown};
 
+/// How long clients wait at most, at the start, for the router to know where requests go; after it they are told that it does not (503).
+const HOLD: Duration = Duration::from_secs(5);
+
 /// What a router process is told at its start.
 #[derive(Debug, Clone)]
 pub struct RouterOptions {
@@ -56,8 +59,8 @@ pub enum Error {
     Serve(#[from] proxy::Error),
 }
 
-/// Runs a router until shutdown: one worker per listener (see [`listener::bind`]). `ready` becomes true once it has seen all services and endpoints;
-/// until then it answers 503.
+/// Runs a router until shutdown: one worker per listener (see [`listener::open`]). `ready` becomes true once it has seen all services and endpoints;
+/// until then connections wait in the sockets' queues, for [`HOLD`] at most.
 ///
 /// # Errors
 /// A worker that could not start, or died.
@@ -75,7 +78,16 @@ pub async fn run(
     let quiet = Arc::new(Notify::new());
     let lease = lease::RouterLease::new(client.clone(), &options.name, &options.router);
     let stop = CancellationToken::new();
-    let mut serve = pin!(proxy.serve(listeners, stop.clone(), options.grace));
+    let (mut first_table, end) = (ready.subscribe(), stop.clone());
+    let mut serve = pin!(async {
+        tokio::select! {
+            // Ready, or the sender is gone: either way there is nothing more to wait for.
+            _ = first_table.wait_for(|ready| *ready) => {}
+            () = tokio::time::sleep(HOLD) => {}
+            () = end.cancelled() => {}
+        }
+        proxy.serve(listeners, end, options.grace).await
+    });
     let mut background = pin!(async {
         // First the lease, then the first table: no instance gets a request of a router that agents do not know of.
         lease.take().await;

@@ -80,6 +80,12 @@ go_there() {
   [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get install -y -qq --no-install-recommends golang-go > /dev/null && go version
 }
 
+# The Debian with systemd and Podman that tests/it/vm boots.
+vm() {
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then lacks "the VM" "its tests need root and Debian's apt-get"; return 0; fi
+  tests/vm/vm.sh build || lacks "the VM" "its build failed, see above"
+}
+
 # One HTTP stack and one TLS provider; licences and sources with cargo-deny where it is installed (it takes minutes to build).
 dependencies() {
   if command -v cargo-deny > /dev/null; then cargo deny --log-level error check licenses bans sources; return; fi
@@ -100,6 +106,7 @@ step "packages" packages
 step "Rust" rust
 PATH=$HOME/.cargo/bin:$PATH
 step "kubectl 1.32 and 1.35" kubectls
+step "VM" vm
 step "format" cargo fmt --check
 step "dependencies" dependencies
 step "clippy" cargo clippy --locked --all-targets --quiet -- -D warnings

@@ -27,11 +27,17 @@ pub(crate) struct Controller {
 impl Controller {
     /// Starts one and waits until it is ready.
     pub(crate) async fn start() -> Result<Self> {
+        Self::start_on(&["--backend", "process"]).await
+    }
+
+    /// Starts one on a backend, by its flags.
+    pub(crate) async fn start_on(backend: &[&str]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let (api, router, admin) = (free_port()?, free_port()?, free_port()?);
         let log = std::fs::File::create(dir.path().join("controller.log"))?;
         let child = Command::new(env!("CARGO_BIN_EXE_mesh-controller"))
-            .args(["--backend", "process", "--state-dir"])
+            .args(backend)
+            .arg("--state-dir")
             .arg(dir.path().join("state"))
             .args(["--api-listen", &api.to_string(), "--router-listen", &router.to_string(), "--admin-listen", &admin.to_string()])
             .stdin(Stdio::null())
@@ -60,8 +66,13 @@ impl Controller {
         if let (Some(all), Some(more)) = (all.as_object_mut(), spec.as_object()) {
             all.extend(more.clone());
         }
+        self.apply_spec(name, all).await
+    }
+
+    /// Applies a service.
+    pub(crate) async fn apply_spec(&self, name: &str, spec: Value) -> Result<()> {
         let object =
-            json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": { "name": name }, "spec": all });
+            json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": { "name": name }, "spec": spec });
         self.services().patch(name, &PatchParams::apply("bench").force(), &Patch::Apply(&object)).await?;
         Ok(())
     }

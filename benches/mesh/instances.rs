@@ -43,7 +43,7 @@ pub(crate) async fn run() -> Result<Table> {
     Ok(table)
 }
 
-async fn at_rest(pid: u32) -> Result<(f64, f64)> {
+pub(crate) async fn at_rest(pid: u32) -> Result<(f64, f64)> {
     sleep(Duration::from_secs(3)).await;
     let before = cpu_seconds(pid)?;
     sleep(REST).await;

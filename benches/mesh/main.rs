@@ -1,7 +1,10 @@
 //! `cargo bench`: what the controller and its router cost, as a table on standard output. Each figure that depends on the machine stands
-//! beside a peer's from the same run. `cargo bench -- instances` runs one part; the parts are instances, endpoints, restart and router.
+//! beside a peer's from the same run. `cargo bench -- instances` runs one part; the parts are instances, endpoints, restart, router
+//! and containers (which needs root and Podman).
+mod containers;
 mod controller;
 mod endpoints;
+mod engine;
 mod instances;
 mod origin;
 mod proc;
@@ -33,6 +36,9 @@ fn main() -> ExitCode {
         }
         if chosen("router") {
             router::run().await?.print();
+        }
+        if chosen("containers") {
+            containers::run().await?.print();
         }
         anyhow::Ok(())
     });

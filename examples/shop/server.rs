@@ -1,5 +1,5 @@
-//! HTTP on `$PORT` until SIGTERM: then no new connections, and an end when the requests that had begun are answered.
-use std::{convert::Infallible, future::Future, net::Ipv4Addr};
+//! HTTP on `$PORT` (of `$HOST`, which is loopback unless said otherwise) until SIGTERM: then no new connections, and an end when the requests that had begun are answered.
+use std::{convert::Infallible, future::Future};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -33,7 +33,9 @@ where
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     let port: u16 = std::env::var("PORT").context("PORT is not set: mesh gives it to each instance")?.parse().context("PORT")?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| format!("listen on port {port}"))?;
+    // In a container loopback is the container's own: its image sets HOST to all addresses.
+    let host: std::net::IpAddr = std::env::var("HOST").unwrap_or_else(|_| "127.0.0.1".to_owned()).parse().context("HOST")?;
+    let listener = TcpListener::bind((host, port)).await.with_context(|| format!("listen on port {port}"))?;
     println!("listening on port {port}");
     let (mut terminate, graceful, ending) = (signal(SignalKind::terminate())?, GracefulShutdown::new(), Ending::default());
     let mut connections = JoinSet::new();

@@ -100,6 +100,8 @@ pub mod instance {
     pub const LOOPBACK_ONLY: &str = "ListensOnLoopbackOnly";
     /// The backend refused, for another cause.
     pub const START_FAILED: &str = "StartFailed";
+    /// It was told to end and cannot be ended.
+    pub const STOP_FAILED: &str = "StopFailed";
     /// Routers are being waited for.
     pub const DRAINING: &str = "Draining";
     /// It was told to end.

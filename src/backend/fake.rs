@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use self::instance::FakeInstance;
@@ -28,8 +28,8 @@ pub enum OnStop {
 }
 
 /// The fake. A clone is the same one.
-#[derive(Debug, Clone, Default)]
-pub struct FakeBackend(Arc<Mutex<World>>);
+#[derive(Debug, Clone)]
+pub struct FakeBackend(Arc<Mutex<World>>, watch::Sender<Result<(), String>>);
 
 #[derive(Debug, Default)]
 struct World {
@@ -48,11 +48,21 @@ struct World {
 impl FakeBackend {
     /// A machine on which nothing runs. A started program listens on its port at once.
     pub fn new() -> Self {
-        Self::default()
+        Self(Arc::default(), watch::Sender::new(Ok(())))
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it relies on answers, or does not for this cause.
+    pub fn set_health(&self, health: Result<(), String>) {
+        drop(self.1.send_replace(health));
+    }
+
+    /// Whether it answers.
+    pub fn health(&self) -> watch::Receiver<Result<(), String>> {
+        self.1.subscribe()
     }
 
     /// Ends a running program, and says "look again".

@@ -2,17 +2,25 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::sync::watch;
 
 use super::{
     crd::Crd,
     exit::{Code, Failure, Result},
+    install::{Install, Uninstall},
+    router::Router,
     serve::{self, ServeOptions, Serving},
     signals::Signals,
     state_dir,
 };
 use crate::{
-    api::node::PortRange,
-    kit::{shutdown::Shutdown, telemetry::LogFormat},
+    api::node::{BackendKind, PortRange},
+    kit::{
+        shutdown::{Shutdown, Supervisor},
+        systemd,
+        telemetry::LogFormat,
+    },
+    router::listener::passed::Passed,
 };
 
 /// How long tasks may take to end after a signal.
@@ -32,13 +40,19 @@ pub struct Daemon {
 enum Verb {
     /// Run the controller (the same as without a verb).
     Run(Serve),
+    /// Run the router alone, for another API or for files.
+    Router(Router),
+    /// Make the controller a service of systemd: write its units, enable and start them.
+    Install(Box<Install>),
+    /// Take those units away; state and instances stay.
+    Uninstall(Uninstall),
     /// Print the CustomResourceDefinitions as YAML.
     Crd(Crd),
 }
 
 /// What runs the instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum BackendFlag {
+pub(super) enum BackendFlag {
     /// Plain processes.
     Process,
     /// Podman containers.
@@ -54,22 +68,22 @@ enum BackendFlag {
 
 /// Where and how the controller runs.
 #[derive(Debug, Args)]
-struct Serve {
+pub(super) struct Serve {
     /// What runs the instances; this version has process only.
     #[arg(long, env = "MESH_BACKEND", value_enum, default_value = "process")]
-    backend: BackendFlag,
+    pub(super) backend: BackendFlag,
     /// Holds the store, credentials, kubeconfig, and instances' records and logs [default: $XDG_STATE_HOME/mesh; root: /var/lib/mesh].
     #[arg(long, env = "MESH_STATE_DIR", value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    pub(super) state_dir: Option<PathBuf>,
     /// What a relative workingDir is relative to.
     #[arg(long, env = "MESH_PROJECT_DIR", value_name = "DIR", default_value = ".")]
     project_dir: PathBuf,
     /// Where the API listens.
     #[arg(long, env = "MESH_API_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7443")]
     api_listen: SocketAddr,
-    /// Where the router listens.
+    /// Where the router listens, unless a .socket unit of systemd passes its sockets.
     #[arg(long, env = "MESH_ROUTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    router_listen: SocketAddr,
+    pub(super) router_listen: SocketAddr,
     /// Where /livez, /readyz and /metrics are.
     #[arg(long, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
     admin_listen: SocketAddr,
@@ -92,52 +106,49 @@ impl Daemon {
     pub fn telemetry(&self) -> (LogFormat, String) {
         let serve = match &self.verb {
             Some(Verb::Run(serve)) => serve,
-            Some(Verb::Crd(_)) | None => &self.serve,
+            Some(Verb::Router(router)) => return router.telemetry(),
+            Some(Verb::Crd(_) | Verb::Install(_) | Verb::Uninstall(_)) | None => &self.serve,
         };
         (serve.log_format, serve.log_level.clone())
     }
 
-    /// Does what was asked for.
-    pub async fn run(self) -> Result {
+    /// Does what was asked for, with the sockets that systemd passed.
+    pub async fn run(self, passed: Passed) -> Result {
         match self.verb {
             Some(Verb::Crd(crd)) => crd.run(),
-            Some(Verb::Run(serve)) => Box::pin(serve.run()).await,
-            None => Box::pin(self.serve.run()).await,
+            Some(Verb::Router(router)) => Box::pin(router.run(passed)).await,
+            Some(Verb::Install(install)) => install.run(),
+            Some(Verb::Uninstall(uninstall)) => uninstall.run(),
+            Some(Verb::Run(serve)) => Box::pin(serve.run(passed)).await,
+            None => Box::pin(self.serve.run(passed)).await,
         }
     }
 }
 
 impl Serve {
-    async fn run(self) -> Result {
+    async fn run(self, passed: Passed) -> Result {
         let mut signals = Signals::new()?;
         let (shutdown, mut supervisor) = Shutdown::new();
-        let Serving { api, router, admin, kubeconfig, .. } = serve::start(self.options()?, &shutdown).await?;
+        let Serving { api, router, admin, kubeconfig, ready, .. } = serve::start(self.options()?, passed, &shutdown).await?;
         tracing::info!(%api, %router, %admin, kubeconfig = %kubeconfig.display(), version = env!("CARGO_PKG_VERSION"), "started");
+        tell_when_ready(ready, format!("API {api}, router {router}, admin {admin}"), &shutdown);
         let death = tokio::select! {
             _ = signals.next() => None,
             death = supervisor.death() => Some(death),
         };
         tracing::info!("ending; instances go on running");
-        let ended = tokio::select! {
-            ended = supervisor.finish(GRACE) => ended,
-            // A second signal does not wait.
-            _ = signals.next() => false,
-        };
-        match death {
-            Some(death) => Err(Failure::new(Code::Failed, format!("a part of the controller ended: {death}"))),
-            None if ended => Ok(()),
-            None => Err(Failure::new(Code::Failed, "ended before all its tasks had; instances go on running")),
-        }
+        end(supervisor, &mut signals, death).await
     }
 
     fn options(self) -> Result<ServeOptions> {
-        match self.backend {
-            BackendFlag::Process => {}
-            BackendFlag::Podman | BackendFlag::Quadlet | BackendFlag::Kubernetes => {
+        let backend = match self.backend {
+            BackendFlag::Process => BackendKind::Process,
+            BackendFlag::Quadlet => BackendKind::Quadlet,
+            BackendFlag::Podman | BackendFlag::Kubernetes => {
                 let name = self.backend.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-                return Err(Failure::new(Code::Usage, format!("--backend {name}: this version does not have it; it has process")));
+                return Err(Failure::new(Code::Usage, format!("--backend {name}: this version does not have it; it has process and quadlet")));
             }
-        }
+        };
         let project = |error: std::io::Error| Failure::from(error).context(format!("--project-dir {}", self.project_dir.display()));
         Ok(ServeOptions {
             state_dir: self.state_dir.unwrap_or_else(state_dir::default),
@@ -147,8 +158,35 @@ impl Serve {
             admin_listen: self.admin_listen,
             port_range: self.port_range,
             node_name: self.node_name.unwrap_or_else(hostname),
+            backend,
             shim: shim()?,
         })
+    }
+}
+
+/// Tells the service manager once the router knows where requests go.
+pub(super) fn tell_when_ready(mut ready: watch::Receiver<bool>, status: String, shutdown: &Shutdown) {
+    let end = shutdown.triggered();
+    shutdown.spawn_work(async move {
+        tokio::select! {
+            known = ready.wait_for(|ready| *ready) => if known.is_ok() { systemd::ready(&status) },
+            () = end => {}
+        }
+    });
+}
+
+/// Ends all tasks, after a signal or because one of them died.
+pub(super) async fn end(supervisor: Supervisor, signals: &mut Signals, death: Option<String>) -> Result {
+    systemd::stopping();
+    let ended = tokio::select! {
+        ended = supervisor.finish(GRACE) => ended,
+        // A second signal does not wait.
+        _ = signals.next() => false,
+    };
+    match death {
+        Some(death) => Err(Failure::new(Code::Failed, format!("a part of this process ended: {death}"))),
+        None if ended => Ok(()),
+        None => Err(Failure::new(Code::Failed, "ended before all its tasks had; instances go on running")),
     }
 }
 

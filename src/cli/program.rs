@@ -8,13 +8,18 @@ use super::{
     daemon::Daemon,
     exit::{Code, Failure, Result},
 };
-use crate::kit::telemetry::{self, LogFormat};
+use crate::{
+    kit::telemetry::{self, LogFormat},
+    router::listener::passed::Passed,
+};
 
 /// All of `mesh-controller`: parse → telemetry → run → exit code.
 pub fn controller() -> ExitCode {
+    // First of all: it changes the environment, which only a process of one thread may do.
+    let passed = Passed::take();
     let daemon = Daemon::parse();
     let (format, filter) = daemon.telemetry();
-    run("mesh-controller", format, &filter, daemon.run())
+    run("mesh-controller", format, &filter, async { daemon.run(passed.map_err(anyhow::Error::from)?).await })
 }
 
 /// All of `mesh`.

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     api::node::PortRange,
     kit::shutdown::{Shutdown, Supervisor},
+    router::listener::passed::Passed,
 };
 
 /// How long the controller's own tasks may take to end.
@@ -78,7 +79,7 @@ impl Run {
         let state_dir = state::prepare(target.state_dir.as_deref(), &project)?;
         let mut signals = Signals::new()?;
         let (shutdown, supervisor) = Shutdown::new();
-        let serving = serve::start(self.options(state_dir, project)?, &shutdown).await?;
+        let serving = serve::start(self.options(state_dir, project)?, Passed::default(), &shutdown).await?;
         let namespace = target.namespace.unwrap_or_else(|| "default".to_owned());
         let connection = Connection { client: serving.client.clone(), namespace };
         let (printer, end_of_print) = Printer::start(Style { paint: Paint::detect(), names: true, times: false })?;
@@ -88,6 +89,7 @@ impl Run {
 
     fn options(&self, state_dir: PathBuf, project_dir: PathBuf) -> Result<ServeOptions> {
         Ok(ServeOptions {
+            backend: crate::api::node::BackendKind::Process,
             state_dir,
             project_dir,
             api_listen: self.api_listen,

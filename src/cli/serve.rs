@@ -1,5 +1,5 @@
 //! The wiring: store → API → node agent → controllers → router, in one process. The only place that knows them all.
-mod admin;
+pub(super) mod admin;
 
 use std::{
     net::SocketAddr,
@@ -20,15 +20,18 @@ use crate::{
         self, ApiServer,
         credentials::{Credentials, CredentialsError},
     },
-    backend::{self, Backend, process::ProcessBackend},
+    backend::{self, Backend, process::ProcessBackend, quadlet::live::QuadletBackend},
     controller::{self, mesh_instance, node},
     kit::{clock, metrics::Metrics, shutdown::Shutdown},
-    router::{self, listener},
+    router::{
+        self,
+        listener::{self, passed::Passed},
+    },
     store::{self, Store},
 };
 
 /// How long requests may take to end at shutdown.
-const ROUTER_GRACE: Duration = Duration::from_secs(10);
+pub(super) const ROUTER_GRACE: Duration = Duration::from_secs(10);
 
 /// What is to be run, and where.
 #[derive(Debug, Clone)]
@@ -39,7 +42,7 @@ pub struct ServeOptions {
     pub project_dir: PathBuf,
     /// Where the API listens.
     pub api_listen: SocketAddr,
-    /// Where the router listens.
+    /// Where the router listens, if systemd passed no socket.
     pub router_listen: SocketAddr,
     /// Where `/livez`, `/readyz` and `/metrics` are.
     pub admin_listen: SocketAddr,
@@ -47,6 +50,8 @@ pub struct ServeOptions {
     pub port_range: PortRange,
     /// The name of this machine's `MeshNode`.
     pub node_name: String,
+    /// What runs the instances.
+    pub backend: BackendKind,
     /// The program `mesh-shim`.
     pub shim: PathBuf,
 }
@@ -106,28 +111,30 @@ pub enum Error {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// The backend cannot work here.
-    #[error("process backend: {0}")]
+    #[error("backend: {0}")]
     Backend(#[from] backend::Error),
     /// The first objects could not be made.
     #[error("preparing the API: {0}")]
     Bootstrap(#[from] controller::Error),
 }
 
-/// Starts everything. Returns once all of it listens; what it started ends by `shutdown`, and instances go on running.
+/// Starts everything; the router takes the sockets that were passed. Returns once all of it listens; what it started ends by `shutdown`, and instances go on running.
 ///
 /// # Errors
 /// The first thing that could not be started, with its remedy; nothing is left running then.
-pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving, Error> {
+pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -> Result<Serving, Error> {
     let metrics = Metrics::default();
     let state_dir = prepare(&options.state_dir)?;
     let store = Store::open(&state_dir, &store::Options { metrics: Some(metrics.clone()), ..store::Options::default() })?;
     let (api_listener, api) = listen(options.api_listen, "API", "--api-listen").await?;
     let (admin_listener, admin) = listen(options.admin_listen, "admin endpoints", "--admin-listen").await?;
-    let workers = available_parallelism().map_or(1, usize::from);
-    let router_listeners = listener::bind(options.router_listen, workers)?;
+    let router_listeners = listener::open(options.router_listen, workers(), passed)?;
     let router = local_address(&router_listeners, options.router_listen);
 
-    let backend = Backend::Process(ProcessBackend::new(&state_dir, options.shim.clone(), shutdown.clone())?);
+    let backend = match options.backend {
+        BackendKind::Quadlet => Backend::Quadlet(Box::pin(QuadletBackend::new(&state_dir, shutdown.clone())).await?),
+        BackendKind::Process | BackendKind::Podman => Backend::Process(ProcessBackend::new(&state_dir, options.shim.clone(), shutdown.clone())?),
+    };
     let credentials = Credentials::load_or_create(&state_dir, api, clock::now())?;
     let kubeconfig = credentials.write_kubeconfig(&state_dir)?;
     let api_options = apiserver::Options {
@@ -139,7 +146,7 @@ pub async fn start(options: ServeOptions, shutdown: &Shutdown) -> Result<Serving
     let server = ApiServer::start(store, api_options, shutdown).await?;
     let client = Client::new(server.service(), "default");
     controller::bootstrap::bootstrap(&client).await?;
-    let node = node::Node { name: options.node_name.clone(), backend: BackendKind::Process, ports: options.port_range };
+    let node = node::Node { name: options.node_name.clone(), backend: options.backend, ports: options.port_range };
     node::register(&client, &node).await?;
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
@@ -159,9 +166,10 @@ fn spawn_controllers(client: &Client, backend: Backend, node: node::Node, option
         ports: options.port_range,
     };
     shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), shutdown.triggered()));
+    let health = backend.health();
     shutdown.spawn("mesh-instance", mesh_instance::run(client.clone(), backend, agent, shutdown.triggered()));
     shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), shutdown.triggered()));
-    shutdown.spawn("node", node::run(client.clone(), node, shutdown.triggered()));
+    shutdown.spawn("node", node::run(client.clone(), node, health, shutdown.triggered()));
 }
 
 /// Makes the directory, for its owner only; absolute, because instances have other working directories.
@@ -173,7 +181,12 @@ fn prepare(dir: &Path) -> Result<PathBuf, Error> {
     dir.canonicalize().map_err(failed)
 }
 
-async fn listen(address: SocketAddr, what: &'static str, flag: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
+/// Workers of a router: one per core.
+pub(super) fn workers() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+pub(super) async fn listen(address: SocketAddr, what: &'static str, flag: &'static str) -> Result<(TcpListener, SocketAddr), Error> {
     let failed = |source| Error::Listen { what, flag, address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -181,6 +194,6 @@ async fn listen(address: SocketAddr, what: &'static str, flag: &'static str) -> 
 }
 
 /// The address that was bound: the port is the system's choice if 0 was asked for.
-fn local_address(listeners: &[std::net::TcpListener], asked: SocketAddr) -> SocketAddr {
+pub(super) fn local_address(listeners: &[std::net::TcpListener], asked: SocketAddr) -> SocketAddr {
     listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(asked)
 }

@@ -3,6 +3,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Code;
 
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// To end, with that exit code.
+    End(Code),
+    /// To read the configuration again, or to end where there is none: the terminal has gone.
+    Hangup,
+}
+
 /// SIGINT, SIGTERM and SIGHUP, from when it is made.
 #[derive(Debug)]
 pub struct Signals {
@@ -23,10 +32,18 @@ impl Signals {
 
     /// Waits for the next one: the exit code that belongs to it.
     pub async fn next(&mut self) -> Code {
+        match self.asked().await {
+            Asked::End(code) => code,
+            Asked::Hangup => Code::Terminated,
+        }
+    }
+
+    /// Waits for the next one, for those who have something to do at a hangup.
+    pub async fn asked(&mut self) -> Asked {
         tokio::select! {
-            _ = self.interrupt.recv() => Code::Interrupted,
-            _ = self.terminate.recv() => Code::Terminated,
-            _ = self.hangup.recv() => Code::Terminated,
+            _ = self.interrupt.recv() => Asked::End(Code::Interrupted),
+            _ = self.terminate.recv() => Asked::End(Code::Terminated),
+            _ = self.hangup.recv() => Asked::Hangup,
         }
     }
 }

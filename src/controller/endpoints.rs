@@ -6,13 +6,14 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
+    core::PartialObjectMeta,
     runtime::{
         controller::{Action, Config},
         watcher,
     },
 };
 
-use super::{Error, api, drive, error_policy, of_instances};
+use super::{Error, api, drive, error_policy, of_instances, our_slices};
 use crate::{
     api::{MeshInstance, labels},
     kit::clock,
@@ -24,8 +25,11 @@ use crate::{
 /// # Errors
 /// None that is not retried.
 pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Sync + 'static) -> Result<(), Error> {
+    // A slice that somebody else changed or deleted is made right again.
+    let slices: Api<PartialObjectMeta<EndpointSlice>> = Api::all(client.clone());
     let stream = of_instances(Api::all(client.clone()), watcher::Config::default())
         .with_config(Config::default().concurrency(16))
+        .owns(slices, watcher::Config::default().labels(&our_slices()))
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, Arc::new(client));
     drive("endpoints", stream, std::future::pending()).await

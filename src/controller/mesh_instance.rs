@@ -27,12 +27,12 @@ use crate::{
         MeshInstance, labels,
         node::{BackendKind, PortRange},
     },
-    backend::Backend,
+    backend::{self, Backend},
     kit::clock,
     plan::{
         instance::{Action as Do, InstanceKey},
         leases,
-        lifecycle::{Facts, Step, plan},
+        lifecycle::{self, Facts, Step, plan},
     },
 };
 
@@ -109,7 +109,10 @@ async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Act
         (Vec::new(), true)
     };
     loop {
-        let observed = agent.backend.observe(&key).await.map_err(|source| Error::Backend { act: "observe", source })?;
+        let observed = match agent.backend.observe(&key).await {
+            Ok(observed) => observed,
+            Err(source) => return blind(&agent, &instance, source).await,
+        };
         let memory = agent.note(&key, &observed);
         let health = agent.probe(&instance, &key, &observed).await;
         let plan = plan(&Facts {
@@ -138,6 +141,16 @@ async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Act
             }
         }
     }
+}
+
+/// An instance that cannot be looked at: says why in its status, unless its whole node has the trouble and says so itself.
+async fn blind(agent: &Agent, instance: &MeshInstance, source: backend::Error) -> Result<Action, Error> {
+    if matches!(source, backend::Error::EngineUnreachable { .. }) {
+        return Err(Error::Backend { act: "observe", source });
+    }
+    let status = lifecycle::blind(instance, source.to_string(), clock::now());
+    update_status::update_status(agent, instance, &status).await?;
+    Ok(Action::requeue(Duration::from_secs(2)))
 }
 
 /// The routers whose leases run.

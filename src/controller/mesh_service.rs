@@ -6,8 +6,10 @@ mod update_status;
 use std::{sync::Arc, time::Duration};
 
 use futures::Future;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{
     Api, Client, ResourceExt,
+    core::PartialObjectMeta,
     runtime::{
         Controller,
         controller::{Action, Config},
@@ -17,17 +19,18 @@ use kube::{
 };
 
 use self::{apply::End, dereference::World};
-use super::{Error, drive, error_policy, notes::Notes};
+use super::{Error, drive, error_policy, notes::Notes, our_slices};
 use crate::{
     api::{
         MeshInstance, MeshNode, MeshService,
-        conditions::{instance::READY, is_true, service::ROUTES_ACCEPTED},
-        names,
+        conditions::{is_true, service::ROUTES_ACCEPTED},
+        labels, names,
     },
     plan::{
+        endpoints::Announced,
         rollout::{self, Existing, Wanted},
         routes, template,
-        validate::validate,
+        validate::{Refusal, validate},
     },
 };
 
@@ -47,10 +50,14 @@ pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Syn
     // A burst of changes to a service's instances is one reconcile.
     let config = Config::default().concurrency(8).debounce(Duration::from_millis(10));
     let controller = Controller::new(services.clone(), watcher::Config::default());
+    // Only whose a slice is, is read here; its reconcile comes right after that of the instance, and is mostly one with it.
+    let slices: Api<PartialObjectMeta<EndpointSlice>> = Api::all(client.clone());
+    let ours = watcher::Config::default().labels(&our_slices());
     let (by_routes, by_nodes) = (controller.store(), controller.store());
     let stream = controller
         .with_config(config)
         .watches(Api::<MeshInstance>::all(client.clone()), watcher::Config::default(), |instance| service_of(&instance))
+        .watches(slices, ours, |slice| service_of_slice(&slice))
         .watches(services, watcher::Config::default(), move |changed| rivals(&by_routes, &changed))
         .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| everything(&by_nodes))
         .graceful_shutdown_on(shutdown)
@@ -61,6 +68,11 @@ pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Syn
 /// The service that an instance is a copy of. By name: one that has lost its owner is its service's concern as well.
 fn service_of(instance: &MeshInstance) -> Option<ObjectRef<MeshService>> {
     Some(ObjectRef::new(&instance.spec.service).within(&instance.namespace()?))
+}
+
+/// The service that a slice is of.
+fn service_of_slice(slice: &PartialObjectMeta<EndpointSlice>) -> Option<ObjectRef<MeshService>> {
+    Some(ObjectRef::new(slice.labels().get(labels::SLICE_SERVICE)?).within(&slice.namespace()?))
 }
 
 /// The services whose routes a change of this one may free or take.
@@ -92,31 +104,38 @@ async fn reconcile(service: Arc<MeshService>, context: Arc<Context>) -> Result<A
             End::Released => Ok(Action::await_change()),
         };
     }
-    let refusal = validate(&service.spec, world.backend()).err().or_else(|| world.no_node());
-    let plan = if refusal.is_some() { rollout::Plan::default() } else { plan(&service, &revision.name, &world) };
+    let (plan, refusal) = match plan(&service, &revision.name, &world) {
+        Ok(plan) => (plan, None),
+        Err(refusal) => (rollout::Plan::default(), Some(refusal)),
+    };
     apply::apply(&context, &service, &revision, &plan, &world).await?;
     update_status::update_status(&context, &service, &revision.name, refusal.as_ref(), &world).await
 }
 
-fn plan(service: &MeshService, revision: &str, world: &World) -> rollout::Plan {
-    let existing: Vec<Existing> = world.instances.iter().map(existing).collect();
+/// What to do, or why nothing is done. That no node is ready stands in the way only of what must be made: what runs, runs on.
+fn plan(service: &MeshService, revision: &str, world: &World) -> Result<rollout::Plan, Refusal> {
+    validate(&service.spec, world.backend())?;
+    let existing: Vec<Existing> = world.instances.iter().map(|instance| existing(instance, &world.announced)).collect();
     let wanted = Wanted {
         revision,
         replicas: u32::try_from(service.spec.replicas).unwrap_or(0),
         type_: template::rollout_type(&service.spec, world.backend()),
         rollout: &service.spec.rollout,
     };
-    rollout::plan(&wanted, &existing)
+    match world.no_node() {
+        Some(refusal) if rollout::lacks_instances(&wanted, &existing) => Err(refusal),
+        _ => Ok(rollout::plan(&wanted, &existing)),
+    }
 }
 
-fn existing(instance: &MeshInstance) -> Existing {
+fn existing(instance: &MeshInstance, announced: &Announced) -> Existing {
     let name = instance.name_any();
     debug_assert_eq!(name, names::instance(&instance.spec.service, &instance.spec.revision, instance.spec.ordinal));
     Existing {
         name,
         revision: instance.spec.revision.clone(),
         ordinal: instance.spec.ordinal,
-        ready: instance.status.as_ref().is_some_and(|status| is_true(&status.conditions, READY)),
+        ready: announced.serves(instance),
         deleting: instance.metadata.deletion_timestamp.is_some(),
     }
 }

@@ -1,5 +1,5 @@
 //! The agent's own `MeshNode`, and the Lease by which others know that it lives.
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use futures::Future;
 use k8s_openapi::{
@@ -11,6 +11,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::{Error, api};
 use crate::{
@@ -51,9 +52,20 @@ pub async fn register(client: &Client, node: &Node) -> Result<(), Error> {
     let nodes: Api<MeshNode> = Api::all(client.clone());
     let params = PatchParams::apply(labels::FIELD_MANAGER).force();
     let object = json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshNode", "metadata": { "name": node.name }, "spec": {} });
-    let known = nodes.patch(&node.name, &params, &Patch::Apply(&object)).await.map_err(api("apply MeshNode"))?;
+    nodes.patch(&node.name, &params, &Patch::Apply(&object)).await.map_err(api("apply MeshNode"))?;
+    update_status(client, node, &Ok(())).await
+}
+
+/// Says whether instances can be started here.
+async fn update_status(client: &Client, node: &Node, health: &Result<(), String>) -> Result<(), Error> {
+    let nodes: Api<MeshNode> = Api::all(client.clone());
+    let known = nodes.get(&node.name).await.map_err(api("read MeshNode"))?;
     let old = known.status.unwrap_or_default();
-    let ready = Want::new(reason::READY, true, reason::AGENT_READY, "").over(&old.conditions, known.metadata.generation, clock::now());
+    let ready = match health {
+        Ok(()) => Want::new(reason::READY, true, reason::AGENT_READY, ""),
+        Err(why) => Want::new(reason::READY, false, reason::ENGINE_UNREACHABLE, why.as_str()),
+    };
+    let ready = ready.over(&old.conditions, known.metadata.generation, clock::now());
     let status = MeshNodeStatus {
         backend: Some(node.backend),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -67,19 +79,53 @@ pub async fn register(client: &Client, node: &Node) -> Result<(), Error> {
     Ok(())
 }
 
-/// Renews the lease until shutdown.
+/// Renews the lease and tells of the backend's health until shutdown.
 ///
 /// # Errors
 /// None that is not retried.
-pub async fn run(client: Client, node: Node, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    tokio::pin!(shutdown);
+pub async fn run(
+    client: Client,
+    node: Node,
+    health: Option<watch::Receiver<Result<(), String>>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let end = pin!(shutdown);
+    let (renewing, telling) = (keep_renewing(&client, &node), keep_telling(&client, &node, health));
+    tokio::select! {
+        () = end => {}
+        _ = async { tokio::join!(renewing, telling) } => {}
+    }
+    Ok(())
+}
+
+async fn keep_renewing(client: &Client, node: &Node) {
     loop {
-        tokio::select! {
-            () = &mut shutdown => return Ok(()),
-            () = tokio::time::sleep(RENEW) => {}
-        }
-        if let Err(error) = renew(&client, &node).await {
+        tokio::time::sleep(RENEW).await;
+        if let Err(error) = renew(client, node).await {
             tracing::warn!(%error, "the node's lease could not be renewed; it is tried again");
+        }
+    }
+}
+
+async fn keep_telling(client: &Client, node: &Node, health: Option<watch::Receiver<Result<(), String>>>) {
+    let Some(mut health) = health else { return };
+    let mut told = Ok(());
+    loop {
+        let now = health.borrow_and_update().clone();
+        if now != told {
+            match &now {
+                Ok(()) => tracing::info!("the backend answers again"),
+                Err(why) => tracing::warn!(why, "the backend does not answer; what runs, runs on"),
+            }
+            if let Err(error) = update_status(client, node, &now).await {
+                tracing::warn!(%error, "the node's status could not be written; it is tried again");
+                tokio::time::sleep(RENEW).await;
+                continue;
+            }
+            told = now;
+        }
+        if health.changed().await.is_err() {
+            return;
         }
     }
 }

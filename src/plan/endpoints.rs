@@ -1,6 +1,9 @@
 //! From an instance to the `EndpointSlice` that routers read. One slice per instance, because on a VM each instance has a port of its own;
 //! it is owned by the instance, so it lives until the last request has been drained.
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -79,6 +82,37 @@ pub fn same(a: &EndpointSlice, b: &EndpointSlice) -> bool {
     a.endpoints == b.endpoints && a.ports == b.ports && a.address_type == b.address_type && a.metadata.labels == b.metadata.labels
 }
 
+/// The instances that routers have been told of: by UID, and at which address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Announced(BTreeSet<(String, SocketAddr)>);
+
+impl Announced {
+    /// Those whose endpoint is ready in these slices.
+    pub fn of(slices: &[EndpointSlice]) -> Self {
+        Self(slices.iter().filter_map(announced).collect())
+    }
+
+    /// Whether an instance does its work, and its requests find it: it is ready, and where it serves, routers have been told of it as it
+    /// is now. One that was made anew under the name of another, or got another port, has to be told of again.
+    pub fn serves(&self, instance: &MeshInstance) -> bool {
+        let Some(status) = &instance.status else { return false };
+        is_true(&status.conditions, READY) && (!instance.spec.serves || self.has(instance))
+    }
+
+    fn has(&self, instance: &MeshInstance) -> bool {
+        let address = instance.status.as_ref().and_then(|status| status.address.as_ref()?.parse().ok());
+        instance.uid().zip(address).is_some_and(|entry| self.0.contains(&entry))
+    }
+}
+
+fn announced(slice: &EndpointSlice) -> Option<(String, SocketAddr)> {
+    let endpoint = slice.endpoints.as_ref()?.first()?;
+    let port = u16::try_from(slice.ports.as_ref()?.first()?.port?).ok()?;
+    let ip: IpAddr = endpoint.addresses.first()?.parse().ok()?;
+    let uid = endpoint.target_ref.as_ref()?.uid.clone()?;
+    (endpoint.conditions.as_ref()?.ready == Some(true)).then(|| (uid, SocketAddr::new(ip, port)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +133,30 @@ mod tests {
             let conditions = slice(&instance, at(130)).unwrap().endpoints.unwrap().remove(0).conditions.unwrap();
             let found = (conditions.ready.unwrap(), conditions.serving.unwrap(), conditions.terminating.unwrap());
             assert_eq!(found, expected, "{situation}");
+        }
+    }
+
+    #[test]
+    fn an_instance_serves_once_its_slice_says_so_as_it_is_now() {
+        let web = ready(instance("b", 0));
+        let slice_of = |instance: &MeshInstance| vec![slice(instance, at(130)).unwrap()];
+        let mut worker = web.clone();
+        worker.spec.serves = false;
+        let (mut moved, mut renewed) = (web.clone(), web.clone());
+        moved.status.as_mut().unwrap().address = Some("127.0.0.1:20001".to_owned());
+        renewed.metadata.uid = Some("another".to_owned());
+        let (failing, other) = (unready(instance("b", 0), PROBE_FAILED, ""), ready(instance("b", 1)));
+        for (situation, instance, slices, expected) in [
+            ("told", &web, slice_of(&web), true),
+            ("no slice yet", &web, vec![], false),
+            ("the slice is from before it was ready", &web, slice_of(&failing), false),
+            ("the slice is of another port", &moved, slice_of(&web), false),
+            ("the slice is of one that had its name", &renewed, slice_of(&web), false),
+            ("another one's slice", &web, slice_of(&other), false),
+            ("not ready any more", &failing, slice_of(&web), false),
+            ("a worker has no slice", &worker, vec![], true),
+        ] {
+            assert_eq!(Announced::of(&slices).serves(instance), expected, "{situation}");
         }
     }
 

@@ -165,6 +165,14 @@ pub fn plan(facts: &Facts<'_>) -> Plan {
     Plan { step, status: status(facts, say) }
 }
 
+/// What to report of an instance that the backend cannot look at, or cannot end.
+pub fn blind(instance: &MeshInstance, message: String, now: Timestamp) -> MeshInstanceStatus {
+    let old = instance.status.clone().unwrap_or_default();
+    let reason = if instance.metadata.deletion_timestamp.is_some() { reason::STOP_FAILED } else { reason::START_FAILED };
+    let ready = Want::new(reason::READY, false, reason, message).over(&old.conditions, instance.metadata.generation, now);
+    MeshInstanceStatus { conditions: vec![ready], routers: Vec::new(), ..old }
+}
+
 fn live(facts: &Facts<'_>) -> (Step, Say) {
     match facts.observed {
         Observed::Running(running) if running.stopping => (wait(), Say::new(InstanceState::NotReady, reason::UNHEALTHY, "being restarted")),

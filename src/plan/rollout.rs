@@ -82,6 +82,13 @@ pub fn plan(wanted: &Wanted<'_>, existing: &[Existing]) -> Plan {
     Plan { create: free_ordinals(wanted.revision, existing, create), delete: delete.into_iter().map(|i| i.name.clone()).collect() }
 }
 
+/// Whether instances of the current revision must be made, now or once others have ended. Where that is impossible, nothing that runs
+/// may be ended for them either.
+pub fn lacks_instances(wanted: &Wanted<'_>, existing: &[Existing]) -> bool {
+    let there = existing.iter().filter(|instance| !instance.deleting && instance.revision == wanted.revision).count();
+    count(there) < wanted.replicas
+}
+
 /// The instances of the current revision that stay, ready ones and low ordinals first, and the others.
 fn keep_best(mut current: Vec<&Existing>, replicas: u32) -> (Vec<&Existing>, Vec<&Existing>) {
     current.sort_by_key(|instance| (!instance.ready, instance.ordinal));
@@ -192,6 +199,21 @@ mod tests {
         old.deleting = true;
         assert_eq!(next(1, RolloutType::Recreate, &[old]), Plan::default());
         assert_eq!(next(1, RolloutType::Recreate, &[]), Plan { create: vec![0], delete: vec![] });
+    }
+
+    #[test]
+    fn instances_are_lacking_as_long_as_the_current_revision_is_not_complete() {
+        let mut going = instance("b", 0, true);
+        going.deleting = true;
+        let lacks = |replicas, existing: &[Existing]| {
+            lacks_instances(&Wanted { revision: "b", replicas, type_: RolloutType::Recreate, rollout: &Rollout::default() }, existing)
+        };
+        assert!(lacks(1, &[]));
+        assert!(lacks(1, &[going]), "one that ends is to be replaced");
+        assert!(lacks(1, &[instance("a", 0, true)]), "an old one must not be ended for a new one that cannot be made");
+        assert!(!lacks(1, &[instance("b", 0, false), instance("a", 0, true)]), "ready or not, it is there");
+        assert!(!lacks(1, &[instance("b", 0, true), instance("b", 1, true)]));
+        assert!(!lacks(0, &[instance("a", 0, true)]));
     }
 
     #[test]

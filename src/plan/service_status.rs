@@ -14,6 +14,7 @@ use crate::{
         labels,
     },
     plan::{
+        endpoints::Announced,
         rollout::bounds,
         routes::{self, Claim},
         validate::Refusal,
@@ -29,6 +30,8 @@ pub struct Facts<'a> {
     pub revision: &'a str,
     /// All its instances, those being ended included.
     pub instances: &'a [MeshInstance],
+    /// Those of them that routers have been told of.
+    pub announced: &'a Announced,
     /// Why nothing is done for it, if so.
     pub refusal: Option<&'a Refusal>,
     /// A claim of its routes that an older service has, and that service.
@@ -73,16 +76,12 @@ fn count<'a>(facts: &Facts<'a>) -> Counts<'a> {
     let updated: Vec<_> = alive.iter().filter(|instance| instance.spec.revision == facts.revision).collect();
     Counts {
         wanted: usize::try_from(facts.service.spec.replicas).unwrap_or(0),
-        ready: alive.iter().filter(|instance| serves(instance)).count(),
-        updated_ready: updated.iter().filter(|instance| serves(instance)).count(),
+        ready: alive.iter().filter(|instance| facts.announced.serves(instance)).count(),
+        updated_ready: updated.iter().filter(|instance| facts.announced.serves(instance)).count(),
         updated: updated.len(),
         ending: ending.len(),
         alive,
     }
-}
-
-fn serves(instance: &MeshInstance) -> bool {
-    instance.status.as_ref().is_some_and(|status| is_true(&status.conditions, INSTANCE_READY))
 }
 
 fn ready(facts: &Facts<'_>, counts: &Counts<'_>, progressing: &Want) -> Want {
@@ -95,7 +94,10 @@ fn ready(facts: &Facts<'_>, counts: &Counts<'_>, progressing: &Want) -> Want {
     }
     let trouble = worst(&counts.alive);
     let short = short(counts);
-    let with_trouble = |message: String| trouble.as_ref().map_or(message.clone(), |(_, text)| format!("{message}: {text}"));
+    let with_trouble = |message: String| {
+        let text = trouble.as_ref().map(|(_, text)| text.clone()).or_else(|| untold(facts, &counts.alive));
+        text.map_or(message.clone(), |text| format!("{message}: {text}"))
+    };
     let complete = counts.updated_ready == counts.wanted && counts.alive.len() == counts.wanted;
     if !complete {
         if progressing.reason == condition::DEADLINE_EXCEEDED {
@@ -170,6 +172,13 @@ fn worst(alive: &[&MeshInstance]) -> Option<(&'static str, String)> {
             Some((*reason, format!("{}: {}", instance.name_any(), condition.message)))
         })
     })
+}
+
+/// The first instance that is ready itself, and of which routers have not been told yet.
+fn untold(facts: &Facts<'_>, alive: &[&MeshInstance]) -> Option<String> {
+    let is_ready = |instance: &MeshInstance| instance.status.as_ref().is_some_and(|status| is_true(&status.conditions, INSTANCE_READY));
+    let found = alive.iter().find(|instance| is_ready(instance) && !facts.announced.serves(instance))?;
+    Some(format!("{}: runs, and its EndpointSlice does not say so yet", found.name_any()))
 }
 
 fn available(facts: &Facts<'_>, counts: &Counts<'_>) -> Want {

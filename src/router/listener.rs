@@ -1,10 +1,14 @@
-//! The sockets that clients connect to: one per worker on one address, among which the kernel spreads connections (`SO_REUSEPORT`).
+//! The sockets that clients connect to: those that systemd passed, or one per worker on one address, among which the kernel spreads connections (`SO_REUSEPORT`).
+pub mod passed;
+
 use std::{
     io,
     net::{SocketAddr, TcpListener},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+use self::passed::Passed;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -21,6 +25,9 @@ pub enum Error {
     /// Something else.
     #[error("router: listen on {0}")]
     Bind(SocketAddr, #[source] io::Error),
+    /// No more file descriptors.
+    #[error("router: share a socket that systemd passed")]
+    Share(#[source] io::Error),
 }
 
 impl Error {
@@ -31,6 +38,14 @@ impl Error {
             _ => Self::Bind(address, error),
         }
     }
+}
+
+/// The sockets of `workers` workers (at least): those that were passed, else [`bind`]'s.
+///
+/// # Errors
+/// As [`bind`]; or a passed socket cannot be shared.
+pub fn open(address: SocketAddr, workers: usize, passed: Passed) -> Result<Vec<TcpListener>, Error> {
+    if passed.is_empty() { bind(address, workers) } else { passed.for_workers(workers).map_err(Error::Share) }
 }
 
 /// Binds `workers` sockets to one address; with port 0 all get the port that the first got.

@@ -17,7 +17,6 @@ async fn applied_with_kubectl_it_runs_behind_the_router_and_deleted_it_leaves_no
     let file = controller.write("api.yaml", &manifest("api", &json!({ "replicas": 3, "route": "/api", "healthPath": "/api/health" })));
     assert!(controller.kubectl(&["apply", "-f", &file]).contains("meshservice.mesh-controller.dev/api created"));
     controller.kubectl(&["wait", "--for=condition=Ready", "msvc", "--all", "--timeout=60s"]);
-    load::served(controller.router, "/api").await;
     let mut seen = BTreeSet::new();
     for _ in 0..30 {
         let (status, body) = load::get(controller.router, "/api").await.unwrap();

@@ -59,7 +59,7 @@ async fn a_run_shows_logs_and_addresses_and_ctrl_c_leaves_nothing() {
     run.until("all services are ready").await;
     let url = run.until("http://127.0.0.1:").await;
     let router = url.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap();
-    super::acceptance::load::served(router, "/api").await;
+    assert_eq!(super::acceptance::load::get(router, "/api").await.unwrap().0, 200);
     assert!(run.output().contains(&format!("export KUBECONFIG={}", dir.path().canonicalize().unwrap().join(".mesh/kubeconfig").display())));
     run.until("| listening on port").await;
 

@@ -50,6 +50,58 @@ async fn a_changed_spec_replaces_the_instances_without_ever_being_short_of_one()
 }
 
 #[tokio::test]
+async fn a_service_is_ready_and_an_old_instance_ends_only_once_the_routers_can_know_of_the_new_one() {
+    let mut world = World::new().await;
+    world.stop_endpoints().await;
+    world.apply("web", json!({ "command": ["web"] })).await;
+    let untold = async |world: &World| {
+        let told = async || world.not_ready("web").await.filter(|(_, message)| message.contains("its EndpointSlice does not say so yet"));
+        world.until("an instance whose slice is missing", told).await
+    };
+    let (reason, message) = untold(&world).await;
+    assert_eq!((reason.as_str(), message.starts_with("0 of 1 ready: web-")), ("WaitingForReplicas", true), "{message}");
+    world.start_endpoints();
+    let old = world.ready("web").await.status.unwrap().current_revision.unwrap();
+
+    world.stop_endpoints().await;
+    world.apply("web", json!({ "command": ["web", "--new"] })).await;
+    untold(&world).await;
+    let living = world.instances().await;
+    let alive = living.iter().any(|i| i.spec.revision == old && i.metadata.deletion_timestamp.is_none());
+    assert!(alive && living.len() == 2, "the old one went before the new one could get requests");
+    world.start_endpoints();
+    world.ready("web").await;
+    world.until("the old one to be gone", async || world.instances().await.iter().all(|i| i.spec.revision != old).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_ready_matters_only_to_what_must_be_made() {
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"], "replicas": 2 })).await;
+    world.ready("web").await;
+    let running = sorted(world.backend.running());
+    world.schedulable(false).await;
+    // Changed in place: the new generation is observed after the node's change.
+    world.apply("web", json!({ "command": ["web"], "replicas": 2, "route": "/" })).await;
+    world.ready("web").await;
+    for change in [json!({ "command": ["web"], "replicas": 3 }), json!({ "command": ["web", "--new"], "rollout": { "type": "Recreate" } })]
+    {
+        world.apply("web", change).await;
+        let refused = async || world.not_ready("web").await.filter(|(reason, _)| reason == "NoNodeReady");
+        world.until("a refusal", refused).await;
+        assert_eq!(sorted(world.backend.running()), running, "what runs, runs on");
+        world.apply("web", json!({ "command": ["web"], "replicas": 2 })).await;
+        world.ready("web").await;
+    }
+    world.apply("web", json!({ "command": ["web"], "replicas": 1 })).await;
+    assert_eq!(world.ready("web").await.status.unwrap().ready.as_deref(), Some("1/1"), "to end one takes no node");
+    world.apply("web", json!({ "command": ["web"], "replicas": 3 })).await;
+    world.until("a refusal", async || world.not_ready("web").await.filter(|(reason, _)| reason == "NoNodeReady")).await;
+    world.schedulable(true).await;
+    world.ready("web").await;
+}
+
+#[tokio::test]
 async fn an_instance_that_ends_is_started_again_under_the_same_name() {
     let world = World::new().await;
     world.apply("web", json!({ "command": ["web"] })).await;
@@ -198,4 +250,19 @@ async fn instances_left_by_an_orphaning_deletion_run_on_and_belong_to_the_next_s
 fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort_unstable();
     names
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_is_told_by_the_node_and_by_what_cannot_be_made_without_it() {
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"] })).await;
+    world.ready("web").await;
+    world.backend.set_health(Err("Podman at /x does not answer: systemctl start podman.socket".to_owned()));
+    world.apply("late", json!({ "command": ["late"] })).await;
+    let refused = async || world.not_ready("late").await.filter(|(reason, _)| reason == "NoNodeReady");
+    let (_, message) = world.until("a refusal", refused).await;
+    assert!(message.contains("here: Podman at /x does not answer: systemctl start podman.socket"), "{message}");
+    world.ready("web").await;
+    world.backend.set_health(Ok(()));
+    world.ready("late").await;
 }

@@ -9,3 +9,4 @@ mod kubectl;
 mod layout;
 mod process_backend;
 mod router;
+mod vm;

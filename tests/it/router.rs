@@ -13,4 +13,5 @@ mod gate;
 mod instance;
 mod proxy;
 mod sessions;
+mod standalone;
 mod websocket;

@@ -35,7 +35,7 @@ use std::{
 };
 
 use futures::stream::BoxStream;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 pub use self::place::Manager;
 use self::{
@@ -72,6 +72,8 @@ struct Inner {
     /// Who writes or removes unit files, networks and secrets: one at a time, so that what the last one needs is not removed by another.
     writing: tokio::sync::Mutex<()>,
     subscribers: Subscribers,
+    /// Whether systemd is heard.
+    health: watch::Sender<Result<(), String>>,
     /// Ends of systemd's jobs.
     jobs: broadcast::Sender<JobEnd>,
     /// Uids of instances that are gone: who follows their logs is done.
@@ -92,9 +94,9 @@ impl QuadletBackend {
         let controller = record::controller_id(&state_dir).map_err(system("read the controller's id in", &state_dir))?;
         let boot_id = identity::boot_id().map_err(system("read the boot id for", &state_dir))?;
         let index = Index::load(&place, &controller)?;
-        let (jobs, removed) = (broadcast::channel(1024).0, broadcast::channel(64).0);
+        let (jobs, removed, health) = (broadcast::channel(1024).0, broadcast::channel(64).0, watch::channel(Ok(())).0);
         let (reloads, pulls, writing, subscribers) = Default::default();
-        let inner = Inner { place, controller, boot_id, bus, index, reloads, pulls, writing, subscribers, jobs, removed, shutdown };
+        let inner = Inner { place, controller, boot_id, bus, index, reloads, pulls, writing, subscribers, health, jobs, removed, shutdown };
         let inner = Arc::new(inner);
         inner.shutdown.spawn("quadlet-changes", changes::watch(Arc::clone(&inner), inner.shutdown.triggered()));
         Ok(Self(inner))
@@ -131,6 +133,11 @@ impl QuadletBackend {
     /// Every instance that has a record or a unit with this controller's id.
     pub async fn list(&self) -> Result<Vec<InstanceKey>, Error> {
         Ok(self.0.index.keys())
+    }
+
+    /// Whether systemd is heard; if not, why.
+    pub fn health(&self) -> watch::Receiver<Result<(), String>> {
+        self.0.health.subscribe()
     }
 
     /// Says "look again" when systemd says that something of a unit changed.

@@ -16,7 +16,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 ///
 /// # Errors
 /// None: a connection that fails is its client's matter.
-pub(super) async fn run(
+pub(in crate::cli) async fn run(
     listener: TcpListener,
     metrics: Metrics,
     ready: watch::Receiver<bool>,

@@ -1,5 +1,5 @@
-//! Fetches what a service's reconcile looks at, live: its instances and revisions, the nodes, and the services that may claim its routes.
-use k8s_openapi::api::{apps::v1::ControllerRevision, coordination::v1::Lease};
+//! Fetches what a service's reconcile looks at, live: its instances with their slices and its revisions, the nodes, and the services that may claim its routes.
+use k8s_openapi::api::{apps::v1::ControllerRevision, coordination::v1::Lease, discovery::v1::EndpointSlice};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use crate::{
@@ -9,9 +9,10 @@ use crate::{
         labels,
         node::BackendKind,
     },
-    controller::{Error, api, node::lease_name},
+    controller::{Error, api, node::lease_name, our_slices},
     kit::clock,
     plan::{
+        endpoints::Announced,
         leases,
         routes::{self, Claim},
         validate::Refusal,
@@ -22,10 +23,14 @@ use crate::{
 pub(super) struct World {
     /// The service's instances, those being ended included.
     pub(super) instances: Vec<MeshInstance>,
+    /// Those of them that routers have been told of.
+    pub(super) announced: Announced,
     /// Its revisions.
     pub(super) revisions: Vec<ControllerRevision>,
     /// Names of the nodes that can take an instance.
     pub(super) nodes: Vec<String>,
+    /// Why a node is not ready.
+    trouble: Option<String>,
     /// The backend of the nodes.
     backend: Option<BackendKind>,
     /// A claim that an older service has, and that service's name.
@@ -38,10 +43,10 @@ impl World {
         self.backend.unwrap_or(BackendKind::Process)
     }
 
-    /// Why nothing can be started, if there is no node for it.
+    /// Why nothing can be made, if there is no node for it.
     pub(super) fn no_node(&self) -> Option<Refusal> {
-        let message = "no MeshNode is ready to run instances: see kubectl get meshnodes";
-        self.nodes.is_empty().then(|| Refusal { reason: NO_NODE, message: message.to_owned() })
+        let why = self.trouble.as_deref().unwrap_or("see kubectl get meshnodes");
+        self.nodes.is_empty().then(|| Refusal { reason: NO_NODE, message: format!("no MeshNode is ready to run instances: {why}") })
     }
 
     /// The node with the fewest instances of this service.
@@ -59,14 +64,31 @@ pub(super) async fn dereference(client: &Client, service: &MeshService) -> Resul
     let own = ListParams::default().labels(&format!("{}={}", labels::SERVICE, service.name_any()));
     let instances: Api<MeshInstance> = Api::namespaced(client.clone(), &namespace);
     let instances = instances.list(&own).await.map_err(api("list MeshInstances"))?.items;
+    let announced = announced(client, &namespace, service, &instances).await?;
     let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), &namespace);
     let revisions = revisions.list(&own).await.map_err(api("list ControllerRevisions"))?.items;
-    let (nodes, backend) = nodes(client).await?;
+    let Nodes { usable: nodes, backend, trouble } = nodes(client).await?;
     let conflict = conflict(client, service).await?;
-    Ok(World { instances, revisions, nodes, backend, conflict })
+    Ok(World { instances, announced, revisions, nodes, trouble, backend, conflict })
 }
 
-async fn nodes(client: &Client) -> Result<(Vec<String>, Option<BackendKind>), Error> {
+async fn announced(client: &Client, namespace: &str, service: &MeshService, instances: &[MeshInstance]) -> Result<Announced, Error> {
+    // Workers have no slices.
+    if !instances.iter().any(|instance| instance.spec.serves) {
+        return Ok(Announced::default());
+    }
+    let own = ListParams::default().labels(&format!("{},{}={}", our_slices(), labels::SLICE_SERVICE, service.name_any()));
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
+    Ok(Announced::of(&slices.list(&own).await.map_err(api("list EndpointSlices"))?.items))
+}
+
+struct Nodes {
+    usable: Vec<String>,
+    backend: Option<BackendKind>,
+    trouble: Option<String>,
+}
+
+async fn nodes(client: &Client) -> Result<Nodes, Error> {
     let nodes = Api::<MeshNode>::all(client.clone()).list(&ListParams::default()).await.map_err(api("list MeshNodes"))?.items;
     let all: Api<Lease> = Api::namespaced(client.clone(), labels::SYSTEM_NAMESPACE);
     let leases = all.list(&ListParams::default()).await.map_err(api("list Leases"))?.items;
@@ -78,7 +100,11 @@ async fn nodes(client: &Client) -> Result<(Vec<String>, Option<BackendKind>), Er
     let ready = |node: &MeshNode| node.status.as_ref().is_some_and(|status| is_true(&status.conditions, READY));
     let usable: Vec<&MeshNode> = nodes.iter().filter(|node| ready(node) && !node.spec.unschedulable && lives(node)).collect();
     let backend = nodes.iter().find_map(|node| node.status.as_ref()?.backend);
-    Ok((usable.iter().map(|node| node.name_any()).collect(), backend))
+    let trouble = nodes.iter().find_map(|node| {
+        let unready = node.status.as_ref()?.conditions.iter().find(|c| c.type_ == READY && c.status != "True")?;
+        Some(format!("{}: {}", node.name_any(), unready.message))
+    });
+    Ok(Nodes { usable: usable.iter().map(|node| node.name_any()).collect(), backend, trouble })
 }
 
 async fn conflict(client: &Client, service: &MeshService) -> Result<Option<(Claim, String)>, Error> {

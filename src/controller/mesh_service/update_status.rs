@@ -28,7 +28,8 @@ pub(super) async fn update_status(
     world: &World,
 ) -> Result<Action, Error> {
     let conflict = world.conflict.clone();
-    let (new, wake) = status(&Facts { service, revision, instances: &world.instances, refusal, conflict, now: clock::now() });
+    let (instances, announced) = (&world.instances, &world.announced);
+    let (new, wake) = status(&Facts { service, revision, instances, announced, refusal, conflict, now: clock::now() });
     if service.status.as_ref() != Some(&new) {
         write(context, service, &new).await?;
         if let Some(note) = note(service.status.as_ref(), &new) {

@@ -5,12 +5,21 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::conditions::instance as reason,
-    plan::fixture::{at, deleted, instance, ready, service, unready},
+    plan::{
+        endpoints::slice,
+        fixture::{at, deleted, instance, ready, service, unready},
+    },
 };
 
-/// The status at second `now`; the current revision is `b`.
+/// What routers know of these instances, if they have been told of all of them.
+fn told_of(instances: &[MeshInstance]) -> Announced {
+    Announced::of(&instances.iter().filter_map(|instance| slice(instance, at(115))).collect::<Vec<_>>())
+}
+
+/// The status at second `now`; the current revision is `b`, and routers have been told of all instances.
 fn at_second(now: i64, service: &MeshService, instances: &[MeshInstance]) -> (MeshServiceStatus, Option<SignedDuration>) {
-    status(&Facts { service, revision: "b", instances, refusal: None, conflict: None, now: at(now) })
+    let announced = told_of(instances);
+    status(&Facts { service, revision: "b", instances, announced: &announced, refusal: None, conflict: None, now: at(now) })
 }
 
 /// READY, then each condition as `Type=Status Reason Message`.
@@ -60,6 +69,33 @@ fn during_a_rollout_the_column_and_the_message_count_the_same_instances() {
         let [count, ready, _] = summary(json!({"replicas": 1}), &instances);
         assert_eq!([count, ready], expected);
     }
+}
+
+#[test]
+fn an_instance_counts_once_its_slice_is_out_and_a_worker_needs_none() {
+    let spec = json!({"replicas": 2});
+    let instances = [ready(instance("b", 0)), ready(instance("b", 1))];
+    let with = |instances: &[MeshInstance], announced: &Announced| {
+        let service = service(spec.clone());
+        let (told, _) =
+            status(&Facts { service: &service, revision: "b", instances, announced, refusal: None, conflict: None, now: at(130) });
+        story(&told)
+    };
+    assert_eq!(
+        with(&instances, &told_of(&instances[..1]))[..4],
+        [
+            "1/2",
+            "Ready=False WaitingForReplicas 1 of 2 ready: web-b-1: runs, and its EndpointSlice does not say so yet",
+            "Available=False MinimumReplicasUnavailable 1 of at least 2 serve",
+            "Progressing=True RollingOut",
+        ]
+    );
+    assert_eq!(with(&instances, &told_of(&instances))[..2], ["2/2", "Ready=True AllReplicasReady 2 of 2 ready"]);
+    let workers = instances.map(|mut worker| {
+        worker.spec.serves = false;
+        worker
+    });
+    assert_eq!(with(&workers, &Announced::default())[..2], ["2/2", "Ready=True AllReplicasReady 2 of 2 ready"]);
 }
 
 #[test]
@@ -141,7 +177,9 @@ fn a_refusal_and_a_conflict_of_routes_name_their_cause() {
     let web = service(json!({"route": "/shop"}));
     let instances = [ready(instance("b", 0))];
     let refusal = Refusal { reason: condition::INVALID_SPEC, message: "spec.x: wrong".to_owned() };
-    let facts = Facts { service: &web, revision: "b", instances: &instances, refusal: None, conflict: None, now: at(130) };
+    let announced = told_of(&instances);
+    let facts =
+        Facts { service: &web, revision: "b", instances: &instances, announced: &announced, refusal: None, conflict: None, now: at(130) };
     let (told, _) = status(&Facts { refusal: Some(&refusal), ..facts.clone() });
     assert_eq!(
         [&story(&told)[1], &story(&told)[3]],

@@ -145,10 +145,7 @@ impl Controller {
             let observed = service["status"]["observedGeneration"] == service["metadata"]["generation"];
             let ready = service["status"]["conditions"].as_array()?.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
             let count = self.json(&["get", "mi", "-l", &format!("mesh-controller.dev/service={name}")])["items"].as_array()?.len();
-            let slices = self.json(&["get", "endpointslices", "-l", &format!("kubernetes.io/service-name={name}")]);
-            let serves = |slice: &Value| slice["endpoints"][0]["conditions"]["ready"] == true;
-            let told = slices["items"].as_array()?.iter().all(serves);
-            (observed && ready && told && count == usize::try_from(replicas).ok()?).then_some(())
+            (observed && ready && count == usize::try_from(replicas).ok()?).then_some(())
         })
         .await;
     }

@@ -38,11 +38,6 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)
     read(sender.send_request(request(path, None)).await?).await
 }
 
-/// Waits until the router serves a path: it learns of an endpoint moments after the instance is ready.
-pub(crate) async fn served(address: SocketAddr, path: &str) {
-    super::until(&format!("{path} to be served"), async || (get(address, path).await.ok()?.0 == 200).then_some(())).await;
-}
-
 async fn read(response: Response<Incoming>) -> Result<(u16, String), Error> {
     let status = response.status().as_u16();
     let body = response.into_body().collect().await?.to_bytes();

@@ -7,7 +7,7 @@ use kube::{
 };
 use mesh_controller::{
     api::{
-        MeshInstance, MeshService,
+        MeshInstance, MeshNode, MeshService,
         conditions::is_true,
         node::{BackendKind, PortRange},
     },
@@ -19,11 +19,15 @@ use mesh_controller::{
     store::Store,
 };
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
 pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) backend: FakeBackend,
+    endpoints: JoinSet<()>,
     _supervisor: Supervisor,
 }
 
@@ -44,8 +48,34 @@ impl World {
         };
         shutdown.spawn("services", controller::mesh_service::run(client.clone(), shutdown.triggered()));
         shutdown.spawn("instances", mesh_instance::run(client.clone(), Backend::Fake(backend.clone()), options, shutdown.triggered()));
-        shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), shutdown.triggered()));
-        Self { client, backend, _supervisor: supervisor }
+        shutdown.spawn("node", controller::node::run(client.clone(), node, Some(backend.health()), shutdown.triggered()));
+        let mut world = Self { client, backend, endpoints: JoinSet::new(), _supervisor: supervisor };
+        world.start_endpoints();
+        world
+    }
+
+    /// From now on slices are written.
+    pub(crate) fn start_endpoints(&mut self) {
+        let run = controller::endpoints::run(self.client.clone(), std::future::pending());
+        self.endpoints.spawn(async { run.await.unwrap() });
+    }
+
+    /// From now on no slice is written.
+    pub(crate) async fn stop_endpoints(&mut self) {
+        self.endpoints.shutdown().await;
+    }
+
+    /// Lets the node take new instances, or not.
+    pub(crate) async fn schedulable(&self, may: bool) {
+        let nodes: Api<MeshNode> = Api::all(self.client.clone());
+        let patch = json!({ "spec": { "unschedulable": !may } });
+        nodes.patch("here", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    }
+
+    /// Reason and message of a service's Ready, if that is false.
+    pub(crate) async fn not_ready(&self, name: &str) -> Option<(String, String)> {
+        let conditions = self.service(name).await?.status?.conditions;
+        conditions.into_iter().find(|c| c.type_ == "Ready" && c.status == "False").map(|c| (c.reason, c.message))
     }
 
     fn services(&self) -> Api<MeshService> {

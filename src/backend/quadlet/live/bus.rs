@@ -21,8 +21,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
     default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1",
-    gen_blocking = false
+    default_path = "/org/freedesktop/systemd1"
 )]
 pub(super) trait SystemdManager {
     fn subscribe(&self) -> zbus::Result<()>;

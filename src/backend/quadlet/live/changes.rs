@@ -1,5 +1,5 @@
 //! systemd's signals: which instance to look at again, and how jobs ended. A connection that is lost is made again, and then everything is looked at.
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use zbus::{MatchRule, Message, MessageStream, OwnedObjectPath, message::Type};
@@ -12,7 +12,7 @@ use super::{
 /// Between attempts to reach the bus.
 const AGAIN: Duration = Duration::from_secs(1);
 /// So many signals may wait; a reload makes one per unit.
-const QUEUE: usize = 4096;
+const QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 
 /// Watches until shutdown.
 pub(super) async fn watch(inner: Arc<Inner>, end: impl Future<Output = ()>) -> Result<(), Infallible> {
@@ -20,7 +20,10 @@ pub(super) async fn watch(inner: Arc<Inner>, end: impl Future<Output = ()>) -> R
     loop {
         tokio::select! {
             () = &mut end => return Ok(()),
-            lost = listen(&inner) => tracing::warn!(error = %lost, "systemd's signals are not heard; tried again"),
+            lost = listen(&inner) => {
+                tracing::warn!(error = %lost, "systemd is not heard; tried again");
+                drop(inner.health.send_replace(Err(lost)));
+            }
         }
         tokio::select! {
             () = &mut end => return Ok(()),
@@ -35,6 +38,7 @@ async fn listen(inner: &Inner) -> String {
         Ok(signals) => signals,
         Err(why) => return why,
     };
+    drop(inner.health.send_replace(Ok(())));
     inner.look_at_all();
     tokio::pin!(signals);
     while let Some(signal) = signals.next().await {
@@ -49,9 +53,9 @@ async fn listen(inner: &Inner) -> String {
 async fn signals(inner: &Inner) -> Result<impl stream::Stream<Item = zbus::Result<Message>>, String> {
     let connection = inner.bus.connect().await.map_err(|error| error.to_string())?;
     let make = async {
-        let rule = || MatchRule::builder().msg_type(Type::Signal).sender(SYSTEMD);
-        let manager = rule()?.path(MANAGER_PATH)?.build()?;
-        let units = rule()?.path_namespace(UNITS_PATH)?.interface("org.freedesktop.DBus.Properties")?.build()?;
+        let rule = || MatchRule::builder().msg_type(Type::Signal);
+        let manager = rule().sender(SYSTEMD).path(MANAGER_PATH).build()?;
+        let units = rule().sender(SYSTEMD).path_namespace(UNITS_PATH).interface("org.freedesktop.DBus.Properties").build()?;
         let manager = MessageStream::for_match_rule(manager, &connection, Some(QUEUE)).await?;
         let units = MessageStream::for_match_rule(units, &connection, Some(QUEUE)).await?;
         bus::subscribe(&connection).await?;

@@ -68,8 +68,8 @@ impl Inner {
     async fn pulled(self: &Arc<Self>, image: &str, auth: &[RegistryAuth]) -> Result<(), Error> {
         let mut progress = self.join(image, auth);
         let done = tokio::time::timeout(SHORT, progress.wait_for(|pull| !matches!(pull, Pull::UnderWay(_)))).await;
-        let now = match done {
-            Ok(Ok(pull)) => pull.clone(),
+        let now = match done.map(|pull| pull.map(|pull| pull.clone())) {
+            Ok(Ok(pull)) => pull,
             Ok(Err(_)) => Pull::Failed("the pull was cut off".to_owned()),
             Err(_) => progress.borrow().clone(),
         };

@@ -3,7 +3,7 @@ use std::{fs, io, path::Path, process::Stdio, time::Duration};
 
 use tokio::process::Command;
 
-use super::{Made, made};
+use super::Made;
 use crate::{
     api::labels,
     backend::{
@@ -50,7 +50,7 @@ impl Inner {
     }
 
     /// A network of that name that is there before its unit is must be ours.
-    async fn free_network(&self, made: &made::Made) -> Result<(), Error> {
+    async fn free_network(&self, made: &Made) -> Result<(), Error> {
         let known = made.wanted.iter().any(|file| matches!(file, Wanted::Text { path, .. } if path.extension().is_some_and(|e| e == "network") && path.exists()));
         if known {
             return Ok(());

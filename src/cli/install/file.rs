@@ -1,0 +1,104 @@
+//! A unit file with a first line that holds the hash of the rest, by which a change by hand is seen.
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::failed;
+use crate::cli::exit::{Code, Failure, Result};
+
+/// What the first line begins with.
+const HEADER: &str = "# Written by mesh-controller install; change it with `systemctl edit`, not here. sha256:";
+
+/// A unit file, as it is to be.
+#[derive(Debug)]
+pub(super) struct UnitFile {
+    pub(super) path: PathBuf,
+    body: String,
+}
+
+impl UnitFile {
+    pub(super) fn new(dir: &Path, name: &str, body: String) -> Self {
+        Self { path: dir.join(name), body }
+    }
+
+    /// The text with its first line.
+    pub(super) fn text(&self) -> String {
+        format!("{HEADER}{}\n{}", hash(&self.body), self.body)
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        self.path.symlink_metadata().is_ok()
+    }
+
+    /// Refuses where a person has written what is there, unless that is to be lost.
+    pub(super) fn may_be_changed(&self, force: bool) -> Result {
+        let there = match std::fs::read_to_string(&self.path) {
+            Ok(there) => there,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed("read", &self.path, &error)),
+        };
+        if force || is_ours(&there) {
+            return Ok(());
+        }
+        let text = format!(
+            "{} was not written by `mesh-controller install`, or was edited by hand since: move your changes to a drop-in (systemctl edit {}), \
+             or lose them with --force",
+            self.path.display(),
+            self.path.file_name().unwrap_or_default().display()
+        );
+        Err(Failure::new(Code::Conflict, text))
+    }
+
+    /// Writes it; whether that changed anything.
+    pub(super) fn write(&self) -> Result<bool> {
+        let text = self.text();
+        if std::fs::read_to_string(&self.path).is_ok_and(|there| there == text) {
+            return Ok(false);
+        }
+        let write = || {
+            let dir = self.path.parent().unwrap_or(Path::new("/"));
+            std::fs::create_dir_all(dir)?;
+            let new = self.path.with_extension("new");
+            std::fs::write(&new, &text)?;
+            std::fs::rename(&new, &self.path)
+        };
+        write().map_err(|error| failed("write", &self.path, &error)).map(|()| true)
+    }
+
+    pub(super) fn remove(&self) -> Result {
+        std::fs::remove_file(&self.path).map_err(|error| failed("remove", &self.path, &error))
+    }
+}
+
+fn hash(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether the first line is ours and its hash is that of the rest.
+fn is_ours(text: &str) -> bool {
+    text.strip_prefix(HEADER).and_then(|rest| rest.split_once('\n')).is_some_and(|(said, body)| said == hash(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_edited_by_hand_is_not_changed_unless_it_must() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = UnitFile::new(dir.path(), "a.service", "[Unit]\n".to_owned());
+        file.may_be_changed(false).unwrap();
+        assert!(file.write().unwrap() && !file.write().unwrap(), "the second time nothing changes");
+        UnitFile::new(dir.path(), "a.service", "[Service]\n".to_owned()).may_be_changed(false).unwrap();
+        for edited in [format!("{}User=x\n", file.text()), "[Unit]\n".to_owned(), file.text().replace("[Unit]", "[Unix]")] {
+            std::fs::write(&file.path, edited).unwrap();
+            let refusal = file.may_be_changed(false).unwrap_err();
+            assert_eq!(refusal.code, Code::Conflict);
+            assert!(refusal.text().contains("--force") && refusal.text().contains("systemctl edit a.service"), "{}", refusal.text());
+            file.may_be_changed(true).unwrap();
+        }
+    }
+}
