@@ -95,7 +95,11 @@ impl Inner {
             let end = inner.shutdown.triggered();
             tokio::select! {
                 done = inner.pull(&image, &auth, &tell) => {
-                    tell.send_replace(done.err().map_or(Pull::Done, |error| Pull::Failed(error.to_string())));
+                    tell.send_replace(match done {
+                        Ok(()) => Pull::Done,
+                        Err(Error::Image { why, .. }) => Pull::Failed(why),
+                        Err(error) => Pull::Failed(error.to_string()),
+                    });
                 }
                 () = end => {}
             }

@@ -36,7 +36,9 @@ impl Lines {
         if self.timestamps && !self.is_inside {
             bytes.extend_from_slice(format!("{} ", time(&entry.at)).as_bytes());
         }
-        bytes.extend(content(&entry.message));
+        let message = content(&entry.message);
+        // conmon keeps the line break that the program wrote; the last line of a program may have none.
+        bytes.extend_from_slice(message.strip_suffix(b"\n").unwrap_or(&message));
         self.is_inside = entry.partial.as_deref() == Some("true");
         if !self.is_inside {
             bytes.push(b'\n');
@@ -70,7 +72,7 @@ mod tests {
 
     #[test]
     fn entries_become_the_lines_that_the_program_wrote() {
-        let plain = r#"{"MESSAGE":"hello","__REALTIME_TIMESTAMP":"1795251600000001"}"#;
+        let plain = r#"{"MESSAGE":"hello\n","__REALTIME_TIMESTAMP":"1795251600000001"}"#;
         let bytes = r#"{"MESSAGE":[104,105,27],"__REALTIME_TIMESTAMP":"1795251600000002"}"#;
         let part = r#"{"MESSAGE":"lo","__REALTIME_TIMESTAMP":"1795251600000003","CONTAINER_PARTIAL_MESSAGE":"true"}"#;
         let rest = r#"{"MESSAGE":"ng","__REALTIME_TIMESTAMP":"1795251600000004"}"#;

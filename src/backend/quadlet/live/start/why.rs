@@ -17,7 +17,7 @@ pub(super) async fn why(manager: Manager, made: &Made, dependency: bool, since: 
     let mut command = Command::new("journalctl");
     command.args(manager.flag()).args(["--no-pager", "--quiet", "--output=cat", "--lines=50"]);
     command.arg(format!("--since=@{}.{:06}", since.as_second(), since.subsec_microsecond()));
-    command.args(["--unit", unit, "SYSLOG_IDENTIFIER=podman"]).stdin(Stdio::null()).kill_on_drop(true);
+    command.args(["--unit", unit, "_COMM=podman"]).stdin(Stdio::null()).kill_on_drop(true);
     let said = command.output().await.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let port = made.port;
     match said.lines().rev().find(|line| line.contains("Error:")) {
