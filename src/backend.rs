@@ -1,8 +1,13 @@
 //! What runs instances. A closed set of backends, dispatched by `match`; each observes, and executes actions without deciding anything.
 //! A backend is told nothing about routing or about the API.
+pub(crate) mod changes;
+pub mod engine;
 pub mod fake;
+pub mod podman;
 pub mod process;
 pub mod quadlet;
+pub(crate) mod ready;
+pub(crate) mod sockets;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,6 +21,8 @@ use crate::plan::instance::{Action, InstanceKey, Launch, Observed};
 pub enum Backend {
     /// Plain processes, each under a shim that outlives the controller.
     Process(process::ProcessBackend),
+    /// Containers of Podman (or Docker), over the socket of its API.
+    Podman(podman::PodmanBackend),
     /// Units of systemd, made by Quadlet.
     Quadlet(quadlet::live::QuadletBackend),
     /// For tests: in memory, scripted.
@@ -159,6 +166,17 @@ pub struct ExecOutput {
     pub timed_out: bool,
 }
 
+/// What one running instance uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceUsage {
+    /// Which instance.
+    pub key: InstanceKey,
+    /// CPU time since its start.
+    pub cpu: Duration,
+    /// Memory now, in bytes.
+    pub memory: u64,
+}
+
 /// Which part of a log is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogQuery {
@@ -177,6 +195,7 @@ impl Backend {
     pub async fn observe(&self, key: &InstanceKey) -> Result<Observed, Error> {
         match self {
             Self::Process(backend) => backend.observe(key).await,
+            Self::Podman(backend) => backend.observe(key).await,
             Self::Quadlet(backend) => backend.observe(key).await,
             Self::Fake(backend) => backend.observe(key).await,
         }
@@ -186,6 +205,7 @@ impl Backend {
     pub async fn execute(&self, action: Action) -> Result<(), Error> {
         match self {
             Self::Process(backend) => backend.execute(action).await,
+            Self::Podman(backend) => backend.execute(action).await,
             Self::Quadlet(backend) => backend.execute(action).await,
             Self::Fake(backend) => backend.execute(action).await,
         }
@@ -195,6 +215,7 @@ impl Backend {
     pub async fn list(&self) -> Result<Vec<InstanceKey>, Error> {
         match self {
             Self::Process(backend) => backend.list().await,
+            Self::Podman(backend) => backend.list().await,
             Self::Quadlet(backend) => backend.list().await,
             Self::Fake(backend) => backend.list().await,
         }
@@ -204,6 +225,7 @@ impl Backend {
     pub fn health(&self) -> Option<watch::Receiver<Result<(), String>>> {
         match self {
             Self::Process(_) => None,
+            Self::Podman(backend) => Some(backend.health()),
             Self::Quadlet(backend) => Some(backend.health()),
             Self::Fake(backend) => Some(backend.health()),
         }
@@ -214,6 +236,7 @@ impl Backend {
     pub fn changes(&self) -> BoxStream<'static, InstanceKey> {
         match self {
             Self::Process(backend) => backend.changes(),
+            Self::Podman(backend) => backend.changes(),
             Self::Quadlet(backend) => backend.changes(),
             Self::Fake(backend) => backend.changes(),
         }
@@ -223,6 +246,7 @@ impl Backend {
     pub async fn exec(&self, launch: &Launch, argv: &[String], timeout: Duration) -> Result<ExecOutput, Error> {
         match self {
             Self::Process(backend) => backend.exec(launch, argv, timeout).await,
+            Self::Podman(backend) => backend.exec(launch, argv, timeout).await,
             Self::Quadlet(backend) => backend.exec(launch, argv, timeout).await,
             Self::Fake(backend) => backend.exec(launch, argv, timeout).await,
         }
@@ -232,8 +256,18 @@ impl Backend {
     pub fn logs(&self, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<bytes::Bytes, Error>> {
         match self {
             Self::Process(backend) => backend.logs(key, query),
+            Self::Podman(backend) => backend.logs(key, query),
             Self::Quadlet(backend) => backend.logs(key, query),
             Self::Fake(backend) => backend.logs(key, query),
+        }
+    }
+
+    /// What every running instance uses, as far as this backend can tell.
+    pub async fn usage(&self) -> Result<Vec<InstanceUsage>, Error> {
+        match self {
+            Self::Podman(backend) => backend.usage().await,
+            Self::Quadlet(backend) => backend.usage().await,
+            Self::Process(_) | Self::Fake(_) => Ok(Vec::new()),
         }
     }
 
@@ -241,6 +275,7 @@ impl Backend {
     pub fn port_is_free(&self, port: u16) -> bool {
         match self {
             Self::Process(backend) => backend.port_is_free(port),
+            Self::Podman(backend) => backend.port_is_free(port),
             Self::Quadlet(backend) => backend.port_is_free(port),
             Self::Fake(backend) => backend.port_is_free(port),
         }

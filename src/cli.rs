@@ -4,10 +4,12 @@
 //! Reads and writes go through the API only, so every verb works against any controller; only `run` and the daemon start one ([`serve`]).
 pub mod age;
 pub mod apply;
+mod backend;
 pub mod completion;
 pub mod crd;
 pub mod daemon;
 pub mod delete;
+pub mod doctor;
 pub mod exit;
 pub mod follow;
 #[cfg(test)]
@@ -18,9 +20,11 @@ pub mod logs;
 pub mod manifest;
 pub mod output;
 pub mod paint;
+pub mod podman;
 pub mod printer;
 pub mod program;
 pub mod ps;
+pub mod quadlet;
 pub mod restart;
 pub mod router;
 pub mod run;
@@ -76,6 +80,12 @@ pub enum Verb {
     Apply(apply::Apply),
     /// Delete services, or the objects in files.
     Delete(delete::Delete),
+    /// Make systemd units (Podman Quadlet) from manifests, so that services run without a controller.
+    Quadlet(quadlet::Quadlet),
+    /// Containers of Podman from manifests, without a controller.
+    Podman(podman::Podman),
+    /// Look at the machine, and say what stands in the way and the command that mends it.
+    Doctor(doctor::Doctor),
     /// Print a completion script for a shell.
     Completion(completion::Completion),
     /// Print the version.
@@ -106,6 +116,9 @@ impl Mesh {
             Verb::Restart(restart) => target.with(async |api| restart.run(api).await).await,
             Verb::Apply(apply) => target.with(async |api| apply.run(api).await).await,
             Verb::Delete(delete) => target.with(async |api| delete.run(api).await).await,
+            Verb::Quadlet(quadlet) => Box::pin(quadlet.run(target.namespace)).await,
+            Verb::Podman(podman) => Box::pin(podman.run(target)).await,
+            Verb::Doctor(doctor) => doctor.run(target.state_dir).await,
             Verb::Completion(completion) => completion.run(),
             Verb::Version => output::print_line(&format!("mesh {}", env!("CARGO_PKG_VERSION"))),
         }

@@ -6,16 +6,14 @@
 //!   <state>/instances/<uid>/{record.json, exit.json, lock, s, log, log.1}  shim ── program ── …
 //! ```
 //! A shim holds `lock` for as long as it lives, so whether one lives is never guessed from a process id.
-pub(crate) mod changes;
 mod delegated;
 mod dir;
 mod exec;
 pub(crate) mod identity;
 mod log;
 mod observe;
-pub(crate) mod port;
+mod port;
 mod program;
-mod ready;
 pub(crate) mod record;
 mod rescue;
 pub mod shim;
@@ -56,7 +54,7 @@ struct Inner {
     boot_id: String,
     shutdown: Shutdown,
     slots: slot::Slots,
-    subscribers: changes::Subscribers,
+    subscribers: super::changes::Subscribers,
 }
 
 impl ProcessBackend {
@@ -136,7 +134,7 @@ impl ProcessBackend {
 
     /// Whether nobody on this machine listens on the port.
     pub fn port_is_free(&self, port: u16) -> bool {
-        port::is_free(port)
+        super::sockets::is_free(port)
     }
 }
 

@@ -1,10 +1,11 @@
 //! `mesh-controller`: the controller process, until a signal ends it. Instances go on running, and the next one adopts them.
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use tokio::sync::watch;
 
 use super::{
+    backend::BackendArgs,
     crd::Crd,
     exit::{Code, Failure, Result},
     install::{Install, Uninstall},
@@ -14,7 +15,7 @@ use super::{
     state_dir,
 };
 use crate::{
-    api::node::{BackendKind, PortRange},
+    api::node::PortRange,
     kit::{
         shutdown::{Shutdown, Supervisor},
         systemd,
@@ -50,28 +51,11 @@ enum Verb {
     Crd(Crd),
 }
 
-/// What runs the instances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum BackendFlag {
-    /// Plain processes.
-    Process,
-    /// Podman containers.
-    #[value(hide = true)]
-    Podman,
-    /// Quadlet units under systemd.
-    #[value(hide = true)]
-    Quadlet,
-    /// Deployments in a cluster.
-    #[value(hide = true)]
-    Kubernetes,
-}
-
 /// Where and how the controller runs.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// What runs the instances; this version has process only.
-    #[arg(long, env = "MESH_BACKEND", value_enum, default_value = "process")]
-    pub(super) backend: BackendFlag,
+    #[command(flatten)]
+    pub(super) backend: BackendArgs,
     /// Holds the store, credentials, kubeconfig, and instances' records and logs [default: $XDG_STATE_HOME/mesh; root: /var/lib/mesh].
     #[arg(long, env = "MESH_STATE_DIR", value_name = "DIR")]
     pub(super) state_dir: Option<PathBuf>,
@@ -141,14 +125,6 @@ impl Serve {
     }
 
     fn options(self) -> Result<ServeOptions> {
-        let backend = match self.backend {
-            BackendFlag::Process => BackendKind::Process,
-            BackendFlag::Quadlet => BackendKind::Quadlet,
-            BackendFlag::Podman | BackendFlag::Kubernetes => {
-                let name = self.backend.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-                return Err(Failure::new(Code::Usage, format!("--backend {name}: this version does not have it; it has process and quadlet")));
-            }
-        };
         let project = |error: std::io::Error| Failure::from(error).context(format!("--project-dir {}", self.project_dir.display()));
         Ok(ServeOptions {
             state_dir: self.state_dir.unwrap_or_else(state_dir::default),
@@ -158,8 +134,7 @@ impl Serve {
             admin_listen: self.admin_listen,
             port_range: self.port_range,
             node_name: self.node_name.unwrap_or_else(hostname),
-            backend,
-            shim: shim()?,
+            backend: self.backend.chosen()?,
         })
     }
 }

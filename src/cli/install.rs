@@ -17,7 +17,8 @@ use self::{
     units::{SERVICE, SOCKET, Wanted},
 };
 use super::{
-    daemon::{self, BackendFlag},
+    backend::BackendFlag,
+    daemon,
     exit::{Code, Failure, Result},
     output, state_dir,
 };
@@ -61,7 +62,7 @@ impl Install {
             return files.iter().try_for_each(|file| output::print(&format!("# {}\n{}\n", file.path.display(), file.text())));
         }
         let manager = Manager::of(self.whose.user)?;
-        if self.chosen.serve.backend == BackendFlag::Process {
+        if self.chosen.serve.backend.backend == BackendFlag::Process {
             daemon::shim()?;
         }
         for file in &files {
@@ -72,7 +73,7 @@ impl Install {
             let changed = file.write()?;
             socket_moved |= changed && file.path.ends_with(SOCKET);
         }
-        start(&manager, socket_moved)?;
+        start(manager, socket_moved)?;
         output::print_line(&format!(
             "{SERVICE} runs, and starts at boot; the router is at http://{}/\n\
              state: {}\nlog: {}\nend it: {} stop {SOCKET} {SERVICE}\nthen take it away: mesh-controller uninstall{}",
@@ -87,7 +88,7 @@ impl Install {
 
     fn files(&self) -> Result<[UnitFile; 2]> {
         let Chosen { serve, flags } = &self.chosen;
-        check_backend(serve.backend)?;
+        check_backend(serve.backend.backend)?;
         if serve.router_listen.port() == 0 {
             return Err(Failure::new(Code::Usage, "--router-listen: a service needs a port of its own, not 0"));
         }
@@ -98,7 +99,7 @@ impl Install {
         let state_dir = self.chosen.state_dir()?;
         let wanted = Wanted {
             program: &program,
-            backend: serve.backend,
+            backend: serve.backend.backend,
             user: self.whose.user,
             state_dir: &state_dir,
             router_listen: serve.router_listen,
@@ -126,7 +127,7 @@ fn check_backend(backend: BackendFlag) -> Result {
     }
 }
 
-fn start(manager: &Manager, socket_moved: bool) -> Result {
+fn start(manager: Manager, socket_moved: bool) -> Result {
     manager.run(&["daemon-reload"])?;
     manager.run(&["enable", SOCKET, SERVICE])?;
     if socket_moved {

@@ -12,6 +12,7 @@ use kube::runtime::watcher;
 
 use super::{
     apply::{How, apply_all},
+    backend::BackendArgs,
     daemon,
     exit::{Code, Failure, Result},
     follow::{Follow, follow, source::Part},
@@ -45,6 +46,8 @@ pub struct Run {
     /// A manifest, or a directory of them [default: mesh.yaml, mesh.yml, meshservice.yaml or mesh/ in the project directory].
     #[arg(short, long = "file", value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    backend: BackendArgs,
     /// How many instances, for the one SERVICE.
     #[arg(long, value_name = "N", requires = "services", value_parser = clap::value_parser!(u32).range(0..=1000))]
     instances: Option<u32>,
@@ -89,7 +92,6 @@ impl Run {
 
     fn options(&self, state_dir: PathBuf, project_dir: PathBuf) -> Result<ServeOptions> {
         Ok(ServeOptions {
-            backend: crate::api::node::BackendKind::Process,
             state_dir,
             project_dir,
             api_listen: self.api_listen,
@@ -97,7 +99,7 @@ impl Run {
             admin_listen: self.admin_listen,
             port_range: self.port_range,
             node_name: daemon::hostname(),
-            shim: daemon::shim()?,
+            backend: self.backend.chosen()?,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! The wiring: store → API → node agent → controllers → router, in one process. The only place that knows them all.
 pub(super) mod admin;
+pub(super) mod backend;
+pub(super) mod usage;
 
 use std::{
     net::SocketAddr,
@@ -11,16 +13,15 @@ use std::{
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
 
+use self::usage::UsageMetrics;
+
 use crate::{
-    api::{
-        labels::DEFAULT_ROUTER,
-        node::{BackendKind, PortRange},
-    },
+    api::{labels::DEFAULT_ROUTER, node::PortRange},
     apiserver::{
         self, ApiServer,
         credentials::{Credentials, CredentialsError},
     },
-    backend::{self, Backend, process::ProcessBackend, quadlet::live::QuadletBackend},
+    backend::{Backend, engine},
     controller::{self, mesh_instance, node},
     kit::{clock, metrics::Metrics, shutdown::Shutdown},
     router::{
@@ -51,9 +52,7 @@ pub struct ServeOptions {
     /// The name of this machine's `MeshNode`.
     pub node_name: String,
     /// What runs the instances.
-    pub backend: BackendKind,
-    /// The program `mesh-shim`.
-    pub shim: PathBuf,
+    pub backend: backend::Chosen,
 }
 
 /// What runs, and where it is reached.
@@ -111,8 +110,11 @@ pub enum Error {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// The backend cannot work here.
-    #[error("backend: {0}")]
-    Backend(#[from] backend::Error),
+    #[error(transparent)]
+    Backend(#[from] crate::backend::Error),
+    /// There is no container engine, or it cannot be used.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
     /// The first objects could not be made.
     #[error("preparing the API: {0}")]
     Bootstrap(#[from] controller::Error),
@@ -131,10 +133,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let router_listeners = listener::open(options.router_listen, workers(), passed)?;
     let router = local_address(&router_listeners, options.router_listen);
 
-    let backend = match options.backend {
-        BackendKind::Quadlet => Backend::Quadlet(Box::pin(QuadletBackend::new(&state_dir, shutdown.clone())).await?),
-        BackendKind::Process | BackendKind::Podman => Backend::Process(ProcessBackend::new(&state_dir, options.shim.clone(), shutdown.clone())?),
-    };
+    let backend = options.backend.open(&state_dir, shutdown).await?;
     let credentials = Credentials::load_or_create(&state_dir, api, clock::now())?;
     let kubeconfig = credentials.write_kubeconfig(&state_dir)?;
     let api_options = apiserver::Options {
@@ -146,7 +145,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let server = ApiServer::start(store, api_options, shutdown).await?;
     let client = Client::new(server.service(), "default");
     controller::bootstrap::bootstrap(&client).await?;
-    let node = node::Node { name: options.node_name.clone(), backend: options.backend, ports: options.port_range };
+    let node = node::Node { name: options.node_name.clone(), backend: options.backend.kind(), ports: options.port_range };
     node::register(&client, &node).await?;
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
@@ -154,7 +153,8 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let (synced, ready) = watch::channel(false);
     let router_options = router::RouterOptions { name: options.node_name, router: DEFAULT_ROUTER.to_owned(), grace: ROUTER_GRACE };
     shutdown.spawn("router", router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced));
-    shutdown.spawn("admin", admin::run(admin_listener, metrics, ready.clone(), shutdown.clone()));
+    let usage = UsageMetrics::register(&metrics, backend.clone());
+    shutdown.spawn("admin", admin::run(admin_listener, metrics, Some(usage), ready.clone(), shutdown.clone()));
     Ok(Serving { client, api, router, admin, kubeconfig, ready, backend })
 }
 

@@ -8,5 +8,6 @@ mod imports;
 mod kubectl;
 mod layout;
 mod process_backend;
+mod quadlet;
 mod router;
 mod vm;

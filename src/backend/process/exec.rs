@@ -8,9 +8,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::{identity, program, ready};
+use super::{identity, program};
 use crate::{
-    backend::{Error, ExecOutput},
+    backend::{Error, ExecOutput, ready},
     plan::instance::ProcessLaunch,
 };
 

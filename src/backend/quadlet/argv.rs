@@ -24,7 +24,10 @@ pub fn run(instance: &Instance<'_>, host: &Host) -> Result<Vec<String>, Error> {
     if let Some(port) = container.port {
         flag("publish", &format!("127.0.0.1:{}:{}", port.host, port.container));
     }
-    variables(&container.env).into_iter().filter(|(_, var)| !var.secret).for_each(|(name, var)| flag("env", &format!("{name}={}", var.value.reveal())));
+    variables(&container.env)
+        .into_iter()
+        .filter(|(_, var)| !var.secret)
+        .for_each(|(name, var)| flag("env", &format!("{name}={}", var.value.reveal())));
     secrets(instance)?.iter().for_each(|secret| flag("secret", &secret.reference()));
     for (name, value) in data_mounts(instance, host)? {
         flag(name, &value);
@@ -46,7 +49,12 @@ fn security(container: &Container) -> Result<Vec<String>, Error> {
     match (security.user, security.group) {
         (Some(user), Some(group)) => words.push(format!("--user={user}:{group}")),
         (Some(user), None) => words.push(format!("--user={user}")),
-        (None, Some(_)) => return super::render::field("spec.securityContext.runAsGroup", "Podman takes a group only with a user: give runAsUser as well"),
+        (None, Some(_)) => {
+            return super::render::field(
+                "spec.securityContext.runAsGroup",
+                "Podman takes a group only with a user: give runAsUser as well",
+            );
+        }
         (None, None) => {}
     }
     words.push(format!("--stop-timeout={}", container.stop_grace.as_secs()));
@@ -58,7 +66,10 @@ fn program(container: &Container) -> Result<Vec<String>, Error> {
     let mut words = Vec::new();
     if let Some(dir) = &container.working_dir {
         if !dir.starts_with('/') {
-            return super::render::field("spec.workingDir", format!("{dir:?} is relative; in a container it must be absolute, for example /app"));
+            return super::render::field(
+                "spec.workingDir",
+                format!("{dir:?} is relative; in a container it must be absolute, for example /app"),
+            );
         }
         words.push(format!("--workdir={dir}"));
     }

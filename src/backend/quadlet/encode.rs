@@ -55,8 +55,7 @@ pub struct OddWord {
 }
 
 /// Quadlet ends a command line at an empty word; it drops the quotes of a lone semicolon, which then ends the command for systemd.
-pub const ODD_WORDS: [OddWord; 2] =
-    [OddWord { word: "", variable: "MESH_EMPTY" }, OddWord { word: ";", variable: "MESH_SEMICOLON" }];
+pub const ODD_WORDS: [OddWord; 2] = [OddWord { word: "", variable: "MESH_EMPTY" }, OddWord { word: ";", variable: "MESH_SEMICOLON" }];
 
 /// The text of a value, as it stands behind `KEY=`.
 ///
@@ -66,6 +65,8 @@ pub fn value(class: Class, value: &Value) -> Result<String, Bad> {
     match (class, value) {
         (Class::Raw | Class::RawList, Value::Text(text)) => raw(text).map(|text| double_dollars(&text)),
         (Class::Setting | Class::SettingList, Value::Text(text)) => raw(text),
+        // Their readers know no names behind a percent sign.
+        (Class::Number, Value::Text(text)) => raw(text).map(|_| text.clone()),
         (Class::Words, Value::Words(list)) => words(list, argument),
         (Class::Command, Value::Words(list)) => words(list, command_word),
         (Class::Plainwords, Value::Words(list)) => words(list, plain),
@@ -137,7 +138,13 @@ fn command_word(text: &str) -> Result<String, Bad> {
 fn plain(text: &str) -> Result<String, Bad> {
     check(text)?;
     let known = |c: char| c.is_ascii_alphanumeric() || "_./:=,@+-".contains(c);
-    if text.is_empty() { Err(Bad::Empty) } else if text.chars().all(known) { Ok(text.to_owned()) } else { Err(Bad::Characters) }
+    if text.is_empty() {
+        Err(Bad::Empty)
+    } else if text.chars().all(known) {
+        Ok(text.to_owned())
+    } else {
+        Err(Bad::Characters)
+    }
 }
 
 fn pair(key: &str, value: &str) -> Result<String, Bad> {

@@ -15,12 +15,20 @@ pub enum Found {
     Foreign,
 }
 
-/// A body under its header. `from` is one line for people: `MeshService shop/api`.
-pub fn add(body: &str, from: &str) -> String {
+/// A body under its header. `set` is the name of all files that are made together; `from` is for people: `MeshService shop/api`.
+pub fn add(body: &str, set: &str, from: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let from: String = from.chars().filter(|c| !c.is_control()).collect();
-    let lines = format!("{MADE}{version} from {from}. Changes are overwritten by --force only; put yours into drop-ins of your own.\n");
-    format!("{lines}{HASH}{}\n\n{body}", hash(&lines, body))
+    let plain = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    let (set, from) = (plain(set), plain(from));
+    let line =
+        format!("{MADE}{version} ({set}) from {from}. What is edited here is overwritten by --force only: use drop-ins of your own.\n");
+    format!("{line}{HASH}{}\n\n{body}", hash(&line, body))
+}
+
+/// The set that a file of ours says it belongs to.
+pub fn set(text: &str) -> Option<&str> {
+    let line = text.lines().next()?.strip_prefix(MADE)?;
+    Some(line.split_once(" (")?.1.split_once(") from ")?.0)
 }
 
 /// What a text is, by its header.
@@ -52,7 +60,8 @@ mod tests {
 
     #[test]
     fn an_edit_anywhere_is_seen_and_a_foreign_file_stays_one() {
-        let made = add("[Unit]\nDescription=x\n", "MeshService shop/api");
+        let made = add("[Unit]\nDescription=x\n", "shop", "MeshService shop/api");
+        assert_eq!(set(&made), Some("shop"));
         assert_eq!((found(&made), body(&made)), (Found::Ours, "[Unit]\nDescription=x\n"));
         for (edit, expected) in [
             (made.replace("=x", "=y"), Found::Edited),

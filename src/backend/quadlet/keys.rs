@@ -88,6 +88,8 @@ pub enum Class {
     Bool,
     /// A setting that systemd reads: the rest of the line.
     Setting,
+    /// A setting that systemd reads as a number, where `%` is a part of it.
+    Number,
     /// A setting that systemd reads and that counts each time.
     SettingList,
     /// A command line of systemd.
@@ -364,28 +366,29 @@ keys! { unit Unit, "Keys of `[Unit]` that are written here.":
 }
 
 keys! { service Service, "Keys of `[Service]` that are written here.":
-    CPU_QUOTA "CPUQuota" Setting 4 4;
-    CPU_WEIGHT "CPUWeight" Setting 4 4;
+    CPU_QUOTA "CPUQuota" Number 4 4;
+    CPU_WEIGHT "CPUWeight" Number 4 4;
     DELEGATE "Delegate" Setting 4 4;
     ENVIRONMENT "Environment" SettingList 4 4;
     EXEC_START "ExecStart" Command 4 4;
+    EXEC_RELOAD "ExecReload" Command 4 4;
     EXEC_START_PRE "ExecStartPre" Command 4 4;
     EXEC_STOP "ExecStop" Command 4 4;
     EXEC_STOP_POST "ExecStopPost" Command 4 4;
     KILL_MODE "KillMode" Setting 4 4;
-    MEMORY_LOW "MemoryLow" Setting 4 4;
-    MEMORY_MAX "MemoryMax" Setting 4 4;
+    MEMORY_LOW "MemoryLow" Number 4 4;
+    MEMORY_MAX "MemoryMax" Number 4 4;
     NO_NEW_PRIVILEGES "NoNewPrivileges" Setting 4 4;
     NOTIFY_ACCESS "NotifyAccess" Setting 4 4;
     REMAIN_AFTER_EXIT "RemainAfterExit" Setting 4 4;
     RESTART "Restart" Setting 4 4;
-    RESTART_MAX_DELAY_SEC "RestartMaxDelaySec" Setting 4 4;
-    RESTART_SEC "RestartSec" Setting 4 4;
-    RESTART_STEPS "RestartSteps" Setting 4 4;
+    RESTART_MAX_DELAY_SEC "RestartMaxDelaySec" Number 4 4;
+    RESTART_SEC "RestartSec" Number 4 4;
+    RESTART_STEPS "RestartSteps" Number 4 4;
     SUCCESS_EXIT_STATUS "SuccessExitStatus" Setting 4 4;
     SYSLOG_IDENTIFIER "SyslogIdentifier" Setting 4 4;
-    TIMEOUT_START_SEC "TimeoutStartSec" Setting 4 4;
-    TIMEOUT_STOP_SEC "TimeoutStopSec" Setting 4 4;
+    TIMEOUT_START_SEC "TimeoutStartSec" Number 4 4;
+    TIMEOUT_STOP_SEC "TimeoutStopSec" Number 4 4;
     TYPE "Type" Setting 4 4;
 }
 

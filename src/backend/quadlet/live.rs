@@ -10,6 +10,7 @@
 //! systemd holds the instances: they outlive this process, start again by themselves, and come back after a reboot of the machine.
 mod bus;
 mod changes;
+mod engines;
 mod exec;
 mod files;
 mod image;
@@ -40,6 +41,7 @@ use tokio::sync::{broadcast, watch};
 pub use self::place::Manager;
 use self::{
     bus::{Bus, JobEnd},
+    engines::Engines,
     image::Pulls,
     index::Index,
     place::Place,
@@ -47,8 +49,11 @@ use self::{
 };
 use crate::{
     backend::{
-        Error, ExecOutput, LogQuery,
-        process::{changes::Subscribers, identity, port},
+        Error, ExecOutput, InstanceUsage, LogQuery,
+        changes::Subscribers,
+        podman::identity::controller_id,
+        process::identity,
+        sockets,
     },
     kit::shutdown::Shutdown,
     plan::instance::{Action, ContainerLaunch, InstanceKey, Launch, Observed},
@@ -67,6 +72,7 @@ struct Inner {
     boot_id: String,
     bus: Bus,
     index: Index,
+    engines: Engines,
     reloads: Reloads,
     pulls: Pulls,
     /// Who writes or removes unit files, networks and secrets: one at a time, so that what the last one needs is not removed by another.
@@ -91,12 +97,12 @@ impl QuadletBackend {
         let bus = Bus::new(Manager::of_this_user());
         let version = bus.version().await?;
         let place = Place::find(Manager::of_this_user(), &state_dir, &version).await?;
-        let controller = record::controller_id(&state_dir).map_err(system("read the controller's id in", &state_dir))?;
+        let controller = controller_id(&state_dir)?;
         let boot_id = identity::boot_id().map_err(system("read the boot id for", &state_dir))?;
         let index = Index::load(&place, &controller)?;
         let (jobs, removed, health) = (broadcast::channel(1024).0, broadcast::channel(64).0, watch::channel(Ok(())).0);
-        let (reloads, pulls, writing, subscribers) = Default::default();
-        let inner = Inner { place, controller, boot_id, bus, index, reloads, pulls, writing, subscribers, health, jobs, removed, shutdown };
+        let (reloads, pulls, writing, subscribers, engines) = Default::default();
+        let inner = Inner { place, controller, boot_id, bus, index, engines, reloads, pulls, writing, subscribers, health, jobs, removed, shutdown };
         let inner = Arc::new(inner);
         inner.shutdown.spawn("quadlet-changes", changes::watch(Arc::clone(&inner), inner.shutdown.triggered()));
         Ok(Self(inner))
@@ -148,7 +154,7 @@ impl QuadletBackend {
     /// Runs a command in the instance's container.
     pub async fn exec(&self, launch: &Launch, argv: &[String], timeout: Duration) -> Result<ExecOutput, Error> {
         match launch {
-            Launch::Container(launch) => exec::exec(&launch.container.name, argv, timeout).await,
+            Launch::Container(launch) => self.0.exec(&launch.container.name, argv, timeout).await,
             Launch::Process(launch) => Err(Error::WrongLaunch(launch.key.clone())),
         }
     }
@@ -158,9 +164,14 @@ impl QuadletBackend {
         self.0.logs(key, query)
     }
 
+    /// What every running instance uses, as systemd counts it; where it does not count memory, that is 0.
+    pub async fn usage(&self) -> Result<Vec<InstanceUsage>, Error> {
+        self.0.usage().await
+    }
+
     /// Whether nobody on this machine listens on the port.
     pub fn port_is_free(&self, port: u16) -> bool {
-        port::is_free(port)
+        sockets::is_free(port)
     }
 }
 

@@ -80,7 +80,7 @@ fn logical_lines(text: &str) -> Result<Vec<(usize, String)>, ParseError> {
     let mut begun: Option<(usize, String)> = None;
     for (index, line) in text.strip_suffix('\n').unwrap_or(text).split('\n').enumerate() {
         let number = index + 1;
-        if let Some(c) = line.chars().find(|c| c.is_control() && *c != '\t') {
+        if let Some(c) = line.chars().find(|c| c.is_ascii_control() && *c != '\t') {
             return error(number, format!("it contains the control character {c:?}, which ends the line for systemd or is lost"));
         }
         let line = line.trim();
@@ -109,19 +109,10 @@ pub fn unit(text: &str) -> Result<Unit, ParseError> {
         let key = Section::of(&line.section).and_then(|section| Key::find(section, &line.key));
         let Some(key) = key else { return error(line.number, format!("[{}] has no key {:?}", line.section, line.key)) };
         for value in values(key, &line.value).or_else(|what| error(line.number, format!("{}: {what}", line.key)))? {
-            // Words that are written as variables define those variables again.
-            if unit.entries().iter().any(|entry| entry.key == key && entry.value == value && is_odd_definition(&value)) {
-                continue;
-            }
-            unit.add(key, &line.key, value).or_else(|refused| error(line.number, refused.to_string()))?;
+            unit.add_read(key, &line.key, value).or_else(|refused| error(line.number, refused.to_string()))?;
         }
     }
     Ok(unit)
-}
-
-fn is_odd_definition(value: &Value) -> bool {
-    let Value::Text(text) = value else { return false };
-    ODD_WORDS.iter().any(|odd| *text == format!("{}={}", odd.variable, odd.word))
 }
 
 /// The values that a line gives to a key.
@@ -136,6 +127,7 @@ pub fn values(key: Key, text: &str) -> Result<Vec<Value>, String> {
     Ok(match key.class() {
         Class::Raw | Class::RawList => vec![Value::Text(literal(text, true)?)],
         Class::Setting | Class::SettingList => vec![Value::Text(literal(text, false)?)],
+        Class::Number => vec![Value::Text(text.to_owned())],
         Class::Bool => vec![Value::Flag(boolean(text).ok_or_else(|| format!("{text:?} is neither true nor false"))?)],
         Class::Plainwords => vec![Value::Words(text.split_ascii_whitespace().map(ToOwned::to_owned).collect())],
         Class::Words | Class::Command => {
@@ -145,7 +137,8 @@ pub fn values(key: Key, text: &str) -> Result<Vec<Value>, String> {
         Class::Pairs => {
             let pairs = split(text)?.into_iter().map(|word| {
                 let word = literal(&word, true)?;
-                let (key, value) = word.split_once('=').ok_or_else(|| format!("{word:?} has no '='; put quotes around values with spaces"))?;
+                let (key, value) =
+                    word.split_once('=').ok_or_else(|| format!("{word:?} has no '='; put quotes around values with spaces"))?;
                 Ok::<_, String>(Value::Pair(key.to_owned(), value.to_owned()))
             });
             pairs.collect::<Result<_, _>>()?
@@ -239,4 +232,3 @@ fn escape(chars: &mut std::str::Chars<'_>) -> Result<char, String> {
         None => Err("the value ends with a backslash".to_owned()),
     }
 }
-

@@ -239,8 +239,11 @@ impl Writer<'_> {
         }
         if !container.args.is_empty() {
             for (index, arg) in container.args.iter().enumerate() {
-                super::encode::value(super::keys::Class::Words, &Value::Words(vec![arg.clone()]))
-                    .map_err(|bad| Refused { field: format!("spec.args[{index}]"), key: key::EXEC, bad })?;
+                super::encode::value(super::keys::Class::Words, &Value::Words(vec![arg.clone()])).map_err(|bad| Refused {
+                    field: format!("spec.args[{index}]"),
+                    key: key::EXEC,
+                    bad,
+                })?;
             }
             self.unit.add(key::EXEC, "spec.args", container.args.clone())?;
         }
@@ -344,7 +347,10 @@ pub(crate) fn check_image(image: &str) -> Result<(), Error> {
         return field("spec.image", format!("{image:?} is no image: write for example quay.io/you/app:1.4"));
     }
     if [".image", ".build"].iter().any(|suffix| image.ends_with(suffix)) {
-        return field("spec.image", format!("{image:?} would be taken for a unit of Quadlet: name the tag as well, for example {image}:latest"));
+        return field(
+            "spec.image",
+            format!("{image:?} would be taken for a unit of Quadlet: name the tag as well, for example {image}:latest"),
+        );
     }
     Ok(())
 }

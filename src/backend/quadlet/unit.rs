@@ -7,7 +7,7 @@ use super::{
 /// The value of one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// Of the classes `Raw`, `RawList`, `Setting` and `SettingList`.
+    /// Of the classes `Raw`, `RawList`, `Setting`, `SettingList` and `Number`.
     Text(String),
     /// Of `Words`, `Plainwords` and `Command`.
     Words(Vec<String>),
@@ -92,10 +92,18 @@ impl Unit {
     /// The value cannot be written so that this key's reader gets it back, or it is not of the key's class.
     pub fn add(&mut self, key: Key, field: &str, value: impl Into<Value>) -> Result<(), Refused> {
         let value = value.into();
+        let words = match (key.class(), &value) {
+            (Class::Words, Value::Words(words)) => words.clone(),
+            _ => Vec::new(),
+        };
+        self.add_read(key, field, value)?;
+        self.define_odd_words(&words);
+        Ok(())
+    }
+
+    /// Adds a line that was read: what its words need stands in the same text.
+    pub(super) fn add_read(&mut self, key: Key, field: &str, value: Value) -> Result<(), Refused> {
         let text = encode::value(key.class(), &value).map_err(|bad| Refused { field: field.to_owned(), key, bad })?;
-        if let (Class::Words, Value::Words(words)) = (key.class(), &value) {
-            self.define_odd_words(words);
-        }
         self.entries.push(Entry { key, value, text });
         Ok(())
     }
@@ -124,7 +132,7 @@ impl Unit {
     /// The unit with the lines of another after its own, as a drop-in adds them: what counts once is replaced.
     #[must_use]
     pub fn with(&self, other: &Self) -> Self {
-        let once = |key: Key| matches!(key.class(), Class::Raw | Class::Bool | Class::Setting);
+        let once = |key: Key| matches!(key.class(), Class::Raw | Class::Bool | Class::Setting | Class::Number);
         let replaced = |entry: &&Entry| !(once(entry.key) && other.entries.iter().any(|new| new.key == entry.key));
         let kept = self.entries.iter().filter(replaced).cloned();
         Self { entries: kept.chain(other.entries.iter().cloned()).collect() }

@@ -132,7 +132,11 @@ impl Checks<'_> {
             Kind::Systemd => !section.is_quadlets(),
         });
         if !fits {
-            self.say(line, Level::Error, format!("the section [{name}] is not read in this file: everything in it is skipped without a word"));
+            self.say(
+                line,
+                Level::Error,
+                format!("the section [{name}] is not read in this file: everything in it is skipped without a word"),
+            );
         }
     }
 
@@ -151,12 +155,17 @@ impl Checks<'_> {
 
     fn quadlets(&mut self, key: Key, line: &Line) {
         if key.since() > self.podman {
-            let what = format!("{}= needs Podman {}, and this is for {}: Quadlet makes no unit of this file", line.key, key.since(), self.podman);
+            let what =
+                format!("{}= needs Podman {}, and this is for {}: Quadlet makes no unit of this file", line.key, key.since(), self.podman);
             self.say(line.number, Level::Error, what);
         }
         match key.class() {
             Class::Bool if !line.value.is_empty() && parse::boolean(&line.value).is_none() => {
-                self.say(line.number, Level::Error, format!("{}={}: Quadlet takes every word but true, yes, on and 1 for false", line.key, line.value));
+                self.say(
+                    line.number,
+                    Level::Error,
+                    format!("{}={}: Quadlet takes every word but true, yes, on and 1 for false", line.key, line.value),
+                );
             }
             Class::Words | Class::Pairs => self.words(line),
             _ => {}
@@ -167,7 +176,11 @@ impl Checks<'_> {
         match parse::split(&line.value) {
             Err(what) => self.say(line.number, Level::Error, format!("{}=: {what}", line.key)),
             Ok(words) if words.iter().any(String::is_empty) => {
-                self.say(line.number, Level::Error, format!("{}=: Quadlet stops reading at an empty word; what stands behind it is lost", line.key));
+                self.say(
+                    line.number,
+                    Level::Error,
+                    format!("{}=: Quadlet stops reading at an empty word; what stands behind it is lost", line.key),
+                );
             }
             Ok(words) if words.iter().any(|word| word == ";") => {
                 self.say(line.number, Level::Error, format!("{}=: a lone semicolon ends the command for systemd", line.key));
@@ -186,7 +199,9 @@ impl Checks<'_> {
         let refuses = match line.key.as_str() {
             "User" | "Group" | "DynamicUser" => Some("Podman itself would run as that user; write it into [Container]"),
             "KillMode" if !["mixed", "control-group"].contains(&line.value.as_str()) => Some("Quadlet takes mixed and control-group only"),
-            "Type" if !["notify", "oneshot"].contains(&line.value.as_str()) && self.is_container() => Some("Quadlet takes notify and oneshot only"),
+            "Type" if !["notify", "oneshot"].contains(&line.value.as_str()) && self.is_container() => {
+                Some("Quadlet takes notify and oneshot only")
+            }
             _ => None,
         };
         if let Some(why) = refuses {

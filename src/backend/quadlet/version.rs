@@ -60,6 +60,9 @@ impl Systemd {
     /// `RestartSteps=` and `RestartMaxDelaySec=`.
     pub const RESTART_STEPS: Self = Self(254);
 
+    /// `Type=notify-reload`.
+    pub const NOTIFY_RELOAD: Self = Self(253);
+
     /// From what `systemctl --version` prints: `systemd 257 (257.9-1~deb13u1)`.
     pub fn from_output(text: &str) -> Option<Self> {
         let word = text.split_whitespace().nth(1)?;

@@ -7,6 +7,7 @@ use hyper::{Method, Request, Response, StatusCode, body::Incoming, header::CONTE
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
+use super::usage::UsageMetrics;
 use crate::kit::{metrics::Metrics, shutdown::Shutdown};
 
 /// The media type of OpenMetrics text.
@@ -19,6 +20,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(in crate::cli) async fn run(
     listener: TcpListener,
     metrics: Metrics,
+    usage: Option<UsageMetrics>,
     ready: watch::Receiver<bool>,
     shutdown: Shutdown,
 ) -> Result<(), Infallible> {
@@ -33,10 +35,15 @@ pub(in crate::cli) async fn run(
             Some(_) = connections.join_next() => continue,
         };
         let Ok((stream, _)) = accepted else { continue };
-        let (metrics, ready) = (metrics.clone(), ready.clone());
+        let (metrics, usage, ready) = (metrics.clone(), usage.clone(), ready.clone());
         let service = service_fn(move |request: Request<Incoming>| {
-            let answer = answer(&request, &metrics, *ready.borrow());
-            async move { Ok::<_, Infallible>(answer) }
+            let (metrics, usage, ready) = (metrics.clone(), usage.clone(), *ready.borrow());
+            async move {
+                if let Some(usage) = usage.filter(|_| request.uri().path() == "/metrics") {
+                    usage.refresh().await;
+                }
+                Ok::<_, Infallible>(answer(&request, &metrics, ready))
+            }
         });
         connections.spawn(async move {
             // What goes wrong on a connection here concerns only who opened it.

@@ -9,7 +9,8 @@ use tokio::io::unix::AsyncFd;
 use super::cursor::Cursor;
 use crate::backend::{
     Error, LogQuery,
-    process::{dir::InstanceDir, ready, system},
+    process::{dir::InstanceDir, system},
+    ready,
 };
 
 /// The log, oldest first, in pieces that end where a line ends.

@@ -118,7 +118,7 @@ fn text_file(path: &Path, text: &str, drop_in: &Path, controller: &str) -> Resul
 /// Whether a file that lies there is this controller's, and as it was made.
 fn may_change(path: &Path, text: &str, drop_in: &Path, controller: &str) -> Result<(), Error> {
     match header::found(text) {
-        Found::Ours if text.contains(controller) => Ok(()),
+        Found::Ours if is_of(text, controller) => Ok(()),
         Found::Edited => Err(Error::Refused {
             act: format!("write unit file {}", path.display()),
             why: format!(
@@ -127,9 +127,14 @@ fn may_change(path: &Path, text: &str, drop_in: &Path, controller: &str) -> Resu
                 path.display()
             ),
         }),
-        Found::Ours => Err(taken(path, "another controller made it (its label mesh-controller.dev/controller says which): stop that one, or remove the file")),
+        Found::Ours => Err(taken(path, "another controller or another set of mesh quadlet made it (its first line says which): remove it there, or remove the file")),
         Found::Foreign => Err(taken(path, "move it away, or give the MeshService another name")),
     }
+}
+
+/// Whether this controller made it, by its header.
+fn is_of(text: &str, controller: &str) -> bool {
+    header::set(text) == Some(controller)
 }
 
 fn taken(path: &Path, remedy: &str) -> Error {
@@ -194,7 +199,7 @@ pub(super) struct Freed {
 /// Removes a file if this controller made it, and nobody edited it since.
 pub(super) fn remove_own(path: &Path, controller: &str) -> io::Result<()> {
     match fs::read_to_string(path) {
-        Ok(text) if header::found(&text) == Found::Ours && text.contains(controller) => fs::remove_file(path),
+        Ok(text) if header::found(&text) == Found::Ours && is_of(&text, controller) => fs::remove_file(path),
         Ok(_) => {
             tracing::warn!(path = %path.display(), "is not as it was made here, so it is left there");
             Ok(())
@@ -220,7 +225,7 @@ fn unused(place: &Place, controller: &str) -> io::Result<Vec<PathBuf>> {
     let named = |file: &str| units.iter().any(|text| text.contains(&format!("={file}\n")) || text.contains(&format!("={file}:")));
     let mut found = listed(&place.units.join(SHARED))?;
     found.retain(|path| {
-        let is_ours = fs::read_to_string(path).is_ok_and(|text| header::found(&text) == Found::Ours && text.contains(controller));
+        let is_ours = fs::read_to_string(path).is_ok_and(|text| header::found(&text) == Found::Ours && is_of(&text, controller));
         is_ours && !path.file_name().and_then(|name| name.to_str()).is_some_and(named)
     });
     Ok(found)
@@ -253,7 +258,7 @@ pub(super) fn found(units: &Path, controller: &str) -> io::Result<Vec<Record>> {
             };
             let Some((stem, ordinal)) = own.split_once('@') else { continue };
             let (Ok(ordinal), Ok(text)) = (ordinal.parse(), fs::read_to_string(file)) else { continue };
-            records.extend(text.contains(controller).then(|| told(&text, stem, ordinal, controller)).flatten());
+            records.extend(is_of(&text, controller).then(|| told(&text, stem, ordinal, controller)).flatten());
         }
     }
     Ok(records)

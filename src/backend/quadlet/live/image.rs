@@ -18,7 +18,7 @@ use tokio::{
 use super::{Inner, podman, system};
 use crate::{
     api::container::ImagePullPolicy,
-    backend::Error,
+    backend::{Error, engine::images::auth_for},
     plan::{container::RegistryAuth, instance::ContainerLaunch},
 };
 
@@ -108,6 +108,11 @@ impl Inner {
     }
 
     async fn pull(&self, image: &str, auth: &[RegistryAuth], tell: &watch::Sender<Pull>) -> Result<(), Error> {
+        if let Some(engine) = self.engines.get(self.place.manager).await {
+            let told = |said| drop(tell.send_replace(Pull::UnderWay(said)));
+            let pulled = engine.pull(image, auth_for(image, auth), told).await;
+            return pulled.map_err(|error| Error::Image { image: image.to_owned(), why: remedy(&error.to_string()) });
+        }
         let file = AuthFile::write(&self.place.records, auth)?;
         let mut args = vec!["pull".to_owned()];
         args.extend(file.as_ref().map(|file| format!("--authfile={}", file.0.display())));

@@ -55,6 +55,11 @@ impl Index {
     }
 
     /// All of them.
+    pub(super) fn all(&self) -> Vec<Record> {
+        self.known().values().cloned().collect()
+    }
+
+    /// The keys of all of them.
     pub(super) fn keys(&self) -> Vec<InstanceKey> {
         self.known().values().map(|record| record.key.clone()).collect()
     }

@@ -1,7 +1,9 @@
 //! One look at an instance: systemd's word, the record, and the container's processes.
 use super::{Inner, proc, record::Record, state, state::Phase, state::UnitState};
+use std::time::Duration;
+
 use crate::{
-    backend::Error,
+    backend::{Error, InstanceUsage},
     kit::clock,
     plan::instance::{InstanceKey, Observed, PortOwner, Running},
 };
@@ -13,6 +15,19 @@ impl Inner {
         let _one = lock.lock().await;
         let Some((record, state)) = self.look(&key.uid).await? else { return Ok(Observed::Absent) };
         Ok(observed(&record, &state, state_owner))
+    }
+
+    /// What every running instance uses.
+    pub(super) async fn usage(&self) -> Result<Vec<InstanceUsage>, Error> {
+        let mut found = Vec::new();
+        for record in self.index.all() {
+            let state = self.bus.state(&record.unit()).await?;
+            if state.phase() == Phase::Running {
+                let cpu = Duration::from_nanos(state.cpu.unwrap_or_default());
+                found.push(InstanceUsage { key: record.key, cpu, memory: state.memory.unwrap_or_default() });
+            }
+        }
+        Ok(found)
     }
 
     /// The record, brought up to date, and what systemd says; none of an instance that is not known.

@@ -79,22 +79,6 @@ impl Record {
     }
 }
 
-/// The id of this controller; made at the first call.
-pub(super) fn controller_id(state_dir: &Path) -> io::Result<String> {
-    let path = state_dir.join("controller-id");
-    match fs::read_to_string(&path) {
-        Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => {
-            let id = uuid::Uuid::new_v4().to_string();
-            let temporary = path.with_extension("new");
-            fs::write(&temporary, format!("{id}\n"))?;
-            fs::rename(&temporary, &path)?;
-            Ok(id)
-        }
-    }
-}
-
 /// Writes it.
 pub(super) fn write(dir: &Path, record: &Record) -> io::Result<()> {
     file::write(&dir.join(format!("{}.json", record.key.uid)), record)

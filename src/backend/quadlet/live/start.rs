@@ -1,6 +1,5 @@
 //! A start: image, files, reload, systemd's job, and what became of it. Once per attempt, however often it is asked for.
 mod files_of;
-mod host_paths;
 mod made;
 mod secrets;
 mod why;
@@ -12,7 +11,11 @@ use super::{
     record::Record,
     state::{self, Phase, UnitState},
 };
-use crate::{backend::Error, kit::clock, plan::instance::ContainerLaunch};
+use crate::{
+    backend::{Error, podman::mounts::host},
+    kit::clock,
+    plan::{container::Source, instance::ContainerLaunch},
+};
 
 use made::Made;
 
@@ -34,7 +37,11 @@ impl Inner {
             let remedy = format!("it is of instance {other} (uid {}), which is not gone yet; it is tried again", other.uid);
             return Err(Error::NameTaken { what: "unit", name: made.unit, remedy });
         }
-        host_paths::check(&launch.container.mounts)?;
+        for mount in &launch.container.mounts {
+            if let Source::Host { path, kind } = &mount.source {
+                host::check(path, *kind).await?;
+            }
+        }
         let image = self.image(&launch).await?;
         self.prepare(&launch, &made).await?;
         let state = self.loaded(&made).await?;

@@ -32,6 +32,10 @@ pub(super) struct UnitState {
     pub(super) rested: Option<Timestamp>,
     /// How often systemd has started it again by itself since somebody started it.
     pub(super) restarts: u32,
+    /// The CPU time of everything in it, in nanoseconds.
+    pub(super) cpu: Option<u64>,
+    /// The memory of everything in it, in bytes.
+    pub(super) memory: Option<u64>,
     /// Which start of it; empty if it was never started since the machine was.
     pub(super) invocation: String,
 }
@@ -60,6 +64,8 @@ impl UnitState {
         let text = |name: &str| properties.get(name).and_then(|value| <&str>::try_from(value).ok()).unwrap_or_default().to_owned();
         let number = |name: &str| properties.get(name).and_then(|value| u32::try_from(value).ok()).unwrap_or_default();
         let signed = |name: &str| properties.get(name).and_then(|value| i32::try_from(value).ok()).unwrap_or_default();
+        // The largest number stands for none.
+        let counted = |name: &str| properties.get(name).and_then(|value| u64::try_from(value).ok()).filter(|count| *count != u64::MAX);
         let time = |name: &str| properties.get(name).and_then(|value| u64::try_from(value).ok()).and_then(timestamp);
         let invocation = properties.get("InvocationID").and_then(|value| Vec::<u8>::try_from(value.try_clone().ok()?).ok());
         Self {
@@ -74,6 +80,8 @@ impl UnitState {
             exited: time("ExecMainExitTimestamp"),
             rested: time("InactiveEnterTimestamp"),
             restarts: number("NRestarts"),
+            cpu: counted("CPUUsageNSec"),
+            memory: counted("MemoryCurrent"),
             invocation: invocation.unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect(),
         }
     }

@@ -45,7 +45,10 @@ pub fn data_files(instance: &Instance<'_>) -> Result<Vec<DataFile>, Error> {
 pub(super) fn check_file_name(mount: &Mount, file: &str) -> Result<(), Error> {
     let known = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if file.is_empty() || file.starts_with("..") || file == "." || file.len() > 253 || !file.chars().all(known) {
-        return field(format!("spec.volumes[name={}]", mount.name), format!("{file:?} is no file name: letters, digits, '-', '_' and '.' only"));
+        return field(
+            format!("spec.volumes[name={}]", mount.name),
+            format!("{file:?} is no file name: letters, digits, '-', '_' and '.' only"),
+        );
     }
     Ok(())
 }

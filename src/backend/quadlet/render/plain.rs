@@ -34,7 +34,11 @@ pub fn service(instance: &Instance<'_>, host: &Host) -> Result<Unit, Error> {
     let remove = |podman: &str| [podman, "rm", "-v", "-f", "-i", container.name.as_str()].map(ToOwned::to_owned).to_vec();
     unit.unit.add(setting::EXEC_STOP, "spec", remove(argv::PODMAN))?;
     unit.unit.add(setting::EXEC_STOP_POST, "spec", remove(&format!("-{}", argv::PODMAN)))?;
-    unit.unit.set(setting::TIMEOUT_STOP_SEC, "spec.terminationGracePeriodSeconds", format!("{}s", container.stop_grace.as_secs().saturating_add(20)))?;
+    unit.unit.set(
+        setting::TIMEOUT_STOP_SEC,
+        "spec.terminationGracePeriodSeconds",
+        format!("{}s", container.stop_grace.as_secs().saturating_add(20)),
+    )?;
     unit.limits_of_service(instance)?;
     Ok(unit.unit)
 }

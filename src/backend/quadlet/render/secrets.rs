@@ -52,7 +52,12 @@ pub fn secrets(instance: &Instance<'_>) -> Result<Vec<EngineSecret>, Error> {
         // A value that names the instance is its own.
         let own = var.value.reveal().contains(instance.name);
         let stem = if own { container.name.clone() } else { instance.stem() };
-        found.push(EngineSecret { name: format!("{stem}-env-{}", names::plain(name)), field: of, options: format!("type=env,target={name}"), value });
+        found.push(EngineSecret {
+            name: format!("{stem}-env-{}", names::plain(name)),
+            field: of,
+            options: format!("type=env,target={name}"),
+            value,
+        });
     }
     for mount in &container.mounts {
         if let Source::Files { files, mode, secret: true } = &mount.source {
@@ -77,7 +82,10 @@ fn target(mount: &Mount, file: &str) -> Result<String, Error> {
     super::mounts::check_file_name(mount, file)?;
     let target = format!("{}/{file}", mount.target.trim_end_matches('/'));
     if target.contains([',', '"']) {
-        return field(format!("spec.volumeMounts[name={}]", mount.name), "a path that a Secret is mounted at cannot have a comma or a quote in it");
+        return field(
+            format!("spec.volumeMounts[name={}]", mount.name),
+            "a path that a Secret is mounted at cannot have a comma or a quote in it",
+        );
     }
     Ok(target)
 }

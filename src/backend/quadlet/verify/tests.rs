@@ -11,19 +11,46 @@ fn what_quadlet_takes_without_a_word_is_found() {
     let image = "[Container]\nImage=localhost/a:1\n";
     for (text, expected) in [
         (format!("{image}Memroy=1\n"), "a.container:3: error: [Container] has no key \"Memroy\": Quadlet makes no unit of this file"),
-        (format!("{image}image=x\n"), "a.container:3: error: [Container] has no key \"image\": Quadlet makes no unit of this file; did you mean Image=?"),
-        (format!("{image}Memory=1\n"), "a.container:3: error: Memory= needs Podman 5.5, and this is for 5.4: Quadlet makes no unit of this file"),
-        (format!("{image}ReadOnly=perhaps\n"), "a.container:3: error: ReadOnly=perhaps: Quadlet takes every word but true, yes, on and 1 for false"),
-        (format!("{image}[Servise]\n"), "a.container:3: error: the section [Servise] is not read in this file: everything in it is skipped without a word"),
+        (
+            format!("{image}image=x\n"),
+            "a.container:3: error: [Container] has no key \"image\": Quadlet makes no unit of this file; did you mean Image=?",
+        ),
+        (
+            format!("{image}Memory=1\n"),
+            "a.container:3: error: Memory= needs Podman 5.5, and this is for 5.4: Quadlet makes no unit of this file",
+        ),
+        (
+            format!("{image}ReadOnly=perhaps\n"),
+            "a.container:3: error: ReadOnly=perhaps: Quadlet takes every word but true, yes, on and 1 for false",
+        ),
+        (
+            format!("{image}[Servise]\n"),
+            "a.container:3: error: the section [Servise] is not read in this file: everything in it is skipped without a word",
+        ),
         (format!("{image}[Service]\nRestrat=always\n"), "a.container:4: warning: systemd knows no Restrat= in [Service] and skips it"),
-        (format!("{image}[Service]\nUser=bob\n"), "a.container:4: error: User=bob in [Service]: Podman itself would run as that user; write it into [Container]"),
-        (format!("{image}Network=n.network\n"), "a.container:3: error: Network= names n.network, which is not there: Quadlet makes no unit of this file"),
-        (format!("{image}Exec=a \"\" b\n"), "a.container:3: error: Exec=: Quadlet stops reading at an empty word; what stands behind it is lost"),
+        (
+            format!("{image}[Service]\nUser=bob\n"),
+            "a.container:4: error: User=bob in [Service]: Podman itself would run as that user; write it into [Container]",
+        ),
+        (
+            format!("{image}Network=n.network\n"),
+            "a.container:3: error: Network= names n.network, which is not there: Quadlet makes no unit of this file",
+        ),
+        (
+            format!("{image}Exec=a \"\" b\n"),
+            "a.container:3: error: Exec=: Quadlet stops reading at an empty word; what stands behind it is lost",
+        ),
         (format!("{image}Exec=a ; b\n"), "a.container:3: error: Exec=: a lone semicolon ends the command for systemd"),
         (format!("{image}Environment=\"A=1\n"), "a.container:3: error: Environment=: a quote is not closed"),
         ("[Container]\nExec=a\n".to_owned(), "a.container:1: error: it has neither Image= nor Rootfs=: Quadlet makes no unit of this file"),
-        ("[Container]\nImage\n".to_owned(), "a.container:2: error: \"Image\" has no '=': it is neither a comment nor a section nor KEY=VALUE"),
-        (format!("{image}Label=a\rb\n"), "a.container:3: error: it contains the control character '\\r', which ends the line for systemd or is lost"),
+        (
+            "[Container]\nImage\n".to_owned(),
+            "a.container:2: error: \"Image\" has no '=': it is neither a comment nor a section nor KEY=VALUE",
+        ),
+        (
+            format!("{image}Label=a\rb\n"),
+            "a.container:3: error: it contains the control character '\\r', which ends the line for systemd or is lost",
+        ),
     ] {
         let found = findings("a.container", &text, Podman::new(5, 4));
         assert_eq!(found, [expected], "{text}");
@@ -33,7 +60,10 @@ fn what_quadlet_takes_without_a_word_is_found() {
 #[test]
 fn what_is_right_is_not_complained_of() {
     let files = [
-        ("u/a.container", "# c\n[Unit]\nAfter=b.container\n[Container]\nImage=i\nNetwork=n.network:alias=x\nVolume=v.volume:/v\nExec=a \\\n  b\n[Service]\nRestart=always\n[X-Mine]\nA=b\n"),
+        (
+            "u/a.container",
+            "# c\n[Unit]\nAfter=b.container\n[Container]\nImage=i\nNetwork=n.network:alias=x\nVolume=v.volume:/v\nExec=a \\\n  b\n[Service]\nRestart=always\n[X-Mine]\nA=b\n",
+        ),
         ("u/b.container", "[Container]\nImage=i\n"),
         ("u/b.container.d/10.conf", "[Container]\nReadOnly=yes\n"),
         ("u/n.network", "[Network]\n"),

@@ -21,7 +21,7 @@ fn record(name: &str, ordinal: u32) -> Record {
 }
 
 fn text(path: &Path, body: &str) -> Wanted {
-    let text = header::add(&format!("[Container]\nNetwork=n.network\n{body}Label={}={ME}\n", labels::CONTROLLER), "MeshService shop/api");
+    let text = header::add(&format!("[Container]\nNetwork=n.network\n{body}Label={}={ME}\n", labels::CONTROLLER), ME, "MeshService shop/api");
     Wanted::Text { path: path.to_owned(), text, drop_in: path.with_extension("d/50-local.conf") }
 }
 
@@ -104,7 +104,7 @@ fn a_file_that_is_not_as_it_was_made_here_is_refused_with_the_remedy() {
     for (there, expected) in [
         (format!("{made}Environment=A=b\n"), "edited by hand"),
         ("[Container]\nImage=x\n".to_owned(), "move it away"),
-        (header::add("[Container]\nImage=x\n", "another"), "another controller"),
+        (header::add("[Container]\nImage=x\n", "another", "x"), "another controller"),
     ] {
         fs::write(&path, &there).unwrap();
         let error = bring_about(&files, ME).unwrap_err().to_string();

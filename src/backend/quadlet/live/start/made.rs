@@ -111,23 +111,23 @@ fn owned_volumes(container: &Container) -> Vec<String> {
 fn shared(place: &Place, controller: &str, container: &Container) -> Result<Vec<Wanted>, Error> {
     let mut network = render::network(&container.network, &place.host).map_err(unsupported)?;
     network.add(network_key::LABEL, "label", (labels::CONTROLLER, controller)).map_err(refused)?;
-    let mut files = vec![text_of(place, &render::network_file(&container.network), &network)];
+    let mut files = vec![text_of(place, controller, &render::network_file(&container.network), &network)];
     for mount in &container.mounts {
         if let Source::Volume { volume, owned: false } = &mount.source
             && let Some(mut unit) = render::volume(volume, &place.host).map_err(unsupported)?
         {
             unit.add(volume_key::LABEL, "label", (labels::CONTROLLER, controller)).map_err(refused)?;
-            files.push(text_of(place, &render::volume_file(volume), &unit));
+            files.push(text_of(place, controller, &render::volume_file(volume), &unit));
         }
     }
     Ok(files)
 }
 
 /// Several services share it: its header names none of them, so that it stays the same.
-fn text_of(place: &Place, file: &str, unit: &Unit) -> Wanted {
+fn text_of(place: &Place, controller: &str, file: &str, unit: &Unit) -> Wanted {
     let path = files::shared(place, file);
     let drop_in = path.with_file_name(format!("{file}.d")).join("50-local.conf");
-    Wanted::Text { text: header::add(&unit.text(), "the services that use it"), drop_in, path }
+    Wanted::Text { text: header::add(&unit.text(), controller, "the services that use it"), drop_in, path }
 }
 
 /// The instance's own files. Before [`Podman::INSTANCE_LINKS`] that is one whole unit.
@@ -142,7 +142,7 @@ fn own(
     let local = paths.drop_ins.join("50-local.conf");
     let text = |path: &std::path::Path, unit: &Unit, drop_in: &std::path::Path| Wanted::Text {
         path: path.to_owned(),
-        text: header::add(&unit.text(), from),
+        text: header::add(&unit.text(), controller, from),
         drop_in: drop_in.to_owned(),
     };
     if place.host.podman < Podman::INSTANCE_LINKS {

@@ -1,0 +1,85 @@
+//! What is mounted: files that are written here, volumes of the engine, paths of the machine, memory.
+mod files;
+pub(crate) mod host;
+
+use std::collections::BTreeMap;
+
+use super::{Inner, refusal::refused};
+use crate::{
+    api::labels,
+    backend::{Error, engine::containers::Mounted},
+    plan::{
+        container::{Mount, Source},
+        instance::ContainerLaunch,
+    },
+};
+
+/// What can be written in a container whose root cannot.
+const SCRATCH: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
+
+impl Inner {
+    /// Sees to it that everything that is mounted is there.
+    pub(super) async fn mounts(&self, launch: &ContainerLaunch) -> Result<Vec<Mounted>, Error> {
+        let mut mounted = Vec::new();
+        for mount in &launch.container.mounts {
+            mounted.push(self.mount(launch, mount).await?);
+        }
+        if launch.container.security.read_only_root {
+            let taken = |target: &str| launch.container.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == target);
+            let free = SCRATCH.into_iter().filter(|target| !taken(target));
+            mounted.extend(free.map(|target| Mounted::Memory { target: target.to_owned(), size: None }));
+        }
+        Ok(mounted)
+    }
+
+    async fn mount(&self, launch: &ContainerLaunch, mount: &Mount) -> Result<Mounted, Error> {
+        let (target, read_only) = (mount.target.clone(), mount.read_only);
+        match &mount.source {
+            Source::Files { files, mode, secret: _ } => {
+                let source = files::write(&self.state, &launch.key.uid, &mount.name, files.clone(), *mode).await?;
+                Ok(Mounted::Bind { source, target, read_only: true, relabel: self.engine.info().selinux })
+            }
+            Source::Volume { volume, owned } => {
+                let labels = if *owned { self.labels_of(&launch.key) } else { self.labels() };
+                self.ensure_volume(volume, &labels).await?;
+                // What goes with the instance is empty at first, as in Kubernetes.
+                Ok(Mounted::Volume { name: volume.clone(), target, read_only, copy: !owned })
+            }
+            Source::Host { path, kind } => {
+                host::check(path, *kind).await?;
+                Ok(Mounted::Bind { source: path.into(), target, read_only, relabel: false })
+            }
+            Source::Memory { size } => Ok(Mounted::Memory { target, size: *size }),
+        }
+    }
+
+    async fn ensure_volume(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<(), Error> {
+        let _alone = self.making.lock().await;
+        let found = self.engine.volume(name).await.map_err(|error| refused(&self.engine, format!("look at volume {name}"), error))?;
+        match found {
+            None => {
+                let made = self.engine.create_volume(name, labels).await;
+                made.map_err(|error| refused(&self.engine, format!("make volume {name}"), error))
+            }
+            Some(found) if self.owns(found.get(labels::CONTROLLER)) => Ok(()),
+            Some(_) => {
+                let remedy = format!(
+                    "give the volume another name in the spec, or remove it with all that is in it ({} volume rm {name})",
+                    self.engine.program()
+                );
+                Err(Error::NameTaken { what: "volume", name: name.to_owned(), remedy })
+            }
+        }
+    }
+
+    /// Removes the volumes and files that go with an instance.
+    pub(super) async fn remove_mounts(&self, key: &crate::plan::instance::InstanceKey) -> Result<(), Error> {
+        let owned = self.engine.volumes(&self.of_instance(key)).await;
+        let owned = owned.map_err(|error| refused(&self.engine, format!("list the volumes of {key}"), error))?;
+        for (volume, _) in owned {
+            let removed = self.engine.remove_volume(&volume).await;
+            removed.map_err(|error| refused(&self.engine, format!("remove volume {volume}"), error))?;
+        }
+        files::remove(&self.state, &key.uid).await
+    }
+}

@@ -1,0 +1,207 @@
+//! Looks at instances: from memory while nothing says "look again" and the process lives, else by asking the engine and then the kernel.
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Inner,
+    identity::{self, IMAGE},
+    process,
+    refusal::refused,
+    slot::{Held, Slot, State},
+};
+use crate::{
+    api::labels,
+    backend::{
+        Error,
+        engine::containers::{Inspected, Status, Summary},
+        process::identity::hold,
+        ready,
+    },
+    kit::clock,
+    plan::instance::{Exit, ExitHow, InstanceKey, Observed, PortOwner, Running},
+};
+
+/// So long the engine may take to notice the end of a process whose conmon lives.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(10);
+/// A process that a signal ended has this and the signal's number as its exit code.
+const SIGNALLED: i64 = 128;
+const SIGNALS: i64 = 64;
+
+/// What a close look at a container found.
+pub(super) enum Found {
+    /// It runs.
+    Running(Held),
+    /// It has ended.
+    Ended(Exit),
+    /// It is gone.
+    Nothing,
+}
+
+impl Inner {
+    pub(super) async fn observe(self: &Arc<Self>, key: &InstanceKey) -> Result<Observed, Error> {
+        let slot = self.slots.of(key);
+        let observed = self.look(&slot, &mut *slot.state.lock().await).await;
+        if matches!(observed, Ok(Observed::Absent | Observed::Exited(_))) {
+            self.slots.forget(&slot);
+        }
+        observed
+    }
+
+    /// Looks at one instance, whose slot the caller holds.
+    pub(super) async fn look(self: &Arc<Self>, slot: &Arc<Slot>, state: &mut State) -> Result<Observed, Error> {
+        let news = slot.news();
+        if let Some(held) = state.held.as_mut().filter(|held| held.news == news) {
+            return running(slot, held);
+        }
+        match self.find(slot, state).await {
+            Ok(Found::Running(mut held)) => {
+                held.news = news;
+                running(slot, state.held.insert(held))
+            }
+            Ok(Found::Ended(exit)) => {
+                state.held = None;
+                Ok(Observed::Exited(exit))
+            }
+            Ok(Found::Nothing) => {
+                state.held = None;
+                Ok(Observed::Absent)
+            }
+            // The engine is away, and its containers run on without it: what the kernel says of this one is enough.
+            Err(error @ Error::EngineUnreachable { .. }) => match state.held.as_mut().filter(|held| process::is_of(held.pid, &held.id)) {
+                Some(held) => running(slot, held),
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn find(self: &Arc<Self>, slot: &Arc<Slot>, state: &mut State) -> Result<Found, Error> {
+        let all = self.containers_of(&slot.key).await?;
+        // What was made and never started is a start that was cut off: the next one removes it.
+        let ran = all.into_iter().filter(|it| !matches!(it.status, Status::Created | Status::Removing));
+        let Some(newest) = ran.max_by_key(|it| identity::attempt(&it.labels)) else { return Ok(Found::Nothing) };
+        self.close_look(slot, state, &newest.id).await
+    }
+
+    /// Every container of an instance.
+    pub(super) async fn containers_of(&self, key: &InstanceKey) -> Result<Vec<Summary>, Error> {
+        let found = self.engine.containers(&self.of_instance(key)).await;
+        found.map_err(|error| refused(&self.engine, format!("list the containers of {key}"), error))
+    }
+
+    async fn close_look(self: &Arc<Self>, slot: &Arc<Slot>, state: &mut State, id: &str) -> Result<Found, Error> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let found = self.engine.inspect(id).await;
+            let found = found.map_err(|error| refused(&self.engine, format!("look at the container of {}", slot.key), error))?;
+            let Some(found) = found else { return Ok(Found::Nothing) };
+            if !found.status.runs() {
+                return Ok(Found::Ended(exit(&found)));
+            }
+            if process::is_of(found.pid, &found.id)
+                && let Some(held) = self.hold(slot, state, &found)
+            {
+                return Ok(Found::Running(held));
+            }
+            // Its process is gone: the engine learns of that from conmon within milliseconds, or never if conmon is gone too.
+            let held = found.holder.is_none_or(|holder| process::holds(holder, &found.id));
+            if !held || Instant::now() > give_up {
+                return Ok(Found::Ended(ended_unseen(state, &found)));
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Keeps what was found, and watches for the end of the process; none if it has just ended.
+    fn hold(self: &Arc<Self>, slot: &Arc<Slot>, state: &State, found: &Inspected) -> Option<Held> {
+        let known = state.held.as_ref().filter(|held| held.id == found.id && held.pid == found.pid);
+        if known.is_none() {
+            let end = hold(found.pid)?;
+            if !process::is_of(found.pid, &found.id) {
+                return None;
+            }
+            let (inner, slot, end) = (Arc::clone(self), Arc::clone(slot), ready::watch(end).ok()?);
+            self.shutdown.spawn_work(async move {
+                tokio::select! {
+                    () = inner.shutdown.triggered() => return,
+                    _ = end.readable() => {}
+                }
+                slot.look_again();
+                inner.subscribers.tell(&slot.key);
+            });
+        }
+        Some(Held {
+            id: found.id.clone(),
+            name: found.name.clone(),
+            attempt: identity::attempt(&found.labels),
+            pid: found.pid,
+            since: found.started.or(known.map(|held| held.since)).unwrap_or_else(clock::now),
+            port: found.port,
+            image: found.labels.get(IMAGE).cloned(),
+            stopping: found.status == Status::Stopping,
+            listens: known.is_some_and(|held| held.listens),
+            news: 0,
+        })
+    }
+
+    /// Every instance of ours of which the engine has something: a container, or a volume that was to go with it.
+    pub(super) async fn list(&self) -> Result<Vec<InstanceKey>, Error> {
+        let ours = [(labels::CONTROLLER, self.controller.as_str())];
+        let containers = self.engine.containers(&ours).await.map_err(|error| refused(&self.engine, "list containers".to_owned(), error))?;
+        let volumes = self.engine.volumes(&ours).await.map_err(|error| refused(&self.engine, "list volumes".to_owned(), error))?;
+        let mut keys: Vec<InstanceKey> = containers.iter().filter_map(|it| identity::key(|label| it.labels.get(label))).collect();
+        keys.extend(volumes.iter().filter_map(|(_, labels)| identity::key(|label| labels.get(label))));
+        keys.sort();
+        keys.dedup();
+        Ok(keys)
+    }
+}
+
+fn running(slot: &Slot, held: &mut Held) -> Result<Observed, Error> {
+    let stopping = slot.stopping();
+    if let Some(trouble) = stopping.as_ref().and_then(|stopping| stopping.trouble.clone()) {
+        return Err(Error::Refused { act: format!("stop container {}", held.name), why: trouble });
+    }
+    let port_owner = match held.port {
+        None => PortOwner::NoPort,
+        Some(_) if held.listens => PortOwner::Ours,
+        Some(port) => process::port_owner(held.pid, port.container),
+    };
+    held.listens = port_owner == PortOwner::Ours;
+    Ok(Observed::Running(Running {
+        attempt: held.attempt,
+        pid: u32::try_from(held.pid).unwrap_or_default(),
+        since: held.since,
+        stopping: held.stopping || stopping.is_some(),
+        address: held.port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port.host))),
+        port_owner,
+        image: held.image.clone(),
+    }))
+}
+
+fn exit(found: &Inspected) -> Exit {
+    let how = match found.exit_code {
+        code if code > SIGNALLED && code <= SIGNALLED + SIGNALS => ExitHow::Signal(i32::try_from(code - SIGNALLED).unwrap_or_default()),
+        // What the engine gives when nobody could tell it.
+        code if code < 0 => ExitHow::Unknown,
+        code => ExitHow::Code(i32::try_from(code).unwrap_or(i32::MAX)),
+    };
+    let at = found.finished.or(found.started).unwrap_or_default();
+    Exit { attempt: identity::attempt(&found.labels), since: found.started.unwrap_or(at).min(at), at, how }
+}
+
+/// The end of a container of which the engine does not know: the time stays that of the first look.
+fn ended_unseen(state: &mut State, found: &Inspected) -> Exit {
+    let at = match &state.ended_unseen {
+        Some((id, at)) if *id == found.id => *at,
+        _ => clock::now(),
+    };
+    state.ended_unseen = Some((found.id.clone(), at));
+    Exit { attempt: identity::attempt(&found.labels), since: found.started.unwrap_or(at), at, how: ExitHow::Unknown }
+}

@@ -1,0 +1,72 @@
+//! What the kernel says of a container's processes. The engine's word alone is not enough: where conmon was killed it says "running" for ever.
+use std::{fs, path::PathBuf};
+
+use crate::{
+    backend::{
+        process::identity::{self, Stat},
+        sockets,
+    },
+    plan::instance::PortOwner,
+};
+
+/// Whether a process lives and is in the control group of this container.
+pub(super) fn is_of(pid: i32, container: &str) -> bool {
+    let member = || fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(container));
+    pid > 0 && !container.is_empty() && Stat::of(pid).is_some_and(|stat| stat.lives()) && member()
+}
+
+/// Whether a process is the one that holds this container (its conmon).
+pub(super) fn holds(pid: i32, container: &str) -> bool {
+    let names = || fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|text| String::from_utf8_lossy(&text).contains(container));
+    Stat::of(pid).is_some_and(|stat| stat.lives()) && names()
+}
+
+/// Sends SIGKILL to a process if it is of this container.
+pub(crate) fn kill(pid: i32, container: &str) {
+    // Held first, checked after: from here on the id cannot become another's.
+    if let Some(hold) = identity::hold(pid)
+        && is_of(pid, container)
+    {
+        identity::kill(&hold);
+    }
+}
+
+/// Who listens on a port inside a container, as far as the outside is concerned.
+pub(super) fn port_owner(pid: i32, port: u16) -> PortOwner {
+    let found = sockets::listeners(&PathBuf::from(format!("/proc/{pid}/net")), port);
+    if found.is_empty() {
+        PortOwner::Nobody
+    } else if found.iter().all(|listener| listener.address.is_loopback()) {
+        PortOwner::LoopbackOnly
+    } else {
+        PortOwner::Ours
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn this_process_is_of_no_container() {
+        let me = rustix::process::getpid().as_raw_nonzero().get();
+        assert!(!is_of(me, "0123456789abcdef") && !is_of(me, "") && !is_of(0, "/") && !holds(me, "0123456789abcdef"));
+    }
+
+    #[test]
+    fn one_who_listens_on_loopback_only_is_not_heard_outside() {
+        let me = rustix::process::getpid().as_raw_nonzero().get();
+        let of = |address: &str| {
+            let socket = TcpListener::bind((address, 0)).unwrap();
+            (port_owner(me, socket.local_addr().unwrap().port()), socket)
+        };
+        let (inner, socket) = of("127.0.0.1");
+        assert_eq!(inner, PortOwner::LoopbackOnly);
+        let port = socket.local_addr().unwrap().port();
+        drop(socket);
+        assert_eq!(port_owner(me, port), PortOwner::Nobody);
+        assert_eq!(of("0.0.0.0").0, PortOwner::Ours);
+    }
+}

@@ -1,0 +1,69 @@
+//! The listening TCP sockets of a network namespace, from the kernel's tables; used by every backend that looks who listens on a port.
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
+    path::Path,
+};
+
+/// A listening TCP socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listener {
+    /// On which address; an IPv4 one in an IPv6 socket is shown as IPv4.
+    pub address: IpAddr,
+    /// What the kernel calls the socket.
+    pub inode: u64,
+}
+
+/// Those on a port; `net` is `/proc/net`, or `/proc/PID/net` for what that process sees.
+pub(crate) fn listeners(net: &Path, port: u16) -> Vec<Listener> {
+    let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(net.join(table)).unwrap_or_default());
+    tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| listener(line, port)).collect()
+}
+
+/// proc(5): `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode`; state 0A is LISTEN.
+fn listener(line: &str, port: u16) -> Option<Listener> {
+    let mut fields = line.split_ascii_whitespace();
+    let (address, local_port) = fields.nth(1)?.split_once(':')?;
+    if u16::from_str_radix(local_port, 16).ok()? != port || fields.nth(1)? != "0A" {
+        return None;
+    }
+    let inode = fields.nth(5)?.parse().ok()?;
+    Some(Listener { address: parse_address(address)?.to_canonical(), inode })
+}
+
+/// Words of 32 bits, each printed as a number in the machine's byte order.
+fn parse_address(hex: &str) -> Option<IpAddr> {
+    let mut bytes = Vec::with_capacity(16);
+    for start in (0..hex.len()).step_by(8) {
+        bytes.extend(u32::from_str_radix(hex.get(start..start + 8)?, 16).ok()?.to_ne_bytes());
+    }
+    let v4 = <[u8; 4]>::try_from(bytes.as_slice()).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes.as_slice()).map(IpAddr::from)).ok()
+}
+
+/// Whether nobody listens on the port, on any address that an instance may use. Bound and let go at once.
+pub(crate) fn is_free(port: u16) -> bool {
+    let addresses: [IpAddr; 4] =
+        [Ipv4Addr::LOCALHOST.into(), Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into(), Ipv6Addr::UNSPECIFIED.into()];
+    addresses.into_iter().all(|address| match TcpListener::bind((address, port)) {
+        Ok(_) => true,
+        // A machine without IPv6 has nobody who could listen there.
+        Err(error) => address.is_ipv6() && !matches!(error.kind(), std::io::ErrorKind::AddrInUse | std::io::ErrorKind::PermissionDenied),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_kernel_are_read() {
+        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0";
+        assert_eq!(listener(line, 8080), Some(Listener { address: Ipv4Addr::LOCALHOST.into(), inode: 4711 }));
+        assert_eq!(listener(line, 8081), None);
+        assert_eq!(listener(&line.replace(" 0A ", " 01 "), 8080), None);
+        let six = line.replace("0100007F", "00000000000000000000000001000000");
+        assert_eq!(listener(&six, 8080).unwrap().address, IpAddr::from(Ipv6Addr::LOCALHOST));
+        assert_eq!(listener(&line.replace("0100007F", "0000000000000000FFFF00000100007F"), 8080).unwrap().address, Ipv4Addr::LOCALHOST);
+    }
+}

@@ -1,0 +1,161 @@
+//! `mesh quadlet install`: secrets to the engine, files to their places, one reload, then what is new is started and what changed restarted.
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use clap::Args;
+
+use super::{
+    Source,
+    disk::{Change, Disk, State},
+    files::Root,
+    plan::{Member, Plan},
+    show,
+};
+use crate::{
+    backend::quadlet::{names, render::EngineSecret},
+    cli::{
+        exit::{Code, Failure, Result},
+        output,
+    },
+};
+
+/// Write the units to where systemd and Podman read them, reload once, and start what is new.
+#[derive(Debug, Args)]
+pub(super) struct Install {
+    #[command(flatten)]
+    source: Source,
+    /// Overwrite and remove files that somebody edited, too.
+    #[arg(long)]
+    force: bool,
+    /// Write and reload only: start, restart and stop nothing.
+    #[arg(long)]
+    no_start: bool,
+}
+
+impl Install {
+    /// Installs.
+    pub(super) async fn run(self, namespace: Option<String>) -> Result {
+        let plan = self.source.plan(namespace).await?;
+        let layout = self.source.installed()?;
+        let disk = Disk::look(&layout, &plan)?;
+        let systemd = Systemctl { user: self.source.user };
+        if !self.force {
+            // Before anything is stopped.
+            let in_the_way = disk.in_state(&[State::Edited, State::Foreign]).next().is_some();
+            if in_the_way {
+                return disk.write(false).map(drop);
+            }
+        }
+        for secret in &plan.secrets {
+            create(secret)?;
+        }
+        if !self.no_start {
+            // While their units are still there: without them systemd would not know how to stop them.
+            let gone = stopped(&disk);
+            if !gone.is_empty() {
+                systemd.run("stop", &gone)?;
+            }
+        }
+        let done = disk.write(self.force)?;
+        output::print(&show::written(&done, if self.source.user { "your systemd" } else { "systemd" }, &plan))?;
+        systemd.run("daemon-reload", &[])?;
+        let linked: Vec<String> = plan.units.iter().filter(|(_, linked)| *linked).map(|(unit, _)| unit.clone()).collect();
+        if !linked.is_empty() {
+            systemd.run("enable", &linked)?;
+        }
+        if !self.no_start {
+            start(&systemd, &plan, &disk)?;
+        }
+        Ok(())
+    }
+}
+
+/// Starts what is new and restarts what changed.
+fn start(systemd: &Systemctl, plan: &Plan, disk: &Disk<'_>) -> Result {
+    let changed: Vec<&Change> = disk.in_state(&[State::Changed, State::Edited, State::Foreign]).collect();
+    let restart: Vec<String> =
+        plan.members.iter().filter(|member| is_touched(member, &changed)).map(|member| member.instance().unit_name()).collect();
+    let all: Vec<String> = plan.units.iter().map(|(unit, _)| unit.clone()).collect();
+    if !restart.is_empty() {
+        systemd.run("restart", &restart)?;
+    }
+    systemd.run("start", &all)?;
+    let units = ["mesh-router.service", "mesh-router.socket"];
+    if changed.iter().any(|change| units.contains(&change.path.as_str())) {
+        systemd.run("restart", &units.map(ToOwned::to_owned))?;
+    } else if changed.iter().any(|change| change.path == "mesh-router.yaml") {
+        systemd.run("reload-or-restart", &["mesh-router.service".to_owned()])?;
+    }
+    let names = if all.len() > 8 { format!("{} units", all.len()) } else { all.join(", ") };
+    output::print_line(&format!("started: {names}"))
+}
+
+/// Whether a file that makes an instance changed.
+fn is_touched(member: &Member, changed: &[&Change]) -> bool {
+    let stem = member.instance().stem();
+    let own = names::file(&stem, Some(member.ordinal), "");
+    let all = names::file(&stem, None, "");
+    changed.iter().any(|change| {
+        let name = change.path.split('/').nth(usize::from(change.root == Root::Quadlet)).unwrap_or_default();
+        name.starts_with(&own) || name.starts_with(&all) || (change.root == Root::Data && change.path.starts_with(&format!("{stem}/")))
+    })
+}
+
+/// The services whose units are about to go.
+fn stopped(disk: &Disk<'_>) -> Vec<String> {
+    let units = disk.in_state(&[State::Unwanted]).filter_map(|change| {
+        let name = change.path.rsplit('/').next()?;
+        match change.root {
+            Root::Quadlet => name.strip_suffix(".container").filter(|stem| !stem.ends_with('@')).map(|stem| format!("{stem}.service")),
+            Root::Systemd => Some(name.to_owned()),
+            Root::Data => None,
+        }
+    });
+    units.collect()
+}
+
+/// Gives a secret to the engine by standard input. One of that name is replaced: containers keep the value that they were made with.
+fn create(secret: &EngineSecret) -> Result {
+    let quiet = |args: &[&str]| Command::new("podman").args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    drop(quiet(&["secret", "rm", &secret.name]));
+    let failed = |why: String| Failure::new(Code::Failed, format!("podman secret create {}: {why}", secret.name));
+    let mut child = Command::new("podman")
+        .args(["secret", "create", &secret.name, "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(secret.reveal()).map_err(|error| failed(error.to_string()))?;
+    }
+    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
+    if output.status.success() { Ok(()) } else { Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
+}
+
+/// The systemd of the machine or of the user.
+pub(in crate::cli) struct Systemctl {
+    pub(in crate::cli) user: bool,
+}
+
+impl Systemctl {
+    /// Runs `systemctl VERB UNITS`.
+    ///
+    /// # Errors
+    /// What it said.
+    pub(in crate::cli) fn run(&self, verb: &str, units: &[String]) -> Result {
+        let mut command = Command::new("systemctl");
+        if self.user {
+            command.arg("--user");
+        }
+        let said = format!("systemctl {}{verb}", if self.user { "--user " } else { "" });
+        let output = command.arg(verb).arg("--").args(units).output().map_err(|error| Failure::from(error).context(&said))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(Failure::new(Code::Failed, format!("{said}: {why}")))
+    }
+}

@@ -1,0 +1,113 @@
+//! Manifests, checked and completed by the embedded API in memory: the same refusals, by file and line, that `mesh apply` would give.
+use std::{collections::BTreeMap, path::PathBuf};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ListParams, PostParams},
+};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    api::MeshService,
+    apiserver::{ApiServer, Options},
+    cli::{
+        apply::{How, apply_all},
+        exit::{Code, Failure, Result},
+        manifest::{self, Document},
+        target::Connection,
+    },
+    controller::bootstrap,
+    kit::shutdown::Shutdown,
+    plan::environment::Sources,
+    store::Store,
+};
+
+/// What the manifests say, with defaults filled in.
+pub(in crate::cli) struct Loaded {
+    /// In the order of namespace and name.
+    pub(in crate::cli) services: Vec<MeshService>,
+    /// By namespace.
+    sources: BTreeMap<String, Sources>,
+    documents: Vec<Document>,
+}
+
+impl Loaded {
+    /// Reads files. Objects without a namespace are put into `namespace`.
+    pub(in crate::cli) async fn read(files: &[PathBuf], namespace: Option<String>) -> Result<Self> {
+        Self::of(manifest::read(files)?, namespace.unwrap_or_else(|| "default".to_owned())).await
+    }
+
+    /// Has documents checked.
+    pub(in crate::cli) async fn of(documents: Vec<Document>, namespace: String) -> Result<Self> {
+        let (shutdown, _supervisor) = Shutdown::new();
+        let internal = |error: &dyn std::fmt::Display| Failure::new(Code::Failed, format!("checking the manifests: {error}"));
+        let store = Store::memory().map_err(|error| internal(&error))?;
+        let server = ApiServer::start(store, Options::default(), &shutdown).await.map_err(|error| internal(&error))?;
+        let client = Client::new(server.service(), &namespace);
+        bootstrap::bootstrap(&client).await.map_err(|error| internal(&error))?;
+        namespaces(&client, &documents, &namespace).await?;
+        let connection = Connection { client: client.clone(), namespace };
+        apply_all(&connection, &documents, How::default(), &mut |_| Ok(())).await.map_err(|failure| match failure.code {
+            Code::Partial => Failure { code: Code::Invalid, ..failure },
+            _ => failure,
+        })?;
+        let loaded = Self { services: list(&client).await?, sources: sources(&client).await?, documents };
+        if loaded.services.is_empty() {
+            return Err(Failure::new(Code::Invalid, "there is no MeshService in the manifests: `mesh init` writes an example"));
+        }
+        Ok(loaded)
+    }
+
+    /// The objects that a service of that namespace can refer to.
+    pub(super) fn sources(&self, namespace: &str) -> Sources {
+        self.sources.get(namespace).cloned().unwrap_or_default()
+    }
+
+    /// `mesh.yaml:12: MeshService api: spec.image: …` for something that is wrong with a service's field.
+    pub(super) fn complaint(&self, service: &MeshService, text: &str) -> Failure {
+        let document = self.documents.iter().find(|document| document.is_service() && document.name() == service.name_any());
+        let place = document.map(|document| {
+            let field = text.split([':', ' ']).next().unwrap_or_default();
+            // Where a list is named by its key, the list is as near as lines go.
+            let field = field.split("[name=").next().unwrap_or(field);
+            format!("{}:{}: {}: ", document.file, document.lines.of(field), document.title())
+        });
+        Failure::new(Code::Invalid, format!("{}{text}", place.unwrap_or_default()))
+    }
+}
+
+/// Makes the namespaces that the documents are in.
+async fn namespaces(client: &Client, documents: &[Document], default: &str) -> Result {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let named = documents.iter().filter_map(|document| document.object.metadata.namespace.as_deref()).chain([default]);
+    for name in named {
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(name.to_owned());
+        match namespaces.create(&PostParams::default(), &namespace).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            other => drop(other.map_err(Failure::from).map_err(|failure| failure.context(format!("namespace {name:?}")))?),
+        }
+    }
+    Ok(())
+}
+
+async fn list<K>(client: &Client) -> Result<Vec<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut items = Api::<K>::all(client.clone()).list(&ListParams::default()).await?.items;
+    items.sort_by_key(|item| (item.namespace(), item.name_any()));
+    Ok(items)
+}
+
+async fn sources(client: &Client) -> Result<BTreeMap<String, Sources>> {
+    let mut sources: BTreeMap<String, Sources> = BTreeMap::new();
+    for map in list::<ConfigMap>(client).await? {
+        sources.entry(map.namespace().unwrap_or_default()).or_default().config_maps.insert(map.name_any(), map);
+    }
+    for secret in list::<Secret>(client).await? {
+        sources.entry(secret.namespace().unwrap_or_default()).or_default().secrets.insert(secret.name_any(), secret);
+    }
+    Ok(sources)
+}

@@ -1,0 +1,301 @@
+//! From checked manifests to files: one folder per service, one for what a namespace shares, the router's, and what the engine must be given.
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt;
+use sha2::{Digest, Sha256};
+
+use super::{
+    files::{Content, File, Root},
+    load::Loaded,
+    redis,
+    router::Router,
+};
+use crate::{
+    api::{
+        MeshService, labels, names as api_names,
+        node::{BackendKind, PortRange},
+    },
+    backend::quadlet::{
+        header, names,
+        render::{self, EngineSecret, Health, Host, Instance},
+        unit::Unit,
+        version::Podman,
+    },
+    cli::exit::{Code, Failure, Result},
+    plan::{
+        container::{self, Container, Of, Source},
+        template, validate,
+    },
+};
+
+/// What is asked for beside the manifests.
+pub(in crate::cli) struct Wishes {
+    pub(in crate::cli) host: Host,
+    pub(in crate::cli) ports: PortRange,
+    pub(in crate::cli) redis: Option<String>,
+    pub(super) router: Option<Router>,
+    pub(in crate::cli) set: String,
+}
+
+/// An instance, with all that it is made of.
+pub(in crate::cli) struct Member {
+    pub(in crate::cli) namespace: String,
+    pub(in crate::cli) service: String,
+    pub(in crate::cli) revision: String,
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) ordinal: u32,
+    pub(in crate::cli) container: Container,
+    pub(in crate::cli) health: Option<Health>,
+    pub(in crate::cli) after: Vec<String>,
+}
+
+impl Member {
+    /// As the renderer wants it.
+    pub(in crate::cli) fn instance(&self) -> Instance<'_> {
+        let Self { namespace, service, revision, name, ordinal, container, health, after } = self;
+        Instance { namespace, service, revision, name, ordinal: *ordinal, container, health: health.as_ref(), after }
+    }
+}
+
+/// What is to be made.
+pub(in crate::cli) struct Plan {
+    pub(in crate::cli) host: Host,
+    pub(super) set: String,
+    pub(super) files: Vec<File>,
+    pub(in crate::cli) members: Vec<Member>,
+    pub(in crate::cli) secrets: Vec<EngineSecret>,
+    /// The units to start, in order; and whether they are enabled by a link (Quadlet's are enabled by their generator).
+    pub(super) units: Vec<(String, bool)>,
+    /// What the user must know.
+    pub(in crate::cli) notes: Vec<String>,
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// The first service that cannot be units, by file and line.
+pub(in crate::cli) fn plan(loaded: &Loaded, wishes: &Wishes) -> Result<Plan> {
+    let mut plan = Plan {
+        host: wishes.host.clone(),
+        set: wishes.set.clone(),
+        files: vec![],
+        members: vec![],
+        secrets: vec![],
+        units: vec![],
+        notes: vec![],
+    };
+    let mut ports = Ports { range: wishes.ports, taken: BTreeSet::new() };
+    for service in &loaded.services {
+        let members = members(loaded, service, &mut ports, &mut plan.notes)?;
+        plan.members.extend(members);
+    }
+    if let Some(image) = &wishes.redis {
+        redis::add(&mut plan.members, image);
+    }
+    let mut files = Files { plan: &mut plan, shared: BTreeMap::new() };
+    files.members(loaded)?;
+    if let Some(router) = &wishes.router {
+        router.add(&mut plan, &loaded.services, &wishes.host)?;
+    }
+    plan.index();
+    plan.files.sort_by(|a, b| (a.root, &a.path).cmp(&(b.root, &b.path)));
+    Ok(plan)
+}
+
+/// The instances of a service.
+fn members(loaded: &Loaded, service: &MeshService, ports: &mut Ports, notes: &mut Vec<String>) -> Result<Vec<Member>> {
+    validate::validate(&service.spec, BackendKind::Quadlet).map_err(|refusal| loaded.complaint(service, &refusal.message))?;
+    let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
+    let revision = template::revision(service);
+    if !revision.template.image_pull_secrets.is_empty() {
+        notes.push(format!(
+            "{namespace}/{name}: units hold no registry's password; run `podman login REGISTRY` once as the user that runs them"
+        ));
+    }
+    let sources = loaded.sources(&namespace);
+    let mut members = Vec::new();
+    for ordinal in 0..u32::try_from(service.spec.replicas).unwrap_or(0) {
+        let instance = api_names::instance(&name, &revision.name, ordinal);
+        let of = Of {
+            namespace: &namespace,
+            service: &name,
+            revision: &revision.name,
+            instance: &instance,
+            part_of: service.labels().get(labels::APP_PART_OF).map(String::as_str),
+            serves: template::serves(&service.spec),
+            template: &revision.template,
+        };
+        let port = ports.give(&format!("{namespace}/{name}/{ordinal}"))?;
+        let container =
+            container::container(&of, &sources, Some(port)).map_err(|missing| loaded.complaint(service, &missing.to_string()))?;
+        members.push(Member {
+            container,
+            health: render::health(&revision.template),
+            namespace: namespace.clone(),
+            service: name.clone(),
+            revision: revision.name.clone(),
+            name: instance,
+            ordinal,
+            after: Vec::new(),
+        });
+    }
+    Ok(members)
+}
+
+/// Gives each instance the same port each time, as far as the others let it.
+struct Ports {
+    range: PortRange,
+    taken: BTreeSet<u16>,
+}
+
+impl Ports {
+    fn give(&mut self, key: &str) -> Result<u16> {
+        let (from, to) = (self.range.from.0, self.range.to.0);
+        let digest = Sha256::digest(key.as_bytes());
+        let number = digest.iter().take(4).fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+        let count = u32::from(to - from) + 1;
+        let start = u16::try_from(number % count).unwrap_or(0) + from;
+        let free = (start..=to).chain(from..start).find(|port| !self.taken.contains(port));
+        let port = free
+            .ok_or_else(|| Failure::new(Code::Invalid, format!("the ports {} are not enough: give more with --port-range", self.range)))?;
+        self.taken.insert(port);
+        Ok(port)
+    }
+}
+
+/// Makes the files of the members.
+struct Files<'a> {
+    plan: &'a mut Plan,
+    /// Files that several instances need, by path.
+    shared: BTreeMap<(Root, String), Content>,
+}
+
+impl Files<'_> {
+    fn members(&mut self, loaded: &Loaded) -> Result {
+        let members = std::mem::take(&mut self.plan.members);
+        for member in &members {
+            let made = self.member(member);
+            let found = loaded
+                .services
+                .iter()
+                .find(|service| service.name_any() == member.service && service.namespace() == Some(member.namespace.clone()));
+            made.map_err(|error| match found {
+                Some(service) => loaded.complaint(service, &error.to_string()),
+                None => Failure::new(Code::Invalid, error.to_string()),
+            })?;
+        }
+        self.plan.members = members;
+        let shared = std::mem::take(&mut self.shared);
+        self.plan.files.extend(shared.into_iter().map(|((root, path), content)| File { root, path, content }));
+        Ok(())
+    }
+
+    fn member(&mut self, member: &Member) -> Result<(), render::Error> {
+        let instance = member.instance();
+        if self.plan.host.podman < Podman::QUADLET {
+            self.plain(member)?
+        } else {
+            self.quadlet(member)?
+        }
+        for data in render::data_files(&instance)? {
+            let path = data.path.to_string_lossy().into_owned();
+            self.shared.insert((Root::Data, path), Content::Bytes(data.content, data.mode));
+        }
+        for secret in render::secrets(&instance)? {
+            if !self.plan.secrets.contains(&secret) {
+                self.plan.secrets.push(secret);
+            }
+        }
+        self.plan.units.push((instance.unit_name(), self.plan.host.podman < Podman::QUADLET));
+        Ok(())
+    }
+
+    fn quadlet(&mut self, member: &Member) -> Result<(), render::Error> {
+        let (instance, host) = (member.instance(), self.plan.host.clone());
+        let (folder, stem) = (names::folder(&member.namespace, &member.service), instance.stem());
+        let from = from(member);
+        let file = |ordinal| format!("{folder}/{}", names::file(&stem, ordinal, "container"));
+        let own = file(Some(member.ordinal));
+        if host.podman >= Podman::INSTANCE_LINKS {
+            self.text(Root::Quadlet, file(None), &render::template(&instance, &host)?, &from);
+            self.shared.insert((Root::Quadlet, own.clone()), Content::Link(names::file(&stem, None, "container")));
+            self.text(Root::Quadlet, format!("{own}.d/{}", names::DROP_IN), &render::drop_in(&instance, &host)?, &from);
+        } else {
+            self.text(Root::Quadlet, own, &render::whole(&instance, &host)?, &from);
+        }
+        let shared = names::shared_folder(&member.namespace);
+        let network = &member.container.network;
+        self.text(Root::Quadlet, format!("{shared}/{}", render::network_file(network)), &render::network(network, &host)?, "its network");
+        for volume in claims(&member.container) {
+            if let Some(unit) = render::volume(volume, &host)? {
+                self.text(Root::Quadlet, format!("{shared}/{}", render::volume_file(volume)), &unit, "a persistentVolumeClaim");
+            }
+        }
+        if host.image_units {
+            let (image, pull) = (&member.container.image, member.container.pull);
+            self.text(Root::Quadlet, format!("{shared}/{}", render::image_file(image)), &render::image(image, pull, &host)?, "an image");
+        }
+        Ok(())
+    }
+
+    fn plain(&mut self, member: &Member) -> Result<(), render::Error> {
+        let (instance, host) = (member.instance(), self.plan.host.clone());
+        self.text(Root::Systemd, instance.unit_name(), &render::service(&instance, &host)?, &from(member));
+        let network = &member.container.network;
+        self.text(Root::Systemd, format!("{network}-network.service"), &render::network_service(network)?, "its network");
+        for volume in claims(&member.container) {
+            self.text(Root::Systemd, format!("{volume}-volume.service"), &render::volume_service(volume)?, "a persistentVolumeClaim");
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, root: Root, path: String, unit: &Unit, from: &str) {
+        let text = header::add(&unit.text(), &self.plan.set, from);
+        self.shared.insert((root, path), Content::Text(text));
+    }
+}
+
+fn from(member: &Member) -> String {
+    format!("MeshService {}/{}", member.namespace, member.service)
+}
+
+/// The named volumes that outlive a container.
+fn claims(container: &Container) -> impl Iterator<Item = &str> {
+    container.mounts.iter().filter_map(|mount| match &mount.source {
+        Source::Volume { volume, owned: false } => Some(volume.as_str()),
+        Source::Volume { .. } | Source::Files { .. } | Source::Host { .. } | Source::Memory { .. } => None,
+    })
+}
+
+impl Plan {
+    /// Adds a text with our header.
+    pub(super) fn add(&mut self, root: Root, path: impl Into<String>, body: &str, from: &str) {
+        self.files.push(File { root, path: path.into(), content: Content::Text(header::add(body, &self.set, from)) });
+    }
+
+    /// Files without a header of ours are listed with their hashes, so that a later run knows them.
+    fn index(&mut self) {
+        let lines: BTreeSet<String> = self
+            .files
+            .iter()
+            .filter_map(|file| match &file.content {
+                Content::Bytes(bytes, _) => Some(format!("{} {}\n", hash(bytes), file.path)),
+                Content::Text(_) | Content::Link(_) => None,
+            })
+            .collect();
+        if !lines.is_empty() {
+            let body = lines.into_iter().collect::<String>();
+            self.add(Root::Data, index_file(&self.set.clone()), &body, "the files of ConfigMaps");
+        }
+    }
+}
+
+/// The list of files without a header.
+pub(super) fn index_file(set: &str) -> String {
+    format!("{set}.index")
+}
+
+/// As the index has it.
+pub(super) fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
