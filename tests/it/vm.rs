@@ -2,5 +2,6 @@
 mod doctor;
 mod install;
 mod machine;
+mod quadlet_backend;
 mod sample;
 mod sockets;

@@ -22,7 +22,7 @@ fn record(name: &str, ordinal: u32) -> Record {
 
 fn text(path: &Path, body: &str) -> Wanted {
     let text = header::add(&format!("[Container]\nNetwork=n.network\n{body}Label={}={ME}\n", labels::CONTROLLER), ME, "MeshService shop/api");
-    Wanted::Text { path: path.to_owned(), text, drop_in: path.with_extension("d/50-local.conf") }
+    Wanted::Text { path: path.to_owned(), text, drop_in: path.with_extension("d").join("50-local.conf") }
 }
 
 fn wanted(place: &Place, ordinal: u32) -> Vec<Wanted> {
