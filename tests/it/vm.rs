@@ -3,5 +3,6 @@ mod doctor;
 mod install;
 mod machine;
 mod quadlet;
+mod quadlet_backend;
 mod sample;
 mod sockets;
