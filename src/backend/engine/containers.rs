@@ -186,7 +186,7 @@ struct RawSummary {
 #[serde(rename_all = "PascalCase")]
 struct RawNetworks {
     #[serde(default)]
-    networks: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+    networks: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 impl From<RawSummary> for Summary {

@@ -26,7 +26,7 @@ impl Inner {
             Err(error) if error.says("executable file") || error.says("no such file or directory") => {
                 return Err(Error::CommandNotFound { program: argv.first().cloned().unwrap_or_default(), path: None });
             }
-            ended => ended.map_err(|error| refused(&self.engine, act(), error))?,
+            ended => ended.map_err(|error| refused(&self.engine, act(), &error))?,
         };
         let output = String::from_utf8_lossy(&ended.output).into_owned();
         // Podman 4 says so in the output, where the program's own words would stand.

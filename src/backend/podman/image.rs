@@ -53,7 +53,7 @@ impl Inner {
 
     async fn find_image(&self, reference: &str) -> Result<Option<Image>, Error> {
         let found = self.engine.image(reference).await;
-        found.map_err(|error| refused(&self.engine, format!("look at image {reference}"), error))
+        found.map_err(|error| refused(&self.engine, format!("look at image {reference}"), &error))
     }
 
     async fn pull(self: &Arc<Self>, launch: &ContainerLaunch) -> Result<(), Error> {

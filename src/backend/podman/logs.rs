@@ -31,9 +31,9 @@ const AHEAD: usize = 64;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The log, oldest first, in pieces that end where a line ends.
-pub(super) fn read(inner: Arc<Inner>, key: InstanceKey, query: LogQuery) -> BoxStream<'static, Result<Bytes, Error>> {
+pub(super) fn read(inner: Arc<Inner>, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<Bytes, Error>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let slot = inner.slots.of(&key);
+    let slot = inner.slots.of(key);
     // Heard from before the first look, so that no run begins unnoticed in between.
     let mut changes = inner.subscribers.subscribe().filter({
         let uid = key.uid.clone();
@@ -106,7 +106,7 @@ impl Reader<'_> {
         pin_mut!(lines);
         let mut count = 0;
         while let Some(line) = lines.next().await {
-            line.map_err(|error| self.error(error))?;
+            line.map_err(|error| self.error(&error))?;
             count += 1;
         }
         Ok(count)
@@ -121,7 +121,7 @@ impl Reader<'_> {
         pin_mut!(lines);
         let mut open = false;
         while let Some(line) = lines.next().await {
-            open = self.give(&line.map_err(|error| self.error(error))?).await;
+            open = self.give(&line.map_err(|error| self.error(&error))?).await;
         }
         self.close(open).await;
         Ok(())
@@ -141,7 +141,7 @@ impl Reader<'_> {
                     Ok(_) => {}
                     Err(error) if error.is_not_found() => return Ok(()),
                     Err(error) if error.is_unreachable() => break,
-                    Err(error) => return Err(self.error(error)),
+                    Err(error) => return Err(self.error(&error)),
                 }
             }
             match self.inner.engine.inspect(&run.id).await {
@@ -151,7 +151,7 @@ impl Reader<'_> {
                 }
                 Ok(_) => {}
                 Err(error) if error.is_unreachable() => sleep(PAUSE).await,
-                Err(error) => return Err(self.error(error)),
+                Err(error) => return Err(self.error(&error)),
             }
             part = Part { tail: None, since: cursor.resume().or(self.since()), follow: true };
         }
@@ -192,7 +192,7 @@ impl Reader<'_> {
         }
     }
 
-    fn error(&self, error: crate::backend::engine::Error) -> Error {
+    fn error(&self, error: &crate::backend::engine::Error) -> Error {
         refused(&self.inner.engine, format!("read the log of {}", self.slot.key), error)
     }
 }

@@ -54,11 +54,11 @@ impl Inner {
 
     async fn ensure_volume(&self, name: &str, labels: &BTreeMap<String, String>, owner: Option<(u32, u32)>) -> Result<(), Error> {
         let _alone = self.making.lock().await;
-        let found = self.engine.volume(name).await.map_err(|error| refused(&self.engine, format!("look at volume {name}"), error))?;
+        let found = self.engine.volume(name).await.map_err(|error| refused(&self.engine, format!("look at volume {name}"), &error))?;
         match found {
             None => {
                 let made = self.engine.create_volume(name, labels, owner).await;
-                made.map_err(|error| refused(&self.engine, format!("make volume {name}"), error))
+                made.map_err(|error| refused(&self.engine, format!("make volume {name}"), &error))
             }
             Some(found) if self.owns(found.get(labels::CONTROLLER)) => Ok(()),
             Some(_) => {
@@ -74,10 +74,10 @@ impl Inner {
     /// Removes the volumes and files that go with an instance.
     pub(super) async fn remove_mounts(&self, key: &crate::plan::instance::InstanceKey) -> Result<(), Error> {
         let owned = self.engine.volumes(&self.of_instance(key)).await;
-        let owned = owned.map_err(|error| refused(&self.engine, format!("list the volumes of {key}"), error))?;
+        let owned = owned.map_err(|error| refused(&self.engine, format!("list the volumes of {key}"), &error))?;
         for (volume, _) in owned {
             let removed = self.engine.remove_volume(&volume).await;
-            removed.map_err(|error| refused(&self.engine, format!("remove volume {volume}"), error))?;
+            removed.map_err(|error| refused(&self.engine, format!("remove volume {volume}"), &error))?;
         }
         files::remove(&self.state, &key.uid).await
     }

@@ -63,7 +63,7 @@ impl Inner {
     /// Looks at one instance, whose slot the caller holds.
     pub(super) async fn look(self: &Arc<Self>, slot: &Arc<Slot>, state: &mut State) -> Result<Observed, Error> {
         let news = slot.news();
-        if let Some(held) = state.held.as_mut().filter(|held| held.news == news) {
+        if let Some(held) = state.held.as_mut().filter(|held| held.news == news && process::is_of(held.pid, &held.id)) {
             return running(slot, held);
         }
         match self.find(slot, state).await {
@@ -103,14 +103,14 @@ impl Inner {
     /// Every container of an instance.
     pub(super) async fn containers_of(&self, key: &InstanceKey) -> Result<Vec<Summary>, Error> {
         let found = self.engine.containers(&self.of_instance(key)).await;
-        found.map_err(|error| refused(&self.engine, format!("list the containers of {key}"), error))
+        found.map_err(|error| refused(&self.engine, format!("list the containers of {key}"), &error))
     }
 
     async fn close_look(self: &Arc<Self>, slot: &Arc<Slot>, state: &mut State, id: &str) -> Result<Found, Error> {
         let give_up = Instant::now() + PATIENCE;
         loop {
             let found = self.engine.inspect(id).await;
-            let found = found.map_err(|error| refused(&self.engine, format!("look at the container of {}", slot.key), error))?;
+            let found = found.map_err(|error| refused(&self.engine, format!("look at the container of {}", slot.key), &error))?;
             let Some(found) = found else { return Ok(Found::Nothing) };
             if !found.status.runs() {
                 return Ok(Found::Ended(exit(&found)));
@@ -137,10 +137,11 @@ impl Inner {
             if !process::is_of(found.pid, &found.id) {
                 return None;
             }
-            match end.map(ready::watch) {
-                Some(Ok(end)) => self.watch_end(slot, end),
+            if let Some(Ok(end)) = end.map(ready::watch) {
+                self.watch_end(slot, end);
+            } else {
                 // No descriptor is free: its end is learnt of from the engine alone, a little later.
-                None | Some(Err(_)) => tracing::warn!(container = found.name, "its process cannot be watched"),
+                tracing::warn!(container = found.name, "its process cannot be watched");
             }
         }
         Some(Held {
@@ -173,8 +174,9 @@ impl Inner {
     /// Every instance of ours of which the engine has something: a container, or a volume that was to go with it.
     pub(super) async fn list(&self) -> Result<Vec<InstanceKey>, Error> {
         let ours = [(labels::CONTROLLER, self.controller.as_str())];
-        let containers = self.engine.containers(&ours).await.map_err(|error| refused(&self.engine, "list containers".to_owned(), error))?;
-        let volumes = self.engine.volumes(&ours).await.map_err(|error| refused(&self.engine, "list volumes".to_owned(), error))?;
+        let containers =
+            self.engine.containers(&ours).await.map_err(|error| refused(&self.engine, "list containers".to_owned(), &error))?;
+        let volumes = self.engine.volumes(&ours).await.map_err(|error| refused(&self.engine, "list volumes".to_owned(), &error))?;
         let mut keys: Vec<InstanceKey> = containers.iter().filter_map(|it| identity::key(|label| it.labels.get(label))).collect();
         keys.extend(volumes.iter().filter_map(|(_, labels)| identity::key(|label| labels.get(label))));
         keys.sort();

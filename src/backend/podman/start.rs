@@ -73,13 +73,13 @@ impl Inner {
         if let Err(error) = self.engine.remove(&id).await {
             tracing::warn!(container = container.name, %error, "a container that did not start could not be removed; the next start tries again");
         }
-        Err(not_started(&self.engine, container, error))
+        Err(not_started(&self.engine, container, &error))
     }
 
     async fn not_created(&self, container: &crate::plan::container::Container, error: engine::Error) -> Error {
         let name = &container.name;
         if !error.says("already in use") {
-            return not_started(&self.engine, container, error);
+            return not_started(&self.engine, container, &error);
         }
         let other = self.engine.inspect(name).await.ok().flatten();
         if other.is_some_and(|other| self.owns(other.labels.get(labels::CONTROLLER))) {
@@ -92,7 +92,7 @@ impl Inner {
 
     /// Removes what a start made in the engine, for an error that comes before the container.
     pub(super) async fn remove_container(&self, id: &str, name: &str) -> Result<(), Error> {
-        self.engine.remove(id).await.map_err(|error| refused(&self.engine, format!("remove container {name}"), error))
+        self.engine.remove(id).await.map_err(|error| refused(&self.engine, format!("remove container {name}"), &error))
     }
 }
 

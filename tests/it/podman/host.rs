@@ -123,6 +123,41 @@ pub(crate) fn shop_image() -> &'static str {
     IMAGE
 }
 
+/// An engine of its own whose disk is small.
+pub(crate) struct Small {
+    dir: PathBuf,
+    pub(crate) socket: PathBuf,
+}
+
+impl Small {
+    /// With the image, and hardly anything free.
+    pub(crate) fn full() -> Self {
+        let dir = std::env::temp_dir().join(format!("mesh-test-small-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "none"]).arg(&dir)).unwrap();
+        run(Command::new(file("tests/podman/engine.sh")).arg("start").arg(&dir).arg(std::process::id().to_string())).unwrap();
+        let small = Host { socket: dir.join("engine.sock"), dir, external: false };
+        small.load(IMAGE, None).unwrap();
+        let full = std::fs::write(small.dir.join("root/fill"), vec![0; 24 << 20]);
+        assert_eq!(full.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        Self { socket: small.socket, dir: small.dir }
+    }
+
+    /// There is room again.
+    pub(crate) fn make_room(&self) {
+        std::fs::remove_file(self.dir.join("root/fill")).unwrap();
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // The directory itself is a mount point, so its removal is the last step.
+        let _ = run(Command::new(file("tests/podman/engine.sh")).arg("stop").arg(&self.dir));
+        let _ = run(Command::new("umount").arg("-l").arg(&self.dir));
+        let _ = std::fs::remove_dir(&self.dir);
+    }
+}
+
 /// A service that a test may kill.
 pub(crate) struct Service {
     name: String,

@@ -3,7 +3,7 @@ use std::net::TcpListener;
 
 use mesh_controller::{
     api::container::{HostPathType, ImagePullPolicy},
-    backend::Error,
+    backend::{Error, engine::Engine},
     kit::redact::Redacted,
     plan::{
         container::{Mount, Source},
@@ -14,7 +14,7 @@ use mesh_controller::{
 
 use super::{
     fixture::{IDLE, Machine},
-    host::{IMAGE, OTHER_IMAGE, podman},
+    host::{IMAGE, OTHER_IMAGE, Small, host, podman},
 };
 
 #[tokio::test]
@@ -105,6 +105,23 @@ async fn a_host_path_that_is_not_there_is_named_and_not_made() {
     launch.container.mounts = vec![mount(Some(HostPathType::DirectoryOrCreate))];
     machine.start(&launch).await;
     assert!(std::path::Path::new(&path).is_dir());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_with_the_remedy_and_heals() {
+    let Some(_) = host().filter(|host| !host.external) else { return };
+    let small = tokio::task::spawn_blocking(Small::full).await.unwrap();
+    let machine = Machine::on(Engine::open(&small.socket).await.unwrap(), "full", tempfile::tempdir().unwrap());
+    let launch = machine.sh("web", IDLE);
+    let error = machine.refused(&launch).await.to_string();
+    assert!(error.contains("no space left on device") && error.contains("podman system prune"), "{error}");
+    small.make_room();
+    machine.start(&launch).await;
+    machine.stop(&launch.key, std::time::Duration::ZERO).await;
+    machine.exited(&launch.key).await;
+    machine.remove(&launch.key).await;
+    drop(machine);
+    tokio::task::spawn_blocking(move || drop(small)).await.unwrap();
 }
 
 #[tokio::test]
