@@ -9,6 +9,7 @@ pub mod completion;
 pub mod crd;
 pub mod daemon;
 pub mod delete;
+pub mod doctor;
 pub mod exit;
 pub mod follow;
 #[cfg(test)]
@@ -83,6 +84,8 @@ pub enum Verb {
     Quadlet(quadlet::Quadlet),
     /// Containers of Podman from manifests, without a controller.
     Podman(podman::Podman),
+    /// Look at the machine, and say what stands in the way and the command that mends it.
+    Doctor(doctor::Doctor),
     /// Print a completion script for a shell.
     Completion(completion::Completion),
     /// Print the version.
@@ -115,6 +118,7 @@ impl Mesh {
             Verb::Delete(delete) => target.with(async |api| delete.run(api).await).await,
             Verb::Quadlet(quadlet) => Box::pin(quadlet.run(target.namespace)).await,
             Verb::Podman(podman) => Box::pin(podman.run(target)).await,
+            Verb::Doctor(doctor) => doctor.run(target.state_dir).await,
             Verb::Completion(completion) => completion.run(),
             Verb::Version => output::print_line(&format!("mesh {}", env!("CARGO_PKG_VERSION"))),
         }

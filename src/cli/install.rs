@@ -73,7 +73,7 @@ impl Install {
             let changed = file.write()?;
             socket_moved |= changed && file.path.ends_with(SOCKET);
         }
-        start(&manager, socket_moved)?;
+        start(manager, socket_moved)?;
         output::print_line(&format!(
             "{SERVICE} runs, and starts at boot; the router is at http://{}/\n\
              state: {}\nlog: {}\nend it: {} stop {SOCKET} {SERVICE}\nthen take it away: mesh-controller uninstall{}",
@@ -127,7 +127,7 @@ fn check_backend(backend: BackendFlag) -> Result {
     }
 }
 
-fn start(manager: &Manager, socket_moved: bool) -> Result {
+fn start(manager: Manager, socket_moved: bool) -> Result {
     manager.run(&["daemon-reload"])?;
     manager.run(&["enable", SOCKET, SERVICE])?;
     if socket_moved {

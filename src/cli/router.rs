@@ -36,11 +36,11 @@ pub struct Router {
     #[arg(long, env = "MESH_ROUTER_NAME", value_name = "NAME")]
     name: Option<String>,
     /// The MeshRouter in mesh-system whose settings it takes.
-    #[arg(long, env = "MESH_ROUTER", value_name = "NAME", default_value = DEFAULT_ROUTER)]
-    router: String,
+    #[arg(long = "router", env = "MESH_ROUTER", value_name = "NAME", default_value = DEFAULT_ROUTER)]
+    settings: String,
     /// Where it listens, unless a .socket unit of systemd passes its sockets.
-    #[arg(long, env = "MESH_ROUTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    router_listen: SocketAddr,
+    #[arg(long = "router-listen", env = "MESH_ROUTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
     /// Where /livez, /readyz and /metrics are.
     #[arg(long, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
     admin_listen: SocketAddr,
@@ -76,13 +76,13 @@ impl Router {
         let (shutdown, mut supervisor) = Shutdown::new();
         let metrics = Metrics::default();
         let (admin_listener, admin) = serve::listen(self.admin_listen, "admin endpoints", "--admin-listen").await?;
-        let listeners = listener::open(self.router_listen, serve::workers(), passed).map_err(serve::Error::from)?;
-        let address = serve::local_address(&listeners, self.router_listen);
+        let listeners = listener::open(self.listen, serve::workers(), passed).map_err(serve::Error::from)?;
+        let address = serve::local_address(&listeners, self.listen);
         let (client, mut files) = self.source.open(&metrics, &shutdown).await?;
 
         let (synced, ready) = watch::channel(false);
         let name = self.name.unwrap_or_else(|| format!("{}-router", daemon::hostname()));
-        let options = router::RouterOptions { name, router: self.router, grace: ROUTER_GRACE };
+        let options = router::RouterOptions { name, router: self.settings, grace: ROUTER_GRACE };
         shutdown.spawn("router", router::run(options, client, listeners, metrics.clone(), shutdown.clone(), synced));
         shutdown.spawn("admin", admin::run(admin_listener, metrics, None, ready.clone(), shutdown.clone()));
         let status = format!("router {address}, admin {admin}");

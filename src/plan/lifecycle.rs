@@ -83,8 +83,12 @@ impl Memory {
 
     /// Takes note of a start that did not come about.
     pub fn note_start_failure(&mut self, failure: StartFailure) {
+        let mut failure = failure;
         if !failure.is_under_way() {
             self.failures = self.failures.saturating_add(1).max(2);
+        } else if let Some(known) = self.start_failure.take_if(|known| known.reason == reason::IMAGE_PULL) {
+            // It could not be pulled, and is being tried again: why it could not is what people want to know until it can.
+            failure = StartFailure { at: failure.at, ..known };
         }
         self.start_failure = Some(failure);
     }
@@ -177,14 +181,20 @@ fn live(facts: &Facts<'_>) -> (Step, Say) {
     match facts.observed {
         Observed::Running(running) if running.stopping => (wait(), Say::new(InstanceState::NotReady, reason::UNHEALTHY, "being restarted")),
         Observed::Running(running) => run(facts, running),
-        Observed::Exited(exit) => rest(facts, exit.attempt.saturating_add(1), exit.at, Some(exit)),
+        // What is left may be of an earlier run than the last: somebody has removed that one.
+        Observed::Exited(exit) => rest(facts, exit.attempt.max(counted(facts)).saturating_add(1), exit.at, Some(exit)),
         Observed::Absent => {
             let started = old_status(facts).is_some_and(|status| status.start_time.is_some());
-            let attempt = old_status(facts).map_or(0, |status| u32::try_from(status.restart_count).unwrap_or(0));
+            let attempt = counted(facts);
             let now = facts.memory.start_failure.as_ref().map_or(facts.now, |failure| failure.at);
             rest(facts, if started { attempt.saturating_add(1) } else { attempt }, now, None)
         }
     }
+}
+
+/// The number of the last run that was reported.
+fn counted(facts: &Facts<'_>) -> u32 {
+    old_status(facts).map_or(0, |status| u32::try_from(status.restart_count).unwrap_or(0))
 }
 
 /// A program that runs: is it healthy?
@@ -320,7 +330,7 @@ fn status(facts: &Facts<'_>, say: Say) -> MeshInstanceStatus {
             }
         }
         Observed::Exited(exit) => {
-            status.restart_count = i32::try_from(exit.attempt).unwrap_or(i32::MAX);
+            status.restart_count = status.restart_count.max(i32::try_from(exit.attempt).unwrap_or(i32::MAX));
             status.start_time = Some(Time(exit.since));
         }
         Observed::Absent => {}

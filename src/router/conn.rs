@@ -191,7 +191,7 @@ impl AsyncRead for Gated {
 
 impl Gated {
     fn is_idle(&self) -> bool {
-        self.gate.is_between() && self.held.is_empty() && self.cell.is_waiting()
+        self.gate.is_between() && self.held.is_empty() && self.cell.is_between()
     }
 }
 

@@ -174,14 +174,22 @@ async fn serve(io: TcpStream, client: &Rc<Client>) {
     let service = service_fn(|request| respond(client.clone(), request));
     let connection = http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(Gated::new(io, cell.clone())), service);
     let mut connection = pin!(connection.with_upgrades());
-    let mut told = false;
+    let told = StdCell::new(false);
     let end = std::future::poll_fn(|cx| {
         cell.set_waker(cx.waker());
-        if cell.is_closing() && !told {
-            told = true;
-            connection.as_mut().graceful_shutdown();
+        loop {
+            // Not before its first request: hyper would end the connection at once.
+            let tell = || !told.get() && cell.is_closing() && !cell.is_fresh();
+            if tell() {
+                told.set(true);
+                connection.as_mut().graceful_shutdown();
+            }
+            let polled = connection.as_mut().poll(cx);
+            // That may only just have come.
+            if polled.is_ready() || !tell() {
+                return polled;
+            }
         }
-        connection.as_mut().poll(cx)
     });
     if let Err(error) = end.await {
         tracing::debug!(%error, "connection of a client ended");

@@ -1,6 +1,7 @@
 //! The main path as its users drive it: the real binary, the real kubectl, real processes, real sockets, kill -9.
 pub(crate) mod controller;
 pub(crate) mod load;
+mod second_router;
 
 use std::collections::BTreeSet;
 

@@ -13,5 +13,5 @@ mod gate;
 mod instance;
 mod proxy;
 mod sessions;
-mod standalone;
+pub(crate) mod standalone;
 mod websocket;

@@ -95,9 +95,12 @@ fn mount(mounted: &Mounted) -> Option<Value> {
 }
 
 fn volume(mounted: &Mounted) -> Option<Value> {
-    let Mounted::Volume { name, target, read_only, copy } = mounted else { return None };
+    let Mounted::Volume { name, target, read_only, own } = mounted else { return None };
     let mut options = vec![if *read_only { "ro" } else { "rw" }];
-    options.extend((!copy).then_some("nocopy"));
+    if *own {
+        // Else it would get what the image has there, and its owner.
+        options.extend(["nocopy", "U"]);
+    }
     Some(json!({ "Name": name, "Dest": target, "Options": options }))
 }
 

@@ -1,11 +1,15 @@
 //! Looks at instances: from memory while nothing says "look again" and the process lives, else by asking the engine and then the kernel.
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    os::fd::OwnedFd,
     sync::Arc,
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    io::unix::AsyncFd,
+    time::{Instant, sleep},
+};
 
 use super::{
     Inner,
@@ -46,8 +50,11 @@ pub(super) enum Found {
 impl Inner {
     pub(super) async fn observe(self: &Arc<Self>, key: &InstanceKey) -> Result<Observed, Error> {
         let slot = self.slots.of(key);
-        let observed = self.look(&slot, &mut *slot.state.lock().await).await;
-        if matches!(observed, Ok(Observed::Absent | Observed::Exited(_))) {
+        let mut state = slot.state.lock().await;
+        let observed = self.look(&slot, &mut state).await;
+        let nothing_held = state.held.is_none();
+        drop(state);
+        if nothing_held && observed.is_ok() {
             self.slots.forget(&slot);
         }
         observed
@@ -73,8 +80,12 @@ impl Inner {
                 Ok(Observed::Absent)
             }
             // The engine is away, and its containers run on without it: what the kernel says of this one is enough.
-            Err(error @ Error::EngineUnreachable { .. }) => match state.held.as_mut().filter(|held| process::is_of(held.pid, &held.id)) {
-                Some(held) => running(slot, held),
+            Err(error @ Error::EngineUnreachable { .. }) => match state.held.as_mut() {
+                Some(held) if process::is_of(held.pid, &held.id) => running(slot, held),
+                Some(held) => {
+                    let at = *held.gone.get_or_insert_with(clock::now);
+                    Ok(Observed::Exited(Exit { attempt: held.attempt, since: held.since, at, how: ExitHow::Unknown }))
+                }
                 None => Err(error),
             },
             Err(error) => Err(error),
@@ -122,19 +133,15 @@ impl Inner {
     fn hold(self: &Arc<Self>, slot: &Arc<Slot>, state: &State, found: &Inspected) -> Option<Held> {
         let known = state.held.as_ref().filter(|held| held.id == found.id && held.pid == found.pid);
         if known.is_none() {
-            let end = hold(found.pid)?;
+            let end = hold(found.pid);
             if !process::is_of(found.pid, &found.id) {
                 return None;
             }
-            let (inner, slot, end) = (Arc::clone(self), Arc::clone(slot), ready::watch(end).ok()?);
-            self.shutdown.spawn_work(async move {
-                tokio::select! {
-                    () = inner.shutdown.triggered() => return,
-                    _ = end.readable() => {}
-                }
-                slot.look_again();
-                inner.subscribers.tell(&slot.key);
-            });
+            match end.map(ready::watch) {
+                Some(Ok(end)) => self.watch_end(slot, end),
+                // No descriptor is free: its end is learnt of from the engine alone, a little later.
+                None | Some(Err(_)) => tracing::warn!(container = found.name, "its process cannot be watched"),
+            }
         }
         Some(Held {
             id: found.id.clone(),
@@ -146,8 +153,21 @@ impl Inner {
             image: found.labels.get(IMAGE).cloned(),
             stopping: found.status == Status::Stopping,
             listens: known.is_some_and(|held| held.listens),
+            gone: None,
             news: 0,
         })
+    }
+
+    fn watch_end(self: &Arc<Self>, slot: &Arc<Slot>, end: AsyncFd<OwnedFd>) {
+        let (inner, slot) = (Arc::clone(self), Arc::clone(slot));
+        self.shutdown.spawn_work(async move {
+            tokio::select! {
+                () = inner.shutdown.triggered() => return,
+                _ = end.readable() => {}
+            }
+            slot.look_again();
+            inner.subscribers.tell(&slot.key);
+        });
     }
 
     /// Every instance of ours of which the engine has something: a container, or a volume that was to go with it.

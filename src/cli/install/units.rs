@@ -22,23 +22,24 @@ pub(super) struct Wanted<'a> {
 }
 
 /// A unit's text as it grows.
-struct Unit(String);
+#[derive(Default)]
+struct Unit(Vec<String>);
 
 impl Unit {
     fn section(mut self, name: &str) -> Self {
         let gap = if self.0.is_empty() { "" } else { "\n" };
-        self.0.push_str(&format!("{gap}[{name}]\n"));
+        self.0.push(format!("{gap}[{name}]\n"));
         self
     }
 
     fn comment(mut self, text: &str) -> Self {
-        self.0.push_str(&format!("# {text}\n"));
+        self.0.push(format!("# {text}\n"));
         self
     }
 
     /// A setting whose value is text of ours or has been quoted.
     fn set(mut self, key: &str, value: &str) -> Self {
-        self.0.push_str(&format!("{key}={value}\n"));
+        self.0.push(format!("{key}={value}\n"));
         self
     }
 
@@ -47,10 +48,16 @@ impl Unit {
     }
 }
 
+impl Unit {
+    fn text(self) -> String {
+        self.0.concat()
+    }
+}
+
 impl Wanted<'_> {
     /// `mesh-controller.socket`.
     pub(super) fn socket(&self) -> String {
-        Unit(String::new())
+        Unit::default()
             .section("Unit")
             .set("Description", "Listener of the router of mesh-controller")
             .section("Socket")
@@ -60,7 +67,7 @@ impl Wanted<'_> {
             .set("Backlog", "4096")
             .section("Install")
             .set("WantedBy", "sockets.target")
-            .0
+            .text()
     }
 
     /// `mesh-controller.service`.
@@ -68,7 +75,7 @@ impl Wanted<'_> {
     /// # Errors
     /// A path that a unit file cannot hold.
     pub(super) fn service(&self) -> Result<String> {
-        let unit = Unit(String::new())
+        let unit = Unit::default()
             .section("Unit")
             .set("Description", "mesh-controller: services, their instances, and the router to them")
             .set("Requires", SOCKET)
@@ -87,7 +94,11 @@ impl Wanted<'_> {
             .set("RestartPreventExitStatus", "2")
             .set("TimeoutStopSec", "30")
             .set("LimitNOFILE", "65536");
-        Ok(self.surroundings(unit).section("Install").set("WantedBy", if self.user { "default.target" } else { "multi-user.target" }).0)
+        Ok(self
+            .surroundings(unit)
+            .section("Install")
+            .set("WantedBy", if self.user { "default.target" } else { "multi-user.target" })
+            .text())
     }
 
     fn command(&self) -> Result<String> {
@@ -145,7 +156,9 @@ impl Wanted<'_> {
             BackendFlag::Process => unit
                 .comment("The instances are programs of the users and run in this unit: what is forbidden here is forbidden to them, so nothing is.")
                 .comment("One that runs out of memory does not take the others with it.")
-                .all(&[("OOMPolicy", "continue"), ("TasksMax", "infinity")]),
+                .all(&[("OOMPolicy", "continue"), ("TasksMax", "infinity")])
+                .comment("Each instance gets a control group of its own.")
+                .set("Delegate", "yes"),
             // It asks systemd, podman and the generator, which may do what they must.
             BackendFlag::Quadlet | BackendFlag::Kubernetes => unit,
         }

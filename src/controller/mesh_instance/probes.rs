@@ -17,7 +17,11 @@ use tokio::{
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{
-    api::{MeshInstance, probe::Probe},
+    api::{
+        MeshInstance,
+        conditions::{instance::READY, is_true},
+        probe::Probe,
+    },
     backend::Backend,
     plan::{
         instance::{InstanceKey, Launch, Running},
@@ -39,6 +43,17 @@ pub(super) struct Target {
     readiness: Option<Probe>,
     liveness: Option<Probe>,
     startup: Option<Probe>,
+    /// It was ready when an agent before this one looked last: it stays so until a probe says otherwise, or a restart of the agent would take everything
+    /// out of the routers.
+    adopted_ready: bool,
+}
+
+/// Whether the status is about this very run, and says that it is ready.
+fn was_ready(instance: &MeshInstance, running: &Running) -> bool {
+    instance.status.as_ref().is_some_and(|status| {
+        let same = status.pid == Some(running.pid.into()) && u32::try_from(status.restart_count) == Ok(running.attempt);
+        same && is_true(&status.conditions, READY)
+    })
 }
 
 impl Target {
@@ -55,6 +70,7 @@ impl Target {
             readiness: template.readiness_probe.clone(),
             liveness: template.liveness_probe.clone(),
             startup: template.startup_probe.clone(),
+            adopted_ready: was_ready(instance, running),
         }
     }
 }
@@ -110,7 +126,8 @@ impl Probers {
     /// Begins to probe a run; an earlier run of the same instance is probed no more.
     pub(super) fn start(&self, target: Target) {
         self.forget(&target.key.uid);
-        let health = Health { attempt: target.attempt, ..Health::default() };
+        let ready = target.adopted_ready;
+        let health = Health { attempt: target.attempt, ready, was_ready: ready, ..Health::default() };
         self.answers.table.lock().unwrap_or_else(PoisonError::into_inner).insert(target.key.uid.clone(), health);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.all.try_join_next().is_some() {}

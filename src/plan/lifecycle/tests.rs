@@ -106,6 +106,15 @@ fn the_first_end_is_followed_by_a_start_at_once_and_the_next_ones_by_longer_wait
 }
 
 #[test]
+fn an_instance_whose_last_run_was_removed_counts_on_from_what_was_reported() {
+    let mut instance = instance();
+    instance.status = Some(MeshInstanceStatus { restart_count: 3, ..MeshInstanceStatus::default() });
+    let found = exited(2, 100, 101);
+    let plan = next(&instance, &found, &Health::default(), &remembering(std::slice::from_ref(&found)), &[], 200);
+    assert_eq!((plan.step, plan.status.restart_count), (Step::Start { attempt: 4 }, 3));
+}
+
+#[test]
 fn a_stable_run_resets_the_backoff() {
     let memory = remembering(&[exited(0, 0, 1), exited(1, 1, 2), exited(2, 10, 70)]);
     assert_eq!(memory.failures, 1);

@@ -10,6 +10,9 @@ use std::{
 
 use crate::router::gate::Reject;
 
+/// A client that has connected and not asked yet, when the connection is to end, most likely is about to: it gets its answer if it asks within this.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 const NONE: u8 = 0;
 const DECLINED: u8 = 1;
 const MADE: u8 = 2;
@@ -29,6 +32,8 @@ pub struct Cell {
     late: AtomicBool,
     /// The connection is to end after what is under way.
     closing: AtomicBool,
+    /// No request has come yet.
+    fresh: AtomicBool,
     refused: OnceLock<(u64, Reject)>,
     upgrade_at: AtomicU64,
     upgrade: AtomicU8,
@@ -46,6 +51,7 @@ impl Cell {
             answer_until: AtomicU64::new(0),
             late: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            fresh: AtomicBool::new(true),
             refused: OnceLock::new(),
             upgrade_at: AtomicU64::new(0),
             upgrade: AtomicU8::new(NONE),
@@ -56,9 +62,13 @@ impl Cell {
 
     /// A head has begun.
     pub fn head_began(&self) {
-        let (at, head) = (self.waits_until.load(Relaxed), self.until(self.head_limit));
-        if head != 0 && (at == 0 || head < at) {
-            self.waits_until.store(head, Relaxed);
+        self.wait_no_longer(self.head_limit);
+    }
+
+    fn wait_no_longer(&self, limit: Option<Duration>) {
+        let (at, new) = (self.waits_until.load(Relaxed), self.until(limit));
+        if new != 0 && (at == 0 || new < at) {
+            self.waits_until.store(new, Relaxed);
         }
     }
 
@@ -84,6 +94,7 @@ impl Cell {
 
     /// It does not wait any more.
     pub fn go_on(&self) {
+        self.fresh.store(false, Relaxed);
         self.waits_until.store(0, Relaxed);
     }
 
@@ -117,6 +128,9 @@ impl Cell {
 
     /// Asks the connection to end after what is under way.
     pub fn close(&self) {
+        if self.fresh.load(Relaxed) {
+            self.wait_no_longer(Some(FIRST_REQUEST));
+        }
         self.closing.store(true, Relaxed);
         self.wake();
     }
@@ -126,9 +140,14 @@ impl Cell {
         self.closing.load(Relaxed)
     }
 
-    /// Whether it waits for its client, between requests.
-    pub fn is_waiting(&self) -> bool {
-        self.waits_until.load(Relaxed) != 0
+    /// Whether no request has come yet.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh.load(Relaxed)
+    }
+
+    /// Whether it waits for its client, between requests: not for the first one.
+    pub fn is_between(&self) -> bool {
+        self.waits_until.load(Relaxed) != 0 && !self.is_fresh()
     }
 
     /// Whether it has waited long enough; true once for each time.

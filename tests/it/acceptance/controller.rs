@@ -47,7 +47,7 @@ fn free_port() -> SocketAddr {
 fn spawn(dir: &Path, api: SocketAddr, router: SocketAddr, admin: SocketAddr, extra: &[String]) -> Child {
     let log = fs::File::options().create(true).append(true).open(dir.join("controller.log")).unwrap();
     Command::new(env!("CARGO_BIN_EXE_mesh-controller"))
-        .args(["--backend", "process", "--state-dir"])
+        .arg("--state-dir")
         .arg(dir.join("state"))
         .args(["--api-listen", &api.to_string(), "--router-listen", &router.to_string(), "--admin-listen", &admin.to_string()])
         .args(extra)

@@ -242,11 +242,18 @@ async fn the_instance_learns_of_the_client_and_not_of_its_claims() {
 async fn at_shutdown_what_is_under_way_is_answered_and_idle_connections_end() {
     let a = instance("a").await;
     let mut rig = Rig::serving(&[&a]);
-    let (mut idle, mut fresh, mut busy) = (rig.client().await, rig.client().await, rig.client().await);
+    let (mut idle, mut fresh, mut busy, mut late) = (rig.client().await, rig.client().await, rig.client().await, rig.client().await);
     idle.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     busy.write("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     eventually("the slow request is there", || a.served() == 2).await;
+    eventually("all are accepted", || rig.metrics.render().contains("mesh_router_connections 4")).await;
     rig.stop.cancel();
+    let answer = late.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (200, Some("close")),
+        "whoever had connected and not asked yet gets an answer"
+    );
     assert_eq!(soon("the idle connection ends", idle.rest()).await, "");
     assert_eq!(soon("one that has not begun ends", fresh.rest()).await, "");
     a.slow.add_permits(1);

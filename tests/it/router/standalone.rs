@@ -1,7 +1,6 @@
 //! `mesh-controller router` on files: the real binary, instances of the test's own, SIGHUP.
 use std::{
     net::SocketAddr,
-    path::Path,
     process::{Command, Stdio},
 };
 
@@ -19,18 +18,18 @@ use super::{
 };
 
 /// A router that runs, and what it says.
-struct Router {
+pub(crate) struct Router {
     child: Child,
     log: Lines<BufReader<ChildStderr>>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     admin: SocketAddr,
 }
 
 impl Router {
-    async fn start(from: &Path) -> Self {
+    pub(crate) async fn start(source: &str, of: impl AsRef<std::ffi::OsStr>) -> Self {
         let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_mesh-controller"))
-            .args(["router", "--router-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json", "--from"])
-            .arg(from)
+            .args(["router", "--router-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json", source])
+            .arg(of)
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -56,7 +55,7 @@ impl Router {
         .await
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().unwrap().try_into().unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
     }
@@ -110,7 +109,7 @@ async fn files_alone_make_a_router_that_passes_over_instances_that_are_stopped()
     let dir = tempfile::tempdir().unwrap();
     let (a, b): (Instance, Instance) = (instance("a").await, instance("b").await);
     write(&dir, &objects(&[nowhere().await, a.address, nowhere().await, b.address]));
-    let router = Router::start(dir.path()).await;
+    let router = Router::start("--from", dir.path()).await;
     assert_eq!(router.answers(40).await, ["a", "b"]);
     drop(b);
     assert_eq!(router.answers(40).await, ["a"], "the stopped one costs no request");
@@ -123,7 +122,7 @@ async fn sighup_reads_the_files_again_and_bad_ones_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b): (Instance, Instance) = (instance("a").await, instance("b").await);
     write(&dir, &objects(&[a.address, a.address]));
-    let mut router = Router::start(dir.path()).await;
+    let mut router = Router::start("--from", dir.path()).await;
     assert_eq!(router.answers(4).await, ["a"]);
     for (bad, said) in [
         (objects(&[b.address]).replace("kind: MeshService", "kind: Service"), "router.yaml:2: Service web: a router reads MeshService,"),

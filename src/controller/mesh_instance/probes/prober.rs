@@ -18,6 +18,7 @@ const SLOWEST: Duration = Duration::from_secs(1);
 /// Probes a run until the task is aborted.
 pub(super) async fn probe(target: Target, backend: Backend, answers: Answers) {
     if let Some(startup) = &target.startup
+        && !target.adopted_ready
         && !started(startup, &target, &backend, &answers).await
     {
         return;
@@ -76,7 +77,7 @@ async fn readiness(target: &Target, backend: &Backend, answers: &Answers) {
     let Some(probe) = &target.readiness else { return answers.change(target, ready) };
     sleep(seconds(probe.initial_delay_seconds)).await;
     let mut eager = Eager::new(seconds(probe.period_seconds));
-    let (mut successes, mut failures, mut was_ready) = (0, 0, false);
+    let (mut successes, mut failures, mut was_ready) = (0, 0, target.adopted_ready);
     loop {
         let asked = Instant::now();
         match check(probe, target, backend).await {
@@ -127,7 +128,10 @@ async fn listens(target: &Target, backend: &Backend, answers: &Answers) {
             ),
             PortOwner::Foreign(who) => (reason::PORT_TAKEN, format!("port {port} is listened on by {who}, which is not of this instance")),
         };
-        answers.change(target, |health| health.not_ready = Some(trouble));
+        answers.change(target, |health| {
+            health.ready = false;
+            health.not_ready = Some(trouble);
+        });
         eager.wait().await;
     }
 }

@@ -1,0 +1,57 @@
+//! Asks the container engine who it is, and which containers in it are of a controller.
+use std::{collections::BTreeMap, path::Path};
+
+use crate::{
+    api::labels,
+    backend::engine::{self, Kind, error::Error, socket::Surroundings},
+    cli::doctor::facts::{Engine, EngineKind, Leftovers},
+};
+
+/// The id of the controller of a state directory, by which its containers are known.
+const CONTROLLER_ID: &str = "controller-id";
+
+/// The engine, and what other controllers than that of `state_dir` have in it.
+pub(super) async fn engine(flag: Option<String>, state_dir: &Path) -> (Engine, Leftovers) {
+    match open(flag).await {
+        Ok(engine) => {
+            let kind = match engine.kind() {
+                Kind::Podman => EngineKind::Podman,
+                Kind::Docker => EngineKind::Docker,
+            };
+            let version = Some((engine.version().major, engine.version().minor));
+            let answers = Engine::Answers { socket: engine.socket().to_owned(), kind, version };
+            (answers, leftovers(&engine, state_dir).await)
+        }
+        Err(error) => (trouble(error), Leftovers::new()),
+    }
+}
+
+async fn open(flag: Option<String>) -> Result<engine::Engine, Error> {
+    engine::Engine::open(&Surroundings::of_process(flag).find()?).await
+}
+
+fn trouble(error: Error) -> Engine {
+    match error {
+        Error::NoSocket { looked } => Engine::Absent { looked, podman: super::host::in_path("podman").is_some() },
+        Error::NotUnix { given } => Engine::NotUnix(given),
+        Error::NotPermitted { socket } => Engine::Denied(socket),
+        Error::Unreachable { socket, why } => Engine::Silent(socket, why),
+        Error::NotAnEngine { socket, why } => Engine::Answers { socket, kind: EngineKind::Other(why), version: None },
+        Error::TooOld { socket, version } => {
+            Engine::Answers { socket, kind: EngineKind::Podman, version: Some((version.major, version.minor)) }
+        }
+        error @ (Error::Answer { .. } | Error::Unreadable(_)) => Engine::Failing(error.to_string()),
+    }
+}
+
+async fn leftovers(engine: &engine::Engine, state_dir: &Path) -> Leftovers {
+    let own = std::fs::read_to_string(state_dir.join(CONTROLLER_ID)).unwrap_or_default();
+    let all = engine.containers(&[(labels::APP_MANAGED_BY, labels::MANAGER)]).await.unwrap_or_default();
+    let mut others: Leftovers = BTreeMap::new();
+    for container in all {
+        if let Some(controller) = container.labels.get(labels::CONTROLLER).filter(|controller| *controller != own.trim()) {
+            others.entry(controller.clone()).or_default().push(container.name);
+        }
+    }
+    others
+}
