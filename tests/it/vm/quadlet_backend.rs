@@ -43,6 +43,7 @@ fn instances_are_units_that_are_healed_adopted_and_gone_at_the_end() {
     vm.write(local, "[Container]\nEnvironment=LOCAL=yes\n");
     mesh.kubectl("patch msvc web --type merge -p '{\"spec\":{\"env\":[{\"name\":\"WORD\",\"value\":\"two\"}]}}'");
     mesh.until("the new revision", &mesh.rolled_out("web", 3));
+    mesh.ready("web", 3);
     let (unit, container) = mesh.first("web");
     assert!(vm.sh(&format!("podman exec {container} env")).contains("LOCAL=yes"), "the drop-in holds for {unit}");
 
@@ -64,7 +65,7 @@ fn instances_are_units_that_are_healed_adopted_and_gone_at_the_end() {
     mesh.kubectl("delete msvc web --wait --timeout 60s");
     assert_eq!(vm.sh(&format!("{UNITS} | grep mesh-life || true")), "");
     assert_eq!(vm.sh("find /etc/containers/systemd -path '*life*' -type f"), format!("{local}\n"), "what is not ours stays");
-    assert_eq!(vm.sh("podman ps -aq; podman network ls -q | grep life; podman secret ls -q; find /var/lib/mesh-life/quadlet -type f; true"), "");
+    assert_eq!(vm.sh("podman ps -aq --filter label=mesh-controller.dev/namespace=life; podman network ls -q | grep life || true; find /var/lib/mesh-life/quadlet -type f"), "");
     mesh.stop();
 }
 
@@ -107,7 +108,7 @@ fn secrets_files_volumes_logs_and_probes_reach_the_container_and_nobody_else() {
     vm.until("the new value", &mesh.mesh("logs full | grep loud"));
     assert!(vm.sh(&mesh.mesh("logs full --timestamps --tail 1")).contains('Z'));
     mesh.kubectl("delete msvc full --wait --timeout 60s");
-    let left = vm.sh("podman secret ls --format '{{.Name}}' | grep mesh-full; podman volume ls -q | grep mesh-full; true");
+    let left = vm.sh("podman secret ls --format '{{.Name}}' | grep mesh-full || true; podman volume ls -q | grep mesh-full");
     assert_eq!(left, "mesh-full-keep\n", "a claim keeps its data");
     vm.sh("podman volume rm mesh-full-keep");
     mesh.stop();

@@ -78,7 +78,7 @@ fn without_a_bus_it_says_what_it_needs() {
     let root = vm.run("unshare -m bash -c 'umount -l /run; mesh-controller --backend quadlet --state-dir /root/no-bus'");
     let said = String::from_utf8_lossy(&root.stderr).into_owned();
     assert!(!root.status.success() && said.contains("/run/dbus/system_bus_socket") && said.contains("needs systemd"), "{said}");
-    let bob = vm.run("runuser -u bob -- env -u XDG_RUNTIME_DIR -u DBUS_SESSION_BUS_ADDRESS HOME=/home/bob XDG_RUNTIME_DIR=/nowhere mesh-controller --backend quadlet");
+    let bob = vm.run("runuser -u bob -- env -u XDG_RUNTIME_DIR -u DBUS_SESSION_BUS_ADDRESS HOME=/home/bob XDG_RUNTIME_DIR=/nowhere mesh-controller --backend quadlet --state-dir /home/bob/no-bus");
     let said = String::from_utf8_lossy(&bob.stderr).into_owned();
     assert!(!bob.status.success() && said.contains("/nowhere/bus") && said.contains("enable-linger"), "{said}");
 }

@@ -67,7 +67,12 @@ impl Inner {
 
     /// What systemd has made of the files. A unit that the generator does not understand is dropped without a word, so it is asked why.
     pub(super) async fn loaded(&self, made: &Made) -> Result<UnitState, Error> {
-        let state = self.bus.state(&made.unit).await?;
+        let mut state = self.bus.state(&made.unit).await?;
+        if matches!(state.load.as_str(), "not-found" | "bad-setting" | "error") {
+            // Somebody may have mended a drop-in since.
+            self.reloads.reload(&self.bus).await?;
+            state = self.bus.state(&made.unit).await?;
+        }
         let ours = Path::new(&state.source) == made.paths.own || Path::new(&state.source) == made.paths.template;
         match state.load.as_str() {
             "loaded" if ours => Ok(state),
@@ -107,8 +112,9 @@ impl Inner {
 /// The words of the generator about a folder's files; all its words if none are.
 fn cause(said: &str, folder: &Path) -> String {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let about: Vec<&str> = said.lines().filter(|line| line.contains(&name)).collect();
-    let lines = if about.is_empty() { said.lines().collect() } else { about };
+    let told: Vec<&str> = said.lines().filter(|line| !line.contains("Loading source unit file")).collect();
+    let about: Vec<&str> = told.iter().copied().filter(|line| line.contains(&name)).collect();
+    let lines = if about.is_empty() { told } else { about };
     let text = lines.iter().map(|line| line.trim_start_matches("quadlet-generator").trim_start_matches(|c: char| "[]:".contains(c) || c.is_ascii_digit()).trim());
     let text = text.collect::<Vec<_>>().join("; ");
     let drop_ins = "look at your drop-ins beside it";
@@ -152,10 +158,11 @@ mod tests {
 
     #[test]
     fn the_generators_words_about_the_folder_are_the_cause() {
-        let said = "quadlet-generator[12]: converting \"other.container\": no Image\n\
+        let said = "quadlet-generator[12]: Loading source unit file /u/mesh-shop.api/x@.container\n\
+                    quadlet-generator[12]: converting \"other.container\": no Image\n\
                     quadlet-generator[12]: converting \"x@0.container\": unsupported key 'Memory' in group 'Container' in /u/mesh-shop.api/x@0.container.d/50-local.conf\n";
         let cause = cause(said, Path::new("/u/mesh-shop.api"));
-        assert!(cause.contains("unsupported key 'Memory'") && !cause.contains("other.container"), "{cause}");
+        assert!(cause.contains("unsupported key 'Memory'") && !cause.contains("other.container") && !cause.contains("Loading"), "{cause}");
     }
 
     #[test]
