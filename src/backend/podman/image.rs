@@ -90,6 +90,8 @@ impl Inner {
 
 /// What is named so was built on the machine; no registry has it.
 fn not_built(reference: &str, program: &str) -> Error {
-    let why = format!("it is not on this machine, and no registry has it: build it ({program} build -t {reference} .), or load it ({program} load -i FILE)");
+    let why = format!(
+        "it is not on this machine, and no registry has it: build it ({program} build -t {reference} .), or load it ({program} load -i FILE)"
+    );
     Error::Image { image: reference.to_owned(), why }
 }
