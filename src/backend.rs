@@ -23,6 +23,8 @@ pub enum Backend {
     Process(process::ProcessBackend),
     /// Containers of Podman (or Docker), over the socket of its API.
     Podman(podman::PodmanBackend),
+    /// Units of systemd, made by Quadlet.
+    Quadlet(quadlet::live::QuadletBackend),
     /// For tests: in memory, scripted.
     Fake(fake::FakeBackend),
 }
@@ -194,6 +196,7 @@ impl Backend {
         match self {
             Self::Process(backend) => backend.observe(key).await,
             Self::Podman(backend) => backend.observe(key).await,
+            Self::Quadlet(backend) => backend.observe(key).await,
             Self::Fake(backend) => backend.observe(key).await,
         }
     }
@@ -203,6 +206,7 @@ impl Backend {
         match self {
             Self::Process(backend) => backend.execute(action).await,
             Self::Podman(backend) => backend.execute(action).await,
+            Self::Quadlet(backend) => backend.execute(action).await,
             Self::Fake(backend) => backend.execute(action).await,
         }
     }
@@ -212,6 +216,7 @@ impl Backend {
         match self {
             Self::Process(backend) => backend.list().await,
             Self::Podman(backend) => backend.list().await,
+            Self::Quadlet(backend) => backend.list().await,
             Self::Fake(backend) => backend.list().await,
         }
     }
@@ -221,6 +226,7 @@ impl Backend {
         match self {
             Self::Process(_) => None,
             Self::Podman(backend) => Some(backend.health()),
+            Self::Quadlet(backend) => Some(backend.health()),
             Self::Fake(backend) => Some(backend.health()),
         }
     }
@@ -231,6 +237,7 @@ impl Backend {
         match self {
             Self::Process(backend) => backend.changes(),
             Self::Podman(backend) => backend.changes(),
+            Self::Quadlet(backend) => backend.changes(),
             Self::Fake(backend) => backend.changes(),
         }
     }
@@ -240,6 +247,7 @@ impl Backend {
         match self {
             Self::Process(backend) => backend.exec(launch, argv, timeout).await,
             Self::Podman(backend) => backend.exec(launch, argv, timeout).await,
+            Self::Quadlet(backend) => backend.exec(launch, argv, timeout).await,
             Self::Fake(backend) => backend.exec(launch, argv, timeout).await,
         }
     }
@@ -249,6 +257,7 @@ impl Backend {
         match self {
             Self::Process(backend) => backend.logs(key, query),
             Self::Podman(backend) => backend.logs(key, query),
+            Self::Quadlet(backend) => backend.logs(key, query),
             Self::Fake(backend) => backend.logs(key, query),
         }
     }
@@ -257,6 +266,7 @@ impl Backend {
     pub async fn usage(&self) -> Result<Vec<InstanceUsage>, Error> {
         match self {
             Self::Podman(backend) => backend.usage().await,
+            Self::Quadlet(backend) => backend.usage().await,
             Self::Process(_) | Self::Fake(_) => Ok(Vec::new()),
         }
     }
@@ -266,6 +276,7 @@ impl Backend {
         match self {
             Self::Process(backend) => backend.port_is_free(port),
             Self::Podman(backend) => backend.port_is_free(port),
+            Self::Quadlet(backend) => backend.port_is_free(port),
             Self::Fake(backend) => backend.port_is_free(port),
         }
     }

@@ -10,13 +10,13 @@
 //! One container per start: the one before it is kept as `<name>-previous`, so that the log shows how it ended. The engine's restart policy is
 //! always `no`: its own has no backoff and is not ours to decide.
 mod exec;
-mod identity;
+pub(crate) mod identity;
 mod image;
 mod logs;
-mod mounts;
+pub(crate) mod mounts;
 mod network;
 mod observe;
-mod process;
+pub(crate) mod process;
 mod pulls;
 mod refusal;
 mod remove;

@@ -14,12 +14,12 @@ mod log;
 mod observe;
 mod port;
 mod program;
-mod record;
+pub(crate) mod record;
 mod rescue;
 pub mod shim;
 mod slot;
 mod start;
-mod tree;
+pub(crate) mod tree;
 mod wire;
 
 use std::{

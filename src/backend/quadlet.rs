@@ -10,6 +10,7 @@ pub mod argv;
 pub mod encode;
 pub mod header;
 pub mod keys;
+pub mod live;
 pub mod names;
 pub mod parse;
 pub mod render;

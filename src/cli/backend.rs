@@ -49,7 +49,7 @@ impl BackendArgs {
             BackendFlag::Podman => Ok(Chosen::Podman { socket: self.engine_socket.clone() }),
             BackendFlag::Quadlet => {
                 needs("quadlet")?;
-                Err(Failure::new(Code::Usage, "--backend quadlet: not yet"))
+                Ok(Chosen::Quadlet)
             }
             BackendFlag::Kubernetes => {
                 Err(Failure::new(Code::Usage, "--backend kubernetes: this version does not have it; it has process, podman and quadlet"))

@@ -23,7 +23,7 @@ pub(super) const SECRETS: &str = "mesh-controller.dev/secrets";
 const FILE: &str = "controller-id";
 
 /// The id in the state directory; made at the first use. Whoever copies a state directory copies the id with it.
-pub(super) fn controller_id(state: &Path) -> Result<String, Error> {
+pub(crate) fn controller_id(state: &Path) -> Result<String, Error> {
     let path = state.join(FILE);
     let text = write_once(&path, Uuid::new_v4().to_string().as_bytes())?;
     let id = String::from_utf8_lossy(&text).trim().to_owned();

@@ -1,6 +1,6 @@
 //! What is mounted: files that are written here, volumes of the engine, paths of the machine, memory.
 mod files;
-mod host;
+pub(crate) mod host;
 
 use std::collections::BTreeMap;
 

@@ -52,9 +52,10 @@ impl Inner {
         let slot = self.slots.of(key);
         let mut state = slot.state.lock().await;
         let observed = self.look(&slot, &mut state).await;
-        let remembered = state.ended_unseen.is_some();
+        // The time of an end that nobody saw is known nowhere else.
+        let nothing_held = state.held.is_none() && state.ended_unseen.is_none();
         drop(state);
-        if matches!(observed, Ok(Observed::Absent | Observed::Exited(_))) && !remembered {
+        if nothing_held && observed.is_ok() {
             self.slots.forget(&slot);
         }
         observed
@@ -80,8 +81,12 @@ impl Inner {
                 Ok(Observed::Absent)
             }
             // The engine is away, and its containers run on without it: what the kernel says of this one is enough.
-            Err(error @ Error::EngineUnreachable { .. }) => match state.held.as_mut().filter(|held| process::is_of(held.pid, &held.id)) {
-                Some(held) => running(slot, held),
+            Err(error @ Error::EngineUnreachable { .. }) => match state.held.as_mut() {
+                Some(held) if process::is_of(held.pid, &held.id) => running(slot, held),
+                Some(held) => {
+                    let at = *held.gone.get_or_insert_with(clock::now);
+                    Ok(Observed::Exited(Exit { attempt: held.attempt, since: held.since, at, how: ExitHow::Unknown }))
+                }
                 None => Err(error),
             },
             Err(error) => Err(error),
@@ -151,6 +156,7 @@ impl Inner {
             image: found.labels.get(IMAGE).cloned(),
             stopping: found.status == Status::Stopping,
             listens: known.is_some_and(|held| held.listens),
+            gone: None,
             news: 0,
         })
     }

@@ -23,7 +23,7 @@ pub(super) fn holds(pid: i32, container: &str) -> bool {
 }
 
 /// Sends SIGKILL to a process if it is of this container.
-pub(super) fn kill(pid: i32, container: &str) {
+pub(crate) fn kill(pid: i32, container: &str) {
     // Held first, checked after: from here on the id cannot become another's.
     if let Some(hold) = identity::hold(pid)
         && is_of(pid, container)

@@ -9,6 +9,7 @@ use crate::{
         engine::{Engine, socket::Surroundings},
         podman::PodmanBackend,
         process::ProcessBackend,
+        quadlet::live::QuadletBackend,
     },
     kit::shutdown::Shutdown,
 };
@@ -21,6 +22,8 @@ pub enum Chosen {
         /// The program `mesh-shim`.
         shim: PathBuf,
     },
+    /// Containers of Podman as units of systemd: the machine's for root, the user's own otherwise.
+    Quadlet,
     /// Containers of Podman or Docker.
     Podman {
         /// The engine's socket, if it was named.
@@ -34,6 +37,7 @@ impl Chosen {
         match self {
             Self::Process { .. } => BackendKind::Process,
             Self::Podman { .. } => BackendKind::Podman,
+            Self::Quadlet => BackendKind::Quadlet,
         }
     }
 
@@ -41,6 +45,7 @@ impl Chosen {
     pub(super) async fn open(&self, state_dir: &Path, shutdown: &Shutdown) -> Result<Backend, Error> {
         Ok(match self {
             Self::Process { shim } => Backend::Process(ProcessBackend::new(state_dir, shim.clone(), shutdown.clone())?),
+            Self::Quadlet => Backend::Quadlet(Box::pin(QuadletBackend::new(state_dir, shutdown.clone())).await?),
             Self::Podman { socket } => {
                 let engine = Engine::open(&Surroundings::of_process(socket.clone()).find()?).await?;
                 Backend::Podman(PodmanBackend::new(state_dir, engine, shutdown.clone())?)

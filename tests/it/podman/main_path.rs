@@ -113,7 +113,7 @@ async fn rolling_updates_of_containers_lose_no_request_no_session_and_no_websock
     let Some(shop) = Shop::open("roll").await else { return };
     let colour = |colour: &str| {
         let env = json!([{ "name": "HOST", "value": "0.0.0.0" }, { "name": "COLOUR", "value": colour }]);
-        shop.spec(&json!({ "replicas": 3, "strategy": "SessionAffinity", "drain": { "timeout": "60s" }, "env": env }))
+        shop.spec(&json!({ "replicas": 3, "strategy": "SessionAffinity", "drain": { "timeout": "10m" }, "env": env }))
     };
     shop.controller.apply("api", &colour("red")).await;
     let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/api/echo", shop.controller.router)).await.unwrap();

@@ -4,7 +4,7 @@ use std::{fs, io};
 use crate::{api::container::HostPathType, backend::Error};
 
 /// Whether the path is as it should be; a directory may be made.
-pub(super) async fn check(path: &str, kind: Option<HostPathType>) -> Result<(), Error> {
+pub(crate) async fn check(path: &str, kind: Option<HostPathType>) -> Result<(), Error> {
     let owned = path.to_owned();
     let result = tokio::task::spawn_blocking(move || look(&owned, kind)).await.unwrap_or_else(|gone| Err(gone.to_string()));
     result.map_err(|why| Error::HostPath { path: path.to_owned(), why })
