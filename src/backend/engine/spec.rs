@@ -203,7 +203,7 @@ mod tests {
             ],
             "volumes": [{"Name": "v", "Dest": "/data", "Options": ["rw", "nocopy", "U"]}],
             "resource_limits": {
-                "memory": {"limit": 1048576, "reservation": null}, "cpu": {"quota": 50000, "period": 100_000, "shares": 2},
+                "memory": {"limit": 1 << 20, "reservation": null}, "cpu": {"quota": 50_000, "period": 100_000, "shares": 2},
             },
             "log_configuration": {"size": 100},
         });

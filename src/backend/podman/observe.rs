@@ -52,7 +52,8 @@ impl Inner {
         let slot = self.slots.of(key);
         let mut state = slot.state.lock().await;
         let observed = self.look(&slot, &mut state).await;
-        let nothing_held = state.held.is_none();
+        // The time of an end that nobody saw is known nowhere else.
+        let nothing_held = state.held.is_none() && state.ended_unseen.is_none();
         drop(state);
         if nothing_held && observed.is_ok() {
             self.slots.forget(&slot);
@@ -113,7 +114,8 @@ impl Inner {
             let found = found.map_err(|error| refused(&self.engine, format!("look at the container of {}", slot.key), &error))?;
             let Some(found) = found else { return Ok(Found::Nothing) };
             if !found.status.runs() {
-                return Ok(Found::Ended(exit(&found)));
+                // Where the machine went down under it, the engine knows that it has ended and nothing more.
+                return Ok(Found::Ended(exit(&found).unwrap_or_else(|| ended_unseen(state, &found))));
             }
             if process::is_of(found.pid, &found.id)
                 && let Some(held) = self.hold(slot, state, &found)
@@ -207,15 +209,16 @@ fn running(slot: &Slot, held: &mut Held) -> Result<Observed, Error> {
     }))
 }
 
-fn exit(found: &Inspected) -> Exit {
+/// The end of a container as the engine tells it; none if it does not know when that was.
+fn exit(found: &Inspected) -> Option<Exit> {
+    let at = found.finished?;
     let how = match found.exit_code {
         code if code > SIGNALLED && code <= SIGNALLED + SIGNALS => ExitHow::Signal(i32::try_from(code - SIGNALLED).unwrap_or_default()),
         // What the engine gives when nobody could tell it.
         code if code < 0 => ExitHow::Unknown,
         code => ExitHow::Code(i32::try_from(code).unwrap_or(i32::MAX)),
     };
-    let at = found.finished.or(found.started).unwrap_or_default();
-    Exit { attempt: identity::attempt(&found.labels), since: found.started.unwrap_or(at).min(at), at, how }
+    Some(Exit { attempt: identity::attempt(&found.labels), since: found.started.unwrap_or(at).min(at), at, how })
 }
 
 /// The end of a container of which the engine does not know: the time stays that of the first look.
@@ -226,4 +229,52 @@ fn ended_unseen(state: &mut State, found: &Inspected) -> Exit {
     };
     state.ended_unseen = Some((found.id.clone(), at));
     Exit { attempt: identity::attempt(&found.labels), since: found.started.unwrap_or(at), at, how: ExitHow::Unknown }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn ended(exit_code: i64, finished: Option<&str>) -> Inspected {
+        Inspected {
+            id: "0f".to_owned(),
+            name: "web".to_owned(),
+            status: Status::Exited,
+            pid: 0,
+            holder: None,
+            started: Some("2026-11-21T09:00:00Z".parse().unwrap()),
+            finished: finished.map(|at| at.parse().unwrap()),
+            exit_code,
+            labels: BTreeMap::from([(labels::ATTEMPT.to_owned(), "3".to_owned())]),
+            port: None,
+        }
+    }
+
+    #[test]
+    fn an_exit_code_is_a_code_a_signal_or_nothing() {
+        let at = "2026-11-21T09:00:05Z";
+        for (code, how) in [
+            (0, ExitHow::Code(0)),
+            (128, ExitHow::Code(128)),
+            (137, ExitHow::Signal(9)),
+            (143, ExitHow::Signal(15)),
+            (255, ExitHow::Code(255)),
+            (-1, ExitHow::Unknown),
+        ] {
+            let exit = exit(&ended(code, Some(at))).unwrap();
+            assert_eq!((exit.attempt, exit.at.to_string(), exit.how), (3, at.to_owned(), how), "{code}");
+        }
+    }
+
+    #[test]
+    fn an_end_that_nobody_saw_was_when_it_was_first_found() {
+        let found = ended(0, None);
+        assert_eq!(exit(&found), None);
+        let mut state = State::default();
+        let first = ended_unseen(&mut state, &found);
+        assert_eq!(first.how, ExitHow::Unknown);
+        assert_eq!(ended_unseen(&mut state, &found), first);
+    }
 }

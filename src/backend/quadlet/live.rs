@@ -49,11 +49,7 @@ use self::{
 };
 use crate::{
     backend::{
-        Error, ExecOutput, InstanceUsage, LogQuery,
-        changes::Subscribers,
-        podman::identity::controller_id,
-        process::identity,
-        sockets,
+        Error, ExecOutput, InstanceUsage, LogQuery, changes::Subscribers, podman::identity::controller_id, process::identity, sockets,
     },
     kit::shutdown::Shutdown,
     plan::instance::{Action, ContainerLaunch, InstanceKey, Launch, Observed},
@@ -102,7 +98,22 @@ impl QuadletBackend {
         let index = Index::load(&place, &controller)?;
         let (jobs, removed, health) = (broadcast::channel(1024).0, broadcast::channel(64).0, watch::channel(Ok(())).0);
         let (reloads, pulls, writing, subscribers, engines) = Default::default();
-        let inner = Inner { place, controller, boot_id, bus, index, engines, reloads, pulls, writing, subscribers, health, jobs, removed, shutdown };
+        let inner = Inner {
+            place,
+            controller,
+            boot_id,
+            bus,
+            index,
+            engines,
+            reloads,
+            pulls,
+            writing,
+            subscribers,
+            health,
+            jobs,
+            removed,
+            shutdown,
+        };
         let inner = Arc::new(inner);
         inner.shutdown.spawn("quadlet-changes", changes::watch(Arc::clone(&inner), inner.shutdown.triggered()));
         Ok(Self(inner))

@@ -48,12 +48,20 @@ fn instances_are_units_that_are_healed_adopted_and_gone_at_the_end() {
     assert!(vm.sh(&format!("podman exec {container} env")).contains("LOCAL=yes"), "the drop-in holds for {unit}");
 
     mesh.kubectl("scale msvc web --replicas 1");
-    mesh.until("one unit", &format!("[ $({UNITS} | grep -c 'mesh-life.web-') = 1 ] && [ $(ls /etc/containers/systemd/mesh-life.web/*@*.container | wc -l) = 2 ]"));
+    mesh.until(
+        "one unit",
+        &format!(
+            "[ $({UNITS} | grep -c 'mesh-life.web-') = 1 ] && [ $(ls /etc/containers/systemd/mesh-life.web/*@*.container | wc -l) = 2 ]"
+        ),
+    );
 
     let revived = {
         let before = vm.sh("podman ps --no-trunc -q | sort");
         vm.reboot();
-        vm.until("the units without a controller", &format!("systemctl is-active {unit} && podman ps --format '{{{{.Names}}}}' | grep {container}"));
+        vm.until(
+            "the units without a controller",
+            &format!("systemctl is-active {unit} && podman ps --format '{{{{.Names}}}}' | grep {container}"),
+        );
         assert_ne!(vm.sh("podman ps --no-trunc -q | sort"), before);
         vm.sh("podman ps --no-trunc -q | sort")
     };

@@ -77,7 +77,9 @@ impl Bus {
 
     fn absent(&self, error: &zbus::Error) -> Error {
         let remedy = match self.manager {
-            Manager::System => "the quadlet backend needs systemd and its D-Bus (apt-get install dbus; systemctl start dbus), as root: without them use --backend podman",
+            Manager::System => {
+                "the quadlet backend needs systemd and its D-Bus (apt-get install dbus; systemctl start dbus), as root: without them use --backend podman"
+            }
             Manager::User => {
                 "the quadlet backend needs the user's systemd and its D-Bus: log in with a session of your own, or let it run without one \
                  (loginctl enable-linger $USER), and set XDG_RUNTIME_DIR=/run/user/$(id -u); without systemd use --backend podman"
@@ -185,11 +187,7 @@ pub(super) async fn subscribe(connection: &Connection) -> zbus::Result<()> {
 }
 
 /// A receiver that is told of jobs, and the end of one of them, if it comes in time.
-pub(super) async fn end_of(
-    jobs: &mut tokio::sync::broadcast::Receiver<JobEnd>,
-    job: &str,
-    limit: Duration,
-) -> Option<Arc<str>> {
+pub(super) async fn end_of(jobs: &mut tokio::sync::broadcast::Receiver<JobEnd>, job: &str, limit: Duration) -> Option<Arc<str>> {
     let wait = async {
         loop {
             match jobs.recv().await {

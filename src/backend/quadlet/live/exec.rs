@@ -18,7 +18,9 @@ impl Inner {
             Err(error) if error.says("executable file") || error.says("no such file or directory") => {
                 return Err(Error::CommandNotFound { program: program(), path: None });
             }
-            ended => ended.map_err(|error| Error::Refused { act: format!("execute {} in {container}", program()), why: error.to_string() })?,
+            ended => {
+                ended.map_err(|error| Error::Refused { act: format!("execute {} in {container}", program()), why: error.to_string() })?
+            }
         };
         if let Some(pid) = ended.runs_on {
             // Without its id nothing says that the process is of this container.

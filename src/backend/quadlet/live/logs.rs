@@ -71,7 +71,8 @@ impl Reader {
         };
         loop {
             let mut json = Vec::new();
-            let read = stdout.read_until(b'\n', &mut json).await.map_err(|source| Error::System { act: "read the journal".to_owned(), source })?;
+            let read =
+                stdout.read_until(b'\n', &mut json).await.map_err(|source| Error::System { act: "read the journal".to_owned(), source })?;
             if read == 0 {
                 return ended(&mut child).await.map(|()| None);
             }

@@ -40,7 +40,8 @@ impl Inner {
             let _one = self.writing.lock().await;
             self.free_network(made).await?;
             self.secrets(&made.secrets).await?;
-            data_files(&self.place.host.data, &made.stem, &made.data).map_err(system("write the mounted files below", &self.place.host.data))?;
+            data_files(&self.place.host.data, &made.stem, &made.data)
+                .map_err(system("write the mounted files below", &self.place.host.data))?;
             files::bring_about(&made.wanted, &self.controller)?
         };
         if changed || self.reloads.is_first() {
@@ -51,7 +52,10 @@ impl Inner {
 
     /// A network of that name that is there before its unit is must be ours.
     async fn free_network(&self, made: &Made) -> Result<(), Error> {
-        let known = made.wanted.iter().any(|file| matches!(file, Wanted::Text { path, .. } if path.extension().is_some_and(|e| e == "network") && path.exists()));
+        let known = made
+            .wanted
+            .iter()
+            .any(|file| matches!(file, Wanted::Text { path, .. } if path.extension().is_some_and(|e| e == "network") && path.exists()));
         if known {
             return Ok(());
         }
@@ -79,7 +83,10 @@ impl Inner {
             "loaded" => Err(Error::NameTaken {
                 what: "unit",
                 name: made.unit.clone(),
-                remedy: format!("systemd has it from {}: remove that, then run systemctl daemon-reload", if state.source.is_empty() { "elsewhere" } else { &state.source }),
+                remedy: format!(
+                    "systemd has it from {}: remove that, then run systemctl daemon-reload",
+                    if state.source.is_empty() { "elsewhere" } else { &state.source }
+                ),
             }),
             "masked" => Err(Error::Refused {
                 act: format!("start {}", made.unit),
@@ -115,10 +122,16 @@ fn cause(said: &str, folder: &Path) -> String {
     let told: Vec<&str> = said.lines().filter(|line| !line.contains("Loading source unit file")).collect();
     let about: Vec<&str> = told.iter().copied().filter(|line| line.contains(&name)).collect();
     let lines = if about.is_empty() { told } else { about };
-    let text = lines.iter().map(|line| line.trim_start_matches("quadlet-generator").trim_start_matches(|c: char| "[]:".contains(c) || c.is_ascii_digit()).trim());
+    let text = lines.iter().map(|line| {
+        line.trim_start_matches("quadlet-generator").trim_start_matches(|c: char| "[]:".contains(c) || c.is_ascii_digit()).trim()
+    });
     let text = text.collect::<Vec<_>>().join("; ");
     let drop_ins = "look at your drop-ins beside it";
-    if text.is_empty() { format!("Quadlet's generator made no unit of it, and does not say why: {drop_ins}") } else { format!("Quadlet's generator says: {text}: {drop_ins}") }
+    if text.is_empty() {
+        format!("Quadlet's generator made no unit of it, and does not say why: {drop_ins}")
+    } else {
+        format!("Quadlet's generator says: {text}: {drop_ins}")
+    }
 }
 
 /// Quadlet's units replace a container of their name, so one of somebody else's must be found before.
