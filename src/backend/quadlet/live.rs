@@ -49,11 +49,7 @@ use self::{
 };
 use crate::{
     backend::{
-        Error, ExecOutput, InstanceUsage, LogQuery,
-        changes::Subscribers,
-        podman::identity::controller_id,
-        process::identity,
-        sockets,
+        Error, ExecOutput, InstanceUsage, LogQuery, changes::Subscribers, podman::identity::controller_id, process::identity, sockets,
     },
     kit::shutdown::Shutdown,
     plan::instance::{Action, ContainerLaunch, InstanceKey, Launch, Observed},
@@ -102,7 +98,22 @@ impl QuadletBackend {
         let index = Index::load(&place, &controller)?;
         let (jobs, removed, health) = (broadcast::channel(1024).0, broadcast::channel(64).0, watch::channel(Ok(())).0);
         let (reloads, pulls, writing, subscribers, engines) = Default::default();
-        let inner = Inner { place, controller, boot_id, bus, index, engines, reloads, pulls, writing, subscribers, health, jobs, removed, shutdown };
+        let inner = Inner {
+            place,
+            controller,
+            boot_id,
+            bus,
+            index,
+            engines,
+            reloads,
+            pulls,
+            writing,
+            subscribers,
+            health,
+            jobs,
+            removed,
+            shutdown,
+        };
         let inner = Arc::new(inner);
         inner.shutdown.spawn("quadlet-changes", changes::watch(Arc::clone(&inner), inner.shutdown.triggered()));
         Ok(Self(inner))
@@ -137,8 +148,8 @@ impl QuadletBackend {
     }
 
     /// Every instance that has a record or a unit with this controller's id.
-    pub async fn list(&self) -> Result<Vec<InstanceKey>, Error> {
-        Ok(self.0.index.keys())
+    pub fn list(&self) -> Vec<InstanceKey> {
+        self.0.index.keys()
     }
 
     /// Whether systemd is heard; if not, why.
@@ -161,7 +172,7 @@ impl QuadletBackend {
 
     /// What the instance wrote, from the journal.
     pub fn logs(&self, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<bytes::Bytes, Error>> {
-        self.0.logs(key, query)
+        self.0.logs(key, &query)
     }
 
     /// What every running instance uses, as systemd counts it; where it does not count memory, that is 0.

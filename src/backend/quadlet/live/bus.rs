@@ -1,5 +1,5 @@
 //! systemd over D-Bus: the few calls that are needed, on a connection that is made again when it is lost.
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Write, sync::Arc, time::Duration};
 
 use tokio::sync::Mutex;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, connection::Builder};
@@ -77,7 +77,9 @@ impl Bus {
 
     fn absent(&self, error: &zbus::Error) -> Error {
         let remedy = match self.manager {
-            Manager::System => "the quadlet backend needs systemd and its D-Bus (apt-get install dbus; systemctl start dbus), as root: without them use --backend podman",
+            Manager::System => {
+                "the quadlet backend needs systemd and its D-Bus (apt-get install dbus; systemctl start dbus), as root: without them use --backend podman"
+            }
             Manager::User => {
                 "the quadlet backend needs the user's systemd and its D-Bus: log in with a session of your own, or let it run without one \
                  (loginctl enable-linger $USER), and set XDG_RUNTIME_DIR=/run/user/$(id -u); without systemd use --backend podman"
@@ -173,7 +175,8 @@ pub(super) fn object_path(unit: &str) -> String {
         if byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit()) {
             path.push(char::from(byte));
         } else {
-            path.push_str(&format!("_{byte:02x}"));
+            // Writing into a String cannot fail.
+            let _ = write!(path, "_{byte:02x}");
         }
     }
     path
@@ -185,11 +188,7 @@ pub(super) async fn subscribe(connection: &Connection) -> zbus::Result<()> {
 }
 
 /// A receiver that is told of jobs, and the end of one of them, if it comes in time.
-pub(super) async fn end_of(
-    jobs: &mut tokio::sync::broadcast::Receiver<JobEnd>,
-    job: &str,
-    limit: Duration,
-) -> Option<Arc<str>> {
+pub(super) async fn end_of(jobs: &mut tokio::sync::broadcast::Receiver<JobEnd>, job: &str, limit: Duration) -> Option<Arc<str>> {
     let wait = async {
         loop {
             match jobs.recv().await {

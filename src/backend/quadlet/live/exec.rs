@@ -18,7 +18,9 @@ impl Inner {
             Err(error) if error.says("executable file") || error.says("no such file or directory") => {
                 return Err(Error::CommandNotFound { program: program(), path: None });
             }
-            ended => ended.map_err(|error| Error::Refused { act: format!("execute {} in {container}", program()), why: error.to_string() })?,
+            ended => {
+                ended.map_err(|error| Error::Refused { act: format!("execute {} in {container}", program()), why: error.to_string() })?
+            }
         };
         if let Some(pid) = ended.runs_on {
             // Without its id nothing says that the process is of this container.
@@ -34,8 +36,8 @@ impl Inner {
 
 /// Podman is ended when its time is over.
 async fn by_command(container: &str, argv: &[String], limit: Duration) -> Result<ExecOutput, Error> {
-    let args: Vec<&str> = ["exec", "--", container].into_iter().chain(argv.iter().map(String::as_str)).collect();
-    let mut child = podman::command(&args).spawn().map_err(|error| podman::missing(&error))?;
+    let words: Vec<&str> = ["exec", "--", container].into_iter().chain(argv.iter().map(String::as_str)).collect();
+    let mut child = podman::command(&words).spawn().map_err(|error| podman::missing(&error))?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let run = async {

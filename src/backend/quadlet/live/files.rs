@@ -127,7 +127,10 @@ fn may_change(path: &Path, text: &str, drop_in: &Path, controller: &str) -> Resu
                 path.display()
             ),
         }),
-        Found::Ours => Err(taken(path, "another controller or another set of mesh quadlet made it (its first line says which): remove it there, or remove the file")),
+        Found::Ours => Err(taken(
+            path,
+            "another controller or another set of mesh quadlet made it (its first line says which): remove it there, or remove the file",
+        )),
         Found::Foreign => Err(taken(path, "move it away, or give the MeshService another name")),
     }
 }

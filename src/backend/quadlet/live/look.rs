@@ -92,7 +92,9 @@ mod tests {
 
     #[test]
     fn a_unit_that_is_up_or_on_its_way_runs() {
-        for (active, sub, stopping) in [("active", "running", false), ("activating", "start", false), ("deactivating", "stop-sigterm", true)] {
+        for (active, sub, stopping) in
+            [("active", "running", false), ("activating", "start", false), ("deactivating", "stop-sigterm", true)]
+        {
             let Observed::Running(running) = observed(&record(), &state(active, sub), processes) else { panic!("{active}") };
             assert_eq!((running.attempt, running.pid, running.stopping), (2, 8, stopping), "{active}");
             assert_eq!(running.address, Some("127.0.0.1:20000".parse().unwrap()));

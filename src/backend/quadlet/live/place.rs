@@ -80,7 +80,7 @@ impl Place {
 
 fn config_home() -> Result<PathBuf, Error> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    set("XDG_CONFIG_HOME")
-        .or_else(|| set("HOME").map(|home| home.join(".config")))
-        .ok_or_else(|| Error::Unsupported("neither XDG_CONFIG_HOME nor HOME is set, so there is no place for the units of a user: set HOME".to_owned()))
+    set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config"))).ok_or_else(|| {
+        Error::Unsupported("neither XDG_CONFIG_HOME nor HOME is set, so there is no place for the units of a user: set HOME".to_owned())
+    })
 }

@@ -83,7 +83,8 @@ async fn inspect<T: for<'de> Deserialize<'de>>(kind: &str, name: &str) -> Result
     let args = [kind, "inspect", "--", name];
     let answer = call(&args, None).await?;
     if answer.is_ok() {
-        let found: Vec<T> = serde_json::from_slice(&answer.out).map_err(|error| refused(&args, &format!("its answer is not understood: {error}")))?;
+        let found: Vec<T> =
+            serde_json::from_slice(&answer.out).map_err(|error| refused(&args, &format!("its answer is not understood: {error}")))?;
         return Ok(found.into_iter().next());
     }
     // Names no image, container, network, secret or volume has in all versions' words.
@@ -148,7 +149,10 @@ impl Image {
         let repository = repository.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(repository, |(name, _)| name);
         let known = self.repo_digests.iter().flatten();
         let of_registry = known.clone().find(|digest| digest.split('@').next() == Some(repository));
-        of_registry.or_else(|| known.into_iter().next()).cloned().unwrap_or_else(|| format!("sha256:{}", self.id.trim_start_matches("sha256:")))
+        of_registry
+            .or_else(|| known.into_iter().next())
+            .cloned()
+            .unwrap_or_else(|| format!("sha256:{}", self.id.trim_start_matches("sha256:")))
     }
 }
 
@@ -193,7 +197,8 @@ pub(super) async fn secrets(label: (&str, &str)) -> Result<Vec<String>, Error> {
     }
     let args: Vec<&str> = ["secret", "inspect", "--"].into_iter().chain(ids.iter().map(String::as_str)).collect();
     let found: Vec<Secret> = serde_json::from_slice(&call(&args, None).await?.out).unwrap_or_default();
-    let ours = |secret: &Secret| secret.spec.labels.as_ref().is_some_and(|labels| labels.get(label.0).is_some_and(|value| value == label.1));
+    let ours =
+        |secret: &Secret| secret.spec.labels.as_ref().is_some_and(|labels| labels.get(label.0).is_some_and(|value| value == label.1));
     Ok(found.into_iter().filter(ours).map(|secret| secret.spec.name).collect())
 }
 
@@ -217,7 +222,9 @@ mod tests {
             architecture: "amd64".into(),
         };
         let two = image(&["localhost/web@sha256:1", "r.io:5000/web@sha256:2"]);
-        for (asked, expected) in [("r.io:5000/web:1", "r.io:5000/web@sha256:2"), ("r.io:5000/web", "r.io:5000/web@sha256:2"), ("web", "localhost/web@sha256:1")] {
+        for (asked, expected) in
+            [("r.io:5000/web:1", "r.io:5000/web@sha256:2"), ("r.io:5000/web", "r.io:5000/web@sha256:2"), ("web", "localhost/web@sha256:1")]
+        {
             assert_eq!(two.digest(asked), expected, "{asked}");
         }
         assert_eq!(image(&[]).digest("localhost/web:1"), "sha256:aa");

@@ -1,7 +1,10 @@
 //! A container's processes, seen from the machine: which is its first, and whether it listens.
 use std::{fs, path::PathBuf};
 
-use crate::{backend::{process::tree, sockets}, plan::instance::PortOwner};
+use crate::{
+    backend::{process::tree, sockets},
+    plan::instance::PortOwner,
+};
 
 /// The container's first process: conmon's child in a control group of its own. While it begins and ends, conmon has helpers beside it.
 pub(super) fn payload(conmon: u32) -> Option<u32> {

@@ -97,7 +97,9 @@ pub(super) fn all(dir: &Path) -> io::Result<Vec<Record>> {
         if path.extension().is_some_and(|extension| extension == "json") {
             match file::read::<Record>(&path) {
                 Ok(record) => found.extend(record),
-                Err(error) => tracing::warn!(path = %path.display(), %error, "a record cannot be read; its instance is known by its unit only"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "a record cannot be read; its instance is known by its unit only");
+                }
             }
         }
     }

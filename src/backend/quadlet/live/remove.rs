@@ -55,7 +55,8 @@ impl Inner {
 
     /// A network that nobody uses goes; a volume keeps its data, only its unit goes.
     async fn remove_shared(&self, path: &Path) -> Result<(), Error> {
-        let (Some(name), Some(kind)) = (path.file_stem().and_then(|name| name.to_str()), path.extension().and_then(|kind| kind.to_str())) else {
+        let (Some(name), Some(kind)) = (path.file_stem().and_then(|name| name.to_str()), path.extension().and_then(|kind| kind.to_str()))
+        else {
             return Ok(());
         };
         if kind == "network" {

@@ -75,7 +75,8 @@ impl<'a> Mesh<'a> {
     /// Starts one; `port` is the first of ten that are its own.
     pub(super) fn start(vm: &'a Vm, name: &str, port: u16) -> Self {
         image(vm);
-        vm.copy(kubectl().to_str().unwrap(), "/usr/local/bin/kubectl");
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| vm.copy(kubectl().to_str().unwrap(), "/usr/local/bin/kubectl"));
         let mesh = Self::again(vm, name, port);
         mesh.kubectl_anywhere(&format!("create namespace {name}"));
         mesh
@@ -151,7 +152,8 @@ impl<'a> Mesh<'a> {
     /// Waits until so many are ready, and there are no others.
     pub(super) fn ready(&self, service: &str, count: u32) {
         let instances = self.command(&format!("-n {} get mi --no-headers", self.name));
-        let script = format!("[ {} = {count} ] && [ $({instances} | grep -c '^{service}-') = {count} ]", self.count(service, "readyReplicas"));
+        let script =
+            format!("[ {} = {count} ] && [ $({instances} | grep -c '^{service}-') = {count} ]", self.count(service, "readyReplicas"));
         self.until(&format!("{count} of {service}"), &script);
     }
 
@@ -167,13 +169,17 @@ impl<'a> Mesh<'a> {
     pub(super) fn first(&self, service: &str) -> (String, String) {
         let folder = format!("/etc/containers/systemd/mesh-{}.{service}", self.name);
         let unit = self.vm.sh(&format!("basename {folder}/*@0.container .container")).trim().to_owned() + ".service";
-        let container = self.vm.sh(&format!("podman ps -a --filter label=PODMAN_SYSTEMD_UNIT={unit} --format '{{{{.Names}}}}'")).trim().to_owned();
+        let container =
+            self.vm.sh(&format!("podman ps -a --filter label=PODMAN_SYSTEMD_UNIT={unit} --format '{{{{.Names}}}}'")).trim().to_owned();
         (unit, container)
     }
 
     /// All containers, with their ids.
     pub(super) fn containers(&self) -> String {
-        self.vm.sh(&format!("podman ps -a --no-trunc --filter label=mesh-controller.dev/namespace={} --format '{{{{.ID}}}} {{{{.Names}}}}' | sort", self.name))
+        self.vm.sh(&format!(
+            "podman ps -a --no-trunc --filter label=mesh-controller.dev/namespace={} --format '{{{{.ID}}}} {{{{.Names}}}}' | sort",
+            self.name
+        ))
     }
 
     pub(super) fn restarts_command(&self, container: &str) -> String {

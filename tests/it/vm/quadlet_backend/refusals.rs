@@ -4,7 +4,9 @@ use crate::vm::machine::Vm;
 
 /// A service of one instance, and what the instance says after a while.
 fn bad(name: &str, spec: &str) -> String {
-    format!("apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {{name: {name}}}\nspec: {{type: Worker, {spec}}}\n---\n")
+    format!(
+        "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {{name: {name}}}\nspec: {{type: Worker, {spec}}}\n---\n"
+    )
 }
 
 #[test]
@@ -29,7 +31,9 @@ fn what_stands_in_the_way_is_named_with_the_remedy_and_the_rest_goes_on() {
     mesh.apply(&(yaml + WEB));
     mesh.ready("web", 3);
     for (name, _, expected) in services {
-        let events = format!("get events,mi -o json | jq -r '.items[]|(.message, .note, .regarding.name, .status.conditions[0].message) // empty' | grep -F -- {expected:?}");
+        let events = format!(
+            "get events,mi -o json | jq -r '.items[]|(.message, .note, .regarding.name, .status.conditions[0].message) // empty' | grep -F -- {expected:?}"
+        );
         mesh.until(&format!("what is wrong with {name}"), &format!("kubectl --kubeconfig /var/lib/mesh-bad/kubeconfig -n bad {events}"));
     }
 
@@ -69,7 +73,9 @@ fn what_stands_in_the_way_is_named_with_the_remedy_and_the_rest_goes_on() {
 
 /// Whether an instance says so.
 fn message(name: &str, words: &str) -> String {
-    format!("kubectl --kubeconfig /var/lib/mesh-{name}/kubeconfig -n {name} get mi -o json | jq -r '.items[].status.conditions[]?.message' | grep -F {words:?}")
+    format!(
+        "kubectl --kubeconfig /var/lib/mesh-{name}/kubeconfig -n {name} get mi -o json | jq -r '.items[].status.conditions[]?.message' | grep -F {words:?}"
+    )
 }
 
 #[test]

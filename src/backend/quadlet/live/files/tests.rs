@@ -21,7 +21,8 @@ fn record(name: &str, ordinal: u32) -> Record {
 }
 
 fn text(path: &Path, body: &str) -> Wanted {
-    let text = header::add(&format!("[Container]\nNetwork=n.network\n{body}Label={}={ME}\n", labels::CONTROLLER), ME, "MeshService shop/api");
+    let text =
+        header::add(&format!("[Container]\nNetwork=n.network\n{body}Label={}={ME}\n", labels::CONTROLLER), ME, "MeshService shop/api");
     Wanted::Text { path: path.to_owned(), text, drop_in: path.with_extension("d").join("50-local.conf") }
 }
 
@@ -64,7 +65,11 @@ fn files_are_written_once_found_again_and_all_go_with_the_last_instance() {
     }
     let mut known = found(&place.units, ME).unwrap();
     known.sort_by_key(|record| record.ordinal);
-    let expected = |ordinal: u32| Record { port: Some((20_000 + u16::try_from(ordinal).unwrap(), 8080)), made: known[0].made, ..record(&format!("api-r1-{ordinal}"), ordinal) };
+    let expected = |ordinal: u32| Record {
+        port: Some((20_000 + u16::try_from(ordinal).unwrap(), 8080)),
+        made: known[0].made,
+        ..record(&format!("api-r1-{ordinal}"), ordinal)
+    };
     assert_eq!(known.iter().map(|record| Record { made: known[0].made, ..record.clone() }).collect::<Vec<_>>(), [expected(0), expected(1)]);
     assert_eq!(found(&place.units, "another controller").unwrap(), []);
     assert_eq!(remove(&place, &known[0], ME).unwrap(), Freed::default());

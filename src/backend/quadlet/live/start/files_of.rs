@@ -27,12 +27,6 @@ use crate::{
 const DRY_RUN: Duration = Duration::from_secs(20);
 
 impl Inner {
-    /// The instance's labels are told apart from those of its revision.
-    pub(super) fn own(&self, launch: &mut ContainerLaunch) {
-        launch.container.labels.remove(labels::UID);
-        launch.container.labels.remove(labels::CONTROLLER);
-    }
-
     /// Brings about all that a unit needs.
     pub(super) async fn prepare(&self, launch: &ContainerLaunch, made: &Made) -> Result<(), Error> {
         free_container(&launch.container.name, &made.unit).await?;
@@ -40,7 +34,8 @@ impl Inner {
             let _one = self.writing.lock().await;
             self.free_network(made).await?;
             self.secrets(&made.secrets).await?;
-            data_files(&self.place.host.data, &made.stem, &made.data).map_err(system("write the mounted files below", &self.place.host.data))?;
+            data_files(&self.place.host.data, &made.stem, &made.data)
+                .map_err(system("write the mounted files below", &self.place.host.data))?;
             files::bring_about(&made.wanted, &self.controller)?
         };
         if changed || self.reloads.is_first() {
@@ -51,7 +46,10 @@ impl Inner {
 
     /// A network of that name that is there before its unit is must be ours.
     async fn free_network(&self, made: &Made) -> Result<(), Error> {
-        let known = made.wanted.iter().any(|file| matches!(file, Wanted::Text { path, .. } if path.extension().is_some_and(|e| e == "network") && path.exists()));
+        let known = made
+            .wanted
+            .iter()
+            .any(|file| matches!(file, Wanted::Text { path, .. } if path.extension().is_some_and(|e| e == "network") && path.exists()));
         if known {
             return Ok(());
         }
@@ -79,7 +77,10 @@ impl Inner {
             "loaded" => Err(Error::NameTaken {
                 what: "unit",
                 name: made.unit.clone(),
-                remedy: format!("systemd has it from {}: remove that, then run systemctl daemon-reload", if state.source.is_empty() { "elsewhere" } else { &state.source }),
+                remedy: format!(
+                    "systemd has it from {}: remove that, then run systemctl daemon-reload",
+                    if state.source.is_empty() { "elsewhere" } else { &state.source }
+                ),
             }),
             "masked" => Err(Error::Refused {
                 act: format!("start {}", made.unit),
@@ -109,16 +110,28 @@ impl Inner {
     }
 }
 
+/// What says whose the instance is goes into its drop-in; it must not stand in what its revision shares.
+pub(super) fn unlabelled(launch: &mut ContainerLaunch) {
+    launch.container.labels.remove(labels::UID);
+    launch.container.labels.remove(labels::CONTROLLER);
+}
+
 /// The words of the generator about a folder's files; all its words if none are.
 fn cause(said: &str, folder: &Path) -> String {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let told: Vec<&str> = said.lines().filter(|line| !line.contains("Loading source unit file")).collect();
     let about: Vec<&str> = told.iter().copied().filter(|line| line.contains(&name)).collect();
     let lines = if about.is_empty() { told } else { about };
-    let text = lines.iter().map(|line| line.trim_start_matches("quadlet-generator").trim_start_matches(|c: char| "[]:".contains(c) || c.is_ascii_digit()).trim());
+    let text = lines.iter().map(|line| {
+        line.trim_start_matches("quadlet-generator").trim_start_matches(|c: char| "[]:".contains(c) || c.is_ascii_digit()).trim()
+    });
     let text = text.collect::<Vec<_>>().join("; ");
     let drop_ins = "look at your drop-ins beside it";
-    if text.is_empty() { format!("Quadlet's generator made no unit of it, and does not say why: {drop_ins}") } else { format!("Quadlet's generator says: {text}: {drop_ins}") }
+    if text.is_empty() {
+        format!("Quadlet's generator made no unit of it, and does not say why: {drop_ins}")
+    } else {
+        format!("Quadlet's generator says: {text}: {drop_ins}")
+    }
 }
 
 /// Quadlet's units replace a container of their name, so one of somebody else's must be found before.

@@ -28,7 +28,8 @@ impl Inner {
     /// Takes back what an instance was the last to need.
     pub(in crate::backend::quadlet::live) async fn forget_secrets(&self, record: &Record, revision: bool) -> Result<(), Error> {
         let ours = podman::secrets((labels::CONTROLLER, &self.controller)).await?;
-        let of = |name: &str, stem: &str| name.strip_prefix(stem).is_some_and(|rest| rest.starts_with("-env-") || rest.starts_with("-file-"));
+        let of =
+            |name: &str, stem: &str| name.strip_prefix(stem).is_some_and(|rest| rest.starts_with("-env-") || rest.starts_with("-file-"));
         for name in ours.iter().filter(|name| of(name, &record.container) || (revision && of(name, &record.stem))) {
             podman::remove("secret", name).await?;
         }

@@ -63,7 +63,10 @@ mod tests {
         let error = |line: &str| refusal("u.service", Some(20_000), line).to_string();
         for (line, expected) in [
             ("Error: rootlessport listen tcp 127.0.0.1:20000: bind: address already in use", "port 20000 of this machine is taken"),
-            ("Error: crun: executable file `nope` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found", "spec.command"),
+            (
+                "Error: crun: executable file `nope` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found",
+                "spec.command",
+            ),
             ("Error: no command or entrypoint provided, and no CMD or ENTRYPOINT from image", "give spec.command"),
             ("Error: something else", "start u.service: podman says: something else"),
         ] {
