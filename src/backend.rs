@@ -257,7 +257,7 @@ impl Backend {
         match self {
             Self::Process(backend) => backend.logs(key, query),
             Self::Podman(backend) => backend.logs(key, query),
-            Self::Quadlet(backend) => backend.logs(key, query),
+            Self::Quadlet(backend) => backend.logs(key, &query),
             Self::Fake(backend) => backend.logs(key, query),
         }
     }

@@ -171,8 +171,8 @@ impl QuadletBackend {
     }
 
     /// What the instance wrote, from the journal.
-    pub fn logs(&self, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<bytes::Bytes, Error>> {
-        self.0.logs(key, &query)
+    pub fn logs(&self, key: &InstanceKey, query: &LogQuery) -> BoxStream<'static, Result<bytes::Bytes, Error>> {
+        self.0.logs(key, query)
     }
 
     /// What every running instance uses, as systemd counts it; where it does not count memory, that is 0.
