@@ -11,7 +11,7 @@
 //!  controller::mesh_service   dereference → validate → plan → apply → update_status
 //!         │ MeshInstance objects (like Pods)
 //!         ▼ watch (own node only)
-//!  controller::mesh_instance  observe → plan → execute on a Backend
+//!  controller::mesh_instance  observe → plan → execute on a Backend (process | podman | quadlet)
 //!         │ MeshInstance.status (state, address, probes)
 //!         ▼
 //!  controller::endpoints      → discovery.k8s.io/v1 EndpointSlice (ready, serving, terminating)
@@ -33,7 +33,7 @@
 //! | [`plan`] | the pure core: validate, desired, observed, actions, rollout, endpoints, status |
 //! | [`store`] | the durable object store and its ring of events |
 //! | [`apiserver`] | the embedded Kubernetes-compatible API |
-//! | [`backend`] | what runs instances: processes (each under a shim), a fake for tests |
+//! | [`backend`] | what runs instances: processes (each under a shim), containers of an engine, units of systemd, a fake for tests |
 //! | [`router`] | HTTP and WebSocket to ready endpoints; acknowledged drain |
 //! | [`controller`] | one driver per kind and its steps |
 //! | [`cli`] | a file per verb, and the wiring of the whole |

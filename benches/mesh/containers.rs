@@ -1,6 +1,11 @@
 //! 50 containers from apply to all Ready, beside what else starts containers on one machine: `podman run` in a loop, podman-compose and
 //! `podman kube play`, each until the last one answers. And what the controller costs at rest with them.
-use std::{fmt::Write, net::SocketAddr, time::Duration};
+use std::{
+    fmt::Write,
+    net::SocketAddr,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -87,12 +92,18 @@ async fn podman_compose(engine: &Engine) -> Result<Option<f64>> {
     std::fs::create_dir_all(&dir)?;
     let path = dir.join("compose.yml");
     std::fs::write(&path, file)?;
+    let podman = engine.program()?;
     let begin = Instant::now();
-    let done = engine.command("podman-compose")?.arg("-f").arg(&path).args(["up", "-d"]).status()?;
+    let compose = |args: &[&str]| {
+        let mut command = Command::new("podman-compose");
+        command.arg("--podman-path").arg(&podman).arg("-f").arg(&path).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
+    };
+    let done = compose(&["up", "-d"])?;
     ensure!(done.success(), "podman-compose up: {done}");
     all_answer(31_100).await?;
     let time = begin.elapsed().as_secs_f64();
-    engine.command("podman-compose")?.arg("-f").arg(&path).args(["down", "-t", "0"]).status()?;
+    compose(&["down", "-t", "0"])?;
     Ok(Some(time))
 }
 

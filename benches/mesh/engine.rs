@@ -17,13 +17,14 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn start() -> Result<Self> {
         let engine = Self { dir: tempfile::tempdir()? };
-        script("tests/podman/engine.sh", &["start".as_ref(), engine.dir.path()])?;
+        let owner = std::process::id().to_string();
+        script("tests/podman/engine.sh", &["start".as_ref(), engine.dir.path(), owner.as_ref()])?;
         engine.image()?;
         Ok(engine)
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.dir.path().join("podman.sock")
+        self.dir.path().join("engine.sock")
     }
 
     /// A folder that lives as long as the engine.
@@ -38,13 +39,13 @@ impl Engine {
         Ok(String::from_utf8(script("tests/podman/engine.sh", &all)?.stdout)?.trim().to_owned())
     }
 
-    /// Another program in the engine's own namespace.
-    pub(crate) fn command(&self, program: &str) -> Result<Command> {
-        let anchor = std::fs::read_to_string(self.dir.path().join("anchor.pid"))?;
-        let mut command = Command::new("nsenter");
-        command.args(["-t", anchor.trim(), "-m", "--", program]).env("CONTAINERS_CONF", self.dir.path().join("containers.conf"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(command)
+    /// A program that is podman's command line on this engine, for those who want one.
+    pub(crate) fn program(&self) -> Result<PathBuf> {
+        let path = self.dir.path().join("podman");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/podman/engine.sh");
+        std::fs::write(&path, format!("#!/bin/sh\nexec '{}' podman '{}' \"$@\"\n", script.display(), self.dir.path().display()))?;
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        Ok(path)
     }
 
     fn image(&self) -> Result<()> {
@@ -63,11 +64,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // Whatever a part that failed has left.
-        let left = self.podman(&["ps", "-aq", "--filter", &format!("ancestor={IMAGE}")]).unwrap_or_default();
-        for id in left.lines() {
-            let _ = self.podman(&["rm", "-f", "-t", "0", id]);
-        }
+        // With whatever a part that failed has left.
         let _ = script("tests/podman/engine.sh", &["stop".as_ref(), self.dir.path()]);
     }
 }

@@ -45,6 +45,12 @@ struct World {
     subscribers: Vec<mpsc::UnboundedSender<InstanceKey>>,
 }
 
+impl Default for FakeBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl FakeBackend {
     /// A machine on which nothing runs. A started program listens on its port at once.
     pub fn new() -> Self {

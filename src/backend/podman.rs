@@ -79,7 +79,7 @@ impl PodmanBackend {
             state,
             controller,
             secret_key,
-            shutdown: shutdown.clone(),
+            shutdown,
             slots: slot::Slots::default(),
             subscribers: Subscribers::default(),
             pulls: pulls::Pulls::default(),
@@ -88,7 +88,7 @@ impl PodmanBackend {
             making: Mutex::default(),
             health: latest::Sender::new(Ok(())),
         });
-        shutdown.spawn_work(watch::watch(Arc::clone(&inner)));
+        inner.shutdown.spawn_work(watch::watch(Arc::clone(&inner)));
         Ok(Self(inner))
     }
 
@@ -152,7 +152,7 @@ impl PodmanBackend {
 
     /// The instance's log: that of the run before this one first, then that of the current one.
     pub fn logs(&self, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<bytes::Bytes, Error>> {
-        logs::read(Arc::clone(&self.0), key.clone(), query)
+        logs::read(Arc::clone(&self.0), key, query)
     }
 
     /// Whether nobody on this machine listens on the port.

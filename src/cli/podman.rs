@@ -133,7 +133,12 @@ impl Found {
 impl Stop {
     async fn run(self, target: Target) -> Result {
         // A controller would start them again at once.
-        let served = target.with(async |api| Ok(drop(api.services().list(&ListParams::default().limit(1)).await?))).await;
+        let served = target
+            .with(async |api| {
+                api.services().list(&ListParams::default().limit(1)).await?;
+                Ok(())
+            })
+            .await;
         if served.is_ok() {
             let what = self.what.map(|what| format!(" {what}")).unwrap_or_default();
             let text = format!("a controller answers here and would start them again: use `mesh stop{what}` (or `mesh scale`)");

@@ -13,7 +13,7 @@ mod router;
 mod show;
 mod verify;
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -61,6 +61,7 @@ enum Verb {
 
 /// What the units are made from, and for.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Source {
     /// A manifest, a directory of them, or - for standard input; may be given several times [default: mesh.yaml in this directory].
     #[arg(short, long = "file", value_name = "FILE|DIR|-")]
@@ -77,15 +78,21 @@ pub(super) struct Source {
     /// Also run Redis on the network of the services, where they reach it as redis:6379.
     #[arg(long, value_name = "IMAGE", num_args = 0..=1, default_missing_value = redis::IMAGE)]
     redis: Option<String>,
-    /// Pull images in units of their own (Podman 4.8), so that a slow registry is no failed start.
+    /// Pull images in units of their own, so that a slow registry is no failed start. Needs Podman 5.6; 4.8 where imagePullPolicy is Always.
     #[arg(long)]
     image_units: bool,
+    /// Put services with one instance into one pod per network (Podman 5.3): they share addresses and reach each other on localhost.
+    #[arg(long)]
+    pods: bool,
     /// Where instances get their ports from.
     #[arg(long, env = "MESH_PORT_RANGE", value_name = "FROM-TO", default_value_t)]
     port_range: PortRange,
     /// Where the router takes requests; below 1024 needs no root, because systemd opens it. May be given several times.
     #[arg(long, value_name = "[ADDR:]PORT", default_value = "8080")]
     router_listen: Vec<String>,
+    /// Where the router has /livez, /readyz and /metrics.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
+    router_admin_listen: SocketAddr,
     /// Make no units for the router.
     #[arg(long)]
     no_router: bool,
@@ -171,7 +178,7 @@ async fn generate(verb: Generate, namespace: Option<String>) -> Result {
     let layout = Layout::folder(&verb.folder.output_dir);
     let disk = Disk::look(&layout, &plan)?;
     let done = disk.write(verb.force)?;
-    output::print(&show::written(&done, &verb.folder.output_dir.display().to_string(), &plan))
+    output::print(&show::written(&done, &verb.folder.output_dir.display().to_string(), &plan, verb.force))
 }
 
 async fn diff(verb: Diff, namespace: Option<String>) -> Result {
@@ -200,7 +207,10 @@ impl Source {
             image_units: self.image_units,
         };
         let set = self.set.clone().unwrap_or_else(|| set_of(&files));
-        plan::plan(&loaded, &plan::Wishes { host, ports: self.port_range, redis: self.redis.clone(), router: self.router()?, set })
+        plan::plan(
+            &loaded,
+            &plan::Wishes { host, ports: self.port_range, redis: self.redis.clone(), router: self.router()?, set, pods: self.pods },
+        )
     }
 
     fn manifests(&self) -> Result<Vec<PathBuf>> {
@@ -224,7 +234,7 @@ impl Source {
         }
         let beside = || std::env::current_exe().ok().and_then(|path| path.parent().map(ToOwned::to_owned));
         let dir = self.bin_dir.clone().or_else(beside).unwrap_or_else(|| PathBuf::from("/usr/local/bin"));
-        router::Router::new(dir, &self.router_listen).map(Some)
+        router::Router::new(dir, &self.router_listen, self.router_admin_listen).map(Some)
     }
 }
 

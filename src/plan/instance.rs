@@ -37,6 +37,7 @@ pub struct LogLimits {
 
 /// Everything a backend needs to start one instance; every reference is resolved already.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it lies in a Box")]
 pub enum Launch {
     /// A plain process.
     Process(ProcessLaunch),

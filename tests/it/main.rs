@@ -7,6 +7,7 @@ mod crds;
 mod imports;
 mod kubectl;
 mod layout;
+mod podman;
 mod process_backend;
 mod quadlet;
 mod router;

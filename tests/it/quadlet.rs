@@ -1,6 +1,5 @@
-//! Quadlet units: golden files per version of Podman, hostile specs against a model of the generator, and against the generator itself.
-mod expected;
+//! Quadlet units: golden files per version of Podman, and hostile specs against a model of the generator (the generator itself is in `vm::quadlet`).
+pub(crate) mod expected;
 mod golden;
-mod hostile;
-mod judge;
-mod vm;
+pub(crate) mod hostile;
+pub(crate) mod judge;

@@ -2,6 +2,7 @@
 mod doctor;
 mod install;
 mod machine;
+mod quadlet;
 mod quadlet_backend;
 mod sample;
 mod sockets;

@@ -1,60 +1,55 @@
-#!/usr/bin/env bash
-# A Podman of the tests' own on this machine: its API on a socket in DIR, its storage that of root. Needs root.
-#
-#   engine.sh start DIR          starts it; the socket is DIR/podman.sock
-#   engine.sh podman DIR ARG…    podman's command line in the same place
-#   engine.sh stop DIR           ends the service (containers of tests are theirs to remove)
-#
-# Everything runs in one mount namespace that outlives the service, because Podman keeps network namespaces as mounts. On a machine whose control
-# groups are a hybrid of v1 and v2, crun refuses to work; there the namespace is without the v2 part. The limits are those that a container
-# without CAP_SYS_RESOURCE may still set.
+#!/bin/bash
+# A Podman of the tests' own: its own storage, its own sockets, in a mount namespace of its own; nothing of the machine's Podman but its networks.
+#   engine.sh start DIR [PID]      the namespace and the service at DIR/engine.sock; all of it ends when process PID does
+#   engine.sh service DIR NAME     one more service, at DIR/NAME.sock; prints its process id
+#   engine.sh podman DIR ARGS...   the command line on it
+#   engine.sh stop DIR             ends and removes everything
+# Why the namespace: crun refuses a hybrid cgroup tree, and network namespaces are mounts that must outlive the service.
 set -euo pipefail
+command=${1:?usage: engine.sh start|service|podman|stop DIR} dir=${2:?give a directory}
+export CONTAINERS_CONF=$dir/containers.conf
 
-alive() { [ -f "$1" ] && kill -0 "$(cat "$1")" 2> /dev/null; }
-
-anchor() { # DIR
-  alive "$1/anchor.pid" && return
-  mkdir -p "$1"
-  printf '[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]\n' > "$1/containers.conf"
-  # shellcheck disable=SC2016 # expanded in there
-  setsid unshare -m bash -c 'if mountpoint -q /sys/fs/cgroup/unified; then umount -l /sys/fs/cgroup/unified; fi; echo $$ > "$0"; exec sleep infinity' \
-    "$1/anchor.pid" < /dev/null > /dev/null 2>&1 &
-  wait_for "the mount namespace" alive "$1/anchor.pid"
+inside() { # the global options go with every call
+  exec nsenter -t "$(cat "$dir/anchor")" -m -- podman --root "$dir/root" --runroot "$dir/run" --tmpdir "$dir/tmp" \
+    --network-config-dir /etc/containers/networks "$@"
 }
 
-inside() { # DIR COMMAND…
-  local dir=$1; shift
-  CONTAINERS_CONF=$dir/containers.conf nsenter -t "$(cat "$dir/anchor.pid")" -m --wd="$PWD" -- "$@"
+wait_for() { # FILE
+  local tries
+  for tries in $(seq 200); do [ -S "$1" ] && return; sleep 0.05; done
+  echo "no socket $1 within ten seconds: $(tail -n 5 "$dir"/*.log)" >&2; return 1
 }
 
-answers() { curl -fsS -o /dev/null --unix-socket "$1" http://d/_ping 2> /dev/null; }
-
-wait_for() { # WHAT COMMAND…
-  local what=$1 end=$((SECONDS + 30)); shift
-  until "$@"; do
-    if [ $SECONDS -gt $end ]; then echo "engine.sh: waited in vain for $what" >&2; return 1; fi
-    sleep 0.05
-  done
-}
-
-start() { # DIR
-  anchor "$1"
-  # shellcheck disable=SC2016 # expanded in there
-  inside "$1" setsid sh -c 'echo $$ > "$0/service.pid"; exec podman system service --time=0 "unix://$0/podman.sock"' "$1" < /dev/null > "$1/service.log" 2>&1 &
-  wait_for "the engine's socket" answers "$1/podman.sock" || { cat "$1/service.log" >&2; return 1; }
-}
-
-stop() { # DIR
-  local name
-  for name in service anchor; do
-    if alive "$1/$name.pid"; then kill -9 "$(cat "$1/$name.pid")"; fi
-    rm -f "$1/$name.pid"
-  done
-}
-
-case "${1:-}" in
-  start) start "$(realpath -m "$2")" ;;
-  stop) stop "$(realpath -m "$2")" ;;
-  podman) dir=$(realpath -m "$2"); shift 2; inside "$dir" podman "$@" ;;
-  *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+case $command in
+  start)
+    mkdir -p "$dir"
+    printf '[containers]\ndefault_ulimits = ["nofile=20000:20000","nproc=32768:32768"]\n' > "$dir/containers.conf"
+    setsid unshare -m bash -c 'mountpoint -q /sys/fs/cgroup/unified && umount -l /sys/fs/cgroup/unified; echo $$ > "$0/anchor.new"; mv "$0/anchor.new" "$0/anchor"; exec sleep infinity' \
+      "$dir" < /dev/null > "$dir/anchor.log" 2>&1 &
+    for _ in $(seq 200); do [ -f "$dir/anchor" ] && break; sleep 0.05; done
+    [ -f "$dir/anchor" ] || { echo "no mount namespace: $(cat "$dir/anchor.log")" >&2; exit 1; }
+    "$0" service "$dir" engine > /dev/null
+    if [ -n "${3:-}" ]; then
+      setsid bash -c 'tail --pid="$1" -f /dev/null; exec "$0" stop "$2"' "$(realpath "$0")" "$3" "$dir" < /dev/null > /dev/null 2>&1 &
+    fi
+    ;;
+  service)
+    name=${3:?give a name}
+    rm -f "$dir/$name.sock"
+    setsid "$0" podman "$dir" system service --time=0 "unix://$dir/$name.sock" < /dev/null > "$dir/$name.log" 2>&1 &
+    echo $! | tee "$dir/$name.pid"
+    wait_for "$dir/$name.sock"
+    ;;
+  podman) shift 2; inside "$@" ;;
+  stop)
+    [ -f "$dir/anchor" ] || exit 0
+    "$0" podman "$dir" rm -fa -t 0 > /dev/null 2>&1 || true
+    # Networks are the machine's: only those that tests have made go.
+    "$0" podman "$dir" network ls --format '{{.Name}}' 2> /dev/null | grep "^mt$(cat "$dir/owner" 2> /dev/null || echo none)-" | { while read -r network; do
+      "$0" podman "$dir" network rm -f "$network" > /dev/null 2>&1 || true
+    done; } || true
+    for file in "$dir"/*.pid "$dir/anchor"; do [ ! -f "$file" ] || kill "$(cat "$file")" 2> /dev/null || true; done
+    rm -rf "$dir"
+    ;;
+  *) echo "unknown command $command" >&2; exit 2 ;;
 esac

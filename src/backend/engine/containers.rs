@@ -73,8 +73,8 @@ pub enum Mounted {
         target: String,
         /// It cannot be written there.
         read_only: bool,
-        /// At the first use it gets what the image has there.
-        copy: bool,
+        /// It is of this container alone: empty at first, whatever the image has there, and its user's.
+        own: bool,
     },
     /// Memory.
     Memory {
@@ -186,7 +186,7 @@ struct RawSummary {
 #[serde(rename_all = "PascalCase")]
 struct RawNetworks {
     #[serde(default)]
-    networks: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+    networks: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 impl From<RawSummary> for Summary {

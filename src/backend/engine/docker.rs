@@ -71,8 +71,8 @@ fn mount(mounted: &Mounted) -> Option<Mount> {
         Mounted::Bind { source, target, read_only, .. } => {
             (MountType::BIND, source.to_string_lossy().into_owned(), target, read_only, None)
         }
-        Mounted::Volume { name, target, read_only, copy } => {
-            let options = MountVolumeOptions { no_copy: Some(!copy), ..MountVolumeOptions::default() };
+        Mounted::Volume { name, target, read_only, own } => {
+            let options = MountVolumeOptions { no_copy: Some(*own), ..MountVolumeOptions::default() };
             (MountType::VOLUME, name.clone(), target, read_only, Some(options))
         }
         Mounted::Memory { .. } => return None,

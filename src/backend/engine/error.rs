@@ -177,6 +177,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_system_says_of_a_socket_comes_with_the_remedy() {
+        let socket = Path::new("/run/podman/podman.sock");
+        let denied = Error::of_io(&io::ErrorKind::PermissionDenied.into(), socket);
+        assert!(matches!(denied, Error::NotPermitted { .. }) && denied.is_unreachable());
+        let refused = Error::of_io(&io::ErrorKind::ConnectionRefused.into(), socket);
+        assert!(refused.is_unreachable() && !refused.why().contains("/run/podman"), "{}", refused.why());
+        for error in [denied, refused] {
+            assert!(
+                error.to_string().starts_with("/run/podman/podman.sock: ") && error.why().contains("enable --now podman.socket"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
     fn a_refusal_is_told_by_its_words() {
         let body =
             br#"{"cause":"no such container","message":"no container with name or ID \"x\" found: no such container","response":404}"#;

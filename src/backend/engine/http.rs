@@ -164,12 +164,14 @@ impl Body {
 
 /// A value in a query: everything but RFC 3986's unreserved characters is escaped.
 pub(super) fn encode(value: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().map(char::from);
     let mut encoded = String::with_capacity(value.len());
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            encoded.extend(['%'].into_iter().chain(digit(byte >> 4)).chain(digit(byte & 15)));
         }
     }
     encoded

@@ -27,8 +27,10 @@ pub struct Image {
 impl Image {
     /// The digest under which a reference's own registry has it; else any that it has, else its id.
     pub fn digest(&self, reference: &str) -> String {
-        let repository = format!("{}@", repository(reference));
-        let own = self.digests.iter().find(|digest| digest.starts_with(&repository) || digest.ends_with(&format!("/{repository}")));
+        let wanted = repository(reference);
+        // A short name stands for the end of a longer one.
+        let is_own = |digest: &&String| repository(digest).strip_suffix(wanted).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'));
+        let own = self.digests.iter().find(is_own);
         own.or_else(|| self.digests.first()).cloned().unwrap_or_else(|| self.id.clone())
     }
 }

@@ -95,9 +95,12 @@ fn mount(mounted: &Mounted) -> Option<Value> {
 }
 
 fn volume(mounted: &Mounted) -> Option<Value> {
-    let Mounted::Volume { name, target, read_only, copy } = mounted else { return None };
+    let Mounted::Volume { name, target, read_only, own } = mounted else { return None };
     let mut options = vec![if *read_only { "ro" } else { "rw" }];
-    options.extend((!copy).then_some("nocopy"));
+    if *own {
+        // Else it would get what the image has there, and its owner.
+        options.extend(["nocopy", "U"]);
+    }
     Some(json!({ "Name": name, "Dest": target, "Options": options }))
 }
 
@@ -118,4 +121,92 @@ fn limits(create: &Create<'_>) -> Value {
 /// As Kubernetes has it: 1024 for a whole CPU, and at least 2.
 pub(super) fn shares(milli: u64) -> u64 {
     (milli * 1024 / 1000).max(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::*;
+    use crate::{
+        api::container::ImagePullPolicy,
+        backend::engine::docker,
+        kit::redact::Redacted,
+        plan::{
+            container::{Container, Published, Resources, Security},
+            environment::Var,
+        },
+    };
+
+    fn container() -> Container {
+        let var = |name: &str, value: &str, secret| Var { name: name.to_owned(), value: Redacted::new(value), secret };
+        Container {
+            name: "mesh-shop-web-0".to_owned(),
+            image: "web:1".to_owned(),
+            pull: ImagePullPolicy::Never,
+            command: vec!["/web".to_owned()],
+            args: vec!["--fast".to_owned()],
+            working_dir: Some("/srv".to_owned()),
+            env: vec![var("A", "1", false), var("A", "canary", true), var("B", "canary", true), var("B", "2", false), var("C", "", true)],
+            port: Some(Published { container: 8080, host: 20_000 }),
+            network: "mesh-shop".to_owned(),
+            aliases: vec!["web".to_owned()],
+            mounts: vec![],
+            resources: Resources { memory: Some(1 << 20), cpu_milli: Some(500), memory_request: None, cpu_request_milli: Some(1) },
+            security: Security {
+                user: None,
+                group: None,
+                read_only_root: true,
+                no_new_privileges: true,
+                drop: vec!["ALL".to_owned()],
+                add: vec!["NET_BIND_SERVICE".to_owned()],
+            },
+            stop_grace: Duration::from_secs(7),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    fn create(container: &Container) -> Create<'_> {
+        let mounts = vec![
+            Mounted::Bind { source: "/s/files".into(), target: "/etc/web".to_owned(), read_only: true, relabel: true },
+            Mounted::Volume { name: "v".to_owned(), target: "/data".to_owned(), read_only: false, own: true },
+            Mounted::Memory { target: "/tmp".to_owned(), size: Some(4096) },
+        ];
+        let secret_env = BTreeMap::from([("A".to_owned(), "mesh-1".to_owned())]);
+        Create { container, labels: BTreeMap::new(), mounts, secret_env, user: Some("7:8".to_owned()), log_bytes: Some(100) }
+    }
+
+    #[test]
+    fn no_secret_value_is_in_what_the_engine_is_told() {
+        let container = container();
+        let create = create(&container);
+        for said in [serde_json::to_string(&spec(&create)).unwrap(), serde_json::to_string(&docker::body(&create, "json-file")).unwrap()] {
+            assert!(!said.contains("canary"), "{said}");
+        }
+        let said = serde_json::to_value(spec(&create)).unwrap();
+        assert_eq!((&said["env"], &said["secret_env"]), (&json!({"B": "2", "C": ""}), &json!({"A": "mesh-1"})));
+    }
+
+    #[test]
+    fn a_container_in_libpods_words() {
+        let container = container();
+        let said = serde_json::to_value(spec(&create(&container))).unwrap();
+        let wanted = json!({
+            "name": "mesh-shop-web-0", "image": "web:1", "entrypoint": ["/web"], "command": ["--fast"], "work_dir": "/srv",
+            "env": {"B": "2", "C": ""}, "secret_env": {"A": "mesh-1"}, "labels": {}, "stop_timeout": 7, "restart_policy": "no", "user": "7:8",
+            "cap_add": ["NET_BIND_SERVICE"], "cap_drop": ["ALL"], "no_new_privileges": true, "read_only_filesystem": true,
+            "netns": {"nsmode": "bridge"}, "networks": {"mesh-shop": {"aliases": ["web"]}},
+            "portmappings": [{"host_ip": "127.0.0.1", "host_port": 20000, "container_port": 8080, "protocol": "tcp"}],
+            "mounts": [
+                {"type": "bind", "source": "/s/files", "destination": "/etc/web", "options": ["rbind", "rprivate", "ro", "z"]},
+                {"type": "tmpfs", "source": "tmpfs", "destination": "/tmp", "options": ["rw", "nosuid", "nodev", "mode=1777", "size=4096"]},
+            ],
+            "volumes": [{"Name": "v", "Dest": "/data", "Options": ["rw", "nocopy", "U"]}],
+            "resource_limits": {
+                "memory": {"limit": 1 << 20, "reservation": null}, "cpu": {"quota": 50_000, "period": 100_000, "shares": 2},
+            },
+            "log_configuration": {"size": 100},
+        });
+        assert_eq!(said, wanted);
+    }
 }

@@ -49,8 +49,8 @@ impl Engine {
     }
 
     async fn all_by_libpod(&self, ids: &[String]) -> Result<HashMap<String, Usage>, Error> {
-        let named: String = ids.iter().map(|id| format!("&containers={}", encode(id))).collect();
-        let path = format!("{LIBPOD}/containers/stats?stream=false{named}");
+        let named: Vec<String> = ids.iter().map(|id| format!("containers={}", encode(id))).collect();
+        let path = format!("{LIBPOD}/containers/stats?stream=false&{}", named.join("&"));
         let all: All = self.http().json(Method::GET, &path, None::<&()>).await?;
         match all.error {
             Some(error) if !error.is_null() => Err(Error::Answer { status: 500, message: error.to_string() }),

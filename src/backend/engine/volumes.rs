@@ -6,7 +6,7 @@ use bollard::{
     query_parameters::{ListVolumesOptions, RemoveVolumeOptions},
 };
 
-use super::{Engine, Error, containers::by_labels};
+use super::{Engine, Error, Kind, containers::by_labels};
 
 impl Engine {
     /// The labels of a volume; none if there is no such volume.
@@ -15,10 +15,14 @@ impl Engine {
         Ok(Error::none_if_missing(found)?.map(|volume| volume.labels))
     }
 
-    /// Makes a volume.
-    pub async fn create_volume(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<(), Error> {
+    /// Makes a volume; `owner` is a user and a group by number.
+    ///
+    /// Docker has no such thing: there it is root's, or that of the image's directory.
+    pub async fn create_volume(&self, name: &str, labels: &BTreeMap<String, String>, owner: Option<(u32, u32)>) -> Result<(), Error> {
         let labels = Some(labels.clone().into_iter().collect());
-        let wanted = VolumeCreateRequest { name: Some(name.to_owned()), labels, ..VolumeCreateRequest::default() };
+        let owner = owner.filter(|_| self.kind() == Kind::Podman);
+        let driver_opts = owner.map(|(user, group)| HashMap::from([("o".to_owned(), format!("uid={user},gid={group}"))]));
+        let wanted = VolumeCreateRequest { name: Some(name.to_owned()), labels, driver_opts, ..VolumeCreateRequest::default() };
         self.docker().create_volume(wanted).await.map(drop).map_err(self.refused())
     }
 

@@ -26,13 +26,18 @@ impl Inner {
             Err(error) if error.says("executable file") || error.says("no such file or directory") => {
                 return Err(Error::CommandNotFound { program: argv.first().cloned().unwrap_or_default(), path: None });
             }
-            ended => ended.map_err(|error| refused(&self.engine, act(), error))?,
+            ended => ended.map_err(|error| refused(&self.engine, act(), &error))?,
         };
+        let output = String::from_utf8_lossy(&ended.output).into_owned();
+        // Podman 4 says so in the output, where the program's own words would stand.
+        if matches!(ended.code, Some(126 | 127)) && output.contains("OCI runtime") && output.contains("executable file") {
+            return Err(Error::CommandNotFound { program: argv.first().cloned().unwrap_or_default(), path: None });
+        }
         if let Some(pid) = ended.runs_on {
             process::kill(pid, &held.id);
         }
         let code = ended.code.and_then(|code| i32::try_from(code).ok());
         let timed_out = ended.runs_on.is_some() || ended.code.is_none();
-        Ok(ExecOutput { code, output: String::from_utf8_lossy(&ended.output).into_owned(), timed_out })
+        Ok(ExecOutput { code, output, timed_out })
     }
 }

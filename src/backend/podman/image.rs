@@ -35,6 +35,9 @@ impl Inner {
             (Some(image), _) => image,
             (None, ImagePullPolicy::Never) => return Err(Error::ImageNeverPull { image: reference.clone() }),
             (None, ImagePullPolicy::Always | ImagePullPolicy::IfNotPresent) => {
+                if reference.starts_with("localhost/") && self.find_image(reference).await?.is_none() {
+                    return Err(not_built(reference, self.engine.program()));
+                }
                 self.pull(launch).await?;
                 let pulled = self.find_image(reference).await?;
                 let why = || "it was pulled, and is not there any more: something else removes images".to_owned();
@@ -50,7 +53,7 @@ impl Inner {
 
     async fn find_image(&self, reference: &str) -> Result<Option<Image>, Error> {
         let found = self.engine.image(reference).await;
-        found.map_err(|error| refused(&self.engine, format!("look at image {reference}"), error))
+        found.map_err(|error| refused(&self.engine, format!("look at image {reference}"), &error))
     }
 
     async fn pull(self: &Arc<Self>, launch: &ContainerLaunch) -> Result<(), Error> {
@@ -83,4 +86,12 @@ impl Inner {
             sender.send_replace(Progress::Over(result.map_err(Arc::new)));
         });
     }
+}
+
+/// What is named so was built on the machine; no registry has it.
+fn not_built(reference: &str, program: &str) -> Error {
+    let why = format!(
+        "it is not on this machine, and no registry has it: build it ({program} build -t {reference} .), or load it ({program} load -i FILE)"
+    );
+    Error::Image { image: reference.to_owned(), why }
 }

@@ -31,9 +31,9 @@ const AHEAD: usize = 64;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The log, oldest first, in pieces that end where a line ends.
-pub(super) fn read(inner: Arc<Inner>, key: InstanceKey, query: LogQuery) -> BoxStream<'static, Result<Bytes, Error>> {
+pub(super) fn read(inner: Arc<Inner>, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<Bytes, Error>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let slot = inner.slots.of(&key);
+    let slot = inner.slots.of(key);
     // Heard from before the first look, so that no run begins unnoticed in between.
     let mut changes = inner.subscribers.subscribe().filter({
         let uid = key.uid.clone();
@@ -106,7 +106,7 @@ impl Reader<'_> {
         pin_mut!(lines);
         let mut count = 0;
         while let Some(line) = lines.next().await {
-            line.map_err(|error| self.error(error))?;
+            line.map_err(|error| self.error(&error))?;
             count += 1;
         }
         Ok(count)
@@ -119,33 +119,39 @@ impl Reader<'_> {
         }
         let lines = self.inner.engine.logs(&run.id, Part { tail, since: self.since(), follow: false });
         pin_mut!(lines);
+        let mut open = false;
         while let Some(line) = lines.next().await {
-            self.give(&line.map_err(|error| self.error(error))?).await;
+            open = self.give(&line.map_err(|error| self.error(&error))?).await;
         }
+        self.close(open).await;
         Ok(())
     }
 
     /// What a run writes until it ends.
     async fn follow(&self, run: &Summary, tail: Option<u64>) -> Result<(), Error> {
         let mut cursor = Cursor::default();
+        let mut open = false;
         let mut part = Part { tail, since: self.since(), follow: true };
         loop {
             let lines = self.inner.engine.logs(&run.id, part);
             pin_mut!(lines);
             while let Some(line) = lines.next().await {
                 match line {
-                    Ok(line) if cursor.is_new(&line) => self.give(&line).await,
+                    Ok(line) if cursor.is_new(&line) => open = self.give(&line).await,
                     Ok(_) => {}
                     Err(error) if error.is_not_found() => return Ok(()),
                     Err(error) if error.is_unreachable() => break,
-                    Err(error) => return Err(self.error(error)),
+                    Err(error) => return Err(self.error(&error)),
                 }
             }
             match self.inner.engine.inspect(&run.id).await {
-                Ok(found) if found.as_ref().is_none_or(|found| !found.status.runs()) => return Ok(()),
+                Ok(found) if found.as_ref().is_none_or(|found| !found.status.runs()) => {
+                    self.close(open).await;
+                    return Ok(());
+                }
                 Ok(_) => {}
                 Err(error) if error.is_unreachable() => sleep(PAUSE).await,
-                Err(error) => return Err(self.error(error)),
+                Err(error) => return Err(self.error(&error)),
             }
             part = Part { tail: None, since: cursor.resume().or(self.since()), follow: true };
         }
@@ -170,14 +176,23 @@ impl Reader<'_> {
         }
     }
 
-    async fn give(&self, line: &Bytes) {
+    /// Gives a line; true if it has no end.
+    async fn give(&self, line: &Bytes) -> bool {
         let text =
             if self.query.timestamps { line.clone() } else { line.slice(cursor::time(line).len().saturating_add(1).min(line.len())..) };
         // Whoever reads may have gone: then this task is ended from outside.
         let _ = self.sender.send(Ok(text)).await;
+        !line.ends_with(b"\n")
     }
 
-    fn error(&self, error: crate::backend::engine::Error) -> Error {
+    /// The last line of a run may have no end; the next run begins on a line of its own all the same.
+    async fn close(&self, open: bool) {
+        if open {
+            let _ = self.sender.send(Ok(Bytes::from_static(b"\n"))).await;
+        }
+    }
+
+    fn error(&self, error: &crate::backend::engine::Error) -> Error {
         refused(&self.inner.engine, format!("read the log of {}", self.slot.key), error)
     }
 }

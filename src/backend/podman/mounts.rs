@@ -18,11 +18,11 @@ use crate::{
 const SCRATCH: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
 
 impl Inner {
-    /// Sees to it that everything that is mounted is there.
-    pub(super) async fn mounts(&self, launch: &ContainerLaunch) -> Result<Vec<Mounted>, Error> {
+    /// Sees to it that everything that is mounted is there; `user` is whom the container runs as.
+    pub(super) async fn mounts(&self, launch: &ContainerLaunch, user: Option<&str>) -> Result<Vec<Mounted>, Error> {
         let mut mounted = Vec::new();
         for mount in &launch.container.mounts {
-            mounted.push(self.mount(launch, mount).await?);
+            mounted.push(self.mount(launch, mount, user.and_then(numbers)).await?);
         }
         if launch.container.security.read_only_root {
             let taken = |target: &str| launch.container.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == target);
@@ -32,7 +32,7 @@ impl Inner {
         Ok(mounted)
     }
 
-    async fn mount(&self, launch: &ContainerLaunch, mount: &Mount) -> Result<Mounted, Error> {
+    async fn mount(&self, launch: &ContainerLaunch, mount: &Mount, user: Option<(u32, u32)>) -> Result<Mounted, Error> {
         let (target, read_only) = (mount.target.clone(), mount.read_only);
         match &mount.source {
             Source::Files { files, mode, secret: _ } => {
@@ -41,9 +41,8 @@ impl Inner {
             }
             Source::Volume { volume, owned } => {
                 let labels = if *owned { self.labels_of(&launch.key) } else { self.labels() };
-                self.ensure_volume(volume, &labels).await?;
-                // What goes with the instance is empty at first, as in Kubernetes.
-                Ok(Mounted::Volume { name: volume.clone(), target, read_only, copy: !owned })
+                self.ensure_volume(volume, &labels, user.filter(|_| *owned)).await?;
+                Ok(Mounted::Volume { name: volume.clone(), target, read_only, own: *owned })
             }
             Source::Host { path, kind } => {
                 host::check(path, *kind).await?;
@@ -53,13 +52,13 @@ impl Inner {
         }
     }
 
-    async fn ensure_volume(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<(), Error> {
+    async fn ensure_volume(&self, name: &str, labels: &BTreeMap<String, String>, owner: Option<(u32, u32)>) -> Result<(), Error> {
         let _alone = self.making.lock().await;
-        let found = self.engine.volume(name).await.map_err(|error| refused(&self.engine, format!("look at volume {name}"), error))?;
+        let found = self.engine.volume(name).await.map_err(|error| refused(&self.engine, format!("look at volume {name}"), &error))?;
         match found {
             None => {
-                let made = self.engine.create_volume(name, labels).await;
-                made.map_err(|error| refused(&self.engine, format!("make volume {name}"), error))
+                let made = self.engine.create_volume(name, labels, owner).await;
+                made.map_err(|error| refused(&self.engine, format!("make volume {name}"), &error))
             }
             Some(found) if self.owns(found.get(labels::CONTROLLER)) => Ok(()),
             Some(_) => {
@@ -75,11 +74,17 @@ impl Inner {
     /// Removes the volumes and files that go with an instance.
     pub(super) async fn remove_mounts(&self, key: &crate::plan::instance::InstanceKey) -> Result<(), Error> {
         let owned = self.engine.volumes(&self.of_instance(key)).await;
-        let owned = owned.map_err(|error| refused(&self.engine, format!("list the volumes of {key}"), error))?;
+        let owned = owned.map_err(|error| refused(&self.engine, format!("list the volumes of {key}"), &error))?;
         for (volume, _) in owned {
             let removed = self.engine.remove_volume(&volume).await;
-            removed.map_err(|error| refused(&self.engine, format!("remove volume {volume}"), error))?;
+            removed.map_err(|error| refused(&self.engine, format!("remove volume {volume}"), &error))?;
         }
         files::remove(&self.state, &key.uid).await
     }
+}
+
+/// A user and a group as numbers; the group is root's where none is given, as engines have it. None for names.
+fn numbers(user: &str) -> Option<(u32, u32)> {
+    let (user, group) = user.split_once(':').unwrap_or((user, "0"));
+    Some((user.parse().ok()?, group.parse().ok()?))
 }

@@ -13,13 +13,13 @@ impl Inner {
             Ok(()) => Ok(()),
             // Somebody else was quicker; it is not ours then.
             Err(error) if error.says("already exists") => self.our_network(name).await.map(drop),
-            Err(error) => Err(refused(&self.engine, format!("make network {name}"), error)),
+            Err(error) => Err(refused(&self.engine, format!("make network {name}"), &error)),
         }
     }
 
     /// Whether it is there; one that is not ours is an error.
     async fn our_network(&self, name: &str) -> Result<bool, Error> {
-        let found = self.engine.network(name).await.map_err(|error| refused(&self.engine, format!("look at network {name}"), error))?;
+        let found = self.engine.network(name).await.map_err(|error| refused(&self.engine, format!("look at network {name}"), &error))?;
         match found {
             None => Ok(false),
             Some(labels) if self.owns(labels.get(labels::CONTROLLER)) => Ok(true),

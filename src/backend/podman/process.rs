@@ -9,10 +9,11 @@ use crate::{
     plan::instance::PortOwner,
 };
 
-/// Whether a process lives and is in the control group of this container.
+/// Whether a process lives and is of this container: in its control group or, where it has none (a user's engine on cgroup v1), held by its conmon.
 pub(super) fn is_of(pid: i32, container: &str) -> bool {
     let member = || fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(container));
-    pid > 0 && !container.is_empty() && Stat::of(pid).is_some_and(|stat| stat.lives()) && member()
+    let of = |stat: Stat| stat.lives() && (member() || holds(stat.parent, container));
+    pid > 0 && !container.is_empty() && Stat::of(pid).is_some_and(of)
 }
 
 /// Whether a process is the one that holds this container (its conmon).

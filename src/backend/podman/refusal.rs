@@ -10,11 +10,11 @@ use crate::{
 };
 
 /// Any refusal, with a hint where one is known.
-pub(super) fn refused(engine: &Engine, act: String, error: engine::Error) -> Error {
+pub(super) fn refused(engine: &Engine, act: String, error: &engine::Error) -> Error {
     if error.is_unreachable() {
         return Error::EngineUnreachable { engine: engine.name(), why: error.why() };
     }
-    let hint = hint(engine, &error).map(|hint| format!("; {hint}")).unwrap_or_default();
+    let hint = hint(engine, error).map(|hint| format!("; {hint}")).unwrap_or_default();
     Error::Refused { act, why: format!("{error}{hint}") }
 }
 
@@ -41,7 +41,7 @@ fn storage(engine: &Engine) -> &'static str {
 }
 
 /// Why a container did not start.
-pub(super) fn not_started(engine: &Engine, container: &Container, error: engine::Error) -> Error {
+pub(super) fn not_started(engine: &Engine, container: &Container, error: &engine::Error) -> Error {
     if let Some(port) = container.port.filter(|_| error.says("address already in use") || error.says("port is already allocated")) {
         return Error::PortTaken { port: port.host };
     }

@@ -48,19 +48,19 @@ impl Inner {
         }
         for secret in secrets {
             let removed = self.engine.remove_secret(&secret).await;
-            removed.map_err(|error| refused(&self.engine, format!("remove secret {secret}"), error))?;
+            removed.map_err(|error| refused(&self.engine, format!("remove secret {secret}"), &error))?;
         }
         Ok(())
     }
 
     async fn ours(&self) -> Result<Vec<Summary>, Error> {
         let found = self.engine.containers(&[(labels::CONTROLLER, &self.controller)]).await;
-        found.map_err(|error| refused(&self.engine, "list containers".to_owned(), error))
+        found.map_err(|error| refused(&self.engine, "list containers".to_owned(), &error))
     }
 
     async fn unused(&self, containers: &[Summary]) -> Result<(Vec<String>, Vec<String>), Error> {
         let all = self.engine.networks(&[(labels::CONTROLLER, &self.controller)]).await;
-        let all = all.map_err(|error| refused(&self.engine, "list networks".to_owned(), error))?;
+        let all = all.map_err(|error| refused(&self.engine, "list networks".to_owned(), &error))?;
         let used = |name: &String| containers.iter().any(|it| it.networks.contains(name));
         Ok((all.into_iter().filter(|name| !used(name)).collect(), self.unused_secrets(containers).await?))
     }

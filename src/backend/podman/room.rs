@@ -43,7 +43,7 @@ impl Inner {
             return Ok(());
         }
         let renamed = self.engine.rename(&last.id, &previous).await;
-        renamed.map_err(|error| refused(&self.engine, format!("rename container {} to {previous}", last.name), error))
+        renamed.map_err(|error| refused(&self.engine, format!("rename container {} to {previous}", last.name), &error))
     }
 
     /// Waits until the engine has given back what an ended container had; false if it does not.
@@ -56,7 +56,7 @@ impl Inner {
             }
             sleep(PAUSE).await;
             let found = self.engine.inspect(&last.id).await;
-            let found = found.map_err(|error| refused(&self.engine, format!("look at container {}", last.name), error))?;
+            let found = found.map_err(|error| refused(&self.engine, format!("look at container {}", last.name), &error))?;
             status = found.map_or(Status::Removing, |found| found.status);
         }
         Ok(status == Status::Exited)

@@ -70,7 +70,7 @@ impl Inner {
             let Some(var) = env.get(variable) else { continue };
             let name = self.secret_name(var.value.reveal());
             let made = self.engine.create_secret(&name, &self.labels(), var.value.reveal()).await;
-            made.map_err(|error| refused(&self.engine, format!("keep the value of {variable} as a secret of the engine"), error))?;
+            made.map_err(|error| refused(&self.engine, format!("keep the value of {variable} as a secret of the engine"), &error))?;
             names.insert(variable.to_owned(), name);
         }
         Ok(names)
@@ -80,8 +80,8 @@ impl Inner {
         // A key of any length will do.
         let Ok(mac) = Hmac::<Sha256>::new_from_slice(&self.secret_key.0) else { return String::new() };
         let digest = mac.chain_update(value.as_bytes()).finalize().into_bytes();
-        let hex: String = digest.iter().take(NAME_BYTES).map(|byte| format!("{byte:02x}")).collect();
-        format!("mesh-{}-{hex}", self.controller.split('-').next().unwrap_or_default())
+        let number = digest.iter().take(NAME_BYTES).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+        format!("mesh-{}-{number:032x}", self.controller.split('-').next().unwrap_or_default())
     }
 
     /// Secrets of ours that none of these containers uses.
@@ -90,7 +90,7 @@ impl Inner {
             return Ok(Vec::new());
         }
         let used: Vec<&str> = containers.iter().filter_map(|it| it.labels.get(SECRETS)).flat_map(|names| names.split(',')).collect();
-        let all = self.engine.secrets().await.map_err(|error| refused(&self.engine, "list secrets".to_owned(), error))?;
+        let all = self.engine.secrets().await.map_err(|error| refused(&self.engine, "list secrets".to_owned(), &error))?;
         let ours = all.into_iter().filter(|(_, of)| self.owns(of.get(labels::CONTROLLER)));
         Ok(ours.map(|(name, _)| name).filter(|name| !used.contains(&name.as_str())).collect())
     }

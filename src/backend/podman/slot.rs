@@ -52,6 +52,8 @@ pub(super) struct Held {
     pub(super) stopping: bool,
     /// It listens on its port; from then on that is not looked up again.
     pub(super) listens: bool,
+    /// When its process was seen to be gone while the engine could not be asked.
+    pub(super) gone: Option<Timestamp>,
     /// The news that were known when this was found.
     pub(super) news: u64,
 }

@@ -41,7 +41,10 @@ impl Inner {
         let image = self.image(launch).await?;
         // From here on networks and secrets are relied on that no container uses yet.
         let _shared = self.shared.read().await;
-        let mounts = self.mounts(launch).await?;
+        let user = user(launch, &image);
+        // Where the spec says nothing it is the image's.
+        let runs_as = user.as_deref().or(Some(image.user.as_str()));
+        let mounts = self.mounts(launch, runs_as).await?;
         self.ensure_network(&container.network).await?;
         let secret_env = self.ensure_secrets(container).await?;
         let mut labels = self.container_labels(launch);
@@ -49,8 +52,10 @@ impl Inner {
         if !secret_env.is_empty() {
             labels.insert(SECRETS.to_owned(), secret_env.values().cloned().collect::<Vec<_>>().join(","));
         }
-        let log_bytes = Some(launch.log.max_bytes.saturating_mul(u64::from(launch.log.max_files.max(1))));
-        let create = Create { container, labels, mounts, secret_env, user: user(launch, &image), log_bytes };
+        // The engine keeps one file, so it is as large as all of them together; it counts with a sign.
+        let log_bytes = launch.log.max_bytes.saturating_mul(u64::from(launch.log.max_files.max(1)));
+        let log_bytes = Some(log_bytes.min(i64::MAX.unsigned_abs()));
+        let create = Create { container, labels, mounts, secret_env, user, log_bytes };
         let _turn = self.starts.acquire().await;
         self.make_room(launch).await?;
         state.ended_unseen = None;
@@ -68,13 +73,13 @@ impl Inner {
         if let Err(error) = self.engine.remove(&id).await {
             tracing::warn!(container = container.name, %error, "a container that did not start could not be removed; the next start tries again");
         }
-        Err(not_started(&self.engine, container, error))
+        Err(not_started(&self.engine, container, &error))
     }
 
     async fn not_created(&self, container: &crate::plan::container::Container, error: engine::Error) -> Error {
         let name = &container.name;
         if !error.says("already in use") {
-            return not_started(&self.engine, container, error);
+            return not_started(&self.engine, container, &error);
         }
         let other = self.engine.inspect(name).await.ok().flatten();
         if other.is_some_and(|other| self.owns(other.labels.get(labels::CONTROLLER))) {
@@ -87,7 +92,7 @@ impl Inner {
 
     /// Removes what a start made in the engine, for an error that comes before the container.
     pub(super) async fn remove_container(&self, id: &str, name: &str) -> Result<(), Error> {
-        self.engine.remove(id).await.map_err(|error| refused(&self.engine, format!("remove container {name}"), error))
+        self.engine.remove(id).await.map_err(|error| refused(&self.engine, format!("remove container {name}"), &error))
     }
 }
 

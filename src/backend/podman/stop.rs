@@ -31,19 +31,20 @@ impl Inner {
     pub(super) async fn stop(self: &Arc<Self>, key: &InstanceKey, grace: Duration) -> Result<(), Error> {
         let slot = self.slots.of(key);
         let deadline = Instant::now() + if grace.is_zero() { grace } else { grace + STUCK };
-        if shorten(&slot, Instant::now() + grace) {
+        let sooner = Instant::now() + grace;
+        if shorten(&slot, sooner) {
             return Ok(());
         }
-        let held = {
-            let mut state = slot.state.lock().await;
-            match self.look(&slot, &mut state).await? {
-                Observed::Running(_) => state.held.clone(),
-                Observed::Absent | Observed::Exited(_) => None,
-            }
+        let mut state = slot.state.lock().await;
+        let held = match self.look(&slot, &mut state).await? {
+            Observed::Running(_) => state.held.clone(),
+            Observed::Absent | Observed::Exited(_) => None,
         };
-        let Some(held) = held else { return Ok(()) };
+        // Another call may have come in between.
+        let Some(held) = held.filter(|_| !shorten(&slot, sooner)) else { return Ok(()) };
         let (sender, receiver) = watch::channel(deadline);
         *slot.stopping() = Some(Stopping { deadline: sender, trouble: None });
+        drop(state);
         let inner = Arc::clone(self);
         self.shutdown.spawn_work(async move {
             tokio::select! {

@@ -175,7 +175,7 @@ fn quoted(text: &str) -> Result<String, Bad> {
             '\t' => out.push_str("\\t"),
             '%' => out.push_str("%%"),
             '$' => out.push_str("$$"),
-            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_ascii_control() => out.extend(["\\x", &super::header::hex(&[u8::try_from(c).unwrap_or_default()])]),
             c => out.push(c),
         }
     }

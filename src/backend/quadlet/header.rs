@@ -1,4 +1,6 @@
 //! The first lines of every file that is made here: by whom, from what, and a hash of the rest, by which a later run knows whether somebody edited it.
+use std::fmt::Write;
+
 use sha2::{Digest, Sha256};
 
 const MADE: &str = "# Made by mesh ";
@@ -51,7 +53,16 @@ fn hash(lines: &str, body: &str) -> String {
     let mut sum = Sha256::new();
     sum.update(lines.as_bytes());
     sum.update(body.as_bytes());
-    sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&sum.finalize())
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ pub fn plain(text: &str) -> String {
     if is_plain(text) && text.len() <= 100 {
         return text.to_owned();
     }
-    let digits = Sha256::digest(text.as_bytes());
-    digits.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = super::header::hex(&Sha256::digest(text.as_bytes()));
+    digits.truncate(12);
+    digits
 }

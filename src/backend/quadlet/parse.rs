@@ -192,13 +192,12 @@ pub fn split(text: &str) -> Result<Vec<String>, String> {
         match (c, quote) {
             ('\\', _) => word.get_or_insert_default().push(escape(&mut chars)?),
             (c, Some(open)) if c == open => quote = None,
-            (c, Some(_)) => word.get_or_insert_default().push(c),
             ('"' | '\'', None) => {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
             (' ' | '\t' | '\n' | '\r', None) => words.extend(word.take()),
-            (c, None) => word.get_or_insert_default().push(c),
+            (c, _) => word.get_or_insert_default().push(c),
         }
     }
     if quote.is_some() {

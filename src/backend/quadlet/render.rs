@@ -3,12 +3,14 @@
 mod health;
 mod mounts;
 mod plain;
+mod pods;
 mod secrets;
 mod shared;
 
 pub use health::{Health, health};
 pub use mounts::{DataFile, data_files, data_mounts};
 pub use plain::{network_service, service, volume_service};
+pub use pods::{in_pod, joining, pod, pod_file};
 pub use secrets::{EngineSecret, secrets};
 pub use shared::{image, image_file, network, network_file, volume, volume_file};
 
@@ -367,7 +369,7 @@ pub(crate) fn pull_policy(policy: ImagePullPolicy) -> &'static str {
 /// systemd counts in hundredths of a CPU, and takes fractions of them.
 pub(crate) fn cpu_quota(milli: u64) -> String {
     let tenths = milli.max(10);
-    if tenths % 10 == 0 { format!("{}%", tenths / 10) } else { format!("{}.{}%", tenths / 10, tenths % 10) }
+    if tenths.is_multiple_of(10) { format!("{}%", tenths / 10) } else { format!("{}.{}%", tenths / 10, tenths % 10) }
 }
 
 /// The weight that Kubernetes gives a request: shares of 1024 per CPU, mapped to cgroup 2's 1 to 10000.

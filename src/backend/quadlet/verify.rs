@@ -91,12 +91,11 @@ fn kind(path: &str) -> Option<Kind> {
         return Some(Kind::Quadlet(section));
     }
     let parent = folder.rsplit('/').next().unwrap_or_default();
-    if name.ends_with(".conf")
-        && let Some(of) = parent.strip_suffix(".d")
-    {
-        return Some(own(of).map_or(Kind::Systemd, Kind::DropIn));
+    match (name.rsplit_once('.')?.1, parent.strip_suffix(".d")) {
+        ("conf", Some(of)) => Some(own(of).map_or(Kind::Systemd, Kind::DropIn)),
+        ("service" | "socket", _) => Some(Kind::Systemd),
+        _ => None,
     }
-    (name.ends_with(".service") || name.ends_with(".socket")).then_some(Kind::Systemd)
 }
 
 struct Checks<'a> {
@@ -145,8 +144,8 @@ impl Checks<'_> {
         match Key::find(section, &line.key) {
             Some(key) if section.is_quadlets() => self.quadlets(key, line),
             None if section.is_quadlets() => {
-                let like = like(section, &line.key).map(|name| format!("; did you mean {name}=?")).unwrap_or_default();
-                let what = format!("[{}] has no key {:?}: Quadlet makes no unit of this file{like}", line.section, line.key);
+                let meant = like(section, &line.key).map(|name| format!("; did you mean {name}=?")).unwrap_or_default();
+                let what = format!("[{}] has no key {:?}: Quadlet makes no unit of this file{meant}", line.section, line.key);
                 self.say(line.number, Level::Error, what);
             }
             Some(_) | None => self.systemds(section, line),

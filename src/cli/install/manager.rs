@@ -43,7 +43,7 @@ impl Manager {
     /// Runs `systemctl`.
     pub(super) fn run(self, words: &[&str]) -> Result {
         let scope = if self.user { "--user" } else { "--system" };
-        run(Command::new("systemctl").arg(scope).arg("--quiet").args(words)).map_err(|text| Failure::new(Code::Failed, text))
+        run(Command::new("systemctl").arg(scope).args(words)).map_err(|text| Failure::new(Code::Failed, text))
     }
 
     /// How a person calls it.

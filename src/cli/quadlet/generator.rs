@@ -48,6 +48,6 @@ pub(super) fn dry_run(generator: &Path, dir: &Path, user: bool) -> std::io::Resu
     let (made, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let services = made.lines().filter_map(|line| line.strip_prefix("---")?.strip_suffix("---")).map(ToOwned::to_owned).collect();
     let words = |line: &str| line.split_once("]: ").map_or(line, |(_, words)| words).trim().to_owned();
-    let complaints = said.lines().map(words).filter(|line| !line.is_empty() && !line.starts_with("Loading source unit file"));
+    let complaints = said.lines().map(words).filter(|line| !line.is_empty() && !line.starts_with("Loading source "));
     Ok(DryRun { services, complaints: complaints.collect() })
 }

@@ -1,8 +1,7 @@
 //! `mesh quadlet install`: secrets to the engine, files to their places, one reload, then what is new is started and what changed restarted.
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-};
+mod secrets;
+
+use std::process::Command;
 
 use clap::Args;
 
@@ -14,7 +13,7 @@ use super::{
     show,
 };
 use crate::{
-    backend::quadlet::{names, render::EngineSecret},
+    backend::quadlet::{names, render},
     cli::{
         exit::{Code, Failure, Result},
         output,
@@ -48,8 +47,11 @@ impl Install {
                 return disk.write(false).map(drop);
             }
         }
+        let mut new_secrets = Vec::new();
         for secret in &plan.secrets {
-            create(secret)?;
+            if secrets::give(secret)? {
+                new_secrets.push(secret.name.as_str());
+            }
         }
         if !self.no_start {
             // While their units are still there: without them systemd would not know how to stop them.
@@ -57,26 +59,31 @@ impl Install {
             if !gone.is_empty() {
                 systemd.run("stop", &gone)?;
             }
+            secrets::take_back(&disk, &plan)?;
         }
         let done = disk.write(self.force)?;
-        output::print(&show::written(&done, if self.source.user { "your systemd" } else { "systemd" }, &plan))?;
+        output::print(&show::written(&done, if self.source.user { "your systemd" } else { "systemd" }, &plan, self.force))?;
         systemd.run("daemon-reload", &[])?;
         let linked: Vec<String> = plan.units.iter().filter(|(_, linked)| *linked).map(|(unit, _)| unit.clone()).collect();
         if !linked.is_empty() {
             systemd.run("enable", &linked)?;
         }
         if !self.no_start {
-            start(&systemd, &plan, &disk)?;
+            start(&systemd, &plan, &disk, &new_secrets)?;
         }
         Ok(())
     }
 }
 
 /// Starts what is new and restarts what changed.
-fn start(systemd: &Systemctl, plan: &Plan, disk: &Disk<'_>) -> Result {
+fn start(systemd: &Systemctl, plan: &Plan, disk: &Disk<'_>, new_secrets: &[&str]) -> Result {
     let changed: Vec<&Change> = disk.in_state(&[State::Changed, State::Edited, State::Foreign]).collect();
-    let restart: Vec<String> =
-        plan.members.iter().filter(|member| is_touched(member, &changed)).map(|member| member.instance().unit_name()).collect();
+    let has_new = |member: &Member| {
+        let secrets = render::secrets(&member.instance()).unwrap_or_default();
+        secrets.iter().any(|secret| new_secrets.contains(&secret.name.as_str()))
+    };
+    let touched = plan.members.iter().filter(|member| is_touched(member, &changed) || has_new(member));
+    let restart: Vec<String> = touched.map(|member| member.instance().unit_name()).collect();
     let all: Vec<String> = plan.units.iter().map(|(unit, _)| unit.clone()).collect();
     if !restart.is_empty() {
         systemd.run("restart", &restart)?;
@@ -114,25 +121,6 @@ fn stopped(disk: &Disk<'_>) -> Vec<String> {
         }
     });
     units.collect()
-}
-
-/// Gives a secret to the engine by standard input. One of that name is replaced: containers keep the value that they were made with.
-fn create(secret: &EngineSecret) -> Result {
-    let quiet = |args: &[&str]| Command::new("podman").args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    drop(quiet(&["secret", "rm", &secret.name]));
-    let failed = |why: String| Failure::new(Code::Failed, format!("podman secret create {}: {why}", secret.name));
-    let mut child = Command::new("podman")
-        .args(["secret", "create", &secret.name, "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(error.to_string()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(secret.reveal()).map_err(|error| failed(error.to_string()))?;
-    }
-    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
-    if output.status.success() { Ok(()) } else { Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
 }
 
 /// The systemd of the machine or of the user.

@@ -35,6 +35,7 @@ pub(in crate::cli) struct Wishes {
     pub(in crate::cli) redis: Option<String>,
     pub(super) router: Option<Router>,
     pub(in crate::cli) set: String,
+    pub(in crate::cli) pods: bool,
 }
 
 /// An instance, with all that it is made of.
@@ -92,7 +93,10 @@ pub(in crate::cli) fn plan(loaded: &Loaded, wishes: &Wishes) -> Result<Plan> {
     if let Some(image) = &wishes.redis {
         redis::add(&mut plan.members, image);
     }
-    let mut files = Files { plan: &mut plan, shared: BTreeMap::new() };
+    let mut files = Files { plan: &mut plan, shared: BTreeMap::new(), pods: BTreeMap::new() };
+    if wishes.pods {
+        files.pods(loaded)?;
+    }
     files.members(loaded)?;
     if let Some(router) = &wishes.router {
         router.add(&mut plan, &loaded.services, &wishes.host)?;
@@ -168,9 +172,38 @@ struct Files<'a> {
     plan: &'a mut Plan,
     /// Files that several instances need, by path.
     shared: BTreeMap<(Root, String), Content>,
+    /// The pods of instances that are in one, by the instances' names.
+    pods: BTreeMap<String, String>,
 }
 
 impl Files<'_> {
+    /// A pod per network, with the services on it that have one instance; others would meet themselves on their port.
+    fn pods(&mut self, loaded: &Loaded) -> Result {
+        let members = std::mem::take(&mut self.plan.members);
+        let alone = |member: &&Member| {
+            let same = members.iter().filter(|other| (&other.namespace, &other.service) == (&member.namespace, &member.service));
+            same.count() == 1
+        };
+        let mut by_network: BTreeMap<(&str, &str), Vec<&Member>> = BTreeMap::new();
+        for member in members.iter().filter(alone) {
+            by_network.entry((&member.namespace, &member.container.network)).or_default().push(member);
+        }
+        for ((namespace, network), inside) in by_network {
+            let instances: Vec<Instance<'_>> = inside.iter().map(|member| member.instance()).collect();
+            let unit = render::pod(network, &instances, &self.plan.host).map_err(|error| {
+                let named =
+                    inside.iter().rev().find_map(|member| loaded.services.iter().find(|service| service.name_any() == member.service));
+                named
+                    .map_or_else(|| Failure::new(Code::Invalid, error.to_string()), |service| loaded.complaint(service, &error.to_string()))
+            })?;
+            let path = format!("{}/{}", names::shared_folder(namespace), render::pod_file(network));
+            self.text(Root::Quadlet, path, &unit, "the services with one instance");
+            self.pods.extend(inside.iter().map(|member| (member.name.clone(), network.to_owned())));
+        }
+        self.plan.members = members;
+        Ok(())
+    }
+
     fn members(&mut self, loaded: &Loaded) -> Result {
         let members = std::mem::take(&mut self.plan.members);
         for member in &members {
@@ -193,9 +226,9 @@ impl Files<'_> {
     fn member(&mut self, member: &Member) -> Result<(), render::Error> {
         let instance = member.instance();
         if self.plan.host.podman < Podman::QUADLET {
-            self.plain(member)?
+            self.plain(member)?;
         } else {
-            self.quadlet(member)?
+            self.quadlet(member)?;
         }
         for data in render::data_files(&instance)? {
             let path = data.path.to_string_lossy().into_owned();
@@ -216,10 +249,15 @@ impl Files<'_> {
         let from = from(member);
         let file = |ordinal| format!("{folder}/{}", names::file(&stem, ordinal, "container"));
         let own = file(Some(member.ordinal));
+        let pod = self.pods.get(&member.name).cloned();
         if host.podman >= Podman::INSTANCE_LINKS {
-            self.text(Root::Quadlet, file(None), &render::template(&instance, &host)?, &from);
+            let (mut template, mut drop_in) = (render::template(&instance, &host)?, render::drop_in(&instance, &host)?);
+            if let Some(pod) = pod {
+                (template, drop_in) = (render::joining(&template, &pod)?, render::in_pod(&drop_in));
+            }
+            self.text(Root::Quadlet, file(None), &template, &from);
             self.shared.insert((Root::Quadlet, own.clone()), Content::Link(names::file(&stem, None, "container")));
-            self.text(Root::Quadlet, format!("{own}.d/{}", names::DROP_IN), &render::drop_in(&instance, &host)?, &from);
+            self.text(Root::Quadlet, format!("{own}.d/{}", names::DROP_IN), &drop_in, &from);
         } else {
             self.text(Root::Quadlet, own, &render::whole(&instance, &host)?, &from);
         }
@@ -297,5 +335,5 @@ pub(super) fn index_file(set: &str) -> String {
 
 /// As the index has it.
 pub(super) fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    header::hex(&Sha256::digest(bytes))
 }

@@ -1,5 +1,5 @@
 //! The router's units, with socket activation, and the file that it serves: the services, and an endpoint per instance. It needs no controller.
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use k8s_openapi::{
     api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
@@ -31,6 +31,7 @@ const NAME: &str = "mesh-router";
 pub(super) struct Router {
     bin_dir: PathBuf,
     listen: Vec<String>,
+    admin: SocketAddr,
 }
 
 impl Router {
@@ -38,14 +39,14 @@ impl Router {
     ///
     /// # Errors
     /// Neither a port nor an address with a port.
-    pub(super) fn new(bin_dir: PathBuf, listen: &[String]) -> Result<Self> {
-        let bad = |text: &String| text.parse::<u16>().map_or(true, |port| port == 0) && text.parse::<std::net::SocketAddr>().is_err();
+    pub(super) fn new(bin_dir: PathBuf, listen: &[String], admin: SocketAddr) -> Result<Self> {
+        let bad = |text: &String| text.parse::<u16>().map_or(true, |port| port == 0) && text.parse::<SocketAddr>().is_err();
         match listen.iter().find(|text| bad(text)) {
             Some(text) => Err(Failure::new(
                 Code::Usage,
                 format!("--router-listen {text}: write a port (80) or an address with a port (127.0.0.1:8080)"),
             )),
-            None => Ok(Self { bin_dir, listen: listen.to_vec() }),
+            None => Ok(Self { bin_dir, listen: listen.to_vec(), admin }),
         }
     }
 
@@ -68,7 +69,8 @@ impl Router {
         }
         let words =
             [program.as_path(), "router".as_ref(), "--from".as_ref(), file.as_path()].map(|word| word.to_string_lossy().into_owned());
-        service.set(setting::EXEC_START, "--bin-dir", words.to_vec()).map_err(refused)?;
+        let admin = ["--admin-listen".to_owned(), self.admin.to_string()];
+        service.set(setting::EXEC_START, "--bin-dir", [&words[..], &admin[..]].concat()).map_err(refused)?;
         plan.add(Root::Systemd, format!("{NAME}.socket"), &socket.text(), "the services' routes");
         plan.add(Root::Systemd, format!("{NAME}.service"), &service.text(), "the services' routes");
         let yaml = yaml(services, &plan.members)?;

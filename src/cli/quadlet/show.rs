@@ -9,76 +9,71 @@ use super::{
 
 /// What would be made.
 pub(super) fn plan(plan: &Plan, contents: bool) -> String {
-    let mut out = services(plan);
-    out += &format!("\nfor Podman {}:\n", plan.host.podman);
+    let mut lines = services(plan);
+    lines.push(format!("\nfor Podman {}:", plan.host.podman));
     for file in &plan.files {
         let place = match file.root {
             Root::Quadlet => "quadlet",
             Root::Systemd => "systemd",
             Root::Data => "data",
         };
-        match &file.content {
-            Content::Text(text) if contents => out += &format!("\n==> {place}/{} <==\n{text}", file.path),
-            Content::Text(_) | Content::Bytes(..) => out += &format!("  {place}/{}\n", file.path),
-            Content::Link(target) => out += &format!("  {place}/{} -> {target}\n", file.path),
-        }
+        lines.push(match &file.content {
+            Content::Text(text) if contents => format!("\n==> {place}/{} <==\n{}", file.path, text.trim_end()),
+            Content::Text(_) | Content::Bytes(..) => format!("  {place}/{}", file.path),
+            Content::Link(target) => format!("  {place}/{} -> {target}", file.path),
+        });
     }
-    out + &needs(plan)
+    lines.extend(needs(plan));
+    text(&lines)
+}
+
+fn text(lines: &[String]) -> String {
+    lines.join("\n") + "\n"
 }
 
 /// A line per service: how many, of what, where.
-fn services(plan: &Plan) -> String {
+fn services(plan: &Plan) -> Vec<String> {
     let mut by_service: BTreeMap<(&str, &str), Vec<_>> = BTreeMap::new();
     for member in &plan.members {
         by_service.entry((&member.namespace, &member.service)).or_default().push(member);
     }
-    let mut out = String::new();
-    for ((namespace, service), members) in by_service {
-        let ports: Vec<String> = members
-            .iter()
-            .filter_map(|member| member.container.port)
-            .map(|port| format!("127.0.0.1:{} → {}", port.host, port.container))
-            .collect();
+    let lines = by_service.into_iter().map(|((namespace, service), members)| {
+        let ports = members.iter().filter_map(|member| member.container.port);
+        let ports: Vec<String> = ports.map(|port| format!("127.0.0.1:{} → {}", port.host, port.container)).collect();
         let image = members.first().map(|member| member.container.image.as_str()).unwrap_or_default();
-        out += &format!("{namespace}/{service}: {} × {image}", members.len());
-        out += &if ports.is_empty() { "\n".to_owned() } else { format!(", {}\n", ports.join(", ")) };
-    }
-    out
+        let separator = if ports.is_empty() { "" } else { ", " };
+        format!("{namespace}/{service}: {} × {image}{separator}{}", members.len(), ports.join(", "))
+    });
+    lines.collect()
 }
 
 /// What the engine must be given first, and what else there is to know.
-fn needs(plan: &Plan) -> String {
-    let mut out = String::new();
+fn needs(plan: &Plan) -> Vec<String> {
+    let mut lines = Vec::new();
     if !plan.secrets.is_empty() {
-        out += "\nsecrets of the engine, which no file holds (`mesh quadlet install` makes them):\n";
-        out += &plan
-            .secrets
-            .iter()
-            .map(|secret| format!("  podman secret create {} -    # {}\n", secret.name, secret.field))
-            .collect::<String>();
+        lines.push("\nsecrets of the engine, which no file holds (`mesh quadlet install` makes them):".to_owned());
+        lines.extend(plan.secrets.iter().map(|secret| format!("  podman secret create {} -    # {}", secret.name, secret.field)));
     }
-    out + &plan.notes.iter().map(|note| format!("note: {note}\n")).collect::<String>()
+    lines.extend(plan.notes.iter().map(|note| format!("note: {note}")));
+    lines
 }
 
 /// What was done.
-pub(super) fn written(done: &[(State, PathBuf)], place: &str, plan: &Plan) -> String {
-    let mut out = String::new();
-    let mut same = 0;
-    for (state, path) in done {
+pub(super) fn written(done: &[(State, PathBuf)], place: &str, plan: &Plan, force: bool) -> String {
+    let acts = done.iter().filter_map(|(state, path)| {
         let act = match state {
-            State::Same => {
-                same += 1;
-                continue;
-            }
+            State::Same => return None,
             State::New => "created",
             State::Changed => "changed",
             State::Edited | State::Foreign => "overwritten",
-            State::Unwanted => "removed",
-            State::UnwantedEdited => "no longer wanted, but edited: left there or, with --force, removed:",
+            State::UnwantedEdited if !force => "no longer wanted, but edited, so left there (--force removes it):",
+            State::Unwanted | State::UnwantedEdited => "removed",
         };
-        out += &format!("{act} {}\n", path.display());
-    }
-    let total = plan.files.len();
-    out += &format!("{total} files for {place}, {same} of them as they were\n");
-    out + &needs(plan)
+        Some(format!("{act} {}", path.display()))
+    });
+    let mut lines: Vec<String> = acts.collect();
+    let same = done.iter().filter(|(state, _)| *state == State::Same).count();
+    lines.push(format!("{} files for {place}, {same} of them as they were", plan.files.len()));
+    lines.extend(needs(plan));
+    text(&lines)
 }

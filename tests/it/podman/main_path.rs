@@ -69,7 +69,9 @@ impl Shop {
 async fn whatever_happens_to_containers_engine_or_controller_is_healed_and_foreign_ones_are_left_alone() {
     let Some(mut shop) = Shop::open("heal").await else { return };
     let foreign = format!("{}x-foreign", shop.prefix);
-    podman(&["run", "-d", "--name", &foreign, "-e", "HOST=0.0.0.0", "-e", "PORT=1234", shop_image(), "/bin/shop", "backend"]).await.unwrap();
+    podman(&["run", "-d", "--name", &foreign, "-e", "HOST=0.0.0.0", "-e", "PORT=1234", shop_image(), "/bin/shop", "backend"])
+        .await
+        .unwrap();
     let started = podman(&["inspect", "-f", "{{.State.StartedAt}}", &foreign]).await.unwrap();
     shop.controller.apply("api", &shop.spec(&json!({ "replicas": 2 }))).await;
     shop.agree("the first start", &[0, 0]).await;
@@ -111,7 +113,7 @@ async fn rolling_updates_of_containers_lose_no_request_no_session_and_no_websock
     let Some(shop) = Shop::open("roll").await else { return };
     let colour = |colour: &str| {
         let env = json!([{ "name": "HOST", "value": "0.0.0.0" }, { "name": "COLOUR", "value": colour }]);
-        shop.spec(&json!({ "replicas": 3, "strategy": "SessionAffinity", "drain": { "timeout": "60s" }, "env": env }))
+        shop.spec(&json!({ "replicas": 3, "strategy": "SessionAffinity", "drain": { "timeout": "10m" }, "env": env }))
     };
     shop.controller.apply("api", &colour("red")).await;
     let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/api/echo", shop.controller.router)).await.unwrap();

@@ -10,7 +10,7 @@ use mesh_controller::{
 use super::judge::Run;
 
 /// The flags, image and arguments, whichever keys or flags carry them.
-pub(super) fn run(instance: &render::Instance<'_>, host: &render::Host) -> Run {
+pub(crate) fn run(instance: &render::Instance<'_>, host: &render::Host) -> Run {
     let container = instance.container;
     let mut flags: Vec<(String, String)> = Vec::new();
     let mut flag = |name: &str, value: &str| flags.push((name.to_owned(), value.to_owned()));
@@ -92,7 +92,7 @@ fn mounts(instance: &render::Instance<'_>, host: &render::Host) -> Vec<(&'static
 }
 
 /// The networks and volumes that have units, by the file that a `.container` names.
-pub(super) fn units(container: &Container) -> BTreeMap<String, String> {
+pub(crate) fn units(container: &Container) -> BTreeMap<String, String> {
     let volumes = container.mounts.iter().filter_map(|mount| match &mount.source {
         Source::Volume { volume, owned: false } => Some((format!("{volume}.volume"), volume.clone())),
         _ => None,

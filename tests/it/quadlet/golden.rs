@@ -56,7 +56,9 @@ fn the_files_of_each_version_are_those_of_the_golden_folder() {
         let dir = tempfile::tempdir().unwrap();
         let (ok, said) = generate(dir.path(), version, &["--redis"]);
         assert!(ok, "{version}: {said}");
-        let mut made: String = tree(dir.path()).iter().map(|(path, text)| format!("==> {path} <==\n{}\n", text.trim_end())).collect();
+        let files = tree(dir.path());
+        let files = files.iter().map(|(path, text)| format!("==> {path} <==\n{}", text.trim_end()));
+        let mut made = files.collect::<Vec<_>>().join("\n") + "\n";
         // A new version of mesh changes every hash.
         let version_line = format!("Made by mesh {}", env!("CARGO_PKG_VERSION"));
         made = made.replace(&version_line, "Made by mesh VERSION");
@@ -118,6 +120,21 @@ fn an_edited_file_is_not_overwritten_and_what_is_no_longer_wanted_goes() {
     let after = tree(dir.path());
     assert!(!after.contains_key(template) && mine.exists(), "{after:?}");
     assert!(!after.values().any(|text| text.starts_with("->")));
+}
+
+#[test]
+fn services_with_one_instance_can_share_a_pod() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ok, said) = generate(dir.path(), "5.0", &["--pods"]);
+    assert!(!ok && said.contains("a pod of instances needs Podman 5.3; this is 5.0"), "{said}");
+    let (ok, said) = generate(dir.path(), "5.4", &["--pods"]);
+    assert!(ok, "{said}");
+    let files = tree(dir.path());
+    let pod = &files["quadlet/mesh-default/mesh-default-shop.pod"];
+    assert!(pod.contains("Network=mesh-default-shop.network\n") && pod.contains("NetworkAlias=web\n") && pod.contains(":8080\n"), "{pod}");
+    assert!(!pod.contains("NetworkAlias=api\n"), "it has two instances: {pod}");
+    let web = files.iter().find(|(path, _)| path.contains("default.web-") && path.ends_with("@.container")).unwrap().1;
+    assert!(web.contains("Pod=mesh-default-shop.pod\nStartWithPod=false\n") && !web.contains("Network"), "{web}");
 }
 
 #[test]

@@ -105,23 +105,23 @@ fn spoil(rng: &mut StdRng, harmless: &str) -> String {
 }
 
 /// An instance that is owned.
-pub(super) struct Case {
-    pub(super) namespace: String,
-    pub(super) service: String,
-    pub(super) revision: String,
-    pub(super) name: String,
-    pub(super) container: Container,
+pub(crate) struct Case {
+    pub(crate) namespace: String,
+    pub(crate) service: String,
+    pub(crate) revision: String,
+    pub(crate) name: String,
+    pub(crate) container: Container,
 }
 
 impl Case {
-    pub(super) fn instance(&self) -> render::Instance<'_> {
+    pub(crate) fn instance(&self) -> render::Instance<'_> {
         let Self { namespace, service, revision, name, container } = self;
         render::Instance { namespace, service, revision, name, ordinal: 0, container, health: None, after: &[] }
     }
 }
 
 /// A harmless container with something of everything.
-pub(super) fn harmless() -> Case {
+pub(crate) fn harmless() -> Case {
     let files = BTreeMap::from([("app.conf".to_owned(), Content(b"a".to_vec()))]);
     let mount = |name: &str, target: &str, source| Mount { name: name.to_owned(), target: target.to_owned(), read_only: true, source };
     let container = Container {
@@ -163,7 +163,7 @@ pub(super) fn harmless() -> Case {
 }
 
 /// One to three of its strings spoilt.
-pub(super) fn case(rng: &mut StdRng) -> Case {
+pub(crate) fn case(rng: &mut StdRng) -> Case {
     let mut case = harmless();
     for _ in 0..rng.random_range(1..=3) {
         let c = &mut case.container;
@@ -204,7 +204,7 @@ pub(super) fn case(rng: &mut StdRng) -> Case {
     case
 }
 
-pub(super) fn host(podman: Podman) -> render::Host {
+pub(crate) fn host(podman: Podman) -> render::Host {
     render::Host { podman, systemd: Some(Systemd(257)), data: PathBuf::from("/etc/mesh/quadlet"), image_units: false }
 }
 

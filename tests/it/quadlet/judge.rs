@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Assignments by section, in order.
-pub(super) type Sections = Vec<(String, Vec<(String, String)>)>;
+pub(crate) type Sections = Vec<(String, Vec<(String, String)>)>;
 
 /// What Go's `unicode.IsSpace` takes for white space, which is what Quadlet trims.
 fn trim(line: &str) -> &str {
@@ -11,7 +11,7 @@ fn trim(line: &str) -> &str {
 }
 
 /// Quadlet's reading of a unit file.
-pub(super) fn quadlet_sections(text: &str) -> Result<Sections, String> {
+pub(crate) fn quadlet_sections(text: &str) -> Result<Sections, String> {
     let mut sections: Sections = Vec::new();
     let mut remaining = String::new();
     for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
@@ -134,7 +134,7 @@ fn escape_word(word: &[u8]) -> String {
             '\\' => out += "\\\\",
             '"' => out += "\\\"",
             ' ' | '\'' => out.push(c),
-            c if odd(c) => out += &format!("\\x{:02x}", c as u32),
+            c if odd(c) => out.extend(["\\x", &format!("{:02x}", c as u32)]),
             c => out.push(c),
         }
     }
@@ -142,20 +142,20 @@ fn escape_word(word: &[u8]) -> String {
 }
 
 /// The service that Quadlet makes of the sections of a `.container` file. `exists`: the networks and volumes that have units, by file.
-pub(super) fn generate(sections: &Sections, exists: &BTreeMap<String, String>) -> Result<String, String> {
+pub(crate) fn generate(sections: &Sections, exists: &BTreeMap<String, String>) -> Result<String, String> {
     let container = Container::of(sections);
     let argv = container.argv(exists)?;
     let words: Vec<String> = argv.iter().map(|word| escape_word(word)).collect();
     let mut out = String::new();
     for (name, lines) in sections {
         let prefix = if name == "Container" { "X-" } else { "" };
-        out += &format!("[{prefix}{name}]\n");
+        out.extend(["[", prefix, name, "]\n"]);
         for (key, value) in lines {
-            out += &format!("{key}={value}\n");
+            out.extend([key, "=", value, "\n"]);
         }
     }
     for path in container.mounted_paths() {
-        out += &format!("[Unit]\nRequiresMountsFor={path}\n");
+        out.extend(["[Unit]\nRequiresMountsFor=", &path, "\n"]);
     }
     Ok(out + &format!("[Service]\nExecStart={}\n", words.join(" ")))
 }
@@ -226,7 +226,9 @@ impl<'a> Container<'a> {
                     pairs.insert(word[..at].to_vec(), word);
                 }
             }
-            pairs.into_values().for_each(|pair| add(flag, pair));
+            for pair in pairs.into_values() {
+                add(flag, pair);
+            }
         }
         for value in self.all("Secret") {
             split(value, true)?.into_iter().for_each(|word| add("--secret", word));
@@ -251,7 +253,7 @@ impl<'a> Container<'a> {
 }
 
 /// systemd's reading of a service: a line ends at a line feed, a carriage return or NUL.
-pub(super) fn systemd_sections(text: &str) -> Sections {
+pub(crate) fn systemd_sections(text: &str) -> Sections {
     let mut sections: Sections = Vec::new();
     let mut begun = String::new();
     for line in text.split(['\n', '\r', '\0']) {
@@ -280,7 +282,7 @@ pub(super) fn systemd_sections(text: &str) -> Sections {
 }
 
 /// The commands that systemd starts for a service: `%` and `$` replaced, split at lone semicolons.
-pub(super) fn commands(sections: &Sections) -> Result<Vec<Vec<String>>, String> {
+pub(crate) fn commands(sections: &Sections) -> Result<Vec<Vec<String>>, String> {
     let service: Vec<&(String, String)> = sections.iter().filter(|(name, _)| name == "Service").flat_map(|(_, lines)| lines).collect();
     let mut environment = BTreeMap::new();
     for (_, value) in service.iter().filter(|(key, _)| key == "Environment") {
@@ -374,14 +376,14 @@ const VALUED: [&str; 26] = [
 
 /// What a command line of `podman run` says: flags with their values, then the image and its arguments.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Run {
-    pub(super) flags: Vec<(String, String)>,
-    pub(super) image: String,
-    pub(super) args: Vec<String>,
+pub(crate) struct Run {
+    pub(crate) flags: Vec<(String, String)>,
+    pub(crate) image: String,
+    pub(crate) args: Vec<String>,
 }
 
 /// Reads a command line as Podman does: flags end at the first word that is none.
-pub(super) fn run(argv: &[String]) -> Run {
+pub(crate) fn run(argv: &[String]) -> Run {
     assert_eq!(&argv[..2], ["/usr/bin/podman", "run"]);
     let mut words = argv[2..].iter();
     let mut flags = Vec::new();
@@ -392,14 +394,14 @@ pub(super) fn run(argv: &[String]) -> Run {
                 flags.push(("detach".to_owned(), "true".to_owned()));
                 continue;
             }
-            word => match word.strip_prefix("--") {
-                Some(name) => name,
-                None => {
+            word => {
+                let Some(name) = word.strip_prefix("--") else {
                     flags.retain(|(name, _): &(String, String)| name != "cidfile");
                     flags.sort();
                     return Run { flags, image: word.to_owned(), args: words.cloned().collect() };
-                }
-            },
+                };
+                name
+            }
         };
         match name.split_once('=') {
             Some((name, value)) => flags.push((name.to_owned(), value.to_owned())),
