@@ -21,15 +21,16 @@ lacks() { # WHAT REMEDY
   missing+=("$1")
 }
 
-# Debian packages: a C compiler (for aws-lc and mimalloc), and python3, which tests run as instances.
+# Debian packages: a C compiler (for aws-lc), python3 (which tests run as instances, and which makes images), Podman with what it recommends,
+# busybox (what runs in containers) and a registry.
 packages() {
   local pair need=()
-  for pair in cc:build-essential python3:python3; do
+  for pair in cc:build-essential python3:python3 curl:curl podman:podman busybox:busybox-static docker-registry:docker-registry; do
     command -v "${pair%%:*}" > /dev/null || need+=("${pair#*:}")
   done
   [ ${#need[@]} -gt 0 ] || return 0
   if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
-    if apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${need[@]}" ca-certificates > /dev/null; then return 0; fi
+    if apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${need[@]}" ca-certificates > /dev/null; then return 0; fi
   fi
   lacks "${need[*]}" "apt-get install ${need[*]}"
 }

@@ -110,6 +110,9 @@ async fn a_websocket_and_a_sticky_session_live_through_a_rolling_update() {
         assert_eq!(session.get("/api").await, first, "the session stays with its instance");
     }
     controller.write_and_apply("api", &spec("green"));
+    let state = || controller.json(&["get", "mi", &first])["status"]["state"].clone();
+    until("the session's instance to drain", async || (state() == "Draining").then_some(())).await;
+    assert_eq!(session.get("/api").await, first, "the session stays while its instance drains");
     // While the old instances drain, both go on.
     for round in 0..20 {
         if socket.send(Message::text(round.to_string())).await.is_err() {

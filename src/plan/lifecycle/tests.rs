@@ -149,6 +149,16 @@ fn a_deleted_instance_is_stopped_only_when_every_living_router_has_let_it_go() {
 }
 
 #[test]
+fn an_instance_that_drains_serves_its_sessions_for_as_long_as_its_probes_pass() {
+    for ready in [true, false] {
+        let health = Health { ready, was_ready: true, ..Health::default() };
+        let plan = next(&deleted(vec![]), &running(0), &health, &Memory::default(), &["r1".to_owned()], 201);
+        let told = plan.status.conditions.iter().any(|c| c.type_ == reason::READY && c.status == "True");
+        assert_eq!((plan.status.state, told), (Some(InstanceState::Draining), ready));
+    }
+}
+
+#[test]
 fn a_router_whose_lease_has_run_out_is_not_waited_for() {
     let plan = next(&deleted(vec![]), &running(0), &Health::default(), &Memory::default(), &[], 201);
     assert_eq!(plan.step, Step::Stop { grace: Duration::from_secs(7) });

@@ -31,7 +31,7 @@ async fn seen(machine: &Machine, key: &InstanceKey, cause: impl AsyncFnOnce()) -
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), told).await.expect("nobody said that it should be looked at")
+    tokio::time::timeout(Duration::from_secs(10), told).await.unwrap_or_else(|_| panic!("nobody said that it should be looked at"))
 }
 
 #[tokio::test]

@@ -85,11 +85,14 @@ fn objects(addresses: &[SocketAddr]) -> String {
     let mut text =
         "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {name: web}\nspec: {command: [x], route: /}\n".to_owned();
     for (n, address) in addresses.iter().enumerate() {
-        text += &format!(
-            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: web-{n}, labels: {{kubernetes.io/service-name: web}}}}\n\
+        let _ = std::fmt::Write::write_fmt(
+            &mut text,
+            format_args!(
+                "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: web-{n}, labels: {{kubernetes.io/service-name: web}}}}\n\
              addressType: IPv4\nports: [{{port: {}}}]\nendpoints: [{{addresses: [{}]}}]\n",
-            address.port(),
-            address.ip()
+                address.port(),
+                address.ip()
+            ),
         );
     }
     text

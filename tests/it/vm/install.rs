@@ -80,8 +80,7 @@ fn installed_it_runs_from_boot_on_and_instances_outlive_its_restarts() {
 fn with_containers_it_starts_in_its_sandbox() {
     let Some(vm) = Vm::alone() else { return };
     vm.sh("systemctl start podman.socket");
-    // To come, once the daemon has it: quadlet.
-    for backend in ["podman"] {
+    for backend in ["podman", "quadlet"] {
         let flags = format!(
             "--backend {backend} --state-dir /var/lib/mesh-{backend} --router-listen 127.0.0.1:8480 --api-listen 127.0.0.1:8443 --admin-listen 127.0.0.1:8464"
         );

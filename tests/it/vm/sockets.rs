@@ -20,9 +20,12 @@ fn objects(ports: &[u16]) -> String {
     let mut text =
         "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {name: web}\nspec: {command: [x], route: /}\n".to_owned();
     for port in ports {
-        text += &format!(
-            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: web-{port}, labels: {{kubernetes.io/service-name: web}}}}\n\
+        let _ = std::fmt::Write::write_fmt(
+            &mut text,
+            format_args!(
+                "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: web-{port}, labels: {{kubernetes.io/service-name: web}}}}\n\
              addressType: IPv4\nports: [{{port: {port}}}]\nendpoints: [{{addresses: [127.0.0.1]}}]\n"
+            ),
         );
     }
     text
