@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use mesh_controller::{
     api::container::ImagePullPolicy,
-    backend::{Error, engine::Engine, podman::PodmanBackend},
+    backend::{Error, LogQuery, engine::Engine, podman::PodmanBackend},
     kit::shutdown::{Shutdown, Supervisor},
     plan::{
         container::{Container, Published, Resources, Security},
@@ -124,7 +124,7 @@ impl Machine {
 
     pub(crate) async fn log(&self, key: &InstanceKey) -> String {
         use futures::TryStreamExt;
-        let pieces: Vec<bytes::Bytes> = self.backend.logs(key, Default::default()).try_collect().await.unwrap();
+        let pieces: Vec<bytes::Bytes> = self.backend.logs(key, LogQuery::default()).try_collect().await.unwrap();
         String::from_utf8(pieces.concat()).unwrap()
     }
 

@@ -25,7 +25,7 @@ async fn a_server_is_started_answers_is_stopped_and_leaves_nothing() {
     assert_eq!(machine.inspect("web", "{{.HostConfig.RestartPolicy.Name}}").await, "no");
     machine.start(&launch).await;
     assert_eq!(machine.running(&key).await.pid, running.pid, "a start of what runs does nothing");
-    assert_eq!(machine.backend.list().await.unwrap(), [key.clone()]);
+    assert_eq!(machine.backend.list().await.unwrap(), std::slice::from_ref(&key));
 
     machine.stop(&key, Duration::from_secs(5)).await;
     let exit = machine.exited(&key).await;
@@ -95,7 +95,7 @@ async fn the_next_controller_adopts_what_runs() {
     let next = machine.another();
     let Observed::Running(after) = next.observe(&key).await.unwrap() else { panic!("it runs") };
     assert_eq!((after.pid, after.since, after.attempt, after.address), (before.pid, before.since, before.attempt, before.address));
-    assert_eq!(next.list().await.unwrap(), [key.clone()]);
+    assert_eq!(next.list().await.unwrap(), std::slice::from_ref(&key));
     next.execute(mesh_controller::plan::instance::Action::Start(Box::new(mesh_controller::plan::instance::Launch::Container(launch))))
         .await
         .unwrap();
