@@ -216,7 +216,7 @@ impl Backend {
         match self {
             Self::Process(backend) => backend.list().await,
             Self::Podman(backend) => backend.list().await,
-            Self::Quadlet(backend) => backend.list().await,
+            Self::Quadlet(backend) => Ok(backend.list()),
             Self::Fake(backend) => backend.list().await,
         }
     }
@@ -257,7 +257,7 @@ impl Backend {
         match self {
             Self::Process(backend) => backend.logs(key, query),
             Self::Podman(backend) => backend.logs(key, query),
-            Self::Quadlet(backend) => backend.logs(key, query),
+            Self::Quadlet(backend) => backend.logs(key, &query),
             Self::Fake(backend) => backend.logs(key, query),
         }
     }

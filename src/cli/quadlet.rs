@@ -78,7 +78,7 @@ pub(super) struct Source {
     /// Also run Redis on the network of the services, where they reach it as redis:6379.
     #[arg(long, value_name = "IMAGE", num_args = 0..=1, default_missing_value = redis::IMAGE)]
     redis: Option<String>,
-    /// Pull images in units of their own (Podman 4.8), so that a slow registry is no failed start.
+    /// Pull images in units of their own, so that a slow registry is no failed start. Needs Podman 5.6; 4.8 where imagePullPolicy is Always.
     #[arg(long)]
     image_units: bool,
     /// Put services with one instance into one pod per network (Podman 5.3): they share addresses and reach each other on localhost.

@@ -251,11 +251,11 @@ fn end(facts: &Facts<'_>) -> (Step, Say) {
         Observed::Running(running) if running.stopping => {
             (wait(), Say::new(InstanceState::Terminating, reason::TERMINATING, "told to end; waiting for it"))
         }
-        Observed::Running(_) => drain(facts),
+        Observed::Running(running) => drain(facts, running),
     }
 }
 
-fn drain(facts: &Facts<'_>) -> (Step, Say) {
+fn drain(facts: &Facts<'_>, running: &Running) -> (Step, Say) {
     let stop = (Step::Stop { grace: grace(facts) }, Say::new(InstanceState::Terminating, reason::TERMINATING, "drained; told to end"));
     let status = old_status(facts);
     // Without an address no router has ever heard of it.
@@ -275,7 +275,10 @@ fn drain(facts: &Facts<'_>) -> (Step, Say) {
     }
     let in_flight: i64 = entries.iter().map(|entry| entry.in_flight).sum();
     let names = waiting.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-    let say = Say::new(InstanceState::Draining, reason::DRAINING, format!("waiting for {names}; {in_flight} in flight"));
+    let message = format!("waiting for {names}; {in_flight} in flight");
+    // It serves the sessions that it has, for as long as its probes say so.
+    let ready = facts.health.ready && facts.health.attempt == running.attempt;
+    let say = Say { ready, ..Say::new(InstanceState::Draining, reason::DRAINING, message) };
     // A router that dies meanwhile is found by its lease, so look again now and then.
     (Step::Wait { wake: Some(left.min(Duration::from_secs(2))) }, say)
 }

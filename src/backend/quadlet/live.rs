@@ -148,8 +148,8 @@ impl QuadletBackend {
     }
 
     /// Every instance that has a record or a unit with this controller's id.
-    pub async fn list(&self) -> Result<Vec<InstanceKey>, Error> {
-        Ok(self.0.index.keys())
+    pub fn list(&self) -> Vec<InstanceKey> {
+        self.0.index.keys()
     }
 
     /// Whether systemd is heard; if not, why.
@@ -171,7 +171,7 @@ impl QuadletBackend {
     }
 
     /// What the instance wrote, from the journal.
-    pub fn logs(&self, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<bytes::Bytes, Error>> {
+    pub fn logs(&self, key: &InstanceKey, query: &LogQuery) -> BoxStream<'static, Result<bytes::Bytes, Error>> {
         self.0.logs(key, query)
     }
 

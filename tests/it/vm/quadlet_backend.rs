@@ -133,9 +133,13 @@ fn a_user_without_root_has_units_of_his_own() {
     vm.write("/home/bob/web.yaml", WEB);
     let flags = "--backend quadlet --api-listen 127.0.0.1:9731 --router-listen 127.0.0.1:9732 --admin-listen 127.0.0.1:9733 --port-range 26300-26399";
     vm.as_bob(&format!("systemd-run --user -q --unit=mesh-bob mesh-controller {flags}"));
-    vm.until("bob's API", "runuser -u bob -- mesh ps");
+    let as_bob = "runuser -u bob -- env HOME=/home/bob XDG_RUNTIME_DIR=/run/user/1000";
+    vm.until("bob's API", "curl -fsS http://127.0.0.1:9733/readyz");
     vm.as_bob("mesh apply -f /home/bob/web.yaml");
-    vm.until("bob's instances", "runuser -u bob -- env HOME=/home/bob XDG_RUNTIME_DIR=/run/user/1000 bash -c '[ $(mesh ps --json | jq \"[.[]|select(.state==\\\"Ready\\\")]|length\") = 3 ]'");
+    let ready =
+        "[ $(mesh ps --json | jq '[.[]|select(.state==\"Ready\")]|length') = 3 ] || { mesh ps; journalctl --user -n 30 -o cat; false; }\n";
+    vm.write("/home/bob/ready.sh", ready);
+    vm.until("bob's instances", &format!("{as_bob} bash /home/bob/ready.sh"));
     vm.until("an answer", "curl -fsS http://127.0.0.1:9732/ | grep '^web-'");
     assert_eq!(vm.as_bob("ls ~/.config/containers/systemd/mesh-default.web/*@?.container | wc -l").trim(), "3");
     vm.as_bob("mesh delete -f /home/bob/web.yaml; systemctl --user stop mesh-bob");

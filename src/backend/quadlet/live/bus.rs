@@ -1,5 +1,5 @@
 //! systemd over D-Bus: the few calls that are needed, on a connection that is made again when it is lost.
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Write, sync::Arc, time::Duration};
 
 use tokio::sync::Mutex;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, connection::Builder};
@@ -175,7 +175,8 @@ pub(super) fn object_path(unit: &str) -> String {
         if byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit()) {
             path.push(char::from(byte));
         } else {
-            path.push_str(&format!("_{byte:02x}"));
+            // Writing into a String cannot fail.
+            let _ = write!(path, "_{byte:02x}");
         }
     }
     path

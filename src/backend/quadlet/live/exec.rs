@@ -36,8 +36,8 @@ impl Inner {
 
 /// Podman is ended when its time is over.
 async fn by_command(container: &str, argv: &[String], limit: Duration) -> Result<ExecOutput, Error> {
-    let args: Vec<&str> = ["exec", "--", container].into_iter().chain(argv.iter().map(String::as_str)).collect();
-    let mut child = podman::command(&args).spawn().map_err(|error| podman::missing(&error))?;
+    let words: Vec<&str> = ["exec", "--", container].into_iter().chain(argv.iter().map(String::as_str)).collect();
+    let mut child = podman::command(&words).spawn().map_err(|error| podman::missing(&error))?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let run = async {

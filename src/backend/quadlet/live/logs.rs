@@ -19,7 +19,7 @@ use crate::{
 
 impl Inner {
     /// The instance's output; following ends when the instance is removed.
-    pub(super) fn logs(self: &Arc<Self>, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<Bytes, Error>> {
+    pub(super) fn logs(self: &Arc<Self>, key: &InstanceKey, query: &LogQuery) -> BoxStream<'static, Result<Bytes, Error>> {
         let Some(record) = self.index.get(&key.uid) else { return stream::empty().boxed() };
         let mut removed = self.removed.subscribe();
         let (inner, uid, follow) = (Arc::clone(self), key.uid.clone(), query.follow);
@@ -34,7 +34,7 @@ impl Inner {
             }
         };
         let mut command = Command::new("journalctl");
-        command.args(self.place.manager.flag()).args(arguments(&record, &query));
+        command.args(self.place.manager.flag()).args(arguments(&record, query));
         let pieces = stream::try_unfold(Reader::New(command, Lines::new(query.timestamps)), Reader::next);
         pieces.take_until(gone).boxed()
     }

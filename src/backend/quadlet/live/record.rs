@@ -98,7 +98,7 @@ pub(super) fn all(dir: &Path) -> io::Result<Vec<Record>> {
             match file::read::<Record>(&path) {
                 Ok(record) => found.extend(record),
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "a record cannot be read; its instance is known by its unit only")
+                    tracing::warn!(path = %path.display(), %error, "a record cannot be read; its instance is known by its unit only");
                 }
             }
         }

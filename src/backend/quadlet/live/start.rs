@@ -31,7 +31,7 @@ impl Inner {
         if before.as_ref().is_some_and(|(record, state)| is_made(record, state, launch.attempt)) {
             return Ok(());
         }
-        self.own(&mut launch);
+        files_of::unlabelled(&mut launch);
         let made = Made::new(&self.place, &self.controller, &launch)?;
         if let Some(other) = self.index.other_of(&launch.key.uid, &made.unit) {
             let remedy = format!("it is of instance {other} (uid {}), which is not gone yet; it is tried again", other.uid);

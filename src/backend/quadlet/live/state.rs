@@ -1,5 +1,5 @@
 //! What systemd says of a unit, and what that means for the instance. Pure.
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write};
 
 use jiff::Timestamp;
 use zbus::OwnedVariant;
@@ -82,7 +82,7 @@ impl UnitState {
             restarts: number("NRestarts"),
             cpu: counted("CPUUsageNSec"),
             memory: counted("MemoryCurrent"),
-            invocation: invocation.unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect(),
+            invocation: hex(&invocation.unwrap_or_default()),
         }
     }
 
@@ -109,6 +109,14 @@ impl UnitState {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 fn timestamp(microseconds: u64) -> Option<Timestamp> {
     if microseconds == 0 {
         return None;
@@ -122,7 +130,8 @@ pub(super) fn seen(record: &Record, state: &UnitState, boot_id: &str, now: Times
     let same_boot = record.boot == boot_id;
     let known = record.run.as_deref() == Some(state.invocation.as_str());
     let before = same_boot && record.before.as_deref() == Some(state.invocation.as_str());
-    if !state.invocation.is_empty() && !known && !(record.run.is_none() && before) {
+    let untouched = state.invocation.is_empty() || known || (record.run.is_none() && before);
+    if !untouched {
         if record.run.is_some() {
             let since = if same_boot { state.restarts.saturating_sub(record.restarts) } else { state.restarts.saturating_add(1) };
             new.attempt = record.attempt.saturating_add(since.max(1));

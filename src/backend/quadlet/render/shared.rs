@@ -62,16 +62,21 @@ pub fn volume(volume: &str, host: &Host) -> Result<Option<Unit>, Error> {
 /// It is no image, or Podman has no such units.
 pub fn image(image: &str, pull: ImagePullPolicy, host: &Host) -> Result<Unit, Error> {
     check_image(image)?;
-    if host.podman < image_key::IMAGE.since() {
-        return Err(Error::Version { what: "a unit that pulls an image".to_owned(), needs: image_key::IMAGE.since(), has: host.podman });
+    // Before Policy=, `podman image pull` asks the registry each time, and has no flag against it.
+    let (what, needs) = match pull {
+        ImagePullPolicy::Always => ("a unit that pulls an image", image_key::IMAGE.since()),
+        ImagePullPolicy::IfNotPresent | ImagePullPolicy::Never => {
+            ("a unit that pulls an image only if it is missing", image_key::POLICY.since())
+        }
+    };
+    if host.podman < needs {
+        return Err(Error::Version { what: what.to_owned(), needs, has: host.podman });
     }
     let mut unit = templates::image();
     unit.set(about::DESCRIPTION, "spec.image", format!("mesh: image {image}"))?;
     unit.add(image_key::IMAGE, "spec.image", image)?;
     if host.podman >= image_key::POLICY.since() {
         unit.add(image_key::POLICY, "spec.imagePullPolicy", pull_policy(pull))?;
-    } else {
-        unit.add(image_key::PODMAN_ARGS, "spec.imagePullPolicy", vec![format!("--policy={}", pull_policy(pull))])?;
     }
     Ok(unit)
 }

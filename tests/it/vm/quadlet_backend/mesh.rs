@@ -75,7 +75,8 @@ impl<'a> Mesh<'a> {
     /// Starts one; `port` is the first of ten that are its own.
     pub(super) fn start(vm: &'a Vm, name: &str, port: u16) -> Self {
         image(vm);
-        vm.copy(kubectl().to_str().unwrap(), "/usr/local/bin/kubectl");
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| vm.copy(kubectl().to_str().unwrap(), "/usr/local/bin/kubectl"));
         let mesh = Self::again(vm, name, port);
         mesh.kubectl_anywhere(&format!("create namespace {name}"));
         mesh

@@ -27,12 +27,6 @@ use crate::{
 const DRY_RUN: Duration = Duration::from_secs(20);
 
 impl Inner {
-    /// The instance's labels are told apart from those of its revision.
-    pub(super) fn own(&self, launch: &mut ContainerLaunch) {
-        launch.container.labels.remove(labels::UID);
-        launch.container.labels.remove(labels::CONTROLLER);
-    }
-
     /// Brings about all that a unit needs.
     pub(super) async fn prepare(&self, launch: &ContainerLaunch, made: &Made) -> Result<(), Error> {
         free_container(&launch.container.name, &made.unit).await?;
@@ -114,6 +108,12 @@ impl Inner {
         };
         cause(&String::from_utf8_lossy(&output.stderr), folder)
     }
+}
+
+/// What says whose the instance is goes into its drop-in; it must not stand in what its revision shares.
+pub(super) fn unlabelled(launch: &mut ContainerLaunch) {
+    launch.container.labels.remove(labels::UID);
+    launch.container.labels.remove(labels::CONTROLLER);
 }
 
 /// The words of the generator about a folder's files; all its words if none are.

@@ -11,7 +11,7 @@ use crate::{
                 place::Place,
             },
             names, render,
-            unit::{Refused, Unit},
+            unit::Unit,
             version::Podman,
         },
     },
@@ -110,13 +110,13 @@ fn owned_volumes(container: &Container) -> Vec<String> {
 /// The units of the network and of volumes that outlive services.
 fn shared(place: &Place, controller: &str, container: &Container) -> Result<Vec<Wanted>, Error> {
     let mut network = render::network(&container.network, &place.host).map_err(unsupported)?;
-    network.add(network_key::LABEL, "label", (labels::CONTROLLER, controller)).map_err(refused)?;
+    network.add(network_key::LABEL, "label", (labels::CONTROLLER, controller)).map_err(unsupported)?;
     let mut files = vec![text_of(place, controller, &render::network_file(&container.network), &network)];
     for mount in &container.mounts {
         if let Source::Volume { volume, owned: false } = &mount.source
             && let Some(mut unit) = render::volume(volume, &place.host).map_err(unsupported)?
         {
-            unit.add(volume_key::LABEL, "label", (labels::CONTROLLER, controller)).map_err(refused)?;
+            unit.add(volume_key::LABEL, "label", (labels::CONTROLLER, controller)).map_err(unsupported)?;
             files.push(text_of(place, controller, &render::volume_file(volume), &unit));
         }
     }
@@ -151,7 +151,7 @@ fn own(
         return Ok(vec![text(&paths.own, &whole, &local)]);
     }
     let mut template = render::template(instance, &place.host).map_err(unsupported)?;
-    template.add(key::LABEL, "label", (labels::CONTROLLER, controller)).map_err(refused)?;
+    template.add(key::LABEL, "label", (labels::CONTROLLER, controller)).map_err(unsupported)?;
     let mut drop_in = render::drop_in(instance, &place.host).map_err(unsupported)?;
     identify(&mut drop_in, controller, launch)?;
     let name = names::file(&instance.stem(), None, "container");
@@ -167,15 +167,11 @@ fn own(
 fn identify(unit: &mut Unit, controller: &str, launch: &ContainerLaunch) -> Result<(), Error> {
     let labels = [(labels::CONTROLLER, controller), (labels::UID, &launch.key.uid), (labels::NAMESPACE, &launch.key.namespace)];
     for (name, value) in labels {
-        unit.add(key::LABEL, "label", (name, value)).map_err(refused)?;
+        unit.add(key::LABEL, "label", (name, value)).map_err(unsupported)?;
     }
     Ok(())
 }
 
-fn unsupported(error: render::Error) -> Error {
-    Error::Unsupported(error.to_string())
-}
-
-fn refused(error: Refused) -> Error {
-    Error::Unsupported(error.to_string())
+fn unsupported(error: impl Into<render::Error>) -> Error {
+    Error::Unsupported(error.into().to_string())
 }
