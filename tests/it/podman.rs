@@ -1,6 +1,7 @@
 //! The podman backend on a real engine: one of the tests' own (tests/podman/engine.sh), or that of `$MESH_TEST_ENGINE_SOCKET`.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "helpers of tests, outside the functions that clippy knows as tests"
