@@ -391,7 +391,7 @@ pub struct Logs {
     #[serde(default = "log_size")]
     #[schemars(regex(pattern = r"^[1-9][0-9]{0,11}(k|M|G|Ki|Mi|Gi)?$"))]
     pub max_size: String,
-    /// How many files are kept, the current one included.
+    /// How many files are kept, the current one included. A container engine keeps one, of the size of all of them; under Quadlet the journal keeps the output, by limits of its own.
     #[serde(default = "log_files")]
     #[schemars(range(min = 1, max = 100))]
     pub max_files: u32,

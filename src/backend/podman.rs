@@ -126,13 +126,9 @@ impl PodmanBackend {
 
     /// Goes on to its end even if the caller is dropped meanwhile: a start that is cut off would leave a container of which nobody was told.
     async fn start(&self, launch: ContainerLaunch) -> Result<(), Error> {
-        let (done, result) = tokio::sync::oneshot::channel();
         let (inner, key) = (Arc::clone(&self.0), launch.key.clone());
-        self.0.shutdown.spawn_work(async move {
-            // Nobody waits for it any more: then its outcome is seen by the next look.
-            let _ = done.send(inner.start(&launch).await);
-        });
-        result.await.unwrap_or_else(|gone| Err(Error::System { act: format!("start {key}"), source: io::Error::other(gone) }))
+        let end = self.0.shutdown.complete(async move { inner.start(&launch).await }).await;
+        end.unwrap_or_else(|| Err(Error::System { act: format!("start {key}"), source: io::ErrorKind::Interrupted.into() }))
     }
 
     /// Every instance of ours of which the engine has something.

@@ -97,13 +97,9 @@ impl ProcessBackend {
 
     /// Goes on to its end even if the caller is dropped meanwhile: a start that is cut off would leave a program of which nobody was told.
     async fn start(&self, launch: ProcessLaunch) -> Result<(), Error> {
-        let (done, result) = tokio::sync::oneshot::channel();
         let (inner, key) = (Arc::clone(&self.0), launch.key.clone());
-        self.0.shutdown.spawn_work(async move {
-            // Nobody waits for it any more: then its outcome is seen by the next look.
-            let _ = done.send(inner.start(launch).await);
-        });
-        result.await.unwrap_or_else(|gone| Err(Error::System { act: format!("start {key}"), source: io::Error::other(gone) }))
+        let end = self.0.shutdown.complete(async move { inner.start(launch).await }).await;
+        end.unwrap_or_else(|| Err(Error::System { act: format!("start {key}"), source: io::ErrorKind::Interrupted.into() }))
     }
 
     /// Every instance that has a record here.

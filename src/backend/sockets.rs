@@ -5,6 +5,8 @@ use std::{
     path::Path,
 };
 
+use crate::plan::instance::PortOwner;
+
 /// A listening TCP socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Listener {
@@ -18,6 +20,18 @@ pub(crate) struct Listener {
 pub(crate) fn listeners(net: &Path, port: u16) -> Vec<Listener> {
     let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(net.join(table)).unwrap_or_default());
     tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| listener(line, port)).collect()
+}
+
+/// Who listens on a port inside a container, as far as the outside is concerned.
+pub(crate) fn port_owner(pid: i32, port: u16) -> PortOwner {
+    let found = listeners(Path::new(&format!("/proc/{pid}/net")), port);
+    if found.is_empty() {
+        PortOwner::Nobody
+    } else if found.iter().all(|listener| listener.address.is_loopback()) {
+        PortOwner::LoopbackOnly
+    } else {
+        PortOwner::Ours
+    }
 }
 
 /// proc(5): `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode`; state 0A is LISTEN.
@@ -65,5 +79,20 @@ mod tests {
         let six = line.replace("0100007F", "00000000000000000000000001000000");
         assert_eq!(listener(&six, 8080).unwrap().address, IpAddr::from(Ipv6Addr::LOCALHOST));
         assert_eq!(listener(&line.replace("0100007F", "0000000000000000FFFF00000100007F"), 8080).unwrap().address, Ipv4Addr::LOCALHOST);
+    }
+
+    #[test]
+    fn one_who_listens_on_loopback_only_is_not_heard_outside() {
+        let me = i32::try_from(std::process::id()).unwrap();
+        let of = |address: &str| {
+            let socket = TcpListener::bind((address, 0)).unwrap();
+            (port_owner(me, socket.local_addr().unwrap().port()), socket)
+        };
+        let (inner, socket) = of("127.0.0.1");
+        assert_eq!(inner, PortOwner::LoopbackOnly);
+        let port = socket.local_addr().unwrap().port();
+        drop(socket);
+        assert_eq!(port_owner(me, port), PortOwner::Nobody);
+        assert_eq!(of("0.0.0.0").0, PortOwner::Ours);
     }
 }

@@ -3,7 +3,6 @@
 mod chosen;
 mod file;
 mod manager;
-mod quote;
 mod units;
 
 use std::path::Path;

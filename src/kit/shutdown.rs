@@ -1,7 +1,7 @@
 //! Named tasks under one shutdown: whoever spawns says the name, and a task that ends before it was asked to stops the process.
 use std::{fmt::Display, future::Future, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFutureOwned},
     task::TaskTracker,
@@ -52,6 +52,16 @@ impl Shutdown {
     /// Runs a short piece of work that shutdown waits for, and whose end is no event.
     pub fn spawn_work(&self, work: impl Future<Output = ()> + Send + 'static) {
         drop(self.tasks.spawn(work));
+    }
+
+    /// Runs a piece of work to its end even if the caller is dropped meanwhile; none if this process ends it first.
+    pub async fn complete<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let (done, result) = oneshot::channel();
+        self.spawn_work(async move {
+            // The caller may be gone: then nobody asks for the outcome.
+            let _ = done.send(work.await);
+        });
+        result.await.ok()
     }
 
     /// Asks every task to end.

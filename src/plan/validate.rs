@@ -8,6 +8,7 @@ use crate::{
         container::ResourceRequirements,
         node::BackendKind,
         probe::Probe,
+        service::Logs,
     },
     plan::{container::DEFAULT_PORT, quantity, template::serves},
 };
@@ -28,7 +29,7 @@ pub struct Refusal {
 pub fn validate(spec: &MeshServiceSpec, backend: BackendKind) -> Result<(), Refusal> {
     match backend {
         BackendKind::Process => of_processes(spec)?,
-        BackendKind::Podman | BackendKind::Quadlet => of_containers(spec)?,
+        BackendKind::Podman | BackendKind::Quadlet => of_containers(spec, backend)?,
     }
     for (field, probe) in probes(spec) {
         if needs_port(probe) && !serves(spec) {
@@ -70,7 +71,7 @@ fn of_processes(spec: &MeshServiceSpec) -> Result<(), Refusal> {
     }
 }
 
-fn of_containers(spec: &MeshServiceSpec) -> Result<(), Refusal> {
+fn of_containers(spec: &MeshServiceSpec, backend: BackendKind) -> Result<(), Refusal> {
     if spec.image.is_none() {
         let message = "spec.image: this backend runs containers, so it needs an image; give one, or use --backend process";
         return Err(Refusal { reason: UNSUPPORTED, message: message.to_owned() });
@@ -89,8 +90,18 @@ fn of_containers(spec: &MeshServiceSpec) -> Result<(), Refusal> {
             ));
         }
     }
+    logs(&spec.logs, backend)?;
     requests_within_limits(spec)?;
     volumes(spec)
+}
+
+/// The output of units is the journal's, which heeds no wish of a service.
+fn logs(logs: &Logs, backend: BackendKind) -> Result<(), Refusal> {
+    if backend != BackendKind::Quadlet || *logs == Logs::default() {
+        return Ok(());
+    }
+    let message = "spec.logs: the journal keeps the output of units, by its own limits (journald.conf): leave it out";
+    Err(Refusal { reason: UNSUPPORTED, message: message.to_owned() })
 }
 
 fn container_port(spec: &MeshServiceSpec) -> Option<u16> {
@@ -211,6 +222,7 @@ mod tests {
             (json!({"port": 80, "readinessProbe": {"tcpSocket": {"port": 81}}}), "spec.readinessProbe: port 81"),
             (json!({"resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1500m"}}}), "spec.resources.requests.cpu"),
             (json!({"resources": {"limits": {"memory": "1Gi"}, "requests": {"memory": "512Mi"}}}), ""),
+            (json!({"logs": {"maxFiles": 2}}), "spec.logs: the journal keeps"),
         ] {
             let mut all = json!({"image": "web:1"});
             all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());

@@ -24,7 +24,7 @@ use crate::{
         Error,
         engine::containers::{Inspected, Status, Summary},
         process::identity::hold,
-        ready,
+        ready, sockets,
     },
     kit::clock,
     plan::instance::{Exit, ExitHow, InstanceKey, Observed, PortOwner, Running},
@@ -195,7 +195,7 @@ fn running(slot: &Slot, held: &mut Held) -> Result<Observed, Error> {
     let port_owner = match held.port {
         None => PortOwner::NoPort,
         Some(_) if held.listens => PortOwner::Ours,
-        Some(port) => process::port_owner(held.pid, port.container),
+        Some(port) => sockets::port_owner(held.pid, port.container),
     };
     held.listens = port_owner == PortOwner::Ours;
     Ok(Observed::Running(Running {

@@ -1,13 +1,7 @@
 //! What the kernel says of a container's processes. The engine's word alone is not enough: where conmon was killed it says "running" for ever.
-use std::{fs, path::PathBuf};
+use std::fs;
 
-use crate::{
-    backend::{
-        process::identity::{self, Stat},
-        sockets,
-    },
-    plan::instance::PortOwner,
-};
+use crate::backend::process::identity::{self, Stat};
 
 /// Whether a process lives and is of this container: in its control group or, where it has none (a user's engine on cgroup v1), held by its conmon.
 pub(super) fn is_of(pid: i32, container: &str) -> bool {
@@ -32,42 +26,13 @@ pub(crate) fn kill(pid: i32, container: &str) {
     }
 }
 
-/// Who listens on a port inside a container, as far as the outside is concerned.
-pub(super) fn port_owner(pid: i32, port: u16) -> PortOwner {
-    let found = sockets::listeners(&PathBuf::from(format!("/proc/{pid}/net")), port);
-    if found.is_empty() {
-        PortOwner::Nobody
-    } else if found.iter().all(|listener| listener.address.is_loopback()) {
-        PortOwner::LoopbackOnly
-    } else {
-        PortOwner::Ours
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
     use super::*;
 
     #[test]
     fn this_process_is_of_no_container() {
         let me = rustix::process::getpid().as_raw_nonzero().get();
         assert!(!is_of(me, "0123456789abcdef") && !is_of(me, "") && !is_of(0, "/") && !holds(me, "0123456789abcdef"));
-    }
-
-    #[test]
-    fn one_who_listens_on_loopback_only_is_not_heard_outside() {
-        let me = rustix::process::getpid().as_raw_nonzero().get();
-        let of = |address: &str| {
-            let socket = TcpListener::bind((address, 0)).unwrap();
-            (port_owner(me, socket.local_addr().unwrap().port()), socket)
-        };
-        let (inner, socket) = of("127.0.0.1");
-        assert_eq!(inner, PortOwner::LoopbackOnly);
-        let port = socket.local_addr().unwrap().port();
-        drop(socket);
-        assert_eq!(port_owner(me, port), PortOwner::Nobody);
-        assert_eq!(of("0.0.0.0").0, PortOwner::Ours);
     }
 }

@@ -138,13 +138,9 @@ impl QuadletBackend {
 
     /// Goes on to its end even if the caller is dropped meanwhile: files half written would be found by the next one only.
     async fn start(&self, launch: ContainerLaunch) -> Result<(), Error> {
-        let (done, result) = tokio::sync::oneshot::channel();
         let (inner, key) = (Arc::clone(&self.0), launch.key.clone());
-        self.0.shutdown.spawn_work(async move {
-            // Nobody waits for it any more: then its outcome is seen by the next look.
-            let _ = done.send(Box::pin(inner.start(launch)).await);
-        });
-        result.await.unwrap_or_else(|gone| Err(Error::System { act: format!("start {key}"), source: io::Error::other(gone) }))
+        let end = self.0.shutdown.complete(async move { Box::pin(inner.start(launch)).await }).await;
+        end.unwrap_or_else(|| Err(Error::System { act: format!("start {key}"), source: io::ErrorKind::Interrupted.into() }))
     }
 
     /// Every instance that has a record or a unit with this controller's id.

@@ -1,16 +1,17 @@
-//! A unit file with a first line that holds the hash of the rest, by which a change by hand is seen.
+//! A unit file under a header with a hash, by which a change by hand is seen.
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest, Sha256};
-
 use super::failed;
-use crate::cli::exit::{Code, Failure, Result};
+use crate::{
+    backend::quadlet::header,
+    cli::exit::{Code, Failure, Result},
+};
 
-/// What the first line begins with.
-const HEADER: &str = "# Written by mesh-controller install; change it with `systemctl edit`, not here. sha256:";
+/// What all files of `install` are called in their headers.
+const SET: &str = "mesh-controller";
 
 /// A unit file, as it is to be.
 #[derive(Debug)]
@@ -24,9 +25,9 @@ impl UnitFile {
         Self { path: dir.join(name), body }
     }
 
-    /// The text with its first line.
+    /// The text with its header.
     pub(super) fn text(&self) -> String {
-        format!("{HEADER}{}\n{}", hash(&self.body), self.body)
+        header::add(&self.body, SET, "mesh-controller install")
     }
 
     pub(super) fn exists(&self) -> bool {
@@ -40,7 +41,7 @@ impl UnitFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(failed("read", &self.path, &error)),
         };
-        if force || is_ours(&there) {
+        if force || header::found(&there) == header::Found::Ours {
             return Ok(());
         }
         let text = format!(
@@ -71,15 +72,6 @@ impl UnitFile {
     pub(super) fn remove(&self) -> Result {
         std::fs::remove_file(&self.path).map_err(|error| failed("remove", &self.path, &error))
     }
-}
-
-fn hash(text: &str) -> String {
-    Sha256::digest(text).iter().fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"))
-}
-
-/// Whether the first line is ours and its hash is that of the rest.
-fn is_ours(text: &str) -> bool {
-    text.strip_prefix(HEADER).and_then(|rest| rest.split_once('\n')).is_some_and(|(said, body)| said == hash(body))
 }
 
 #[cfg(test)]

@@ -1,8 +1,13 @@
 //! The texts of the two units. Pure.
 use std::{net::SocketAddr, path::Path};
 
-use super::quote;
-use crate::cli::{backend::BackendFlag, exit::Result};
+use crate::{
+    backend::quadlet::{encode, keys::Class, unit::Value},
+    cli::{
+        backend::BackendFlag,
+        exit::{Code, Failure, Result},
+    },
+};
 
 /// The controller's unit.
 pub(super) const SERVICE: &str = "mesh-controller.service";
@@ -108,11 +113,19 @@ impl Wanted<'_> {
             BackendFlag::Quadlet => "quadlet",
             BackendFlag::Kubernetes => "kubernetes",
         };
-        let start = format!("{} run --backend {backend} --state-dir ", quote::path(self.program)?);
-        // A path of another setting and a word of a command differ in `$`; what cannot be in a path is refused in both.
-        quote::path(self.state_dir)?;
-        let words = std::iter::once(self.state_dir.to_string_lossy().into_owned()).chain(self.flags.iter().cloned());
-        Ok(start + &words.map(|word| quote::argument(&word)).collect::<Vec<_>>().join(" "))
+        let refuse =
+            |path: &Path, what: &str| Failure::new(Code::Usage, format!("{}: {what}, which a unit file cannot hold", path.display()));
+        let text = |path: &Path| path.to_str().map(ToOwned::to_owned).ok_or_else(|| refuse(path, "the path is not UTF-8"));
+        let program = text(self.program)?;
+        // There systemd replaces nothing, so the sign could not be doubled; nor does it know escapes.
+        if program.contains(|c: char| c == '$' || c.is_control()) {
+            return Err(refuse(self.program, "the path has a dollar sign or a control character"));
+        }
+        let mut words =
+            vec![program, "run".to_owned(), "--backend".to_owned(), backend.to_owned(), "--state-dir".to_owned(), text(self.state_dir)?];
+        words.extend(self.flags.iter().cloned());
+        encode::value(Class::Command, &Value::Words(words))
+            .map_err(|bad| Failure::new(Code::Usage, format!("these flags cannot stand in a unit file: {bad}")))
     }
 
     /// A user's manager knows nothing of the system's units.

@@ -3,7 +3,7 @@ use super::{Inner, proc, record::Record, state, state::Phase, state::UnitState};
 use std::time::Duration;
 
 use crate::{
-    backend::{Error, InstanceUsage},
+    backend::{Error, InstanceUsage, sockets},
     kit::clock,
     plan::instance::{InstanceKey, Observed, PortOwner, Running},
 };
@@ -46,7 +46,7 @@ fn state_owner(conmon: u32, port: Option<u16>) -> (Option<u32>, PortOwner) {
     let owner = match (port, payload) {
         (None, _) => PortOwner::NoPort,
         (Some(_), None) => PortOwner::Nobody,
-        (Some(port), Some(pid)) => proc::owner(pid, port),
+        (Some(port), Some(pid)) => sockets::port_owner(i32::try_from(pid).unwrap_or_default(), port),
     };
     (payload, owner)
 }

@@ -1,10 +1,7 @@
-//! A container's processes, seen from the machine: which is its first, and whether it listens.
-use std::{fs, path::PathBuf};
+//! A container's processes, seen from the machine: which is its first.
+use std::fs;
 
-use crate::{
-    backend::{process::tree, sockets},
-    plan::instance::PortOwner,
-};
+use crate::backend::process::tree;
 
 /// The container's first process: conmon's child in a control group of its own. While it begins and ends, conmon has helpers beside it.
 pub(super) fn payload(conmon: u32) -> Option<u32> {
@@ -12,16 +9,4 @@ pub(super) fn payload(conmon: u32) -> Option<u32> {
     let inside = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroup| cgroup.contains("libpod-payload"));
     let found = children.iter().copied().find(inside).or_else(|| if children.len() == 1 { children.first().copied() } else { None });
     u32::try_from(found?).ok()
-}
-
-/// Whether somebody listens on a port in the network of a process, and where.
-pub(super) fn owner(pid: u32, port: u16) -> PortOwner {
-    let found = sockets::listeners(&PathBuf::from(format!("/proc/{pid}/net")), port);
-    if found.is_empty() {
-        PortOwner::Nobody
-    } else if found.iter().all(|listener| listener.address.is_loopback()) {
-        PortOwner::LoopbackOnly
-    } else {
-        PortOwner::Ours
-    }
 }
