@@ -25,7 +25,7 @@ lacks() { # WHAT REMEDY
 # busybox (what runs in containers) and a registry.
 packages() {
   local pair need=()
-  for pair in cc:build-essential python3:python3 curl:curl podman:podman busybox:busybox-static docker-registry:docker-registry; do
+  for pair in cc:build-essential python3:python3 curl:curl podman:podman busybox:busybox-static docker-registry:docker-registry jq:jq; do
     command -v "${pair%%:*}" > /dev/null || need+=("${pair#*:}")
   done
   [ ${#need[@]} -gt 0 ] || return 0
@@ -87,6 +87,19 @@ vm() {
   tests/vm/vm.sh build || lacks "the VM" "its build failed, see above"
 }
 
+# The tests of the podman backend once more, on the Podman of the VM (5.4, with systemd).
+podman_in_vm() {
+  local root session
+  if [ "$(id -u)" != 0 ]; then lacks "Podman 5.4" "its tests need root"; return 0; fi
+  coproc SESSION { tests/vm/vm.sh session; }
+  session=$SESSION_PID
+  read -r root <&"${SESSION[0]}"
+  tests/podman/in-vm.sh tests/vm/vm.sh "$root" || return 1
+  # The end of its input ends the session, and its VM.
+  eval "exec ${SESSION[1]}>&-"
+  wait "$session" 2> /dev/null || true
+}
+
 # One HTTP stack and one TLS provider; licences and sources with cargo-deny where it is installed (it takes minutes to build).
 dependencies() {
   if command -v cargo-deny > /dev/null; then cargo deny --log-level error check licenses bans sources; return; fi
@@ -116,6 +129,7 @@ if [ -x "$cache/kubectl/kubectl-1.35" ] && [ -x "$cache/kubectl/kubectl-1.32" ];
   step "tests, with kubectl 1.35" cargo test --locked
   MESH_TEST_KUBECTL=$cache/kubectl/kubectl-1.32
   step "the main path again, with kubectl 1.32" cargo test --locked --test it -- acceptance kubectl
+  step "the podman backend on Podman 5.4" podman_in_vm
 else
   step "tests without kubectl" cargo test --locked -- --skip acceptance --skip kubectl
 fi

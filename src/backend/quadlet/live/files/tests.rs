@@ -1,3 +1,4 @@
+//! What of the files is ours to change, and what is left of them.
 use super::*;
 use crate::{
     backend::quadlet::{
