@@ -1,8 +1,9 @@
 //! `--backend` and what belongs to it: flags that the daemon and `mesh run` share.
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use super::{
-    daemon,
     exit::{Code, Failure, Result},
     serve::backend::Chosen,
 };
@@ -44,7 +45,7 @@ impl BackendArgs {
         match self.backend {
             BackendFlag::Process => {
                 needs("process")?;
-                Ok(Chosen::Process { shim: daemon::shim()? })
+                Ok(Chosen::Process { shim: shim()? })
             }
             BackendFlag::Podman => Ok(Chosen::Podman { socket: self.engine_socket.clone() }),
             BackendFlag::Quadlet => {
@@ -56,4 +57,15 @@ impl BackendArgs {
             }
         }
     }
+}
+
+/// The program that holds each instance; it is installed beside this one.
+pub(super) fn shim() -> Result<PathBuf> {
+    let this = std::env::current_exe().map_err(|error| Failure::from(error).context("finding this program"))?;
+    let shim = this.with_file_name("mesh-shim");
+    if shim.is_file() {
+        return Ok(shim);
+    }
+    let text = format!("{} is missing: it holds the instances, and is installed beside {}", shim.display(), this.display());
+    Err(Failure::new(Code::Failed, text))
 }

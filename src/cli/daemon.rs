@@ -173,17 +173,6 @@ pub(super) fn hostname() -> String {
     if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }
 
-/// The program that holds each instance; it is installed beside this one.
-pub(super) fn shim() -> Result<PathBuf> {
-    let this = std::env::current_exe().map_err(|error| Failure::from(error).context("finding this program"))?;
-    let shim = this.with_file_name("mesh-shim");
-    if shim.is_file() {
-        return Ok(shim);
-    }
-    let text = format!("{} is missing: it holds the instances, and is installed beside {}", shim.display(), this.display());
-    Err(Failure::new(Code::Failed, text))
-}
-
 impl From<serve::Error> for Failure {
     fn from(error: serve::Error) -> Self {
         let code = match &error {

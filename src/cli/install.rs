@@ -16,8 +16,7 @@ use self::{
     units::{SERVICE, SOCKET, Wanted},
 };
 use super::{
-    backend::BackendFlag,
-    daemon,
+    backend::{self, BackendFlag},
     exit::{Code, Failure, Result},
     output, state_dir,
 };
@@ -62,7 +61,7 @@ impl Install {
         }
         let manager = Manager::of(self.whose.user)?;
         if self.chosen.serve.backend.backend == BackendFlag::Process {
-            daemon::shim()?;
+            backend::shim()?;
         }
         for file in &files {
             file.may_be_changed(self.whose.force)?;
