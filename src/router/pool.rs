@@ -17,12 +17,16 @@ use hyper::{
     client::conn::http1::{Builder, SendRequest},
 };
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::endpoint::Endpoint;
 
 /// How long an unused connection is kept: less than the 5 s after which common servers close theirs, so that the two do not cross.
 const KEPT: u64 = 4_000;
+/// What an instance's machine has not acknowledged for so long will not arrive any more. A program that does not read for so long counts as
+/// gone as well (tcp(7), `TCP_USER_TIMEOUT`), so it is no shorter.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
 /// Unused connections to one instance, per worker.
 const MOST: usize = 256;
 
@@ -162,5 +166,7 @@ pub async fn connect(endpoint: &Endpoint, limit: Option<Duration>) -> io::Result
 async fn stream(address: SocketAddr) -> io::Result<TcpStream> {
     let io = TcpStream::connect(address).await?;
     io.set_nodelay(true)?;
+    // A container that was removed with its network says no goodbye: what it does not acknowledge shows that it is gone.
+    SockRef::from(&io).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     Ok(io)
 }
