@@ -12,8 +12,13 @@ use super::error::Error;
 
 /// The held lock; dropping it releases the directory.
 #[derive(Debug)]
-pub(super) struct DirLock {
-    _file: File,
+pub(super) struct DirLock(File);
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that was forked just now has the file open until it executes its program (flock(2)).
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl DirLock {
@@ -44,7 +49,7 @@ impl DirLock {
             Err(error) => return Err(system("lock")(error.into())),
         }
         write_pid(&mut file).map_err(system("write lock file"))?;
-        Ok(Self { _file: file })
+        Ok(Self(file))
     }
 }
 
