@@ -3,6 +3,7 @@
 pub(crate) mod changes;
 pub mod engine;
 pub mod fake;
+mod output;
 pub mod podman;
 pub mod process;
 pub mod quadlet;

@@ -10,16 +10,25 @@ use crate::plan::instance::PortOwner;
 /// A listening TCP socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Listener {
+    /// On which port.
+    pub port: u16,
     /// On which address; an IPv4 one in an IPv6 socket is shown as IPv4.
     pub address: IpAddr,
     /// What the kernel calls the socket.
     pub inode: u64,
 }
 
-/// Those on a port; `net` is `/proc/net`, or `/proc/PID/net` for what that process sees.
-pub(crate) fn listeners(net: &Path, port: u16) -> Vec<Listener> {
+/// All of them; `net` is `/proc/net`, or `/proc/PID/net` for what that process sees.
+pub(crate) fn all(net: &Path) -> Vec<Listener> {
     let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(net.join(table)).unwrap_or_default());
-    tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| listener(line, port)).collect()
+    tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(listener).collect()
+}
+
+/// Those on a port.
+pub(crate) fn listeners(net: &Path, port: u16) -> Vec<Listener> {
+    let mut found = all(net);
+    found.retain(|listener| listener.port == port);
+    found
 }
 
 /// Who listens on a port inside a container, as far as the outside is concerned.
@@ -35,14 +44,14 @@ pub(crate) fn port_owner(pid: i32, port: u16) -> PortOwner {
 }
 
 /// proc(5): `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode`; state 0A is LISTEN.
-fn listener(line: &str, port: u16) -> Option<Listener> {
+fn listener(line: &str) -> Option<Listener> {
     let mut fields = line.split_ascii_whitespace();
-    let (address, local_port) = fields.nth(1)?.split_once(':')?;
-    if u16::from_str_radix(local_port, 16).ok()? != port || fields.nth(1)? != "0A" {
+    let (address, port) = fields.nth(1)?.split_once(':')?;
+    if fields.nth(1)? != "0A" {
         return None;
     }
     let inode = fields.nth(5)?.parse().ok()?;
-    Some(Listener { address: parse_address(address)?.to_canonical(), inode })
+    Some(Listener { port: u16::from_str_radix(port, 16).ok()?, address: parse_address(address)?.to_canonical(), inode })
 }
 
 /// Words of 32 bits, each printed as a number in the machine's byte order.
@@ -73,12 +82,14 @@ mod tests {
     #[test]
     fn lines_of_the_kernel_are_read() {
         let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0";
-        assert_eq!(listener(line, 8080), Some(Listener { address: Ipv4Addr::LOCALHOST.into(), inode: 4711 }));
-        assert_eq!(listener(line, 8081), None);
-        assert_eq!(listener(&line.replace(" 0A ", " 01 "), 8080), None);
+        assert_eq!(listener(line), Some(Listener { port: 8080, address: Ipv4Addr::LOCALHOST.into(), inode: 4711 }));
+        let net = tempfile::tempdir().unwrap();
+        fs::write(net.path().join("tcp"), format!("head\n{line}\n")).unwrap();
+        assert_eq!((listeners(net.path(), 8080).len(), listeners(net.path(), 8081)), (1, vec![]));
+        assert_eq!(listener(&line.replace(" 0A ", " 01 ")), None);
         let six = line.replace("0100007F", "00000000000000000000000001000000");
-        assert_eq!(listener(&six, 8080).unwrap().address, IpAddr::from(Ipv6Addr::LOCALHOST));
-        assert_eq!(listener(&line.replace("0100007F", "0000000000000000FFFF00000100007F"), 8080).unwrap().address, Ipv4Addr::LOCALHOST);
+        assert_eq!(listener(&six).unwrap().address, IpAddr::from(Ipv6Addr::LOCALHOST));
+        assert_eq!(listener(&line.replace("0100007F", "0000000000000000FFFF00000100007F")).unwrap().address, Ipv4Addr::LOCALHOST);
     }
 
     #[test]

@@ -54,6 +54,13 @@ pub struct Container {
     pub labels: BTreeMap<String, String>,
 }
 
+impl Container {
+    /// The variables by name, the last of a name.
+    pub fn variables(&self) -> BTreeMap<&str, &Var> {
+        self.env.iter().map(|var| (var.name.as_str(), var)).collect()
+    }
+}
+
 /// A port of a container, and its port on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
@@ -193,19 +200,19 @@ pub fn container(of: &Of<'_>, sources: &Sources, host_port: Option<u16>) -> Resu
     let published = port(of).zip(host_port).map(|(container, host)| Published { container, host });
     let own = own(of);
     let mut env = environment::resolve(template, sources, &own)?;
-    // What the mesh itself says stands last, so that nothing else takes its place.
-    let known = env.clone();
-    env.extend(own.into_iter().map(Var::plain));
-    let argv = |field: &str, parts: &[String]| -> Result<Vec<String>, Missing> {
-        parts.iter().enumerate().map(|(index, part)| environment::argument(part, &known, &format!("spec.{field}[{index}]"))).collect()
+    let expanded = |field: &str, parts: &[String]| -> Result<Vec<String>, Missing> {
+        parts.iter().enumerate().map(|(index, part)| environment::argument(part, &env, &format!("spec.{field}[{index}]"))).collect()
     };
+    let (command, args) = (expanded("command", &template.command)?, expanded("args", &template.args)?);
+    // What the mesh itself says stands last, so that nothing else takes its place.
+    env.extend(own.into_iter().map(Var::plain));
     let image = template.image.clone().unwrap_or_default();
     Ok(Container {
         name: format!("{}-{}", prefix(of), of.instance),
         pull: template.image_pull_policy.unwrap_or_else(|| default_pull(&image)),
         image,
-        command: argv("command", &template.command)?,
-        args: argv("args", &template.args)?,
+        command,
+        args,
         working_dir: template.working_dir.clone(),
         env,
         port: published,

@@ -75,13 +75,13 @@ pub fn auth_for<'a>(reference: &str, auth: &'a [RegistryAuth]) -> Option<&'a Reg
     auth.iter().find(|it| canonical(&it.registry) == wanted)
 }
 
-/// An architecture as Go calls it, from the kernel's name for it.
+/// An architecture as Go calls it, from the kernel's or Rust's name for it.
 pub fn go_name(architecture: &str) -> &str {
     match architecture {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         "armv7l" | "armv6l" => "arm",
-        "i386" | "i686" => "386",
+        "x86" | "i386" | "i686" => "386",
         other => other,
     }
 }

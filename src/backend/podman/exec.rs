@@ -3,12 +3,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Inner, process, refusal::refused};
 use crate::{
-    backend::{Error, ExecOutput},
+    backend::{Error, ExecOutput, output::KEPT},
     plan::instance::{InstanceKey, Observed},
 };
-
-/// So much of the output is kept.
-const KEPT: usize = 4096;
 
 impl Inner {
     pub(super) async fn exec(self: &Arc<Self>, key: &InstanceKey, argv: &[String], limit: Duration) -> Result<ExecOutput, Error> {

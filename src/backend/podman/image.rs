@@ -26,18 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 impl Inner {
     /// The image, on the machine and for it.
     pub(super) async fn image(self: &Arc<Self>, launch: &ContainerLaunch) -> Result<Image, Error> {
-        let reference = &launch.container.image;
-        let found = match launch.container.pull {
-            ImagePullPolicy::Always => None,
-            ImagePullPolicy::IfNotPresent | ImagePullPolicy::Never => self.find_image(reference).await?,
-        };
-        let image = match (found, launch.container.pull) {
-            (Some(image), _) => image,
+        let (reference, policy) = (&launch.container.image, launch.container.pull);
+        let built_here = reference.starts_with("localhost/");
+        let found = if policy == ImagePullPolicy::Always && !built_here { None } else { self.find_image(reference).await? };
+        let image = match (found, policy) {
+            (Some(image), ImagePullPolicy::IfNotPresent | ImagePullPolicy::Never) => image,
             (None, ImagePullPolicy::Never) => return Err(Error::ImageNeverPull { image: reference.clone() }),
-            (None, ImagePullPolicy::Always | ImagePullPolicy::IfNotPresent) => {
-                if reference.starts_with("localhost/") && self.find_image(reference).await?.is_none() {
-                    return Err(not_built(reference, self.engine.program()));
-                }
+            (None, _) if built_here => return Err(not_built(reference, self.engine.program())),
+            (_, ImagePullPolicy::Always | ImagePullPolicy::IfNotPresent) => {
                 self.pull(launch).await?;
                 let pulled = self.find_image(reference).await?;
                 let why = || "it was pulled, and is not there any more: something else removes images".to_owned();

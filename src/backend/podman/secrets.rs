@@ -10,7 +10,6 @@ use super::{
     Inner,
     identity::{self, SECRETS},
     refusal::refused,
-    start::final_env,
 };
 use crate::{
     api::labels,
@@ -18,7 +17,7 @@ use crate::{
         Error,
         engine::{Kind, MASKS_SECRET_ENV, containers::Summary},
     },
-    plan::container::Container,
+    plan::{container::Container, environment::Var},
 };
 
 const FILE: &str = "engine-key";
@@ -48,7 +47,7 @@ impl Inner {
         if self.engine.masks_secret_env() {
             return Ok(());
         }
-        let Some(name) = secret_names(container).into_iter().next() else { return Ok(()) };
+        let Some((name, _)) = secret_variables(container).next() else { return Ok(()) };
         let product = match self.engine.kind() {
             Kind::Podman => format!("Podman {}", self.engine.version()),
             Kind::Docker => "Docker".to_owned(),
@@ -64,10 +63,8 @@ impl Inner {
 
     /// Sees to it that the engine has the values, and gives the name of each variable's.
     pub(super) async fn ensure_secrets(&self, container: &Container) -> Result<BTreeMap<String, String>, Error> {
-        let env = final_env(container);
         let mut names = BTreeMap::new();
-        for variable in secret_names(container) {
-            let Some(var) = env.get(variable) else { continue };
+        for (variable, var) in secret_variables(container) {
             let name = self.secret_name(var.value.reveal());
             let made = self.engine.create_secret(&name, &self.labels(), var.value.reveal()).await;
             made.map_err(|error| refused(&self.engine, format!("keep the value of {variable} as a secret of the engine"), &error))?;
@@ -97,20 +94,21 @@ impl Inner {
 }
 
 /// The variables whose values are secret. An empty value tells nothing, and no engine keeps it as a secret.
-fn secret_names(container: &Container) -> Vec<&str> {
-    final_env(container).into_iter().filter(|(_, var)| var.secret && !var.value.reveal().is_empty()).map(|(name, _)| name).collect()
+fn secret_variables(container: &Container) -> impl Iterator<Item = (&str, &Var)> {
+    container.variables().into_iter().filter(|(_, var)| var.secret && !var.value.reveal().is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{kit::redact::Redacted, plan::environment::Var};
+    use crate::kit::redact::Redacted;
 
     #[test]
     fn only_what_is_secret_in_the_end_counts() {
         let var = |name: &str, value: &str, secret| Var { name: name.to_owned(), value: Redacted::new(value), secret };
         let mut container = super::super::start::tests::container();
         container.env = vec![var("A", "1", true), var("A", "2", false), var("B", "3", false), var("B", "4", true), var("C", "", true)];
-        assert_eq!(secret_names(&container), ["B"]);
+        let names: Vec<&str> = secret_variables(&container).map(|(name, _)| name).collect();
+        assert_eq!(names, ["B"]);
     }
 }

@@ -1,5 +1,5 @@
 //! Starts a run: everything it needs is there first, then one container is made and started; what fails is taken away again.
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Inner,
@@ -107,13 +107,10 @@ fn user(launch: &ContainerLaunch, image: &Image) -> Option<String> {
     }
 }
 
-/// The variables of a container by name; a later one wins.
-pub(super) fn final_env(container: &crate::plan::container::Container) -> BTreeMap<&str, &crate::plan::environment::Var> {
-    container.env.iter().map(|var| (var.name.as_str(), var)).collect()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::{
         api::container::ImagePullPolicy,

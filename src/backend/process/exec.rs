@@ -3,19 +3,17 @@ use std::{io, os::fd::OwnedFd, path::Path, pin::pin, process::Stdio, time::Durat
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, unix::AsyncFd},
+    io::unix::AsyncFd,
     process::{Child, Command},
     time::timeout,
 };
 
 use super::{identity, program};
 use crate::{
-    backend::{Error, ExecOutput, ready},
+    backend::{Error, ExecOutput, output::collect, ready},
     plan::instance::ProcessLaunch,
 };
 
-/// So much of each stream is kept.
-const KEPT: usize = 4096;
 /// Output is not waited for longer than this after the end, whoever still has it open.
 const DRAIN: Duration = Duration::from_millis(100);
 
@@ -81,17 +79,5 @@ fn refused(file: &Path, error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(errno) => program::refusal(file.to_owned(), errno),
         None => Error::System { act: format!("execute {}", file.display()), source: error },
-    }
-}
-
-/// Reads a stream to its end and keeps the beginning.
-async fn collect(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
-    let Some(mut stream) = stream else { return };
-    let mut chunk = [0; 2048];
-    while let Ok(count) = stream.read(&mut chunk).await
-        && count > 0
-    {
-        let room = KEPT.saturating_sub(kept.len()).min(count);
-        kept.extend_from_slice(chunk.get(..room).unwrap_or_default());
     }
 }

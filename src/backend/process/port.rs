@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn one_who_listens_on_the_exact_address_takes_the_traffic_from_one_on_all() {
-        let at = |address: &str, inode| Listener { address: address.parse().unwrap(), inode };
+        let at = |address: &str, inode| Listener { port: 80, address: address.parse().unwrap(), inode };
         let (found, address) = reached(&[at("0.0.0.0", 1), at("127.0.0.1", 2)]);
         assert_eq!((found, address), (vec![at("127.0.0.1", 2)], Ipv4Addr::LOCALHOST.into()));
         assert_eq!(reached(&[at("::1", 3)]).1, IpAddr::from(Ipv6Addr::LOCALHOST));

@@ -1,5 +1,5 @@
 //! `podman run` for a container: what a unit for an old Podman starts, and what `mesh podman plan` prints. Each value is one word behind its flag.
-use super::render::{Error, Host, Instance, check_image, data_mounts, pull_policy, secrets, variables};
+use super::render::{Error, Host, Instance, check_image, data_mounts, pull_policy, secrets};
 use crate::plan::container::Container;
 
 /// Where Podman is.
@@ -24,7 +24,8 @@ pub fn run(instance: &Instance<'_>, host: &Host) -> Result<Vec<String>, Error> {
     if let Some(port) = container.port {
         flag("publish", &format!("127.0.0.1:{}:{}", port.host, port.container));
     }
-    variables(&container.env)
+    container
+        .variables()
         .into_iter()
         .filter(|(_, var)| !var.secret)
         .for_each(|(name, var)| flag("env", &format!("{name}={}", var.value.reveal())));

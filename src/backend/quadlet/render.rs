@@ -14,7 +14,7 @@ pub use pods::{in_pod, joining, pod, pod_file};
 pub use secrets::{EngineSecret, secrets};
 pub use shared::{image, image_file, network, network_file, volume, volume_file};
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use super::{
     keys::{Key, container as key, install, service as setting, unit as about},
@@ -24,10 +24,7 @@ use super::{
 };
 use crate::{
     api::container::ImagePullPolicy,
-    plan::{
-        container::{Container, Resources},
-        environment::Var,
-    },
+    plan::container::{Container, Resources},
 };
 
 /// Why a container cannot be a unit.
@@ -259,7 +256,7 @@ impl Writer<'_> {
     }
 
     fn environment(&mut self, instance: &Instance<'_>) -> Result<(), Error> {
-        for (name, var) in variables(&instance.container.env) {
+        for (name, var) in instance.container.variables() {
             let of = format!("spec.env[name={name}]");
             if !var.secret {
                 self.unit.add(key::ENVIRONMENT, &of, (name, var.value.reveal()))?;
@@ -335,11 +332,6 @@ impl Writer<'_> {
         self.unit.set(setting::TIMEOUT_STOP_SEC, "spec.terminationGracePeriodSeconds", limit)?;
         Ok(())
     }
-}
-
-/// The variables by name, the last of a name.
-pub(crate) fn variables(env: &[Var]) -> BTreeMap<&str, &Var> {
-    env.iter().map(|var| (var.name.as_str(), var)).collect()
 }
 
 /// An image must not be taken for an argument, nor for a unit of Quadlet.

@@ -1,13 +1,12 @@
 //! A command in an instance's container (an `exec` probe): bounded in time and in what is kept of its output.
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
-
 use super::{Inner, podman};
-use crate::backend::{Error, ExecOutput, podman::process};
-
-/// So much of each stream is kept.
-const KEPT: usize = 4096;
+use crate::backend::{
+    Error, ExecOutput,
+    output::{KEPT, collect},
+    podman::process,
+};
 
 impl Inner {
     /// Runs it: by the engine's socket, which can end what runs too long; by the command line where there is none.
@@ -51,16 +50,4 @@ async fn by_command(container: &str, argv: &[String], limit: Duration) -> Result
     };
     out.append(&mut err);
     Ok(ExecOutput { code, output: String::from_utf8_lossy(&out).into_owned(), timed_out })
-}
-
-/// Reads a stream to its end and keeps the beginning.
-async fn collect(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
-    let Some(mut stream) = stream else { return };
-    let mut chunk = [0; 2048];
-    while let Ok(count) = stream.read(&mut chunk).await
-        && count > 0
-    {
-        let room = KEPT.saturating_sub(kept.len()).min(count);
-        kept.extend_from_slice(chunk.get(..room).unwrap_or_default());
-    }
 }

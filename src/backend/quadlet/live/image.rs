@@ -18,7 +18,10 @@ use tokio::{
 use super::{Inner, podman, system};
 use crate::{
     api::container::ImagePullPolicy,
-    backend::{Error, engine::images::auth_for},
+    backend::{
+        Error,
+        engine::images::{auth_for, go_name},
+    },
     plan::{container::RegistryAuth, instance::ContainerLaunch},
 };
 
@@ -57,7 +60,7 @@ impl Inner {
             here
         };
         let image = here.ok_or_else(|| Error::Image { image: name.clone(), why: "it was pulled, and is not here".to_owned() })?;
-        let wanted = architecture();
+        let wanted = go_name(std::env::consts::ARCH);
         if !image.architecture.is_empty() && image.architecture != wanted {
             return Err(Error::ImageArchitecture { image: name.clone(), found: image.architecture, wanted: wanted.to_owned() });
         }
@@ -148,16 +151,6 @@ fn remedy(why: &str) -> String {
         "look whether this machine reaches the registry (podman pull says the same by hand)"
     };
     format!("{why}; {remedy}")
-}
-
-/// This machine's architecture, as images have it.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        other => other,
-    }
 }
 
 /// Who asks the registries, in a file for this user only, removed when the pull is over.

@@ -1,5 +1,5 @@
 //! Secrets of the engine: a unit names them, and their values go to `podman secret create` by standard input, never into a file or a command line.
-use super::{Error, Instance, Writer, field, variables};
+use super::{Error, Instance, Writer, field};
 use crate::{
     backend::quadlet::{keys::container as key, names},
     plan::container::{Mount, Source},
@@ -43,7 +43,7 @@ impl EngineSecret {
 pub fn secrets(instance: &Instance<'_>) -> Result<Vec<EngineSecret>, Error> {
     let container = instance.container;
     let mut found = Vec::new();
-    for (name, var) in variables(&container.env).into_iter().filter(|(_, var)| var.secret) {
+    for (name, var) in container.variables().into_iter().filter(|(_, var)| var.secret) {
         let of = format!("spec.env[name={name}]");
         if !is_option(name) {
             return field(of, "the name of a variable from a Secret may have letters, digits, '_', '-' and '.' only");

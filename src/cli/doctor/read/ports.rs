@@ -3,15 +3,17 @@ use std::{
     collections::HashSet,
     fs, io,
     net::{SocketAddr, TcpListener},
+    path::Path,
 };
 
 use crate::{
     api::node::PortRange,
+    backend::sockets,
     cli::doctor::facts::{Port, PortState, Range},
 };
 
-/// proc(5): the state LISTEN in `/proc/net/tcp`.
-const LISTEN: &str = "0A";
+/// The kernel's tables of the machine's own network.
+const NET: &str = "/proc/net";
 
 pub(super) fn port((what, flag, address): (&'static str, &'static str, SocketAddr)) -> Port {
     let state = match TcpListener::bind(address) {
@@ -27,8 +29,11 @@ pub(super) fn port((what, flag, address): (&'static str, &'static str, SocketAdd
 }
 
 pub(super) fn range(range: PortRange) -> Range {
-    let taken: HashSet<u16> =
-        listeners().into_iter().map(|(port, _)| port).filter(|port| (range.from.0..=range.to.0).contains(port)).collect();
+    let taken: HashSet<u16> = sockets::all(Path::new(NET))
+        .iter()
+        .map(|listener| listener.port)
+        .filter(|port| (range.from.0..=range.to.0).contains(port))
+        .collect();
     let ephemeral = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok().and_then(|text| {
         let mut ports = text.split_ascii_whitespace().map(|port| port.parse().ok());
         Some((ports.next()??, ports.next()??))
@@ -36,23 +41,10 @@ pub(super) fn range(range: PortRange) -> Range {
     Range { ports: range, taken: taken.len(), ephemeral }
 }
 
-/// Ports that are listened on, and the sockets' inodes.
-fn listeners() -> Vec<(u16, u64)> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
-    tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(listener).collect()
-}
-
-/// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode`.
-fn listener(line: &str) -> Option<(u16, u64)> {
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (_, port) = fields.get(1)?.rsplit_once(':')?;
-    (*fields.get(3)? == LISTEN).then_some((u16::from_str_radix(port, 16).ok()?, fields.get(9)?.parse().ok()?))
-}
-
 /// Name and id of a process that has the socket open, as far as this user may see. A socket unit's service has it too: systemd comes last.
 fn owner(port: u16) -> Option<(String, i32)> {
     let sockets: Vec<String> =
-        listeners().into_iter().filter(|(of, _)| *of == port).map(|(_, inode)| format!("socket:[{inode}]")).collect();
+        sockets::listeners(Path::new(NET), port).iter().map(|listener| format!("socket:[{}]", listener.inode)).collect();
     let has = |pid: &i32| {
         let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         open.filter_map(|file| fs::read_link(file.path()).ok())
