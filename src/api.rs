@@ -7,6 +7,7 @@ pub mod crds;
 pub mod duration;
 pub mod env;
 pub mod instance;
+pub mod kubernetes;
 pub mod labels;
 pub mod names;
 pub mod node;

@@ -4,6 +4,7 @@ pub(crate) mod changes;
 pub mod engine;
 pub mod fake;
 mod output;
+pub mod kubernetes;
 pub mod podman;
 pub mod process;
 pub mod quadlet;

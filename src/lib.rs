@@ -23,7 +23,7 @@
 //!
 //! # Modules, and what each may import
 //! Imports go from left to right only (`tests/it/imports.rs` holds it):
-//! `kit` ← `api` ← `plan` ← {`store`, `backend`} ← {`apiserver`} ← `router` ← `controller` ← `cli`;
+//! `kit` ← `api` ← `plan` ← {`store`, `backend`} ← {`apiserver`, `coordination`} ← `router` ← `controller` ← `cli`;
 //! the router and the controllers never import each other.
 //!
 //! | module | owns |
@@ -34,6 +34,7 @@
 //! | [`store`] | the durable object store and its ring of events |
 //! | [`apiserver`] | the embedded Kubernetes-compatible API |
 //! | [`backend`] | what runs instances: processes (each under a shim), containers of an engine, units of systemd, a fake for tests |
+//! | [`coordination`] | who leads: election by Lease, and writes that only the leader may make |
 //! | [`router`] | HTTP and WebSocket to ready endpoints; acknowledged drain |
 //! | [`controller`] | one driver per kind and its steps |
 //! | [`cli`] | a file per verb, and the wiring of the whole |
@@ -42,6 +43,7 @@ pub mod apiserver;
 pub mod backend;
 pub mod cli;
 pub mod controller;
+pub mod coordination;
 pub mod kit;
 pub mod plan;
 pub mod router;

@@ -60,6 +60,9 @@ pub enum BackendKind {
     Podman,
     /// Containers of Podman as units of systemd.
     Quadlet,
+    /// Pods of a cluster. No node of ours runs them, so no MeshNode says this.
+    #[serde(skip)]
+    Kubernetes,
 }
 
 impl BackendKind {
@@ -67,7 +70,7 @@ impl BackendKind {
     pub fn runs_containers(self) -> bool {
         match self {
             Self::Process => false,
-            Self::Podman | Self::Quadlet => true,
+            Self::Podman | Self::Quadlet | Self::Kubernetes => true,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{
     container::{ImagePullPolicy, LocalObjectReference, PodmanOptions, ResourceRequirements, SecurityContext, Volume, VolumeMount},
     duration::Duration,
     env::{EnvFromSource, EnvVar},
+    kubernetes::KubernetesOptions,
     probe::{PortNumber, Probe},
 };
 
@@ -142,6 +143,9 @@ pub struct MeshServiceSpec {
     /// What only Podman is told (also by Quadlet).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub podman: Option<PodmanOptions>,
+    /// What only Kubernetes is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesOptions>,
     /// Seconds between SIGTERM and SIGKILL.
     #[serde(default = "thirty")]
     #[schemars(range(min = 0, max = 86400))]

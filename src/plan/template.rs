@@ -59,6 +59,7 @@ fn template(spec: &MeshServiceSpec, restarted_at: Option<String>) -> InstanceTem
         drain: Drain { timeout: _ },
         rollout: Rollout { .. },
         logs: Logs { .. },
+        kubernetes: _,
     } = spec;
     InstanceTemplate {
         image: image.clone(),

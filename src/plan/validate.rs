@@ -30,6 +30,7 @@ pub fn validate(spec: &MeshServiceSpec, backend: BackendKind) -> Result<(), Refu
     match backend {
         BackendKind::Process => of_processes(spec)?,
         BackendKind::Podman | BackendKind::Quadlet => of_containers(spec, backend)?,
+        BackendKind::Kubernetes => of_pods(spec)?,
     }
     for (field, probe) in probes(spec) {
         if needs_port(probe) && !serves(spec) {
@@ -71,7 +72,8 @@ fn of_processes(spec: &MeshServiceSpec) -> Result<(), Refusal> {
     }
 }
 
-fn of_containers(spec: &MeshServiceSpec, backend: BackendKind) -> Result<(), Refusal> {
+/// What every container needs, whoever runs it.
+fn of_images(spec: &MeshServiceSpec) -> Result<(), Refusal> {
     if spec.image.is_none() {
         let message = "spec.image: this backend runs containers, so it needs an image; give one, or use --backend process";
         return Err(Refusal { reason: UNSUPPORTED, message: message.to_owned() });
@@ -79,6 +81,17 @@ fn of_containers(spec: &MeshServiceSpec, backend: BackendKind) -> Result<(), Ref
     if let Some(dir) = spec.working_dir.as_ref().filter(|dir| !dir.starts_with('/')) {
         return invalid(format!("spec.workingDir {dir:?}: a container's working directory is an absolute path in it: begin it with /"));
     }
+    requests_within_limits(spec)?;
+    volumes(spec)
+}
+
+/// A pod has an address of its own, so its probes may ask any port.
+fn of_pods(spec: &MeshServiceSpec) -> Result<(), Refusal> {
+    of_images(spec)
+}
+
+fn of_containers(spec: &MeshServiceSpec, backend: BackendKind) -> Result<(), Refusal> {
+    of_images(spec)?;
     for (field, probe) in probes(spec) {
         let asked = probe.http_get.as_ref().and_then(|get| get.port).or(probe.tcp_socket.as_ref().and_then(|socket| socket.port));
         let own = container_port(spec);
@@ -90,9 +103,7 @@ fn of_containers(spec: &MeshServiceSpec, backend: BackendKind) -> Result<(), Ref
             ));
         }
     }
-    logs(&spec.logs, backend)?;
-    requests_within_limits(spec)?;
-    volumes(spec)
+    logs(&spec.logs, backend)
 }
 
 /// The output of units is the journal's, which heeds no wish of a service.

@@ -1,0 +1,1 @@
+//! The status of a service in a cluster, from its Deployment, pods and endpoints. Pure.
