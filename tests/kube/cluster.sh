@@ -65,6 +65,7 @@ start() { # DIR COMPONENT
         --tls-cert-file="$dir/pki/apiserver.crt" --tls-private-key-file="$dir/pki/apiserver.key" --client-ca-file="$dir/pki/ca.crt" \
         --service-account-issuer=https://kubernetes.default.svc --service-account-key-file="$dir/pki/sa.key" \
         --service-account-signing-key-file="$dir/pki/sa.key" --service-cluster-ip-range="$services" \
+        --audit-policy-file="$dir/audit.yaml" --audit-log-path="$dir/audit.log" --audit-log-batch-max-wait=100ms \
         --authorization-mode=Node,RBAC --allow-privileged=true --kubelet-preferred-address-types=InternalIP \
         --kubelet-client-certificate="$dir/pki/admin.crt" --kubelet-client-key="$dir/pki/admin.key"
       local i
@@ -104,6 +105,16 @@ clusters: [{name: meshtest, cluster: {server: "https://$api_address:$api_port", 
 users: [{name: admin, user: {client-certificate: $dir/pki/admin.crt, client-key: $dir/pki/admin.key}}]
 contexts: [{name: meshtest, context: {cluster: meshtest, user: admin}}]
 current-context: meshtest
+YAML
+  # Who asked what and when: a line of JSON per request, but for the node's own.
+  cat > "$dir/audit.yaml" <<'YAML'
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: None, userGroups: ["system:nodes"]}
+- {level: None, nonResourceURLs: ["*"]}
+- {level: Metadata}
 YAML
   export KUBECONFIG=$dir/kubeconfig
   start "$dir" etcd

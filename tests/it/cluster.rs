@@ -1,0 +1,2 @@
+//! mesh-controller in a real Kubernetes: etcd, kube-apiserver, its controllers, and a node on which pods run.
+mod machine;
