@@ -3,6 +3,7 @@
 # real pods and a kube-proxy, so that Services answer and pods reach the API by its Service. All of it is one binary, built from its Go modules in cluster/.
 #
 #   cluster.sh build                  # into $KUBEBUILDER_ASSETS, or ~/.cache/meshtest/kube; five minutes the first time, seconds later
+#   cluster.sh tools                  # what a node needs, from Debian's packages
 #   cluster.sh up DIR [--node] [--no-controllers]    # 3 s, with a node 8 s; prints `export KUBECONFIG=… PATH=…` for eval
 #   cluster.sh session [--node] [--no-controllers]   # up in a folder of its own, prints its name; ends with standard input, and the cluster with it
 #   cluster.sh stop|start DIR COMPONENT              # one of etcd, apiserver, controller-manager, scheduler
@@ -169,10 +170,14 @@ pause_image() { # a sandbox image of our own: one static binary that waits
   mv "$d/pause.tar" "$1"; rm -r "$d"
 }
 
+tools() { # what a node is made of, from Debian
+  command -v containerd > /dev/null && command -v runc > /dev/null && command -v nft > /dev/null && [ -x /usr/lib/cni/bridge ] && command -v cc > /dev/null && return
+  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends containerd containernetworking-plugins runc nftables iproute2 openssl gcc libc6-dev; } > /dev/null
+}
+
 node_up() {
   local dir=$1 n=$1/node; mkdir -p "$n/run" "$n/cni"
-  command -v containerd > /dev/null && command -v runc > /dev/null && [ -x /usr/lib/cni/bridge ] \
-    || apt-get install -y -qq containerd containernetworking-plugins runc > "$n/apt.log" 2>&1 || { tail -n 5 "$n/apt.log" >&2; exit 1; }
+  tools
   cat > "$n/containerd.toml" <<TOML
 version = 2
 root = "$n/containerd"
@@ -271,6 +276,7 @@ down() {
 
 case ${1:-} in
   build) build ;;
+  tools) tools ;;
   up) [ $# -ge 2 ] || usage; shift; up "$@"; echo "export KUBECONFIG=$KUBECONFIG PATH=$assets:\$PATH" ;;
   session) shift; session "$@" ;;
   start) [ $# -eq 3 ] || usage; start "$2" "$3" ;;
