@@ -29,7 +29,7 @@ static CONTROL_PLANE: OnceLock<Option<RwLock<Cluster>>> = OnceLock::new();
 pub(crate) struct Cluster {
     dir: PathBuf,
     /// `cluster.sh session`: ends, and the cluster with it, when its standard input does.
-    _session: Child,
+    session: Child,
 }
 
 impl Cluster {
@@ -49,6 +49,11 @@ impl Cluster {
         cluster.as_ref().map(|cluster| cluster.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
+    /// One for the caller alone, gone with its value: for tests that run controllers of their own.
+    pub(crate) fn own(options: &[&str]) -> Option<Self> {
+        able().then(|| Self::start(options))
+    }
+
     fn start(options: &[&str]) -> Self {
         let mut session = Command::new(SCRIPT)
             .arg("session")
@@ -60,7 +65,7 @@ impl Cluster {
         let mut dir = String::new();
         BufReader::new(session.stdout.take().unwrap()).read_line(&mut dir).unwrap();
         assert!(dir.ends_with('\n'), "{SCRIPT} session started no cluster; its words are above");
-        Self { dir: PathBuf::from(dir.trim_end()), _session: session }
+        Self { dir: PathBuf::from(dir.trim_end()), session: session }
     }
 
     /// Its folder: logs, and what `cluster.sh` needs to know.
@@ -134,6 +139,13 @@ impl Cluster {
         let name = format!("{name}-{:08x}", rand::random::<u32>());
         self.kubectl(&["create", "namespace", &name], "");
         Namespace { cluster: self, name }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.session.stdin.take());
+        let _ = self.session.wait();
     }
 }
 
