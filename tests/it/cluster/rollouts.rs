@@ -12,7 +12,7 @@ const ROUNDS: usize = 20;
 
 fn rude(path: &str, replicas: usize, round: usize, drain: &str) -> String {
     format!(
-        r#"
+        r##"
 apiVersion: v1
 kind: ConfigMap
 metadata: {{name: work}}
@@ -35,7 +35,7 @@ spec:
   drain: {{timeout: {drain}}}
   volumes: [{{name: work, configMap: {{name: work, defaultMode: 0555}}}}]
   volumeMounts: [{{name: work, mountPath: /www/cgi-bin}}]
-"#
+"##
     )
 }
 
