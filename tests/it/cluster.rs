@@ -2,3 +2,4 @@
 mod audit;
 mod leaders;
 mod machine;
+mod objects;
