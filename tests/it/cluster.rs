@@ -2,6 +2,7 @@
 mod audit;
 mod leaders;
 mod machine;
+mod objects;
 mod outage;
 mod product;
 mod refusals;
