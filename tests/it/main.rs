@@ -4,6 +4,7 @@ mod acceptance;
 mod cli;
 mod controllers;
 mod crds;
+mod election;
 mod imports;
 mod kubectl;
 mod layout;
