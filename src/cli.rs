@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod delete;
 pub mod doctor;
 pub mod exit;
+pub mod export;
 pub mod follow;
 #[cfg(test)]
 mod golden;
@@ -84,6 +85,8 @@ pub enum Verb {
     Quadlet(quadlet::Quadlet),
     /// Containers of Podman from manifests, without a controller.
     Podman(podman::Podman),
+    /// Print plain Kubernetes manifests of what runs here.
+    Export(export::Export),
     /// Look at the machine, and say what stands in the way and the command that mends it.
     Doctor(doctor::Doctor),
     /// Print a completion script for a shell.
@@ -118,6 +121,7 @@ impl Mesh {
             Verb::Delete(delete) => target.with(async |api| delete.run(api).await).await,
             Verb::Quadlet(quadlet) => Box::pin(quadlet.run(target.namespace)).await,
             Verb::Podman(podman) => Box::pin(podman.run(target)).await,
+            Verb::Export(export) => Box::pin(export.run(target)).await,
             Verb::Doctor(doctor) => doctor.run(target.state_dir).await,
             Verb::Completion(completion) => completion.run(),
             Verb::Version => output::print_line(&format!("mesh {}", env!("CARGO_PKG_VERSION"))),
