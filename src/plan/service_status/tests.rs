@@ -1,5 +1,5 @@
 //! What a service says of itself, situation by situation: READY, the conditions and their messages tell one story.
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Value, json};
 
 use super::*;
