@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "what fails in a helper of a test fails the test")]
 mod acceptance;
 mod cli;
+mod cluster;
 mod controllers;
 mod crds;
 mod imports;

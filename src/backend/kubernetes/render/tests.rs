@@ -1,0 +1,1 @@
+//! What is rendered, looked at as values.

@@ -1,0 +1,4 @@
+//! mesh-controller in a real Kubernetes: etcd, kube-apiserver, its controllers, and a node on which pods run.
+mod audit;
+mod leaders;
+mod machine;
