@@ -65,7 +65,7 @@ pub fn status(facts: &Facts<'_>) -> (MeshServiceStatus, Option<SignedDuration>) 
 }
 
 fn wanted(facts: &Facts<'_>) -> i32 {
-    let scaled = facts.deployment.and_then(|deployment| deployment.spec.as_ref()?.replicas);
+    let scaled = facts.deployment.and_then(|deployment| deployment.spec.replicas);
     scaled.filter(|_| facts.autoscaled).unwrap_or(facts.service.spec.replicas)
 }
 
@@ -74,7 +74,7 @@ fn condition<'a>(facts: &Facts<'a>, type_: &str, is: &str) -> Option<&'a Deploym
     let deployment = facts.deployment?;
     let status = deployment.status.as_ref()?;
     let conditions = status.conditions.as_ref().filter(|_| status.observed_generation == deployment.metadata.generation)?;
-    conditions.iter().find(|c| c.type_ == type_ && c.status == is)
+    conditions.iter().find(|c| c.type_.as_deref() == Some(type_) && c.status.as_deref() == Some(is))
 }
 
 fn obstacle(condition: &DeploymentCondition) -> String {

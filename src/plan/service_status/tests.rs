@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::conditions::instance as reason,
+    api::conditions::{instance as reason, service as condition},
     plan::{
         endpoints::slice,
         fixture::{at, deleted, instance, ready, service, unready},
+        routes,
     },
 };
 
