@@ -2,3 +2,8 @@
 mod audit;
 mod leaders;
 mod machine;
+mod outage;
+mod product;
+mod refusals;
+mod rollouts;
+mod shop;

@@ -6,7 +6,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     client::ClientBuilder,
 };
@@ -103,20 +103,20 @@ impl Replica {
 #[tokio::test]
 async fn of_two_controllers_one_writes_and_the_other_takes_over_when_it_gives_the_lease_back_or_dies() {
     let world = World::new().await;
-    let first = world.replica("first_1");
+    let mut first = world.replica("first_1");
     first.leads().await;
     let second = world.replica("second_1");
     first.write("first").await.unwrap();
     assert!(is_not_leader(&second.write("second").await.unwrap_err()));
     // Reads are for all.
     let read: Api<ConfigMap> = Api::default_namespaced(second.client.clone());
-    assert_eq!(read.list(&ListParams::default()).await.unwrap().items.len(), 1);
+    assert!(read.list(&ListParams::default()).await.unwrap().items.iter().any(|object| object.name_any() == "written"));
     assert!(is_not_leader(&read.delete("written", &DeleteParams::default()).await.unwrap_err()));
 
     // Given back: nobody waits for its end.
     let since = Instant::now();
     first.shutdown.trigger();
-    first.task.await.unwrap();
+    (&mut first.task).await.unwrap();
     assert!(is_not_leader(&first.write("late").await.unwrap_err()));
     second.leads().await;
     assert!(since.elapsed() < TIMING.lease, "{:?}", since.elapsed());

@@ -195,7 +195,14 @@ pub(crate) fn assets() -> PathBuf {
 }
 
 fn node() -> Option<&'static RwLock<Cluster>> {
-    WITH_NODE.get_or_init(|| able().then(|| RwLock::new(Cluster::start(&["--node"])))).as_ref()
+    let make = || {
+        let cluster = Cluster::start(&["--node"]);
+        cluster.load_image(&["workloads.sh", "shop"], "shop.tar");
+        cluster.load_image(&["workloads.sh", "busybox"], "busybox.tar");
+        cluster.install();
+        RwLock::new(cluster)
+    };
+    WITH_NODE.get_or_init(|| able().then(make)).as_ref()
 }
 
 /// Whether a cluster can be had here. Where every test is required, one that cannot is a failure.
