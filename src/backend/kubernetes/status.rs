@@ -50,7 +50,7 @@ pub struct Facts<'a> {
 /// The status, and when it may change without anything else changing (the progress deadline).
 pub fn status(facts: &Facts<'_>) -> (MeshServiceStatus, Option<SignedDuration>) {
     let announced = announced(facts.slices);
-    replicas::status(&Picture {
+    let (status, deadline) = replicas::status(&Picture {
         service: facts.service,
         revision: facts.revision,
         wanted: usize::try_from(wanted(facts)).unwrap_or(0),
@@ -61,7 +61,9 @@ pub fn status(facts: &Facts<'_>) -> (MeshServiceStatus, Option<SignedDuration>) 
         conflict: facts.conflict.clone(),
         degraded: facts.degraded.clone(),
         now: facts.now,
-    })
+    });
+    let patience = facts.pods.iter().filter_map(|pod| trouble::patience(pod, facts.now)).min();
+    (status, deadline.into_iter().chain(patience).min())
 }
 
 fn wanted(facts: &Facts<'_>) -> i32 {
@@ -118,7 +120,7 @@ fn replica(facts: &Facts<'_>, announced: &BTreeSet<&str>, pod: &Pod) -> Replica 
         ready_since,
         serves: ready_since.is_some() && (is_announced || !serves(&facts.service.spec)),
         ending: ending(pod),
-        trouble: if ready_since.is_some() { None } else { trouble::of_pod(pod) },
+        trouble: if ready_since.is_some() { None } else { trouble::of_pod(pod, facts.now) },
     }
 }
 

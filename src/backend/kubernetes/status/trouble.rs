@@ -1,4 +1,5 @@
 //! Why a pod is not ready, in a sentence that names the remedy where there is one. Pure.
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 
 use crate::{api::conditions::instance as reason, plan::service_status::replicas::Trouble};
@@ -11,14 +12,17 @@ const OWN: &str = "app";
 /// The init container that brings the drain hook.
 const DRAIN: &str = "mesh-drain";
 
+/// How long a container may run without being ready before that is called a failure.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+
 /// What keeps this pod from being ready: the first of its containers that has something to tell, those that run before the others first.
-pub(super) fn of_pod(pod: &Pod) -> Option<Trouble> {
+pub(super) fn of_pod(pod: &Pod, now: Timestamp) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
     if let Some(trouble) = unscheduled(status) {
         return Some(trouble);
     }
-    let init = status.init_container_statuses.iter().flatten().filter_map(|container| of_container(container, true));
-    let own = status.container_statuses.iter().flatten().filter_map(|container| of_container(container, false));
+    let init = status.init_container_statuses.iter().flatten().filter_map(|container| of_container(container, true, now));
+    let own = status.container_statuses.iter().flatten().filter_map(|container| of_container(container, false, now));
     let troubles: Vec<Trouble> = init.chain(own).collect();
     // A container that only waits for another is not the one to tell of.
     let is_waiting = |trouble: &&Trouble| [reason::CREATING, reason::INIT_RUNNING].contains(&trouble.0);
@@ -30,7 +34,7 @@ fn unscheduled(status: &PodStatus) -> Option<Trouble> {
     Some((reason::UNSCHEDULABLE, short(scheduled.message.as_deref().unwrap_or("no node has taken it yet"))))
 }
 
-fn of_container(container: &ContainerStatus, init: bool) -> Option<Trouble> {
+fn of_container(container: &ContainerStatus, init: bool, now: Timestamp) -> Option<Trouble> {
     let state = container.state.as_ref()?;
     let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let (reason, text) = match (&state.waiting, &state.terminated) {
@@ -42,7 +46,7 @@ fn of_container(container: &ContainerStatus, init: bool) -> Option<Trouble> {
         (None, Some(ended)) => (reason::BACK_OFF, crashed(container.restart_count + 1, ended)),
         (None, None) if container.ready => return None,
         (None, None) if init => (reason::INIT_RUNNING, "runs, and the others wait for its end".to_owned()),
-        (None, None) => unready(container, last),
+        (None, None) => unready(container, last, now),
     };
     Some((reason, format!("{}{text}", whose(&container.name, init))))
 }
@@ -96,13 +100,27 @@ fn crashed(times: i32, ended: &ContainerStateTerminated) -> String {
     if last_words.is_empty() { format!("{how}{times}") } else { format!("{how}{times}: {last_words}") }
 }
 
+/// When a pod that runs without being ready gets another reason, if it does not change until then.
+pub(super) fn patience(pod: &Pod, now: Timestamp) -> Option<SignedDuration> {
+    let containers = pod.status.as_ref()?.container_statuses.iter().flatten().filter(|container| !container.ready);
+    containers.filter_map(|container| left(container, now)).filter(|left| left.is_positive()).min()
+}
+
+fn left(container: &ContainerStatus, now: Timestamp) -> Option<SignedDuration> {
+    let since = container.state.as_ref()?.running.as_ref()?.started_at.as_ref()?.0;
+    Some(PATIENCE.saturating_sub(now.duration_since(since)))
+}
+
 /// The container runs, and is not ready.
-fn unready(container: &ContainerStatus, last: Option<&ContainerStateTerminated>) -> Trouble {
+fn unready(container: &ContainerStatus, last: Option<&ContainerStateTerminated>, now: Timestamp) -> Trouble {
     if let Some(ended) = last.filter(|_| container.restart_count > 1) {
         return (reason::BACK_OFF, format!("{}, and it is not ready again yet", crashed(container.restart_count, ended)));
     }
     let probe = if container.started == Some(false) { "startup" } else { "readiness" };
-    (reason::PROBING, format!("runs, and its {probe} probe does not pass (yet)"))
+    if left(container, now).is_some_and(|left| !left.is_positive()) {
+        return (reason::PROBE_FAILED, format!("runs, and its {probe} probe does not pass: kubectl describe pod says what it answers"));
+    }
+    (reason::PROBING, format!("runs, and its {probe} probe has not passed yet"))
 }
 
 /// Whose trouble it is, where it is not that of the service's own container.
