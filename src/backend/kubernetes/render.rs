@@ -78,7 +78,7 @@ pub struct Objects {
 /// What the spec asks for and a cluster cannot do, or a pod template that breaks a promise.
 pub fn objects(service: &MeshService, around: &Surroundings) -> Result<Objects, Refusal> {
     validate(&service.spec, BackendKind::Kubernetes)?;
-    let pod::Template { template, revision, own_account } = pod::template(service, around)?;
+    let pod::Made { template, revision, own_account } = pod::template(service, around)?;
     Ok(Objects {
         revision,
         deployment: deployment::deployment(service, around, template),
