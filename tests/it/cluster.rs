@@ -8,4 +8,5 @@ mod outage;
 mod product;
 mod refusals;
 mod rollouts;
+mod services;
 mod shop;

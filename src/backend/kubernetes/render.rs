@@ -109,6 +109,11 @@ pub fn unhonoured_fields(spec: &MeshServiceSpec) -> Vec<String> {
     without
 }
 
+/// The drain hook that the pods of a Deployment have.
+pub fn installed_hook(deployment: &Deployment) -> Option<DrainHook> {
+    drain::installed(deployment.spec.template.spec.as_ref()?)
+}
+
 /// The port that the pods listen on, if they listen.
 fn port(spec: &MeshServiceSpec) -> Option<u16> {
     serves(spec).then(|| spec.port.map_or(DEFAULT_PORT, |port| port.0))
