@@ -201,7 +201,8 @@ impl World {
             keys.extend(carry.services().cloned());
             keys.extend(self.services.iter().map(key));
         }
-        let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> = keys.iter().map(|(ns, name)| ((ns.as_str(), name.as_str()), Vec::new())).collect();
+        let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> =
+            keys.iter().map(|(ns, name)| ((ns.as_str(), name.as_str()), Vec::new())).collect();
         for slice in self.slices.iter() {
             if let Some(of) = service_of(slice).and_then(|service| slices.get_mut(&service)) {
                 of.push(slice);

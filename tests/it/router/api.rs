@@ -191,7 +191,8 @@ fn full(bytes: Vec<u8>) -> Reply {
 }
 
 fn failure(code: u16, message: &str) -> Response<Reply> {
-    let body = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": "Fake", "message": message });
+    let reason = if code == 404 { "NotFound" } else { "Fake" };
+    let body = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message });
     Response::builder().status(code).body(full(serde_json::to_vec(&body).unwrap())).unwrap()
 }
 

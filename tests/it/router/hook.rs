@@ -65,7 +65,8 @@ impl World {
 }
 
 fn pod(name: &str, ending: bool) -> Value {
-    let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": "default", "uid": format!("uid-{name}") } });
+    let mut pod =
+        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": "default", "uid": format!("uid-{name}") } });
     if ending {
         pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     }
