@@ -119,6 +119,7 @@ fn wait(question: &Question, timeout: Duration) -> String {
     let mut reached = begun;
     loop {
         let last = match ask(question, end) {
+            End::Told(body) if body.contains("\"ending\":false") => return format!("there is nothing to wait for: {body}"),
             End::Told(body) => return format!("the routers have let this pod go {}: {body}", seconds()),
             End::Refused(said) => return format!("the router at {address} refuses: {said}; nothing is waited for"),
             End::Nobody(error) if reached.elapsed() >= CONNECT => {
