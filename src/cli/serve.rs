@@ -1,6 +1,7 @@
 //! The wiring: store → API → node agent → controllers → router, in one process. The only place that knows them all.
 pub(super) mod admin;
 pub(super) mod backend;
+pub(super) mod cluster;
 pub(super) mod usage;
 
 use std::{
