@@ -75,14 +75,19 @@ pub(crate) async fn run() -> Result<Table> {
     }
     let mut times = changed_endpoints(&client, listen).await?;
     let (p50, p99) = (percentile(&mut times, 0.5), percentile(&mut times, 0.99));
-    table.row(format!("EndpointSlice commit to first request, p50 and p99 of {}", times.len()), format!("{p50:.2} ms, {p99:.2} ms"), "p99 under 100 ms");
+    table.row(
+        format!("EndpointSlice commit to first request, p50 and p99 of {}", times.len()),
+        format!("{p50:.2} ms, {p99:.2} ms"),
+        "p99 under 100 ms",
+    );
     Ok(table)
 }
 
 /// From the commit of one slice among all to the first request that follows it.
 async fn changed_endpoints(client: &Client, router: SocketAddr) -> Result<Vec<f64>> {
     let port = free_port()?;
-    let mut origin = Running(Command::new(std::env::current_exe()?).arg("origin").env("PORT", port.port().to_string()).stdin(Stdio::null()).spawn()?);
+    let mut origin =
+        Running(Command::new(std::env::current_exe()?).arg("origin").env("PORT", port.port().to_string()).stdin(Stdio::null()).spawn()?);
     let mut late = service(SERVICES);
     late["metadata"]["name"] = json!("late");
     late["spec"]["route"] = json!("/late");
@@ -123,7 +128,11 @@ fn slice(index: usize) -> Value {
 
 async fn write_all<K>(client: &Client, namespace: &str, objects: impl Iterator<Item = Value>) -> Result<()>
 where
-    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + Serialize
+        + DeserializeOwned
+        + std::fmt::Debug,
 {
     let api: &Api<K> = &Api::namespaced(client.clone(), namespace);
     let write = |object: Value| async move {
@@ -170,8 +179,12 @@ struct Cluster {
 
 impl Cluster {
     fn start() -> Result<Self> {
-        let mut session =
-            Command::new(SCRIPT).args(["session", "--no-controllers"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context(SCRIPT)?;
+        let mut session = Command::new(SCRIPT)
+            .args(["session", "--no-controllers"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context(SCRIPT)?;
         let mut dir = String::new();
         BufReader::new(session.stdout.take().context("no output")?).read_line(&mut dir)?;
         ensure!(dir.ends_with('\n'), "{SCRIPT} started no cluster");
@@ -204,7 +217,8 @@ impl Cluster {
     }
 
     fn program(&self, args: &[&str]) -> Result<Running> {
-        let log = std::fs::File::create(self.dir.join(format!("bench-{}.log", args.first().map_or("", |arg| arg.trim_start_matches('-')))))?;
+        let log =
+            std::fs::File::create(self.dir.join(format!("bench-{}.log", args.first().map_or("", |arg| arg.trim_start_matches('-')))))?;
         let child = Command::new(env!("CARGO_BIN_EXE_mesh-controller"))
             .args(args)
             .arg("--kubeconfig")
@@ -220,7 +234,14 @@ impl Cluster {
     /// What our programs have asked of the API so far.
     fn requests(&self) -> Result<usize> {
         let log = std::fs::read_to_string(self.dir.join("audit.log"))?;
-        Ok(log.lines().filter(|line| line.contains("\"username\":\"admin\"") && !line.contains("\"userAgent\":\"kube-") && !line.contains("\"userAgent\":\"kubectl")).count())
+        Ok(log
+            .lines()
+            .filter(|line| {
+                line.contains("\"username\":\"admin\"")
+                    && !line.contains("\"userAgent\":\"kube-")
+                    && !line.contains("\"userAgent\":\"kubectl")
+            })
+            .count())
     }
 
     /// How long kubectl takes to write the objects that the controller has made, in another namespace.
@@ -229,7 +250,12 @@ impl Cluster {
         let mut all = Vec::new();
         for kind in ["serviceaccounts", "services", "deployments", "poddisruptionbudgets"] {
             let list: Value = serde_json::from_slice(&self.kubectl(&["get", kind, "-o", "json"])?)?;
-            for object in list["items"].as_array().into_iter().flatten().filter(|object| object["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("svc-"))) {
+            for object in list["items"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|object| object["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("svc-")))
+            {
                 all.push(plain(object));
             }
         }

@@ -2,8 +2,10 @@
 mod audit;
 mod leaders;
 mod machine;
+mod objects;
 mod outage;
 mod product;
 mod refusals;
 mod rollouts;
+mod services;
 mod shop;

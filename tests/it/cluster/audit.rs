@@ -11,6 +11,7 @@ pub(crate) struct Asked {
     pub(crate) verb: String,
     /// `deployments`, `meshservices/status`.
     pub(crate) resource: String,
+    pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) at: Timestamp,
     pub(crate) code: i64,
@@ -45,6 +46,7 @@ fn asked(line: &Value) -> Asked {
         user: text(&line["user"]["username"]),
         verb: text(&line["verb"]),
         resource: format!("{}{sub}", text(&object["resource"])),
+        namespace: text(&object["namespace"]),
         name: text(&object["name"]),
         at: line["requestReceivedTimestamp"].as_str().unwrap().parse().unwrap(),
         code: line["responseStatus"]["code"].as_i64().unwrap_or(0),

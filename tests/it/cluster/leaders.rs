@@ -70,7 +70,8 @@ impl Cluster {
 
     /// Who leads now, as the Lease says.
     fn leader(&self) -> String {
-        let output = self.try_kubectl(&["-n", "mesh-system", "get", "lease", "mesh-controller", "-o", "jsonpath={.spec.holderIdentity}"], "");
+        let output =
+            self.try_kubectl(&["-n", "mesh-system", "get", "lease", "mesh-controller", "-o", "jsonpath={.spec.holderIdentity}"], "");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -117,7 +118,16 @@ fn a_leader_that_is_killed_or_stopped_is_followed_and_writes_nothing_more() {
     space.until("all services to be seen", seen, |text| text.split(' ').count() == 20);
     space.until("all Deployments to be made", "get deploy -o name", |text| text.lines().count() == 20);
     let (leader, follower) = if first == "one" { (one, two) } else { (two, one) };
-    assert_eq!(cluster.asked(follower.user, Timestamp::UNIX_EPOCH).iter().filter(|asked| asked.writes()).map(|asked| &asked.resource).collect::<Vec<_>>(), Vec::<&String>::new(), "a follower writes nothing");
+    assert_eq!(
+        cluster
+            .asked(follower.user, Timestamp::UNIX_EPOCH)
+            .iter()
+            .filter(|asked| asked.writes())
+            .map(|asked| &asked.resource)
+            .collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "a follower writes nothing"
+    );
 
     // kill -9: the other takes over in time, and has nothing to write.
     let quiet = settled(&cluster, &space.name);
@@ -131,11 +141,19 @@ fn a_leader_that_is_killed_or_stopped_is_followed_and_writes_nothing_more() {
     let changed: Vec<_> = after.iter().filter(|(key, version)| quiet.get(*key) != Some(version)).map(|(key, _)| key.as_str()).collect();
     assert!(changed.iter().all(|key| key.ends_with("/s0")), "written without need: {changed:?}");
     let writes = cluster.asked(follower.user, killed);
-    assert!(writes.iter().filter(|asked| asked.writes() && asked.resource != "leases" && asked.resource != "events").all(|asked| asked.name == "s0"), "{writes:?}");
+    assert!(
+        writes
+            .iter()
+            .filter(|asked| asked.writes() && asked.resource != "leases" && asked.resource != "events")
+            .all(|asked| asked.name == "s0"),
+        "{writes:?}"
+    );
 
     // SIGSTOP for 30 s: when it wakes with work before it, it writes nothing.
     let third = Candidate::start(&cluster, if follower.user == "one" { "two" } else { "one" });
-    space.until("the third to watch", "get lease -n mesh-system mesh-controller -o name", |_| !cluster.asked(third.user, killed).iter().filter(|asked| asked.verb == "watch").collect::<Vec<_>>().is_empty());
+    space.until("the third to watch", "get lease -n mesh-system mesh-controller -o name", |_| {
+        !cluster.asked(third.user, killed).iter().filter(|asked| asked.verb == "watch").collect::<Vec<_>>().is_empty()
+    });
     let paused = follower;
     paused.signal(Signal::STOP);
     let begin = Instant::now();
@@ -152,12 +170,21 @@ fn a_leader_that_is_killed_or_stopped_is_followed_and_writes_nothing_more() {
         space.until("the leader to scale", &format!("get deploy {name} -o jsonpath={{.spec.replicas}}"), |text| text == replicas);
     }
     settled(&cluster, &space.name);
-    let stale: Vec<_> = cluster.asked(paused.user, woken).into_iter().filter(|asked| asked.writes() && (asked.resource != "leases" || asked.done())).collect();
+    let stale: Vec<_> = cluster
+        .asked(paused.user, woken)
+        .into_iter()
+        .filter(|asked| asked.writes() && (asked.resource != "leases" || asked.done()))
+        .collect();
     assert!(stale.is_empty(), "written by a leader that was not one any more: {stale:?}");
     // One write of each Deployment for each change of it, whoever led.
     let epoch = Timestamp::UNIX_EPOCH;
     let mut writes: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for asked in cluster.asked("one", epoch).into_iter().chain(cluster.asked("two", epoch)).filter(|asked| asked.writes() && asked.resource == "deployments") {
+    for asked in cluster
+        .asked("one", epoch)
+        .into_iter()
+        .chain(cluster.asked("two", epoch))
+        .filter(|asked| asked.writes() && asked.resource == "deployments")
+    {
         writes.entry(asked.name).or_default().push(asked.user);
     }
     for (name, users) in writes {

@@ -190,7 +190,9 @@ impl Drop for Namespace<'_> {
 
 /// Where the cluster's programs are.
 pub(crate) fn assets() -> PathBuf {
-    let cache = || std::env::var_os("XDG_CACHE_HOME").map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
+    let cache = || {
+        std::env::var_os("XDG_CACHE_HOME").map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from)
+    };
     std::env::var_os("KUBEBUILDER_ASSETS").map_or_else(|| cache().join("meshtest/kube"), PathBuf::from)
 }
 
@@ -209,7 +211,10 @@ fn node() -> Option<&'static RwLock<Cluster>> {
 fn able() -> bool {
     let built = assets().join("kube-proxy").exists();
     let able = built && rustix::process::geteuid().is_root();
-    assert!(able || !std::env::var("MESH_TEST_REQUIRE").is_ok_and(|value| value == "all"), "a cluster needs root and what tests/kube/cluster.sh build makes");
+    assert!(
+        able || !std::env::var("MESH_TEST_REQUIRE").is_ok_and(|value| value == "all"),
+        "a cluster needs root and what tests/kube/cluster.sh build makes"
+    );
     if !able {
         // Not through a macro: those are captured in a test that passes.
         let test = std::thread::current().name().unwrap_or_default().to_owned();
