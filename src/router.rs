@@ -6,9 +6,11 @@
 //!                                      ▼                     ├─ worker: a thread, its connections (conn, gate), its pool
 //!                                    drain ──status──► API   ├─ exchange: match, pick (balance, affinity), forward, answer
 //!                                    lease ──renew───► API   └─ upgrade: tunnels
+//!                                    hook  ◄── pods that are to end, other routers
 //! ```
-//! Owns the way of a request from the client's socket to an instance's and back. Reads `MeshService`, `EndpointSlice`, `MeshRouter` and its Secret; writes its own
-//! entry of `MeshInstance.status.routers` and its Lease; never touches anything else. The pure parts: table, balance, affinity, gate, forward, answer, settings.
+//! Owns the way of a request from the client's socket to an instance's and back. Reads `MeshService`, `EndpointSlice`, `MeshRouter` and its Secret, and in a
+//! cluster its Node, the other routers' Leases, and a Pod whose hook asks; writes its own entry of `MeshInstance.status.routers` and its Lease; never touches
+//! anything else. The pure parts: table, balance, affinity, gate, forward, answer, settings, refused.
 pub mod affinity;
 pub mod answer;
 pub mod balance;
@@ -18,18 +20,21 @@ pub mod endpoint;
 pub mod exchange;
 pub mod forward;
 pub mod gate;
+pub mod hook;
 pub mod lease;
 pub mod listener;
 pub mod metrics;
 pub mod pool;
 pub mod proxy;
+mod refused;
 pub mod settings;
 pub mod state;
 pub mod table;
 pub mod upgrade;
 pub mod worker;
 
-use std::{net::TcpListener, pin::pin, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener}, pin::pin, sync::Arc, time::Duration};
 
 use kube::Client;
 use tokio::sync::{Notify, watch};
@@ -45,8 +50,16 @@ const HOLD: Duration = Duration::from_secs(5);
 pub struct RouterOptions {
     /// Who it is: the holder of its Lease, and `name` in `MeshInstance.status.routers`. A DNS label, unique among the routers of one API.
     pub name: String,
-    /// The `MeshRouter` in `mesh-system` whose settings it takes; built-in ones are used while there is none.
+    /// Where its Lease, its `MeshRouter` and its Secret are: `mesh-system` on a VM, in a cluster the namespace that it runs in.
+    pub namespace: String,
+    /// The `MeshRouter` whose settings it takes; built-in ones are used while there is none.
     pub router: String,
+    /// The zone that it is in, if it was told; else that of its node.
+    pub zone: Option<String>,
+    /// The node that it is on.
+    pub node: Option<String>,
+    /// Where other routers ask it about pods that are to end (see [`hook`]).
+    pub drain_address: Option<SocketAddr>,
     /// How long requests may take to end at shutdown, before they are cut.
     pub grace: Duration,
 }
@@ -60,7 +73,7 @@ pub enum Error {
 }
 
 /// Runs a router until shutdown: one worker per listener (see [`listener::open`]). `ready` becomes true once it has seen all services and endpoints;
-/// until then connections wait in the sockets' queues, for [`HOLD`] at most.
+/// until then connections wait in the sockets' queues, for [`HOLD`] at most. `hooks` are for a cluster, whose pods ask whether they may end.
 ///
 /// # Errors
 /// A worker that could not start, or died.
@@ -71,12 +84,14 @@ pub async fn run(
     metrics: Metrics,
     shutdown: Shutdown,
     ready: watch::Sender<bool>,
+    hooks: Option<hook::Hooks>,
 ) -> Result<(), Error> {
+    let (options, hooks) = (&options, hooks.as_ref());
     let metrics = metrics::RouterMetrics::register(&metrics);
+    let tables = hooks.map_or_else(Arc::default, hook::Hooks::tables);
     let proxy = proxy::Proxy::new(metrics.clone());
-    let (tables, seen) = watch::channel(Arc::default());
     let quiet = Arc::new(Notify::new());
-    let lease = lease::RouterLease::new(client.clone(), &options.name, &options.router);
+    let lease = lease::RouterLease::new(client.clone(), options);
     let stop = CancellationToken::new();
     let (mut first_table, end) = (ready.subscribe(), stop.clone());
     let mut serve = pin!(async {
@@ -91,8 +106,9 @@ pub async fn run(
     let mut background = pin!(async {
         // First the lease, then the first table: no instance gets a request of a router that agents do not know of.
         lease.take().await;
-        let follow = state::follow(client.clone(), options.router.clone(), proxy.clone(), tables, quiet.clone(), ready);
-        tokio::join!(follow, drain::report(client.clone(), &options.name, seen, quiet.clone(), metrics), lease.renew());
+        let follow = state::follow(client.clone(), options, proxy.clone(), &tables, quiet.clone(), ready);
+        let report = drain::report(client.clone(), &options.name, tables.subscribe(), quiet.clone(), metrics);
+        tokio::join!(follow, report, lease.renew());
     });
     let end = loop {
         tokio::select! {
@@ -101,6 +117,9 @@ pub async fn run(
             () = shutdown.triggered(), if !stop.is_cancelled() => stop.cancel(),
         }
     };
+    // It sends nothing to anybody any more: whoever waits for that is told before the lease is gone.
+    hooks.inspect(|hooks| hooks.let_all_go());
     lease.release().await;
+    hooks.inspect(|hooks| hooks.end());
     Ok(end?)
 }

@@ -57,3 +57,7 @@ pub const SYSTEM_NAMESPACE: &str = "mesh-system";
 pub const DEFAULT_ROUTER: &str = "default";
 /// The label on the Lease of a router process; the label's value is the `MeshRouter`'s name.
 pub const ROUTER_LEASE: &str = "mesh-controller.dev/router";
+/// On the Lease of a router process: `ip:port` where it is asked whether it has let a pod go.
+pub const DRAIN_ADDRESS: &str = "mesh-controller.dev/drain-address";
+/// On an `EndpointSlice` of a cluster: when the pod changed that it was written for (Kubernetes' own annotation).
+pub const SLICE_TRIGGERED: &str = "endpoints.kubernetes.io/last-change-trigger-time";

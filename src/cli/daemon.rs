@@ -121,7 +121,7 @@ impl Serve {
             death = supervisor.death() => Some(death),
         };
         tracing::info!("ending; instances go on running");
-        end(supervisor, &mut signals, death).await
+        end(supervisor, &mut signals, death, GRACE).await
     }
 
     async fn run_in_cluster(self) -> Result {
@@ -143,7 +143,7 @@ impl Serve {
             }
         }
         tracing::info!("ending; what runs in the cluster goes on running");
-        end(supervisor, &mut signals, death).await
+        end(supervisor, &mut signals, death, GRACE).await
     }
 }
 
@@ -159,10 +159,10 @@ pub(super) fn tell_when_ready(mut ready: watch::Receiver<bool>, status: String, 
 }
 
 /// Ends all tasks, after a signal or because one of them died.
-pub(super) async fn end(supervisor: Supervisor, signals: &mut Signals, death: Option<String>) -> Result {
+pub(super) async fn end(supervisor: Supervisor, signals: &mut Signals, death: Option<String>, grace: Duration) -> Result {
     systemd::stopping();
     let ended = tokio::select! {
-        ended = supervisor.finish(GRACE) => ended,
+        ended = supervisor.finish(grace) => ended,
         // A second signal does not wait.
         _ = signals.next() => false,
     };

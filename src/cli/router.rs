@@ -1,20 +1,23 @@
-//! `mesh-controller router`: the router alone, for the API that a kubeconfig names, or for files. With files there is an API too: the embedded one, in memory
-//! and without a socket, so that the router is the same in both cases.
+//! `mesh-controller router`: the router alone, for the API that a kubeconfig names, for the cluster that it runs in, or for files. With files there is an API
+//! too: the embedded one, in memory and without a socket, so that the router is the same in all cases.
 mod files;
+mod source;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use clap::Args;
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
 use tokio::sync::watch;
 
-use self::files::Files;
+use self::{
+    files::Files,
+    source::{Opened, Source},
+};
 use super::{
     daemon,
-    exit::{Code, Failure, Result},
+    exit::Result,
     serve::{self, ROUTER_GRACE, admin},
     signals::{Asked, Signals},
 };
@@ -22,12 +25,16 @@ use crate::{
     api::labels::DEFAULT_ROUTER,
     kit::{metrics::Metrics, shutdown::Shutdown, systemd, telemetry::LogFormat},
     router::{
-        self,
+        self, RouterOptions,
+        hook::Hooks,
         listener::{self, passed::Passed},
     },
 };
 
-/// Run the router alone, for another API or for files.
+/// How long its parts have to end: requests, the lease, hooks; a little more than all of them.
+const GRACE: Duration = ROUTER_GRACE.saturating_add(admin::HOOK_GRACE).saturating_add(Duration::from_secs(3));
+
+/// Run the router alone, for another API, for the cluster that it runs in, or for files.
 #[derive(Debug, Args)]
 pub struct Router {
     #[command(flatten)]
@@ -35,13 +42,25 @@ pub struct Router {
     /// Its name: that of its Lease, unlike those of all other routers of that API [default: the hostname and -router].
     #[arg(long, env = "MESH_ROUTER_NAME", value_name = "NAME")]
     name: Option<String>,
-    /// The MeshRouter in mesh-system whose settings it takes.
+    /// The MeshRouter in the system namespace whose settings it takes.
     #[arg(long = "router", env = "MESH_ROUTER", value_name = "NAME", default_value = DEFAULT_ROUTER)]
     settings: String,
+    /// Where its Lease, MeshRouter and cookie keys are [default: the namespace of its pod, else mesh-system].
+    #[arg(long, env = "MESH_SYSTEM_NAMESPACE", value_name = "NAMESPACE", conflicts_with = "from")]
+    system_namespace: Option<String>,
+    /// The zone that it is in: where slices say so, requests stay there [default: that of its node].
+    #[arg(long, env = "MESH_ZONE", value_name = "ZONE")]
+    zone: Option<String>,
+    /// The node that it is on: where slices say so, requests stay there.
+    #[arg(long, env = "MESH_NODE_NAME", value_name = "NAME")]
+    node_name: Option<String>,
+    /// The address of its pod, where other routers ask it whether it has let a pod go, at the admin port.
+    #[arg(long, env = "MESH_POD_IP", value_name = "IP")]
+    pod_ip: Option<IpAddr>,
     /// Where it listens, unless a .socket unit of systemd passes its sockets.
     #[arg(long = "router-listen", env = "MESH_ROUTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where /livez, /readyz and /metrics are.
+    /// Where /livez, /readyz and /metrics are, and /drain for pods that are to end.
     #[arg(long, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
     admin_listen: SocketAddr,
     /// How its own log looks.
@@ -50,18 +69,6 @@ pub struct Router {
     /// What of it is written: error, warn, info, debug, trace, or a tracing filter.
     #[arg(long, env = "MESH_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
     log_level: String,
-}
-
-/// Where it learns of services and endpoints.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Source {
-    /// The kubeconfig of the API: that of a mesh-controller elsewhere, or of a cluster.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Files (or directories of them) with MeshService, EndpointSlice, MeshRouter and Secret objects; SIGHUP reads them again.
-    #[arg(long, value_name = "FILE|DIR")]
-    from: Vec<PathBuf>,
 }
 
 impl Router {
@@ -78,13 +85,23 @@ impl Router {
         let (admin_listener, admin) = serve::listen(self.admin_listen, "admin endpoints", "--admin-listen").await?;
         let listeners = listener::open(self.listen, serve::workers(), passed).map_err(serve::Error::from)?;
         let address = serve::local_address(&listeners, self.listen);
-        let (client, mut files) = self.source.open(&metrics, &shutdown).await?;
+        let Opened { client, mut files, namespace } = self.source.open(self.system_namespace, &metrics, &shutdown).await?;
 
         let (synced, ready) = watch::channel(false);
-        let name = self.name.unwrap_or_else(|| format!("{}-router", daemon::hostname()));
-        let options = router::RouterOptions { name, router: self.settings, grace: ROUTER_GRACE };
-        shutdown.spawn("router", router::run(options, client, listeners, metrics.clone(), shutdown.clone(), synced));
-        shutdown.spawn("admin", admin::run(admin_listener, metrics, None, ready.clone(), shutdown.clone()));
+        let options = RouterOptions {
+            name: self.name.unwrap_or_else(|| format!("{}-router", daemon::hostname())),
+            namespace,
+            router: self.settings,
+            zone: self.zone.filter(|zone| !zone.is_empty()),
+            node: self.node_name.filter(|node| !node.is_empty()),
+            drain_address: self.pod_ip.map(|ip| SocketAddr::new(ip, admin.port())),
+            grace: ROUTER_GRACE,
+        };
+        let hooks = files.is_none().then(|| Hooks::new(client.clone(), &options, &metrics));
+        let router = router::run(options, client, listeners, metrics.clone(), shutdown.clone(), synced, hooks.clone());
+        shutdown.spawn("router", router);
+        let answers = admin::Admin { metrics, usage: None, ready: ready.clone().into(), hooks };
+        shutdown.spawn("admin", admin::run(admin_listener, answers, shutdown.clone()));
         let status = format!("router {address}, admin {admin}");
         tracing::info!(router = %address, %admin, version = env!("CARGO_PKG_VERSION"), "started");
         daemon::tell_when_ready(ready, status.clone(), &shutdown);
@@ -99,7 +116,7 @@ impl Router {
             }
         };
         tracing::info!("ending");
-        daemon::end(supervisor, &mut signals, death).await
+        daemon::end(supervisor, &mut signals, death, GRACE).await
     }
 }
 
@@ -116,20 +133,5 @@ async fn reload(files: &mut Files, status: &str) {
             tracing::error!(error, "the files were not taken: what they said before stays in force");
             systemd::ready(&format!("{status}; the files were not taken: {error}"));
         }
-    }
-}
-
-impl Source {
-    /// A client of the API; and the files, if it is made of files.
-    async fn open(self, metrics: &Metrics, shutdown: &Shutdown) -> Result<(Client, Option<Files>)> {
-        if let Some(file) = self.kubeconfig {
-            let failed =
-                |error: &dyn std::fmt::Display| Failure::new(Code::Unreachable, format!("--kubeconfig {}: {error}", file.display()));
-            let kubeconfig = Kubeconfig::read_from(&file).map_err(|error| failed(&error))?;
-            let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(|error| failed(&error))?;
-            return Ok((Client::try_from(config).map_err(|error| failed(&error))?, None));
-        }
-        let files = Files::open(self.from, metrics, shutdown).await?;
-        Ok((files.client(), Some(files)))
     }
 }

@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, sync::watch};
 use self::usage::UsageMetrics;
 
 use crate::{
-    api::{labels::DEFAULT_ROUTER, node::PortRange},
+    api::{labels::{DEFAULT_ROUTER, SYSTEM_NAMESPACE}, node::PortRange},
     apiserver::{
         self, ApiServer,
         credentials::{Credentials, CredentialsError},
@@ -130,7 +130,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let state_dir = prepare(&options.state_dir)?;
     let store = Store::open(&state_dir, &store::Options { metrics: Some(metrics.clone()), ..store::Options::default() })?;
     let (api_listener, api) = listen(options.api_listen, "API", "--api-listen").await?;
-    let (admin_listener, admin) = listen(options.admin_listen, "admin endpoints", "--admin-listen").await?;
+    let (admin_listener, admin_address) = listen(options.admin_listen, "admin endpoints", "--admin-listen").await?;
     let router_listeners = listener::open(options.router_listen, workers(), passed)?;
     let router = local_address(&router_listeners, options.router_listen);
 
@@ -152,11 +152,21 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
     spawn_controllers(&client, backend.clone(), node, &options, shutdown);
     let (synced, ready) = watch::channel(false);
-    let router_options = router::RouterOptions { name: options.node_name, router: DEFAULT_ROUTER.to_owned(), grace: ROUTER_GRACE };
-    shutdown.spawn("router", router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced));
+    let router_options = router::RouterOptions {
+        name: options.node_name,
+        namespace: SYSTEM_NAMESPACE.to_owned(),
+        router: DEFAULT_ROUTER.to_owned(),
+        zone: None,
+        node: None,
+        drain_address: None,
+        grace: ROUTER_GRACE,
+    };
+    // Here instances are no pods: the agent asks in their status.
+    shutdown.spawn("router", router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced, None));
     let usage = UsageMetrics::register(&metrics, backend.clone());
-    shutdown.spawn("admin", admin::run(admin_listener, metrics, Some(usage), ready.clone(), shutdown.clone()));
-    Ok(Serving { client, api, router, admin, kubeconfig, ready, backend })
+    let admin = admin::Admin { metrics, usage: Some(usage), ready: ready.clone().into(), hooks: None };
+    shutdown.spawn("admin", admin::run(admin_listener, admin, shutdown.clone()));
+    Ok(Serving { client, api, router, admin: admin_address, kubeconfig, ready, backend })
 }
 
 fn spawn_controllers(client: &Client, backend: Backend, node: node::Node, options: &ServeOptions, shutdown: &Shutdown) {

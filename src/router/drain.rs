@@ -1,4 +1,5 @@
-//! Acknowledged drain: an instance that is ending gets nothing new, and when all it had has ended, every router says so in its status.
+//! Acknowledged drain: an instance that is ending gets nothing new, and when all it had has ended, every router says so in its status. For a pod, whose
+//! status is not the router's, it says so to whoever waits for [`Live::let_go`] (see [`super::hook`]).
 //! [`Drains`] decides, without IO; [`report`] writes what it decided.
 //!
 //! - Without affinity an endpoint is closed at the first moment at which nothing is under way.
@@ -19,14 +20,16 @@ use tokio::{
 };
 
 use super::{
-    endpoint::{Condition, InstanceRef, Live},
+    endpoint::{Condition, Endpoint, InstanceRef, Live},
     metrics::RouterMetrics,
-    table::RouteTable,
+    table::{Departed, RouteTable},
 };
 use crate::api::{MeshInstance, instance::RouterDrain, service::Strategy};
 
 /// How often a count that changes is reported, and a report that failed is tried again.
 const PROGRESS: Duration = Duration::from_secs(1);
+/// An endpoint that no slice has any more may be on its way to another slice: it counts as gone after this.
+const MOVES: Duration = Duration::from_secs(1);
 /// Tunnels are told to end so long before the deadline at most, that they may do so before the instance is told to stop.
 const FAREWELL: Duration = Duration::from_secs(1);
 const REPORTS_AT_ONCE: usize = 16;
@@ -54,43 +57,35 @@ struct Drain {
     /// Sessions may come back.
     sessions: bool,
     deadline: Instant,
+    /// Before this it is not closed.
+    may_return: Option<Instant>,
     reported: Option<(u64, bool, Instant)>,
     not_before: Instant,
 }
 
-/// The drains under way.
+/// The drains under way, by the endpoints' live ids.
 #[derive(Debug, Default)]
-pub struct Drains(HashMap<String, Drain>);
+pub struct Drains(HashMap<u64, Drain>);
 
 impl Drains {
     /// Takes over which endpoints are ending.
     pub fn update(&mut self, table: &RouteTable, now: Instant) {
-        let mut gone: HashMap<String, Drain> = std::mem::take(&mut self.0);
+        let mut before: HashMap<u64, Drain> = std::mem::take(&mut self.0);
         for service in &table.services {
             for endpoint in service.endpoints.iter().filter(|e| e.condition.is_ending()) {
                 let sessions = service.strategy == Strategy::SessionAffinity && endpoint.condition == Condition::Terminating;
-                let known = gone.remove(&endpoint.instance.uid).filter(|drain| drain.live.id == endpoint.live.id);
-                let drain = known.map_or_else(
-                    || {
-                        endpoint.live.drain();
-                        let timeout = service.drain_timeout;
-                        Drain {
-                            instance: endpoint.instance.clone(),
-                            live: endpoint.live.clone(),
-                            slice_revision: endpoint.slice_revision.clone(),
-                            sessions,
-                            deadline: now + timeout.saturating_sub(FAREWELL.min(timeout / 10)),
-                            reported: None,
-                            not_before: now,
-                        }
-                    },
-                    |drain| Drain { sessions, ..drain },
-                );
-                self.0.insert(endpoint.instance.uid.clone(), drain);
+                let known = before.remove(&endpoint.live.id);
+                let drain = known.unwrap_or_else(|| Drain::begin(endpoint, service.drain_timeout, now));
+                self.0.insert(endpoint.live.id, Drain { sessions, may_return: None, ..drain });
             }
         }
-        // Gone from the slices, or not ending after all.
-        for drain in gone.values() {
+        for Departed { endpoint, drain_timeout, .. } in &table.departed {
+            let drain = before.remove(&endpoint.live.id).map(|known| Drain { sessions: false, ..known });
+            let drain = drain.unwrap_or_else(|| Drain { may_return: Some(now + MOVES), ..Drain::begin(endpoint, *drain_timeout, now) });
+            self.0.insert(endpoint.live.id, Drain { instance: endpoint.instance.clone(), ..drain });
+        }
+        // Not ending after all.
+        for drain in before.values() {
             drain.live.undrain();
         }
     }
@@ -108,7 +103,7 @@ impl Drains {
 
     /// A report could not be written: it is made again, later.
     pub fn failed(&mut self, uid: &str, now: Instant) {
-        if let Some(drain) = self.0.get_mut(uid) {
+        for drain in self.0.values_mut().filter(|drain| drain.instance.uid == uid) {
             drain.reported = None;
             drain.not_before = now + PROGRESS;
         }
@@ -116,6 +111,20 @@ impl Drains {
 }
 
 impl Drain {
+    fn begin(endpoint: &Endpoint, timeout: Duration, now: Instant) -> Self {
+        endpoint.live.drain();
+        Self {
+            instance: endpoint.instance.clone(),
+            live: endpoint.live.clone(),
+            slice_revision: endpoint.slice_revision.clone(),
+            sessions: false,
+            deadline: now + timeout.saturating_sub(FAREWELL.min(timeout / 10)),
+            may_return: None,
+            reported: None,
+            not_before: now,
+        }
+    }
+
     fn step(&mut self, now: Instant) -> (Option<Report>, Option<Instant>) {
         let over = now >= self.deadline;
         if over {
@@ -123,7 +132,11 @@ impl Drain {
             self.live.cut.cancel();
         }
         let waits_for_sessions = self.sessions && self.live.is_pinned() && !over;
-        let drained = !waits_for_sessions && self.live.close_if_idle();
+        let may_return = self.may_return.filter(|until| *until > now);
+        let drained = !waits_for_sessions && may_return.is_none() && self.live.close_if_idle();
+        if drained {
+            self.live.let_go.cancel();
+        }
         let in_flight = self.live.in_flight();
         let due = match self.reported {
             None => self.not_before <= now,
@@ -137,8 +150,8 @@ impl Drain {
         let progress = (in_flight > 0 || self.reported.is_none()).then(|| now + PROGRESS);
         let deadline = (!over).then_some(self.deadline);
         // Drained and said so: nothing more will come of it.
-        let again = if drained && self.reported.is_some() { None } else { [progress, deadline].into_iter().flatten().min() };
-        (report.filter(|r| r.instance.acknowledged), again)
+        let again = if drained && self.reported.is_some() { None } else { [progress, deadline, may_return].into_iter().flatten().min() };
+        (report, again)
     }
 }
 
@@ -155,6 +168,9 @@ pub async fn report(
         let table = tables.borrow_and_update().clone();
         drains.update(&table, Instant::now());
         let (reports, wake) = drains.step(Instant::now());
+        let (reports, others): (Vec<Report>, Vec<Report>) = reports.into_iter().partition(|report| report.instance.acknowledged);
+        // Not by its status, but by whoever waits for it.
+        others.iter().for_each(|report| settle(&mut drains, report, Ok(()), &metrics));
         let written = stream::iter(reports).map(|report| write(&client, router, report)).buffer_unordered(REPORTS_AT_ONCE);
         let written: Vec<(Report, Result<(), kube::Error>)> = written.collect().await;
         for (report, result) in written {
@@ -220,15 +236,10 @@ async fn write(client: &Client, router: &str, report: Report) -> (Report, Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::{
-        endpoint::Endpoint,
-        table::fixture::{ending, endpoint, service},
-    };
+    use crate::router::table::fixture::{self, ending, endpoint, service};
 
     fn table(strategy: Strategy, terminating: &[Arc<Endpoint>]) -> RouteTable {
-        let mut table = RouteTable::default();
-        table.services.push(Arc::new(service(strategy, vec![], terminating.to_vec())));
-        table
+        fixture::table(vec![service(strategy, vec![], terminating.to_vec())], &[])
     }
 
     /// A drain that began now, of one endpoint.
@@ -249,6 +260,7 @@ mod tests {
         let (reports, wake) = drains.step(now);
         assert_eq!((said(&reports), wake), (vec![(0, true)], None));
         assert!(a.live.begin().is_none());
+        assert!(a.live.let_go.is_cancelled());
         assert_eq!(drains.step(now + PROGRESS * 5).0, []);
     }
 
@@ -300,5 +312,27 @@ mod tests {
         drop(busy);
         assert_eq!(drains.step(now).0, []);
         assert!(a.live.begin().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_in_no_slice_is_closed_when_it_has_nothing_under_way_unless_it_comes_back() {
+        let (a, b) = (endpoint("a", 1), endpoint("b", 2));
+        let busy = b.live.begin();
+        let table = fixture::table(vec![], &[&a, &b]);
+        let (mut drains, now) = (Drains::default(), Instant::now());
+        drains.update(&table, now);
+        let (_, wake) = drains.step(now);
+        assert_eq!((wake, a.live.is_closed()), (Some(now + MOVES), false));
+        drains.step(now + MOVES);
+        assert!(a.live.let_go.is_cancelled());
+        assert!(!b.live.let_go.is_cancelled(), "it has a request");
+        drop(busy);
+        drains.step(now + MOVES);
+        assert!(b.live.let_go.is_cancelled());
+        let c = endpoint("c", 3);
+        drains.update(&fixture::table(vec![], &[&c]), now);
+        drains.update(&RouteTable::default(), now);
+        drains.step(now + MOVES);
+        assert!(!c.live.is_closed(), "it came back");
     }
 }

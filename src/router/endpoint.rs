@@ -85,6 +85,8 @@ pub struct Live {
     pinned: AtomicBool,
     /// Cancelled at the drain deadline: upgraded connections end.
     pub cut: CancellationToken,
+    /// Cancelled once it is ending, all it had has ended, and nothing will begin: this router has let it go.
+    pub let_go: CancellationToken,
     quiet: Arc<Notify>,
 }
 
@@ -98,6 +100,7 @@ impl Live {
             failures: AtomicU32::new(0),
             pinned: AtomicBool::new(false),
             cut: CancellationToken::new(),
+            let_go: CancellationToken::new(),
             quiet,
         }
     }

@@ -1,6 +1,6 @@
 //! The Lease that says "this router lives": agents wait for the drain reports of routers that hold one, and for no others.
 //! It is there before the router sends an instance anything, and given back after the last request.
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
@@ -9,30 +9,43 @@ use kube::{
 };
 use serde_json::json;
 
+use super::{RouterOptions, refused::remedy};
 use crate::{
-    api::labels::{ROUTER_LEASE, SYSTEM_NAMESPACE},
-    kit::clock,
+    api::labels::{DRAIN_ADDRESS, ROUTER_LEASE},
+    kit::{backoff::Backoff, clock},
 };
 
 /// After so long without renewal the router counts as dead.
 const DURATION: Duration = Duration::from_secs(15);
 const RENEW: Duration = Duration::from_secs(5);
-const RETRY: Duration = Duration::from_millis(500);
+/// While the API is away; soon enough for a lease that runs out.
+const AWAY: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_secs(2) };
+/// What the API refuses is tried seldom: somebody has to mend it.
+const REFUSED: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_secs(30) };
 
 /// The Lease of one router process.
 #[derive(Debug, Clone)]
 pub struct RouterLease {
     api: Api<Lease>,
+    namespace: String,
     /// The process.
     holder: String,
     /// The `MeshRouter` it serves for.
     router: String,
+    /// Where it is asked whether it has let a pod go.
+    drain_address: Option<SocketAddr>,
 }
 
 impl RouterLease {
     /// Not taken yet.
-    pub fn new(client: Client, holder: &str, router: &str) -> Self {
-        Self { api: Api::namespaced(client, SYSTEM_NAMESPACE), holder: holder.to_owned(), router: router.to_owned() }
+    pub fn new(client: Client, options: &RouterOptions) -> Self {
+        Self {
+            api: Api::namespaced(client, &options.namespace),
+            namespace: options.namespace.clone(),
+            holder: options.name.clone(),
+            router: options.router.clone(),
+            drain_address: options.drain_address,
+        }
     }
 
     fn name(&self) -> String {
@@ -41,25 +54,41 @@ impl RouterLease {
 
     /// Takes it, however long that needs.
     pub async fn take(&self) {
+        let mut row = 1;
         while let Err(error) = self.write().await {
-            tracing::warn!(lease = self.name(), %error, "router: take the lease");
-            tokio::time::sleep(RETRY).await;
+            row += 1;
+            tokio::time::sleep(self.failed("take", &error, row)).await;
         }
     }
 
     /// Renews it for as long as it is polled.
     pub async fn renew(&self) {
-        let mut wait = RENEW;
+        let (mut wait, mut row) = (RENEW, 1);
         loop {
             tokio::time::sleep(wait).await;
-            wait = match self.write().await {
-                Ok(()) => RENEW,
-                Err(error) => {
-                    tracing::warn!(lease = self.name(), %error, "router: renew the lease");
-                    RETRY
-                }
+            (wait, row) = match self.write().await {
+                Ok(()) => (RENEW, 1),
+                Err(error) => (self.failed("renew", &error, row + 1), row + 1),
             };
         }
+    }
+
+    /// Says what went wrong; how long to wait.
+    fn failed(&self, act: &'static str, error: &kube::Error, row: u32) -> Duration {
+        let remedy = if let kube::Error::Api(status) = error {
+            remedy(status, "create, patch or delete", "leases.coordination.k8s.io", Some(&self.namespace))
+        } else {
+            None
+        };
+        let Some(remedy) = remedy else {
+            tracing::warn!(lease = self.name(), %error, "router: {act} the lease");
+            return AWAY.delay(row, rand::random());
+        };
+        // The API is there and says no: once is enough.
+        if row == 2 {
+            tracing::warn!(lease = self.name(), %error, "router: {act} the lease: {remedy}");
+        }
+        REFUSED.delay(row, rand::random())
     }
 
     /// Gives it back; an API that is away finds it expired later.
@@ -74,16 +103,19 @@ impl RouterLease {
     }
 
     async fn write(&self) -> Result<(), kube::Error> {
-        let lease = json!({
+        let mut lease = json!({
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": { "name": self.name(), "namespace": SYSTEM_NAMESPACE, "labels": { ROUTER_LEASE: self.router } },
+            "metadata": { "name": self.name(), "namespace": self.namespace, "labels": { ROUTER_LEASE: self.router } },
             "spec": {
                 "holderIdentity": self.holder,
                 "leaseDurationSeconds": DURATION.as_secs(),
                 "renewTime": k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime(clock::now()),
             },
         });
+        if let (Some(address), Some(metadata)) = (self.drain_address, lease.get_mut("metadata").and_then(serde_json::Value::as_object_mut)) {
+            metadata.insert("annotations".to_owned(), json!({ DRAIN_ADDRESS: address.to_string() }));
+        }
         let params = PatchParams::apply(&format!("mesh-router/{}", self.holder)).force();
         let (name, patch) = (self.name(), Patch::Apply(lease));
         let write = self.api.patch(&name, &params, &patch);

@@ -1,6 +1,6 @@
 //! What the router counts. Requests write into cells that their service holds already, so that nothing is looked up or locked on their way.
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
@@ -126,10 +126,10 @@ impl RouterMetrics {
         services.entry((namespace.to_owned(), name.to_owned())).or_default().clone()
     }
 
-    /// Forgets all other services.
-    pub fn keep_services(&self, names: &HashSet<(&str, &str)>) {
+    /// Forgets a service that is no more.
+    pub fn forget_service(&self, namespace: &str, name: &str) {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        services.retain(|(namespace, name), _| names.contains(&(namespace.as_str(), name.as_str())));
+        services.remove(&(namespace.to_owned(), name.to_owned()));
     }
 
     /// Counts a failure of an instance.
@@ -266,7 +266,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
-        metrics.keep_services(&HashSet::new());
+        metrics.forget_service("default", "api");
         assert!(!registry.render().contains("default"));
     }
 }

@@ -1,40 +1,46 @@
 //! What the router knows of the API: it watches, folds what it sees into a route table, and publishes the table when something changed.
 //! While the API is away the last table stays in force.
+mod events;
 pub mod known;
+mod place;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
-use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures::{FutureExt, StreamExt, stream::BoxStream};
+use jiff::Timestamp;
 use k8s_openapi::{
     ByteString,
     api::{core::v1::Secret, discovery::v1::EndpointSlice},
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
+    Api, Client, ResourceExt,
+    runtime::watcher::{self, Event},
 };
 use tokio::sync::{Notify, watch};
 
+use self::{events::events, known::Known};
 use super::{
+    RouterOptions,
     affinity::KeyRing,
     proxy::Proxy,
     settings::Settings,
     table::{
         RouteTable,
-        build::{Carry, build},
+        build::{Carry, Key, service_of},
     },
 };
 use crate::{
     api::{
         MeshRouter, MeshRouterSpec, MeshService,
-        labels::{SLICE_MANAGED_BY, SLICE_MANAGER, SLICE_WRITTEN, SYSTEM_NAMESPACE},
+        labels::{APP_MANAGED_BY, MANAGER, SLICE_TRIGGERED, SLICE_WRITTEN},
     },
     kit::clock,
 };
-use known::Known;
 
 /// Something that was seen.
 enum Seen {
@@ -54,46 +60,61 @@ struct World {
     keys_name: Option<String>,
     /// For as long as no Secret has keys: sessions last as long as the process.
     own_key: [u8; 32],
+    settings: Arc<Settings>,
+    /// What is to be made anew.
+    stale: Stale,
+}
+
+/// What changed since the last table.
+#[derive(Debug, Default)]
+struct Stale {
+    services: HashSet<Key>,
+    /// Every service.
+    all: bool,
+    settings: bool,
+    /// When the slices among it were written.
+    written: Vec<Timestamp>,
 }
 
 /// Watches and publishes for as long as it is polled. `ready` becomes true with the first table.
 pub async fn follow(
     client: Client,
-    router: String,
+    options: &RouterOptions,
     proxy: Arc<Proxy>,
-    tables: watch::Sender<Arc<RouteTable>>,
+    tables: &watch::Sender<Arc<RouteTable>>,
     quiet: Arc<Notify>,
     ready: watch::Sender<bool>,
 ) {
-    let mut world = World {
-        services: Known::default(),
-        slices: Known::default(),
-        routers: Known::default(),
-        keys: Known::default(),
-        keys_name: None,
-        own_key: rand::random(),
-    };
+    let mut world = World::default();
     let mut carry = Carry::new(proxy.metrics.clone(), quiet);
-    let mut seen = watch_all(&client, &router).ready_chunks(1024);
+    let told = place::told(options.zone.as_deref(), options.node.as_deref());
+    carry.is_at(told.clone());
+    let mut place = pin!(place::find(client.clone(), told).fuse());
+    let mut seen = watch_all(&client, options).ready_chunks(1024);
     let mut keys: BoxStream<'static, Vec<Seen>> = futures::stream::pending().boxed();
     loop {
         let chunk = tokio::select! {
             chunk = seen.next() => chunk,
             chunk = keys.next() => chunk,
+            here = &mut place => {
+                carry.is_at(here);
+                world.stale.all = true;
+                Some(Vec::new())
+            }
         };
         // The streams never end; if one did, what is known stays.
         let Some(chunk) = chunk else { std::future::pending().await };
-        let (changed, written) = world.take(chunk);
+        world.take(chunk);
         if world.keys_moved() {
-            keys = watch_keys(&client, world.keys_name.as_deref());
+            keys = watch_keys(&client, &options.namespace, world.keys_name.as_deref());
         }
-        if !changed || !world.is_synced() {
+        if !world.is_synced() || world.stale.is_none() {
             continue;
         }
-        let table = Arc::new(build(world.services.iter(), world.slices.iter(), Arc::new(world.settings()), &mut carry));
+        let (table, written) = world.table(&mut carry);
+        let table = Arc::new(table);
         proxy.publish(table.clone());
-        // All receivers gone: the router is ending.
-        let _ = tables.send(table);
+        tables.send_replace(table);
         ready.send_replace(true);
         let now = clock::now();
         written
@@ -103,26 +124,94 @@ pub async fn follow(
     }
 }
 
-impl World {
-    /// Whether something that counts changed, and when the slices among it were written.
-    fn take(&mut self, chunk: Vec<Seen>) -> (bool, Vec<jiff::Timestamp>) {
-        let (mut changed, mut written) = (false, Vec::new());
-        for seen in chunk {
-            changed |= match seen {
-                Seen::Service(event) => self.services.take(*event, |a, b| {
-                    a.spec == b.spec && a.metadata.deletion_timestamp == b.metadata.deletion_timestamp && a.uid() == b.uid()
-                }),
-                Seen::Slice(event) => {
-                    if let Event::Apply(slice) = event.as_ref() {
-                        written.extend(slice.annotations().get(SLICE_WRITTEN).and_then(|text| text.parse::<jiff::Timestamp>().ok()));
-                    }
-                    self.slices.take(*event, |a, b| a.resource_version() == b.resource_version())
-                }
-                Seen::Router(event) => self.routers.take(*event, |a, b| a.spec == b.spec),
-                Seen::Keys(event) => self.keys.take(*event, |a, b| a.data == b.data),
-            };
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            services: Known::default(),
+            slices: Known::default(),
+            routers: Known::default(),
+            keys: Known::default(),
+            keys_name: None,
+            own_key: rand::random(),
+            settings: Arc::default(),
+            stale: Stale { settings: true, ..Stale::default() },
         }
-        (changed, written)
+    }
+}
+
+impl Stale {
+    fn is_none(&self) -> bool {
+        self.services.is_empty() && !self.all && !self.settings
+    }
+
+    fn slice(&mut self, old: Option<&EndpointSlice>, new: Option<&EndpointSlice>) {
+        for (namespace, service) in [old, new].into_iter().flatten().filter_map(service_of) {
+            self.services.insert((namespace.to_owned(), service.to_owned()));
+        }
+        // What was there before the router, or is there again, says nothing about how late it learns.
+        if let (Some(time), true) = (new.and_then(written), old.and_then(written) != new.and_then(written)) {
+            self.written.push(time);
+        }
+    }
+}
+
+fn key(service: &MeshService) -> Key {
+    (service.namespace().unwrap_or_default(), service.name_any())
+}
+
+/// When a slice was written, or what it was written for happened.
+fn written(slice: &EndpointSlice) -> Option<Timestamp> {
+    let said = slice.metadata.annotations.as_ref()?;
+    said.get(SLICE_WRITTEN).or_else(|| said.get(SLICE_TRIGGERED))?.parse().ok()
+}
+
+impl World {
+    fn take(&mut self, chunk: Vec<Seen>) {
+        for seen in chunk {
+            match seen {
+                Seen::Service(event) => {
+                    let same = |a: &MeshService, b: &MeshService| {
+                        a.spec == b.spec && a.metadata.deletion_timestamp == b.metadata.deletion_timestamp && a.uid() == b.uid()
+                    };
+                    self.services.take(*event, same, |old, new| self.stale.services.extend([old, new].into_iter().flatten().map(key)));
+                }
+                Seen::Slice(event) => {
+                    let live = matches!(event.as_ref(), Event::Apply(_));
+                    let before = self.stale.written.len();
+                    self.slices.take(*event, |a, b| a.resource_version() == b.resource_version(), |old, new| self.stale.slice(old, new));
+                    if !live {
+                        self.stale.written.truncate(before);
+                    }
+                }
+                Seen::Router(event) => self.stale.settings |= self.routers.take(*event, |a, b| a.spec == b.spec, |_, _| {}),
+                Seen::Keys(event) => self.stale.settings |= self.keys.take(*event, |a, b| a.data == b.data, |_, _| {}),
+            }
+        }
+    }
+
+    /// The table of now. Only what changed is made anew.
+    fn table(&mut self, carry: &mut Carry) -> (RouteTable, Vec<Timestamp>) {
+        let Stale { services: mut keys, mut all, settings, written } = std::mem::take(&mut self.stale);
+        if settings {
+            let limits = self.settings.limits;
+            self.settings = Arc::new(self.settings());
+            all |= limits != self.settings.limits;
+        }
+        if all {
+            keys.extend(carry.services().cloned());
+            keys.extend(self.services.iter().map(key));
+        }
+        let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> = keys.iter().map(|(ns, name)| ((ns.as_str(), name.as_str()), Vec::new())).collect();
+        for slice in self.slices.iter() {
+            if let Some(of) = service_of(slice).and_then(|service| slices.get_mut(&service)) {
+                of.push(slice);
+            }
+        }
+        for key in &keys {
+            let of = slices.remove(&(key.0.as_str(), key.1.as_str())).unwrap_or_default();
+            carry.remake(key, self.services.get(&key.0, &key.1), of, &self.settings);
+        }
+        (carry.table(self.settings.clone()), written)
     }
 
     /// Whether another Secret is to be watched from now on, or none any more.
@@ -161,31 +250,20 @@ impl World {
     }
 }
 
-fn watch_all(client: &Client, router: &str) -> BoxStream<'static, Seen> {
-    let slices = watcher::Config::default().labels(&format!("{SLICE_MANAGED_BY}={SLICE_MANAGER}"));
-    let this = watcher::Config::default().fields(&format!("metadata.name={router}"));
+fn watch_all(client: &Client, options: &RouterOptions) -> BoxStream<'static, Seen> {
+    // A cluster copies the label from the Service to its slices; those that are made on a VM have it too.
+    let slices = watcher::Config::default().labels(&format!("{APP_MANAGED_BY}={MANAGER}"));
+    let this = watcher::Config::default().fields(&format!("metadata.name={}", options.router));
     futures::stream::select_all([
-        events(Api::all(client.clone()), watcher::Config::default(), Seen::Service),
-        events(Api::all(client.clone()), slices, Seen::Slice),
-        events(Api::namespaced(client.clone(), SYSTEM_NAMESPACE), this, Seen::Router),
+        events(Api::all(client.clone()), watcher::Config::default()).map(|event| Seen::Service(Box::new(event))).boxed(),
+        events(Api::all(client.clone()), slices).map(|event| Seen::Slice(Box::new(event))).boxed(),
+        events(Api::namespaced(client.clone(), &options.namespace), this).map(|event| Seen::Router(Box::new(event))).boxed(),
     ])
     .boxed()
 }
 
-fn watch_keys(client: &Client, name: Option<&str>) -> BoxStream<'static, Vec<Seen>> {
+fn watch_keys(client: &Client, namespace: &str, name: Option<&str>) -> BoxStream<'static, Vec<Seen>> {
     let Some(name) = name else { return futures::stream::pending().boxed() };
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    events(Api::namespaced(client.clone(), SYSTEM_NAMESPACE), config, Seen::Keys).map(|seen| vec![seen]).boxed()
-}
-
-/// The events of one kind. A failure is logged and followed by a new attempt, with a growing pause.
-fn events<K>(api: Api<K>, config: watcher::Config, seen: fn(Box<Event<K>>) -> Seen) -> BoxStream<'static, Seen>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
-{
-    let stream = watcher(api, config).default_backoff().modify(|object| object.managed_fields_mut().clear());
-    stream
-        .inspect_err(|error| tracing::warn!(kind = %K::kind(&()), %error, "router: watch"))
-        .filter_map(move |event| futures::future::ready(event.ok().map(Box::new).map(seen)))
-        .boxed()
+    events(Api::namespaced(client.clone(), namespace), config).map(|event| vec![Seen::Keys(Box::new(event))]).boxed()
 }

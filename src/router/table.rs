@@ -30,14 +30,33 @@ pub struct RouteTable {
     pub settings: Arc<Settings>,
     /// Every service that has routes or endpoints.
     pub services: Vec<Arc<Service>>,
+    /// Endpoints that no slice has any more, until what they had under way has ended: nothing new goes there.
+    pub departed: Vec<Departed>,
     exact: HashMap<String, Paths>,
     wildcards: HashMap<String, Paths>,
     any: Paths,
 }
 
+/// An endpoint that no slice has any more.
+#[derive(Debug, Clone)]
+pub struct Departed {
+    /// As it was, but for its condition.
+    pub endpoint: Arc<Endpoint>,
+    /// Namespace and name of its service.
+    pub service: (String, String),
+    /// How long its tunnels may stay.
+    pub drain_timeout: Duration,
+}
+
+impl Departed {
+    fn is_of(&self, service: &Service) -> bool {
+        self.service.0 == service.namespace && self.service.1 == service.name
+    }
+}
+
 /// The prefixes of one hostname.
 #[derive(Debug, Default)]
-struct Paths(HashMap<String, Route>);
+struct Paths(HashMap<Arc<str>, Route>);
 
 /// A prefix and whom it belongs to.
 #[derive(Debug, Clone)]

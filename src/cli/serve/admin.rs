@@ -1,15 +1,23 @@
-//! `/livez`, `/readyz` and `/metrics`, in clear HTTP on loopback. Read only.
-use std::convert::Infallible;
+//! `/livez`, `/readyz` and `/metrics`, and in a cluster `/drain` for pods that are to end; in clear HTTP. Read only.
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::usage::UsageMetrics;
-use crate::kit::{metrics::Metrics, shutdown::Shutdown};
+use crate::{
+    kit::{metrics::Metrics, shutdown::Shutdown},
+    router::hook::Hooks,
+};
 
+/// How long hooks may wait for other routers once this one has ended; then they ask another.
+pub(in crate::cli) const HOOK_GRACE: Duration = Duration::from_secs(5);
 /// The media type of OpenMetrics text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -44,56 +52,89 @@ impl From<watch::Receiver<Option<String>>> for Ready {
     }
 }
 
-/// Answers until shutdown.
+/// What the answers are made of.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct Admin {
+    /// Everything that is counted.
+    pub(in crate::cli) metrics: Metrics,
+    /// What instances use, where there are any.
+    pub(in crate::cli) usage: Option<UsageMetrics>,
+    /// Whether this process does its work.
+    pub(in crate::cli) ready: Ready,
+    /// Of a router that is asked about pods.
+    pub(in crate::cli) hooks: Option<Hooks>,
+}
+
+/// Answers until shutdown; where there are hooks, until the router has ended and no hook waits, within [`HOOK_GRACE`].
 ///
 /// # Errors
 /// None: a connection that fails is its client's matter.
-pub(in crate::cli) async fn run(
-    listener: TcpListener,
-    metrics: Metrics,
-    usage: Option<UsageMetrics>,
-    ready: impl Into<Ready>,
-    shutdown: Shutdown,
-) -> Result<(), Infallible> {
-    let ready = ready.into();
-    let end = shutdown.triggered();
+pub(in crate::cli) async fn run(listener: TcpListener, admin: Admin, shutdown: Shutdown) -> Result<(), Infallible> {
+    let end = async {
+        shutdown.triggered().await;
+        if let Some(hooks) = &admin.hooks {
+            hooks.ended().await;
+        }
+    };
     tokio::pin!(end);
     // Dropped at the end, and the connections with it.
     let mut connections = JoinSet::new();
+    let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
-            () = &mut end => return Ok(()),
+            () = &mut end => break,
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
         };
         let Ok((stream, _)) = accepted else { continue };
-        let (metrics, usage, ready) = (metrics.clone(), usage.clone(), ready.clone());
+        let (admin, shutdown) = (admin.clone(), shutdown.clone());
         let service = service_fn(move |request: Request<Incoming>| {
-            let (metrics, usage, ready) = (metrics.clone(), usage.clone(), ready.clone());
-            async move {
-                if let Some(usage) = usage.filter(|_| request.uri().path() == "/metrics") {
-                    usage.refresh().await;
-                }
-                Ok::<_, Infallible>(answer(&request, &metrics, &ready))
-            }
+            let (admin, ending) = (admin.clone(), shutdown.is_triggered());
+            async move { Ok::<_, Infallible>(admin.answer(&request, ending).await) }
         });
+        let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
         connections.spawn(async move {
             // What goes wrong on a connection here concerns only who opened it.
-            let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+            let _ = connection.await;
         });
+    }
+    drop(listener);
+    if admin.hooks.is_some() && tokio::time::timeout(HOOK_GRACE, graceful.shutdown()).await.is_err() {
+        tracing::warn!("pods that are to end still wait for other routers; their hooks ask those now");
+    }
+    Ok(())
+}
+
+impl Admin {
+    async fn answer<B>(&self, request: &Request<B>, ending: bool) -> Response<Full<Bytes>> {
+        if let (Some(hooks), &Method::GET) = (&self.hooks, request.method())
+            && let Some(told) = hooks.answer(request.uri().path(), request.uri().query()).await
+        {
+            return response(told.status, "application/json", format!("{}\n", told.body));
+        }
+        if let Some(usage) = self.usage.as_ref().filter(|_| request.uri().path() == "/metrics") {
+            usage.refresh().await;
+        }
+        let why_not = if ending { Some("ending".to_owned()) } else { self.ready.why_not() };
+        answer(request, &self.metrics, why_not)
     }
 }
 
-fn answer<B>(request: &Request<B>, metrics: &Metrics, ready: &Ready) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, metrics: &Metrics, why_not: Option<String>) -> Response<Full<Bytes>> {
     let (status, media, body) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/livez" | "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
-        (&Method::GET | &Method::HEAD, "/readyz") => match ready.why_not() {
+        (&Method::GET | &Method::HEAD, "/readyz") => match why_not {
             None => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
             Some(why) => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{why}\n")),
         },
         (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, OPEN_METRICS, metrics.render()),
         _ => (StatusCode::NOT_FOUND, "text/plain", "here are /livez, /readyz and /metrics\n".to_owned()),
     };
+    response(status, media, body)
+}
+
+fn response(status: StatusCode, media: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(media));

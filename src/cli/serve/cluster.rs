@@ -16,7 +16,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::admin;
+use super::admin::{self, Admin};
 use crate::{
     cli::daemon,
     controller::{self, cluster_service},
@@ -106,7 +106,8 @@ pub enum Error {
 /// Starts it; returns once the cluster has answered. What stands in the way then (CRDs, permissions) is waited for.
 pub(in crate::cli) async fn start(options: ClusterOptions, admin: TcpListener, metrics: Metrics, shutdown: &Shutdown) -> Result<String, Error> {
     let (waits, waiting) = watch::channel(Some("the cluster has not answered yet".to_owned()));
-    shutdown.spawn("admin", admin::run(admin, metrics.clone(), None, waiting, shutdown.clone()));
+    let told = Admin { metrics: metrics.clone(), usage: None, ready: waiting.into(), hooks: None };
+    shutdown.spawn("admin", admin::run(admin, told, shutdown.clone()));
     let found = connect::find(options.kubeconfig.as_deref()).await?;
     let made = |error: kube::Error| Error::Client { from: found.source.clone(), text: error.to_string() };
     // Two clients: what the election writes must not wait behind, or be refused with, what the controllers write.
@@ -178,7 +179,7 @@ impl Parts {
 
 /// Returns once all CRDs and permissions are there; until then it says what is missing, when that changes.
 async fn wait_until_clear(client: &Client, namespace: &str, waits: &watch::Sender<Option<String>>) {
-    let (mut told, mut looks) = (String::new(), 1);
+    let (mut told, mut looks) = (String::new(), 1_u32);
     loop {
         let obstacles = match timeout(CHECK, checks::obstacles(client, namespace)).await {
             Ok(Ok(obstacles)) => obstacles,

@@ -20,8 +20,9 @@ impl<K> Default for Known<K> {
 }
 
 impl<K: Resource> Known<K> {
-    /// Takes an event; says whether it changed anything that counts, by `same`.
-    pub fn take(&mut self, event: Event<K>, same: impl Fn(&K, &K) -> bool) -> bool {
+    /// Takes an event; says whether it changed anything that counts, by `same`, and shows `changed` each object that came, went or is another now:
+    /// as it was, and as it is.
+    pub fn take(&mut self, event: Event<K>, same: impl Fn(&K, &K) -> bool, mut changed: impl FnMut(Option<&K>, Option<&K>)) -> bool {
         match event {
             Event::Init => {
                 self.coming.clear();
@@ -32,20 +33,39 @@ impl<K: Resource> Known<K> {
                 false
             }
             Event::InitDone => {
-                let old = std::mem::replace(&mut self.objects, std::mem::take(&mut self.coming));
-                let first = !std::mem::replace(&mut self.synced, true);
-                let unchanged =
-                    old.len() == self.objects.len() && self.objects.iter().all(|(key, new)| old.get(key).is_some_and(|old| same(old, new)));
-                first || !unchanged
+                let mut old = std::mem::replace(&mut self.objects, std::mem::take(&mut self.coming));
+                let mut any = !std::mem::replace(&mut self.synced, true);
+                for (key, new) in &self.objects {
+                    let old = old.remove(key);
+                    if !old.as_ref().is_some_and(|old| same(old, new)) {
+                        changed(old.as_ref(), Some(new));
+                        any = true;
+                    }
+                }
+                old.values().for_each(|gone| changed(Some(gone), None));
+                any || !old.is_empty()
             }
             Event::Apply(object) => {
                 let key = key(&object);
-                let unchanged = self.objects.get(&key).is_some_and(|old| same(old, &object));
+                let old = self.objects.get(&key);
+                let unchanged = old.is_some_and(|old| same(old, &object));
+                if !unchanged {
+                    changed(old, Some(&object));
+                }
                 self.objects.insert(key, object);
                 !unchanged
             }
-            Event::Delete(object) => self.objects.remove(&key(&object)).is_some(),
+            Event::Delete(object) => {
+                let old = self.objects.remove(&key(&object));
+                old.iter().for_each(|gone| changed(Some(gone), None));
+                old.is_some()
+            }
         }
+    }
+
+    /// One of them.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<&K> {
+        self.objects.get(&(Some(namespace.to_owned()), name.to_owned()))
     }
 
     /// Whether a list was complete once.
@@ -80,6 +100,8 @@ mod tests {
         a.metadata.resource_version == b.metadata.resource_version
     }
 
+    fn ignore(_: Option<&Secret>, _: Option<&Secret>) {}
+
     fn names(known: &Known<Secret>) -> Vec<String> {
         let mut names: Vec<_> = known.iter().map(ResourceExt::name_any).collect();
         names.sort_unstable();
@@ -89,27 +111,27 @@ mod tests {
     #[test]
     fn what_was_known_stays_until_a_new_list_is_complete() {
         let mut known = Known::default();
-        known.take(Event::Init, same);
-        known.take(Event::InitApply(secret("a", "1")), same);
+        known.take(Event::Init, same, ignore);
+        known.take(Event::InitApply(secret("a", "1")), same, ignore);
         assert!(!known.is_synced());
-        assert!(known.take(Event::InitDone, same), "the first list counts");
-        assert!(known.take(Event::Apply(secret("b", "2")), same));
-        known.take(Event::Init, same);
-        known.take(Event::InitApply(secret("b", "2")), same);
+        assert!(known.take(Event::InitDone, same, ignore), "the first list counts");
+        assert!(known.take(Event::Apply(secret("b", "2")), same, ignore));
+        known.take(Event::Init, same, ignore);
+        known.take(Event::InitApply(secret("b", "2")), same, ignore);
         assert_eq!(names(&known), ["a", "b"], "the new list is not complete");
-        assert!(known.take(Event::InitDone, same), "a was deleted meanwhile");
+        assert!(known.take(Event::InitDone, same, ignore), "a was deleted meanwhile");
         assert_eq!(names(&known), ["b"]);
     }
 
     #[test]
     fn what_is_the_same_is_no_change() {
         let mut known = Known::default();
-        assert!(known.take(Event::InitDone, same), "even an empty list is news the first time");
-        assert!(known.take(Event::Apply(secret("a", "1")), same));
-        assert!(!known.take(Event::Apply(secret("a", "1")), same));
-        known.take(Event::InitApply(secret("a", "1")), same);
-        assert!(!known.take(Event::InitDone, same), "the same list again");
-        assert!(known.take(Event::Delete(secret("a", "1")), same));
-        assert!(!known.take(Event::Delete(secret("a", "1")), same));
+        assert!(known.take(Event::InitDone, same, ignore), "even an empty list is news the first time");
+        assert!(known.take(Event::Apply(secret("a", "1")), same, ignore));
+        assert!(!known.take(Event::Apply(secret("a", "1")), same, ignore));
+        known.take(Event::InitApply(secret("a", "1")), same, ignore);
+        assert!(!known.take(Event::InitDone, same, ignore), "the same list again");
+        assert!(known.take(Event::Delete(secret("a", "1")), same, ignore));
+        assert!(!known.take(Event::Delete(secret("a", "1")), same, ignore));
     }
 }

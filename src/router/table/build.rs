@@ -1,16 +1,21 @@
 //! From the objects of the API to a route table. Pure but for the live state that goes on from table to table, which [`Carry`] keeps.
+pub mod near;
+mod slices;
+
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::AtomicUsize},
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::Arc,
 };
 
 use http::HeaderValue;
-use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
+use jiff::Timestamp;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use tokio::sync::Notify;
 
-use super::{Cookie, Route, RouteTable, Service};
+use self::{near::Here, slices::Seen};
+use super::{Cookie, Departed, Route, RouteTable, Service};
 use crate::{
     api::{
         MeshService,
@@ -19,7 +24,7 @@ use crate::{
         service::{RolloutType, Strategy},
     },
     plan::{
-        routes::{claims, seniority},
+        routes::{Claim, claims, seniority},
         template,
     },
     router::{
@@ -30,142 +35,201 @@ use crate::{
     },
 };
 
-/// What goes on from table to table: counts of what is under way, turns, metrics.
+/// Namespace and name of a service.
+pub type Key = (String, String);
+
+/// What goes on from table to table: the services as they were made last, counts of what is under way, turns, metrics. A change costs what changed:
+/// [`Carry::remake`] the services that it is about, then [`Carry::table`].
 #[derive(Debug)]
 pub struct Carry {
-    lives: HashMap<String, (SocketAddr, Arc<Live>)>,
-    turns: HashMap<(String, String), Arc<AtomicUsize>>,
+    made: HashMap<Key, Made>,
+    departed: Vec<Departed>,
+    here: Here,
     next_id: u64,
     quiet: Arc<Notify>,
     metrics: Arc<RouterMetrics>,
 }
 
+/// A service, and what it claims; nothing if it is to get nothing.
+#[derive(Debug)]
+struct Made {
+    service: Arc<Service>,
+    born: Timestamp,
+    claims: Vec<(Claim, Arc<str>)>,
+}
+
 impl Carry {
     /// Nothing yet. `quiet` is told whenever a draining endpoint has nothing under way any more.
     pub fn new(metrics: Arc<RouterMetrics>, quiet: Arc<Notify>) -> Self {
-        Self { lives: HashMap::new(), turns: HashMap::new(), next_id: 1, quiet, metrics }
+        Self { made: HashMap::new(), departed: Vec::new(), here: Here::default(), next_id: 1, quiet, metrics }
     }
 
-    /// The live state of an instance; a new one if it moved to another address, because what answers there is another program.
-    fn live(&mut self, uid: &str, address: SocketAddr) -> Arc<Live> {
-        let id = self.next_id;
-        let mut make = || {
-            self.next_id += 1;
-            (address, Arc::new(Live::new(id, self.quiet.clone())))
-        };
-        match self.lives.entry(uid.to_owned()) {
-            Entry::Occupied(mut known) => {
-                if known.get().0 != address {
-                    known.insert(make());
+    /// From now on hints count by this place; all services are to be made anew.
+    pub fn is_at(&mut self, here: Here) {
+        self.here = here;
+    }
+
+    /// Every service that was made.
+    pub fn services(&self) -> impl Iterator<Item = &Key> {
+        self.made.keys()
+    }
+
+    /// Makes a service anew, of its object and all of its slices. Without an object it is one whose slices outlived it: nothing is sent there, and
+    /// their drain is reported all the same.
+    pub fn remake<'a>(
+        &mut self,
+        key: &Key,
+        object: Option<&MeshService>,
+        slices: impl IntoIterator<Item = &'a EndpointSlice>,
+        settings: &Settings,
+    ) {
+        let seen = slices::endpoints(slices, &self.here);
+        let before = self.made.remove(key);
+        let before = before.as_ref().map(|made| made.service.as_ref());
+        let uid = object.and_then(ResourceExt::uid).unwrap_or_default();
+        let mut service = self.blank(key, &uid, before);
+        if let Some(object) = object {
+            say(&mut service, object, settings);
+        }
+        self.fill(&mut service, seen, &uid, before);
+        self.part(&service, before);
+        if object.is_none() && service.endpoints.is_empty() {
+            self.metrics.forget_service(&key.0, &key.1);
+            return;
+        }
+        let claims = object.filter(|object| object.metadata.deletion_timestamp.is_none()).map(|object| claims(&object.spec));
+        let claims = claims.into_iter().flatten().map(|claim| (Arc::from(claim.prefix.as_str()), claim)).map(|(prefix, claim)| (claim, prefix));
+        let born = object.map_or(Timestamp::MAX, |object| seniority(object).0);
+        self.made.insert(key.clone(), Made { service: Arc::new(service), born, claims: claims.collect() });
+    }
+
+    /// The table of what was made. Of two services that claim the same, the senior one gets it.
+    pub fn table(&mut self, settings: Arc<Settings>) -> RouteTable {
+        self.departed.retain(|departed| !departed.endpoint.live.let_go.is_cancelled());
+        let mut made: Vec<(&Key, &Made)> = self.made.iter().collect();
+        made.sort_unstable_by(|(key, made), (other_key, other)| (made.born, *key).cmp(&(other.born, *other_key)));
+        let mut table = RouteTable { synced: true, settings, departed: self.departed.clone(), ..RouteTable::default() };
+        for (_, Made { service, claims, born: _ }) in made {
+            table.services.push(service.clone());
+            for (claim, prefix) in claims {
+                let paths = &mut table.paths(claim.hostname.as_deref()).0;
+                if !paths.contains_key(prefix) {
+                    paths.insert(prefix.clone(), Route { service: service.clone(), prefix: prefix.clone() });
                 }
-                known.get().1.clone()
             }
-            Entry::Vacant(new) => new.insert(make()).1.clone(),
+        }
+        table
+    }
+
+    fn blank(&self, key: &Key, uid: &str, before: Option<&Service>) -> Service {
+        let (namespace, name) = key.clone();
+        let label = format!("{namespace}/{name}");
+        Service {
+            strategy: Strategy::RoundRobin,
+            label: HeaderValue::from_str(&label).unwrap_or(HeaderValue::from_static("?")),
+            cookie: Cookie { name: String::new(), lifetime: None, scope: Scope { uid: uid.to_owned(), name: label } },
+            request_limit: None,
+            drain_timeout: before.map_or(std::time::Duration::ZERO, |before| before.drain_timeout),
+            last_resort: false,
+            endpoints: Vec::new(),
+            ready: Vec::new(),
+            terminating: Vec::new(),
+            by_token: HashMap::new(),
+            turn: before.map_or_else(Arc::default, |before| before.turn.clone()),
+            cells: before.map_or_else(|| self.metrics.service(&namespace, &name), |before| before.cells.clone()),
+            namespace,
+            name,
         }
     }
 
-    fn forget_all_but(&mut self, table: &RouteTable) {
-        let uids: HashSet<&str> = table.services.iter().flat_map(|s| &s.endpoints).map(|e| e.instance.uid.as_str()).collect();
-        self.lives.retain(|uid, _| uids.contains(uid.as_str()));
-        let names: HashSet<(&str, &str)> = table.services.iter().map(|s| (s.namespace.as_str(), s.name.as_str())).collect();
-        self.turns.retain(|(namespace, name), _| names.contains(&(namespace.as_str(), name.as_str())));
-        self.metrics.keep_services(&names);
+    fn fill(&mut self, service: &mut Service, seen: Vec<Seen>, uid: &str, before: Option<&Service>) {
+        let known: HashMap<String, Arc<Endpoint>> = self.known(service, before);
+        let mut ready = Vec::new();
+        for Seen { instance, address, condition, slice_revision, hints, .. } in seen {
+            let live = match known.get(&instance.uid).filter(|known| goes_on(known, address, condition)) {
+                Some(known) => known.live.clone(),
+                None => self.live(),
+            };
+            let token = Token::new(uid, &instance.uid);
+            let endpoint = Arc::new(Endpoint { instance, address, condition, token, slice_revision, live });
+            match condition {
+                Condition::Ready => ready.push((endpoint.clone(), hints)),
+                Condition::Terminating => service.terminating.push(endpoint.clone()),
+                Condition::Ended | Condition::Unready => {}
+            }
+            // Whom a session belongs to gets it wherever it is.
+            if matches!(condition, Condition::Ready | Condition::Terminating) {
+                service.by_token.insert(token, endpoint.clone());
+            }
+            service.endpoints.push(endpoint);
+        }
+        service.ready = near::keep_near(ready);
+    }
+
+    /// The endpoints that the service has had, by uid.
+    fn known(&self, service: &Service, before: Option<&Service>) -> HashMap<String, Arc<Endpoint>> {
+        let departed = self.departed.iter().filter(|departed| departed.is_of(service)).map(|departed| &departed.endpoint);
+        departed.chain(before.iter().flat_map(|before| &before.endpoints)).map(|e| (e.instance.uid.clone(), e.clone())).collect()
+    }
+
+    fn live(&mut self) -> Arc<Live> {
+        let id = self.next_id;
+        self.next_id += 1;
+        Arc::new(Live::new(id, self.quiet.clone()))
+    }
+
+    /// Whoever is in no slice any more may still have something under way.
+    fn part(&mut self, service: &Service, before: Option<&Service>) {
+        let stays: HashSet<u64> = service.endpoints.iter().map(|e| e.live.id).collect();
+        self.departed.retain(|departed| !stays.contains(&departed.endpoint.live.id));
+        let gone = before.iter().flat_map(|before| &before.endpoints);
+        for endpoint in gone.filter(|e| !stays.contains(&e.live.id) && !e.live.let_go.is_cancelled()) {
+            // Its object is gone, or another's by now: nobody reads a report about it.
+            let instance = InstanceRef { acknowledged: false, ..endpoint.instance.clone() };
+            let endpoint = Arc::new(Endpoint { instance, condition: Condition::Ended, ..endpoint.as_ref().clone() });
+            let service = (service.namespace.clone(), service.name.clone());
+            self.departed.push(Departed { endpoint, service, drain_timeout: before.map_or(std::time::Duration::ZERO, |b| b.drain_timeout) });
+        }
     }
 }
 
-/// One slice entry, reduced to what counts.
-struct Seen {
-    instance: InstanceRef,
-    address: SocketAddr,
-    condition: Condition,
-    slice_revision: String,
+/// Whether an endpoint that was seen is the one that was known: not one that moved, because what answers there is another program; its IPv4 and its
+/// IPv6 address are one program's. One that was closed and is not ending after all begins anew.
+fn goes_on(known: &Endpoint, address: SocketAddr, condition: Condition) -> bool {
+    let same = known.address == address || known.address.is_ipv4() != address.is_ipv4();
+    same && (condition.is_ending() || !known.live.is_closed())
 }
 
-/// A table of these objects. Of two services that claim the same, the senior one gets it.
+/// A table of all these objects.
 pub fn build<'a>(
     services: impl IntoIterator<Item = &'a MeshService>,
     slices: impl IntoIterator<Item = &'a EndpointSlice>,
     settings: Arc<Settings>,
     carry: &mut Carry,
 ) -> RouteTable {
-    let mut seen = endpoints(slices);
-    let mut services: Vec<&MeshService> = services.into_iter().collect();
-    services.sort_by_cached_key(|service| seniority(service));
-    let mut table = RouteTable { synced: true, settings, ..RouteTable::default() };
-    for object in services {
-        let key = (object.namespace().unwrap_or_default(), object.name_any());
-        let service = Arc::new(service(object, seen.remove(&key).unwrap_or_default(), &table.settings, carry));
-        table.services.push(service.clone());
-        if object.metadata.deletion_timestamp.is_some() {
-            continue;
-        }
-        for claim in claims(&object.spec) {
-            let route = Route { service: service.clone(), prefix: claim.prefix.as_str().into() };
-            table.paths(claim.hostname.as_deref()).0.entry(claim.prefix).or_insert(route);
-        }
+    let mut all: HashMap<Key, (Option<&MeshService>, Vec<&EndpointSlice>)> = carry.services().map(|key| (key.clone(), (None, Vec::new()))).collect();
+    for service in services {
+        all.entry((service.namespace().unwrap_or_default(), service.name_any())).or_default().0 = Some(service);
     }
-    // Slices that outlived their service: nothing is sent there, and their drain is reported all the same.
-    for ((namespace, name), entries) in seen {
-        table.services.push(Arc::new(orphan(namespace, name, entries, carry)));
-    }
-    carry.forget_all_but(&table);
-    table
-}
-
-fn endpoints<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>) -> BTreeMap<(String, String), Vec<Seen>> {
-    let mut seen: BTreeMap<(String, String), BTreeMap<String, Seen>> = BTreeMap::new();
     for slice in slices {
-        let Some(service) = slice.labels().get(SLICE_SERVICE) else { continue };
-        let namespace = slice.namespace().unwrap_or_default();
-        let Some(port) = slice.ports.iter().flatten().find_map(|p| u16::try_from(p.port?).ok()) else { continue };
-        let of_service = seen.entry((namespace.clone(), service.clone())).or_default();
-        for endpoint in slice.endpoints.iter().flatten() {
-            let Some(entry) = entry(endpoint, port, &namespace, &slice.resource_version().unwrap_or_default()) else { continue };
-            match of_service.get(&entry.instance.uid) {
-                Some(other) if !supersedes(&entry, other) => {}
-                _ => drop(of_service.insert(entry.instance.uid.clone(), entry)),
-            }
+        if let Some((namespace, service)) = service_of(slice) {
+            all.entry((namespace.to_owned(), service.to_owned())).or_default().1.push(slice);
         }
     }
-    seen.into_iter().map(|(key, entries)| (key, entries.into_values().collect())).collect()
-}
-
-/// While an endpoint moves between slices it is in two of them: the end counts before the rest, then the later write.
-fn supersedes(new: &Seen, old: &Seen) -> bool {
-    let rank = |seen: &Seen| (seen.condition.is_ending(), seen.slice_revision.parse::<u64>().unwrap_or(0));
-    rank(new) > rank(old)
-}
-
-fn entry(endpoint: &SliceEndpoint, port: u16, namespace: &str, revision: &str) -> Option<Seen> {
-    let ip: IpAddr = endpoint.addresses.first()?.parse().ok()?;
-    let address = SocketAddr::new(ip, port);
-    let target = endpoint.target_ref.as_ref();
-    let instance = InstanceRef {
-        namespace: target.and_then(|t| t.namespace.clone()).unwrap_or_else(|| namespace.to_owned()),
-        name: target.and_then(|t| t.name.clone()).unwrap_or_default(),
-        uid: target.and_then(|t| t.uid.clone()).unwrap_or_else(|| address.to_string()),
-        acknowledged: target.is_some_and(|t| t.kind.as_deref() == Some("MeshInstance") && t.uid.is_some()),
-    };
-    Some(Seen { instance, address, condition: condition(endpoint), slice_revision: revision.to_owned() })
-}
-
-/// What is not said: ready is true, serving is as ready, terminating is false (discovery/v1).
-fn condition(endpoint: &SliceEndpoint) -> Condition {
-    let said = endpoint.conditions.as_ref();
-    let ready = said.and_then(|c| c.ready).unwrap_or(true);
-    match (said.and_then(|c| c.terminating).unwrap_or(false), said.and_then(|c| c.serving).unwrap_or(ready)) {
-        (true, true) => Condition::Terminating,
-        (true, false) => Condition::Ended,
-        (false, _) if ready => Condition::Ready,
-        (false, _) => Condition::Unready,
+    for (key, (object, slices)) in all {
+        carry.remake(&key, object, slices, &settings);
     }
+    carry.table(settings)
 }
 
-fn service(object: &MeshService, seen: Vec<Seen>, settings: &Settings, carry: &mut Carry) -> Service {
+/// Namespace and name of the service that a slice belongs to.
+pub fn service_of(slice: &EndpointSlice) -> Option<(&str, &str)> {
+    Some((slice.metadata.namespace.as_deref().unwrap_or_default(), slice.metadata.labels.as_ref()?.get(SLICE_SERVICE)?))
+}
+
+/// What a service's object says of it.
+fn say(service: &mut Service, object: &MeshService, settings: &Settings) {
     let spec = &object.spec;
-    let uid = object.uid().unwrap_or_default();
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let mut service = blank(namespace, name, &uid, carry);
     let persistence = spec.session_persistence.clone().unwrap_or_default();
     service.strategy = spec.strategy;
     service.cookie.name = persistence.session_name;
@@ -179,51 +243,6 @@ fn service(object: &MeshService, seen: Vec<Seen>, settings: &Settings, carry: &m
     let backend = if spec.image.is_some() { BackendKind::Podman } else { BackendKind::Process };
     let rolls = template::rollout_type(spec, backend) == RolloutType::RollingUpdate;
     service.last_resort = object.metadata.deletion_timestamp.is_none() && spec.replicas > 0 && rolls;
-    fill(&mut service, seen, &uid, carry);
-    service
-}
-
-fn orphan(namespace: String, name: String, seen: Vec<Seen>, carry: &mut Carry) -> Service {
-    let mut service = blank(namespace, name, "", carry);
-    fill(&mut service, seen, "", carry);
-    service
-}
-
-fn blank(namespace: String, name: String, uid: &str, carry: &mut Carry) -> Service {
-    let key = (namespace.clone(), name.clone());
-    let label = format!("{namespace}/{name}");
-    Service {
-        strategy: Strategy::RoundRobin,
-        label: HeaderValue::from_str(&label).unwrap_or(HeaderValue::from_static("?")),
-        cookie: Cookie { name: String::new(), lifetime: None, scope: Scope { uid: uid.to_owned(), name: label } },
-        request_limit: None,
-        drain_timeout: std::time::Duration::ZERO,
-        last_resort: false,
-        endpoints: Vec::new(),
-        ready: Vec::new(),
-        terminating: Vec::new(),
-        by_token: HashMap::new(),
-        turn: carry.turns.entry(key).or_default().clone(),
-        cells: carry.metrics.service(&namespace, &name),
-        namespace,
-        name,
-    }
-}
-
-fn fill(service: &mut Service, seen: Vec<Seen>, uid: &str, carry: &mut Carry) {
-    for Seen { instance, address, condition, slice_revision } in seen {
-        let (token, live) = (Token::new(uid, &instance.uid), carry.live(&instance.uid, address));
-        let endpoint = Arc::new(Endpoint { instance, address, condition, token, slice_revision, live });
-        match condition {
-            Condition::Ready => service.ready.push(endpoint.clone()),
-            Condition::Terminating => service.terminating.push(endpoint.clone()),
-            Condition::Ended | Condition::Unready => {}
-        }
-        if matches!(condition, Condition::Ready | Condition::Terminating) {
-            service.by_token.insert(token, endpoint.clone());
-        }
-        service.endpoints.push(endpoint);
-    }
 }
 
 #[cfg(test)]

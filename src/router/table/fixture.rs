@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderValue;
 use tokio::sync::Notify;
 
-use super::{Cookie, Service};
+use super::{Cookie, Departed, RouteTable, Service};
 use crate::{
     api::service::Strategy,
     router::{
@@ -44,5 +44,20 @@ pub(crate) fn service(strategy: Strategy, ready: Vec<Arc<Endpoint>>, terminating
         terminating,
         turn: Arc::default(),
         cells: Arc::default(),
+    }
+}
+
+/// A table of these services, and of endpoints that left theirs.
+pub(crate) fn table(services: Vec<Service>, departed: &[&Arc<Endpoint>]) -> RouteTable {
+    let departed = departed.iter().map(|endpoint| Departed {
+        endpoint: (*endpoint).clone(),
+        service: ("default".into(), "web".into()),
+        drain_timeout: Duration::from_secs(30),
+    });
+    RouteTable {
+        synced: true,
+        services: services.into_iter().map(Arc::new).collect(),
+        departed: departed.collect(),
+        ..RouteTable::default()
     }
 }

@@ -35,8 +35,16 @@ async fn running(api: FakeApi) -> Running {
     let address = listeners[0].local_addr().unwrap();
     let (shutdown, supervisor) = Shutdown::new();
     let (ready, mut is_ready) = watch::channel(false);
-    let options = RouterOptions { name: "r1".into(), router: "default".into(), grace: Duration::from_secs(5) };
-    shutdown.spawn("router", router::run(options, api.client(), listeners, metrics.clone(), shutdown.clone(), ready));
+    let options = RouterOptions {
+        name: "r1".into(),
+        namespace: "mesh-system".into(),
+        router: "default".into(),
+        zone: None,
+        node: None,
+        drain_address: None,
+        grace: Duration::from_secs(5),
+    };
+    shutdown.spawn("router", router::run(options, api.client(), listeners, metrics.clone(), shutdown.clone(), ready, None));
     soon("the router is ready", is_ready.wait_for(|ready| *ready)).await.unwrap();
     Running { api, address, metrics, supervisor }
 }

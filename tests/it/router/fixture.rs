@@ -125,7 +125,7 @@ pub(crate) fn slice(service: &str, instance: &Instance, (ready, serving, termina
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {
             "name": format!("{service}-mesh-{}", instance.name), "namespace": "default", "resourceVersion": revision.to_string(),
-            "labels": { "kubernetes.io/service-name": service, "endpointslice.kubernetes.io/managed-by": "mesh-controller.dev" },
+            "labels": { "kubernetes.io/service-name": service, "app.kubernetes.io/managed-by": "mesh-controller" },
         },
         "ports": [{ "port": instance.address.port() }],
         "endpoints": [{

@@ -165,7 +165,8 @@ fn what_cannot_be_routed_is_said_with_its_line_and_exit_code() {
         (&["--from", "none.yaml"], 4, "mesh-controller: none.yaml: No such file"),
         (&["--kubeconfig", "none"], 5, "mesh-controller: --kubeconfig none: "),
         (&["--from", "-"], 2, "mesh-controller: --from -: standard input"),
-        (&[], 2, "<--kubeconfig <FILE>|--from <FILE|DIR>>"),
+        (&["--from", "router.yaml", "--kubeconfig", "none"], 2, "cannot be used with"),
+        (&[], 2, "mesh-controller: where are the services? --kubeconfig FILE follows an API, --from FILE|DIR reads files; without both"),
     ] {
         let (exit, stderr) = run(words);
         assert!(exit == code && stderr.contains(said), "{words:?}: {exit}, not {code}, or not {said}:\n{stderr}");

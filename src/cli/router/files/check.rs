@@ -7,7 +7,7 @@ use std::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use crate::{
-    api::labels::{SLICE_MANAGED_BY, SLICE_MANAGER, SLICE_SERVICE, SYSTEM_NAMESPACE},
+    api::labels::{APP_MANAGED_BY, MANAGER, SLICE_SERVICE, SYSTEM_NAMESPACE},
     cli::{
         exit::{Code, Failure, Result},
         manifest::Document,
@@ -62,7 +62,7 @@ fn place(document: &mut Document) -> Result {
 
 fn endpoints(document: &mut Document, services: &BTreeSet<(String, String)>) -> Result {
     let labels = document.object.metadata.labels.get_or_insert_default();
-    labels.insert(SLICE_MANAGED_BY.to_owned(), SLICE_MANAGER.to_owned());
+    labels.insert(APP_MANAGED_BY.to_owned(), MANAGER.to_owned());
     let service = labels.get(SLICE_SERVICE).cloned();
     let Some(service) = service else {
         return Err(refuse(document, "metadata.labels", &format!("the label {SLICE_SERVICE} is missing: it names the MeshService")));
@@ -112,7 +112,7 @@ mod tests {
             documents.iter().map(identity).collect::<Vec<_>>(),
             [("EndpointSlice", "default", "web-1"), ("MeshService", "default", "web")]
         );
-        assert_eq!(documents[0].object.metadata.labels.as_ref().unwrap()[SLICE_MANAGED_BY], SLICE_MANAGER);
+        assert_eq!(documents[0].object.metadata.labels.as_ref().unwrap()[APP_MANAGED_BY], MANAGER);
     }
 
     #[test]

@@ -1,0 +1,120 @@
+//! The watch of one kind, whatever the API answers: a failure is followed by a new attempt after a growing pause, and said. What only a person can
+//! mend (no permission, no such kind) is said once, with its remedy.
+use std::time::Duration;
+
+use futures::{StreamExt, stream::BoxStream};
+use kube::{
+    Api, Resource, ResourceExt,
+    core::Status,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+
+use crate::{
+    kit::backoff::Backoff,
+    router::refused::{Chain, remedy},
+};
+
+/// While the API is away, or has too much to do.
+const AWAY: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_secs(5) };
+/// What somebody has to mend is looked for seldom.
+const REFUSED: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_secs(30) };
+
+/// The events of one kind, without an end.
+pub(super) fn events<K>(api: Api<K>, config: watcher::Config) -> BoxStream<'static, Event<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    let namespace = api.namespace().map(str::to_owned);
+    let stream = watcher(api, config).modify(|object| object.managed_fields_mut().clear()).boxed();
+    let troubles = Troubles { what: format!("{}.{}", K::plural(&()), K::group(&())).trim_end_matches('.').to_owned(), namespace, row: 0, told: None };
+    let next = |(mut stream, mut troubles): (BoxStream<'static, watcher::Result<Event<K>>>, Troubles)| async move {
+        loop {
+            match stream.next().await? {
+                Ok(event) => {
+                    // Not when a list begins: it may fail yet.
+                    if !matches!(event, Event::Init | Event::InitApply(_)) {
+                        troubles.over();
+                    }
+                    return Some((event, (stream, troubles)));
+                }
+                Err(error) => tokio::time::sleep(troubles.take(&error, rand::random())).await,
+            }
+        }
+    };
+    futures::stream::unfold((stream, troubles), next).boxed()
+}
+
+/// The failures in a row of one watch.
+#[derive(Debug)]
+struct Troubles {
+    /// The resource, as rules of RBAC have it.
+    what: String,
+    namespace: Option<String>,
+    row: u32,
+    /// The status that was said last.
+    told: Option<u16>,
+}
+
+impl Troubles {
+    /// It goes on.
+    fn over(&mut self) {
+        if self.told.take().is_some() {
+            tracing::info!(resource = self.what, "router: the API lets it watch these now");
+        }
+        self.row = 0;
+    }
+
+    /// Says what has to be said; how long to wait.
+    fn take(&mut self, error: &watcher::Error, jitter: f64) -> Duration {
+        // One failure may pass at once, but not in a loop of failures that each begin well.
+        self.row = self.row.max(1).saturating_add(1);
+        let (verb, status) = refusal(error);
+        let Some((status, remedy)) = status.and_then(|status| Some((status, remedy(status, verb, &self.what, self.namespace.as_deref())?))) else {
+            tracing::warn!(resource = self.what, error = %Chain(error), "router: watch");
+            return AWAY.delay(self.row, jitter);
+        };
+        if self.told.replace(status.code) != Some(status.code) {
+            tracing::warn!(resource = self.what, verb, status = status.code, message = status.message, "router: {remedy}");
+        }
+        REFUSED.delay(self.row, jitter)
+    }
+}
+
+/// What was asked for, and what the API said to it.
+fn refusal(error: &watcher::Error) -> (&'static str, Option<&Status>) {
+    match error {
+        watcher::Error::InitialListFailed(error) => ("list", status(error)),
+        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => ("watch", status(error)),
+        watcher::Error::WatchError(status) => ("watch", Some(status)),
+        watcher::Error::NoResourceVersion => ("list", None),
+    }
+}
+
+fn status(error: &kube::Error) -> Option<&Status> {
+    match error {
+        kube::Error::Api(status) => Some(status),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16) -> watcher::Error {
+        watcher::Error::InitialListFailed(kube::Error::Api(Status { code, ..Status::default() }.boxed()))
+    }
+
+    #[test]
+    fn what_somebody_has_to_mend_is_tried_seldom_and_an_api_that_is_away_soon_again() {
+        let waits = |error: watcher::Error| {
+            let mut troubles = Troubles { what: "meshservices.mesh-controller.dev".into(), namespace: None, row: 0, told: None };
+            (0..9).map(|_| troubles.take(&error, 0.0).as_millis()).collect::<Vec<_>>()
+        };
+        assert_eq!(waits(refused(403)), [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
+        assert_eq!(waits(refused(503)), [500, 1000, 2000, 4000, 5000, 5000, 5000, 5000, 5000]);
+    }
+}
