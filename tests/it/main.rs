@@ -9,6 +9,7 @@ mod election;
 mod imports;
 mod kubectl;
 mod layout;
+mod packaging;
 mod podman;
 mod process_backend;
 mod quadlet;

@@ -164,7 +164,7 @@ async fn a_process_that_was_stopped_may_not_write_when_it_wakes() {
     assert!(!first.leadership.may_write());
     // Nobody took the lease meanwhile: it leads again, and whoever waits for that is told.
     leads(&first, 3).await;
-    tokio::time::timeout(Duration::from_secs(3), async {
+    timeout(Duration::from_secs(3), async {
         while !first.leadership.may_write() {
             sleep(Duration::from_millis(10)).await;
         }
