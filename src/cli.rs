@@ -14,8 +14,10 @@ pub mod exit;
 pub mod follow;
 #[cfg(test)]
 mod golden;
+
 pub mod init;
 pub mod install;
+pub mod instance;
 pub mod logs;
 pub mod manifest;
 pub mod output;
@@ -36,6 +38,7 @@ pub mod state_dir;
 pub mod stop;
 pub mod table;
 pub mod target;
+
 
 use clap::{Parser, Subcommand};
 
