@@ -38,7 +38,7 @@ pub mod state_dir;
 pub mod stop;
 pub mod table;
 pub mod target;
-
+pub mod why;
 
 use clap::{Parser, Subcommand};
 
@@ -73,6 +73,8 @@ pub enum Verb {
     Ps(ps::Ps),
     /// Print what instances wrote.
     Logs(logs::Logs),
+    /// Say why a service or an instance is (not) as wanted, and what mends it.
+    Why(why::Why),
     /// Scale services to 0, or end one instance (another takes its place).
     Stop(stop::Stop),
     /// Set the number of instances.
@@ -114,6 +116,7 @@ impl Mesh {
             Verb::Run(run) => Box::pin(run.run(target)).await,
             Verb::Ps(ps) => target.with(async |api| ps.run(api).await).await,
             Verb::Logs(logs) => target.with(async |api| logs.run(api).await).await,
+            Verb::Why(why) => target.with(async |api| why.run(api).await).await,
             Verb::Stop(stop) => target.with(async |api| stop.run(api).await).await,
             Verb::Scale(scale) => target.with(async |api| scale.run(api).await).await,
             Verb::Restart(restart) => target.with(async |api| restart.run(api).await).await,
