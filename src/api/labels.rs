@@ -16,6 +16,10 @@ pub const CONTROLLER: &str = "mesh-controller.dev/controller";
 pub const REVISION: &str = "mesh-controller.dev/revision";
 /// The recommended labels of Kubernetes.
 pub const APP_NAME: &str = "app.kubernetes.io/name";
+/// The one use of an application: the service's name.
+pub const APP_INSTANCE: &str = "app.kubernetes.io/instance";
+/// What part of an application something is: `headless` on the headless Service, which is found by it and its owner only.
+pub const APP_COMPONENT: &str = "app.kubernetes.io/component";
 /// `mesh-controller`, on everything that the controllers make.
 pub const APP_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The application a service is part of; copied from the `MeshService`.

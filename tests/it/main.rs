@@ -5,6 +5,7 @@ mod cli;
 mod cluster;
 mod controllers;
 mod crds;
+mod election;
 mod imports;
 mod kubectl;
 mod layout;

@@ -29,7 +29,7 @@ static CONTROL_PLANE: OnceLock<Option<RwLock<Cluster>>> = OnceLock::new();
 pub(crate) struct Cluster {
     dir: PathBuf,
     /// `cluster.sh session`: ends, and the cluster with it, when its standard input does.
-    _session: Child,
+    session: Child,
 }
 
 impl Cluster {
@@ -49,6 +49,11 @@ impl Cluster {
         cluster.as_ref().map(|cluster| cluster.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
+    /// One for the caller alone, gone with its value: for tests that run controllers of their own.
+    pub(crate) fn own(options: &[&str]) -> Option<Self> {
+        able().then(|| Self::start(options))
+    }
+
     fn start(options: &[&str]) -> Self {
         let mut session = Command::new(SCRIPT)
             .arg("session")
@@ -60,7 +65,7 @@ impl Cluster {
         let mut dir = String::new();
         BufReader::new(session.stdout.take().unwrap()).read_line(&mut dir).unwrap();
         assert!(dir.ends_with('\n'), "{SCRIPT} session started no cluster; its words are above");
-        Self { dir: PathBuf::from(dir.trim_end()), _session: session }
+        Self { dir: PathBuf::from(dir.trim_end()), session: session }
     }
 
     /// Its folder: logs, and what `cluster.sh` needs to know.
@@ -137,6 +142,13 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.session.stdin.take());
+        let _ = self.session.wait();
+    }
+}
+
 /// A namespace of one test.
 pub(crate) struct Namespace<'a> {
     cluster: &'a Cluster,
@@ -178,19 +190,31 @@ impl Drop for Namespace<'_> {
 
 /// Where the cluster's programs are.
 pub(crate) fn assets() -> PathBuf {
-    let cache = || std::env::var_os("XDG_CACHE_HOME").map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
+    let cache = || {
+        std::env::var_os("XDG_CACHE_HOME").map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from)
+    };
     std::env::var_os("KUBEBUILDER_ASSETS").map_or_else(|| cache().join("meshtest/kube"), PathBuf::from)
 }
 
 fn node() -> Option<&'static RwLock<Cluster>> {
-    WITH_NODE.get_or_init(|| able().then(|| RwLock::new(Cluster::start(&["--node"])))).as_ref()
+    let make = || {
+        let cluster = Cluster::start(&["--node"]);
+        cluster.load_image(&["workloads.sh", "shop"], "shop.tar");
+        cluster.load_image(&["workloads.sh", "busybox"], "busybox.tar");
+        cluster.install();
+        RwLock::new(cluster)
+    };
+    WITH_NODE.get_or_init(|| able().then(make)).as_ref()
 }
 
 /// Whether a cluster can be had here. Where every test is required, one that cannot is a failure.
 fn able() -> bool {
     let built = assets().join("kube-proxy").exists();
     let able = built && rustix::process::geteuid().is_root();
-    assert!(able || !std::env::var("MESH_TEST_REQUIRE").is_ok_and(|value| value == "all"), "a cluster needs root and what tests/kube/cluster.sh build makes");
+    assert!(
+        able || !std::env::var("MESH_TEST_REQUIRE").is_ok_and(|value| value == "all"),
+        "a cluster needs root and what tests/kube/cluster.sh build makes"
+    );
     if !able {
         // Not through a macro: those are captured in a test that passes.
         let test = std::thread::current().name().unwrap_or_default().to_owned();
