@@ -15,6 +15,7 @@ pub mod follow;
 #[cfg(test)]
 mod golden;
 
+pub mod import;
 pub mod init;
 pub mod install;
 pub mod instance;
@@ -66,6 +67,8 @@ pub struct Mesh {
 pub enum Verb {
     /// Write a mesh.yaml for the project in this directory.
     Init(init::Init),
+    /// Make MeshServices of compose files, Procfiles, pm2 ecosystem files or Deployments.
+    Import(import::Import),
     /// Run services in the foreground, with API and router, until Ctrl-C.
     #[command(visible_alias = "up")]
     Run(run::Run),
@@ -113,6 +116,7 @@ impl Mesh {
         let target = self.target;
         match self.verb {
             Verb::Init(init) => init.run(),
+            Verb::Import(import) => import.run(),
             Verb::Run(run) => Box::pin(run.run(target)).await,
             Verb::Ps(ps) => target.with(async |api| ps.run(api).await).await,
             Verb::Logs(logs) => target.with(async |api| logs.run(api).await).await,
