@@ -15,8 +15,11 @@ pub mod export;
 pub mod follow;
 #[cfg(test)]
 mod golden;
+
+pub mod import;
 pub mod init;
 pub mod install;
+pub mod instance;
 pub mod logs;
 pub mod manifest;
 pub mod output;
@@ -39,6 +42,7 @@ pub mod state_dir;
 pub mod stop;
 pub mod table;
 pub mod target;
+pub mod why;
 
 use clap::{Parser, Subcommand};
 
@@ -66,6 +70,8 @@ pub struct Mesh {
 pub enum Verb {
     /// Write a mesh.yaml for the project in this directory.
     Init(init::Init),
+    /// Make MeshServices of compose files, Procfiles, pm2 ecosystem files or Deployments.
+    Import(import::Import),
     /// Run services in the foreground, with API and router, until Ctrl-C.
     #[command(visible_alias = "up")]
     Run(run::Run),
@@ -73,6 +79,8 @@ pub enum Verb {
     Ps(ps::Ps),
     /// Print what instances wrote.
     Logs(logs::Logs),
+    /// Say why a service or an instance is (not) as wanted, and what mends it.
+    Why(why::Why),
     /// Scale services to 0, or end one instance (another takes its place).
     Stop(stop::Stop),
     /// Set the number of instances.
@@ -113,9 +121,11 @@ impl Mesh {
         let target = self.target;
         match self.verb {
             Verb::Init(init) => init.run(),
+            Verb::Import(import) => import.run(),
             Verb::Run(run) => Box::pin(run.run(target)).await,
             Verb::Ps(ps) => target.with(async |api| ps.run(api).await).await,
             Verb::Logs(logs) => target.with(async |api| logs.run(api).await).await,
+            Verb::Why(why) => target.with(async |api| why.run(api).await).await,
             Verb::Stop(stop) => target.with(async |api| stop.run(api).await).await,
             Verb::Scale(scale) => target.with(async |api| scale.run(api).await).await,
             Verb::Restart(restart) => target.with(async |api| restart.run(api).await).await,
