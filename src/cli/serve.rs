@@ -17,7 +17,10 @@ use tokio::{net::TcpListener, sync::watch};
 use self::usage::UsageMetrics;
 
 use crate::{
-    api::{labels::{DEFAULT_ROUTER, SYSTEM_NAMESPACE}, node::PortRange},
+    api::{
+        labels::{DEFAULT_ROUTER, SYSTEM_NAMESPACE},
+        node::PortRange,
+    },
     apiserver::{
         self, ApiServer,
         credentials::{Credentials, CredentialsError},
@@ -162,7 +165,8 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         grace: ROUTER_GRACE,
     };
     // Here instances are no pods: the agent asks in their status.
-    shutdown.spawn("router", router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced, None));
+    shutdown
+        .spawn("router", router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced, None));
     let usage = UsageMetrics::register(&metrics, backend.clone());
     let admin = admin::Admin { metrics, usage: Some(usage), ready: ready.clone().into(), hooks: None };
     shutdown.spawn("admin", admin::run(admin_listener, admin, shutdown.clone()));
