@@ -34,7 +34,11 @@ pub mod upgrade;
 pub mod worker;
 
 use std::{
-    net::{SocketAddr, TcpListener}, pin::pin, sync::Arc, time::Duration};
+    net::{SocketAddr, TcpListener},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use kube::Client;
 use tokio::sync::{Notify, watch};

@@ -62,7 +62,7 @@ pub(crate) async fn first_requests(slices: &Api<EndpointSlice>, router: SocketAd
 fn slice(port: u16, ready: bool) -> Value {
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-        "metadata": { "name": "late-bench", "labels": { "kubernetes.io/service-name": "late", "endpointslice.kubernetes.io/managed-by": "mesh-controller.dev", "app.kubernetes.io/managed-by": "mesh-controller" } },
+        "metadata": { "name": "late-bench", "labels": { "kubernetes.io/service-name": "late", "app.kubernetes.io/managed-by": "mesh-controller" } },
         "addressType": "IPv4",
         "endpoints": [{ "addresses": ["127.0.0.1"], "conditions": { "ready": ready, "serving": ready, "terminating": false } }],
         "ports": [{ "name": "http", "port": port, "protocol": "TCP" }],

@@ -1,6 +1,6 @@
 //! `cargo bench`: what the controller and its router cost, as a table on standard output. Each figure that depends on the machine stands
 //! beside a peer's from the same run. `cargo bench -- instances` runs one part; the parts are instances, endpoints, restart, router,
-//! containers (which needs root and Podman) and cluster (which needs what tests/kube/cluster.sh build makes).
+//! routes, containers (which needs root and Podman) and cluster (which needs what tests/kube/cluster.sh build makes).
 mod cluster;
 mod containers;
 mod controller;
@@ -11,6 +11,7 @@ mod origin;
 mod proc;
 mod restart;
 mod router;
+mod routes;
 mod table;
 
 use std::process::ExitCode;
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
         }
         if chosen("router") {
             router::run().await?.print();
+        }
+        if chosen("routes") {
+            routes::run()?.print();
         }
         if chosen("containers") {
             containers::run().await?.print();

@@ -85,7 +85,9 @@ impl Question {
         let value = |name: &str| match variable(name).filter(|value| !value.is_empty()) {
             None => Err(format!("{name} is not set")),
             // All of it goes into one line of a request.
-            Some(value) if value.chars().any(|c| !(c.is_ascii_alphanumeric() || "-.:[]".contains(c))) => Err(format!("{name} is {value:?}")),
+            Some(value) if value.chars().any(|c| !(c.is_ascii_alphanumeric() || "-.:[]".contains(c))) => {
+                Err(format!("{name} is {value:?}"))
+            }
             Some(value) => Ok(value),
         };
         let [address, namespace, pod, uid] = VARIABLES.map(value);
@@ -117,6 +119,7 @@ fn wait(question: &Question, timeout: Duration) -> String {
     let mut reached = begun;
     loop {
         let last = match ask(question, end) {
+            End::Told(body) if body.contains("\"ending\":false") => return format!("there is nothing to wait for: {body}"),
             End::Told(body) => return format!("the routers have let this pod go {}: {body}", seconds()),
             End::Refused(said) => return format!("the router at {address} refuses: {said}; nothing is waited for"),
             End::Nobody(error) if reached.elapsed() >= CONNECT => {
@@ -210,10 +213,15 @@ mod tests {
         for (address, path) in [("10.0.0.7:9464", "/drain/shop/web-1?uid=u-1"), ("[fd00::7]:9464", "/drain/shop/web-1?uid=u-1")] {
             assert_eq!(Question::of(variables(address)).unwrap(), Question { address: address.parse().unwrap(), path: path.to_owned() });
         }
-        for (address, said) in [("", "MESH_DRAIN_ADDRESS is not set"), ("mesh-router", "no ip:port"), ("1.2.3.4:1\r\nX: y", "MESH_DRAIN_ADDRESS is")] {
+        for (address, said) in
+            [("", "MESH_DRAIN_ADDRESS is not set"), ("mesh-router", "no ip:port"), ("1.2.3.4:1\r\nX: y", "MESH_DRAIN_ADDRESS is")]
+        {
             assert!(Question::of(variables(address)).unwrap_err().contains(said), "{address}");
         }
-        assert_eq!(Question::of(|name| variables("1.2.3.4:1")(name).filter(|_| name != "MESH_POD_UID")), Err("MESH_POD_UID is not set".to_owned()));
+        assert_eq!(
+            Question::of(|name| variables("1.2.3.4:1")(name).filter(|_| name != "MESH_POD_UID")),
+            Err("MESH_POD_UID is not set".to_owned())
+        );
     }
 
     #[test]

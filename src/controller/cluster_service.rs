@@ -39,9 +39,10 @@ use self::{
 use super::{Error, drive, mesh_service, notes::Notes};
 use crate::{
     api::{MeshService, labels},
-    backend::kubernetes::render,
+    backend::kubernetes::render::{self, Objects, Surroundings},
     coordination::is_not_leader,
     kit::backoff::Backoff,
+    plan::validate::Refusal,
 };
 
 /// What the wiring decides.
@@ -169,7 +170,7 @@ async fn lead(service: &MeshService, context: &Context) -> Result<Action, Error>
     if service.metadata.deletion_timestamp.is_some() {
         return end(service, context, &current, &world).await;
     }
-    let (revision, applied) = match render::objects(service, &world.around) {
+    let (revision, applied) = match plan(service, &world) {
         Ok(objects) => {
             let children = children::children(service, &objects, &context.caches, &world);
             let mut memory = context.memories.with(service, |remembered| std::mem::take(&mut remembered.memory));
@@ -183,6 +184,17 @@ async fn lead(service: &MeshService, context: &Context) -> Result<Action, Error>
         return Ok(Action::await_change());
     }
     update_status::update_status(context, service, &revision, &world, &applied).await
+}
+
+/// What the service is to be made of. Where nothing but the drain hook's own image would change, or the routers cannot be found just now, the pods keep the hook
+/// that they have: a new release of the controller, or a router that is installed anew, rolls out no service.
+fn plan(service: &MeshService, world: &dereference::World) -> Result<Objects, Refusal> {
+    let objects = render::objects(service, &world.around)?;
+    let Some(kept) = world.kept_hook(service) else { return Ok(objects) };
+    let around = Surroundings { drain: Some(kept), ..world.around.clone() };
+    let as_it_is = render::objects(service, &around)?;
+    let is_all = world.deployment.as_ref().is_some_and(|live| live.annotations().get(labels::RENDERED) == Some(&children::hash(&as_it_is.deployment)));
+    Ok(if is_all { as_it_is } else { objects })
 }
 
 /// A service that is deleted: its objects go with it, by their owner references. One that was made on a machine still has our finalizer.

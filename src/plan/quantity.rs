@@ -79,11 +79,11 @@ fn decimal(mut amount: u128, mut exponent: i32) -> String {
     }
     // Down to a power of a thousand that has a name.
     let named = (exponent.div_euclid(3) * 3).clamp(-9, 18);
-    for _ in exponent..named {
+    while exponent < named {
         (amount, exponent) = (amount.div_ceil(10), exponent + 1);
     }
-    for _ in named..exponent {
-        amount = amount.saturating_mul(10);
+    while exponent > named {
+        (amount, exponent) = (amount.saturating_mul(10), exponent - 1);
     }
     let unit = usize::try_from(named / 3 + 3).ok().and_then(|at| DECIMAL.get(at)).copied().unwrap_or_default();
     format!("{amount}{unit}")

@@ -152,7 +152,9 @@ impl Hooks {
         loop {
             let error = match timeout(PATIENCE, pods.get_metadata_opt(&ask.pod)).await {
                 Ok(Ok(None)) => return PodState::Not("there is no such pod"),
-                Ok(Ok(Some(pod))) if pod.metadata.uid.as_deref() != Some(&ask.uid) => return PodState::Not("there is another pod of that name"),
+                Ok(Ok(Some(pod))) if pod.metadata.uid.as_deref() != Some(&ask.uid) => {
+                    return PodState::Not("there is another pod of that name");
+                }
                 Ok(Ok(Some(pod))) if pod.metadata.deletion_timestamp.is_none() => return PodState::Not("the pod is not being deleted"),
                 Ok(Ok(Some(_))) => return PodState::Ending,
                 Ok(Err(error)) => Some(error),

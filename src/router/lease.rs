@@ -113,7 +113,8 @@ impl RouterLease {
                 "renewTime": k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime(clock::now()),
             },
         });
-        if let (Some(address), Some(metadata)) = (self.drain_address, lease.get_mut("metadata").and_then(serde_json::Value::as_object_mut)) {
+        if let (Some(address), Some(metadata)) = (self.drain_address, lease.get_mut("metadata").and_then(serde_json::Value::as_object_mut))
+        {
             metadata.insert("annotations".to_owned(), json!({ DRAIN_ADDRESS: address.to_string() }));
         }
         let params = PatchParams::apply(&format!("mesh-router/{}", self.holder)).force();

@@ -6,10 +6,12 @@ pub(super) fn remedy(status: &Status, verb: &str, resource: &str, namespace: Opt
     let place = namespace.map_or_else(|| "all namespaces".to_owned(), |namespace| format!("namespace {namespace}"));
     match status.code {
         401 => Some("the API does not know its credentials (the token or certificate has expired, or is of another cluster)".to_owned()),
-        403 => Some(format!("it may not {verb} {resource} in {place}: give its ServiceAccount a rule for that (deploy/rbac, or the chart with rbac.create=true)")),
-        404 if resource.ends_with(crate::api::GROUP) => {
-            Some(format!("the API does not know {resource}: install the CustomResourceDefinitions (mesh-controller crd | kubectl apply --server-side -f -)"))
-        }
+        403 => Some(format!(
+            "it may not {verb} {resource} in {place}: give its ServiceAccount a rule for that (deploy/rbac, or the chart with rbac.create=true)"
+        )),
+        404 if resource.ends_with(crate::api::GROUP) => Some(format!(
+            "the API does not know {resource}: install the CustomResourceDefinitions (mesh-controller crd | kubectl apply --server-side -f -)"
+        )),
         404 => Some(format!("the API does not know {resource}: it is no Kubernetes API of 1.31 or later")),
         _ => None,
     }
@@ -40,9 +42,15 @@ mod tests {
             remedy(&Status { code, ..Status::default() }, "list", resource, namespace).unwrap_or_default()
         };
         for (text, parts) in [
-            (said(403, "endpointslices.discovery.k8s.io", None), &["may not list endpointslices.discovery.k8s.io in all namespaces", "rbac"][..]),
+            (
+                said(403, "endpointslices.discovery.k8s.io", None),
+                &["may not list endpointslices.discovery.k8s.io in all namespaces", "rbac"][..],
+            ),
             (said(403, "secrets", Some("mesh")), &["may not list secrets in namespace mesh"]),
-            (said(404, "meshrouters.mesh-controller.dev", Some("mesh")), &["does not know meshrouters.mesh-controller.dev", "mesh-controller crd |"]),
+            (
+                said(404, "meshrouters.mesh-controller.dev", Some("mesh")),
+                &["does not know meshrouters.mesh-controller.dev", "mesh-controller crd |"],
+            ),
             (said(404, "endpointslices.discovery.k8s.io", None), &["1.31"]),
             (said(401, "secrets", None), &["credentials"]),
             (said(500, "secrets", None), &[""]),

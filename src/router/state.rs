@@ -21,7 +21,10 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::watcher::{self, Event},
 };
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use self::{events::events, known::Known};
 use super::{
@@ -92,10 +95,14 @@ pub async fn follow(
     let mut place = pin!(place::find(client.clone(), told).fuse());
     let mut seen = watch_all(&client, options).ready_chunks(1024);
     let mut keys: BoxStream<'static, Vec<Seen>> = futures::stream::pending().boxed();
+    // Where many things change at once, half of the time is left for other work: the next table waits for as long as the last one took to make.
+    let mut not_before = Instant::now();
     loop {
+        let waits = world.is_synced() && !world.stale.is_none();
         let chunk = tokio::select! {
             chunk = seen.next() => chunk,
             chunk = keys.next() => chunk,
+            () = tokio::time::sleep_until(not_before), if waits => Some(Vec::new()),
             here = &mut place => {
                 carry.is_at(here);
                 world.stale.all = true;
@@ -108,7 +115,8 @@ pub async fn follow(
         if world.keys_moved() {
             keys = watch_keys(&client, &options.namespace, world.keys_name.as_deref());
         }
-        if !world.is_synced() || world.stale.is_none() {
+        let begun = Instant::now();
+        if !world.is_synced() || world.stale.is_none() || begun < not_before {
             continue;
         }
         let (table, written) = world.table(&mut carry);
@@ -116,6 +124,7 @@ pub async fn follow(
         proxy.publish(table.clone());
         tables.send_replace(table);
         ready.send_replace(true);
+        not_before = Instant::now() + begun.elapsed();
         let now = clock::now();
         written
             .into_iter()
@@ -201,7 +210,8 @@ impl World {
             keys.extend(carry.services().cloned());
             keys.extend(self.services.iter().map(key));
         }
-        let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> = keys.iter().map(|(ns, name)| ((ns.as_str(), name.as_str()), Vec::new())).collect();
+        let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> =
+            keys.iter().map(|(ns, name)| ((ns.as_str(), name.as_str()), Vec::new())).collect();
         for slice in self.slices.iter() {
             if let Some(of) = service_of(slice).and_then(|service| slices.get_mut(&service)) {
                 of.push(slice);

@@ -1,5 +1,6 @@
 //! mesh-controller in a real Kubernetes: etcd, kube-apiserver, its controllers, and a node on which pods run.
 mod audit;
+mod export;
 mod leaders;
 mod machine;
 mod objects;

@@ -10,6 +10,7 @@ mod api;
 mod drain;
 mod fixture;
 mod gate;
+mod hook;
 mod instance;
 mod proxy;
 mod sessions;

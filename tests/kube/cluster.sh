@@ -146,8 +146,9 @@ take_node() { # DIR
 lives() { [ -e "$1" ] && kill -0 "$(cat "$1")" 2> /dev/null; }
 
 session() {
-  local dir; dir=$(mktemp -d /tmp/meshkube.XXXXXX)
-  trap 'down "$dir" > /dev/null 2>&1; rm -rf "$dir"' EXIT
+  # Not local: the trap runs when this function has returned.
+  dir=$(mktemp -d /tmp/meshkube.XXXXXX); session=$dir
+  trap 'down "$session" > /dev/null 2>&1; rm -rf "$session"' EXIT
   up "$dir" "$@"
   echo "$dir"
   cat > /dev/null

@@ -78,7 +78,7 @@ pub struct Objects {
 /// What the spec asks for and a cluster cannot do, or a pod template that breaks a promise.
 pub fn objects(service: &MeshService, around: &Surroundings) -> Result<Objects, Refusal> {
     validate(&service.spec, BackendKind::Kubernetes)?;
-    let pod::Template { template, revision, own_account } = pod::template(service, around)?;
+    let pod::Made { template, revision, own_account } = pod::template(service, around)?;
     Ok(Objects {
         revision,
         deployment: deployment::deployment(service, around, template),
@@ -88,20 +88,30 @@ pub fn objects(service: &MeshService, around: &Surroundings) -> Result<Objects, 
     })
 }
 
-/// What the spec asks for, the pods run without, and a cluster cannot do. The same file runs on Podman with it, so it is no refusal.
+/// What the spec asks for and a cluster cannot do, in one text. The same file runs on Podman with it, so it is no refusal.
 pub fn unhonoured(spec: &MeshServiceSpec) -> Option<String> {
+    let fields = unhonoured_fields(spec);
+    (!fields.is_empty()).then(|| fields.join("; "))
+}
+
+/// The same, one text per field.
+pub fn unhonoured_fields(spec: &MeshServiceSpec) -> Vec<String> {
     let mut without = Vec::new();
     if spec.logs != Logs::default() {
-        without.push(
-            "spec.logs: the kubelet keeps the output of pods, by its own limits (containerLogMaxSize, containerLogMaxFiles)".to_owned(),
-        );
+        let limits = "containerLogMaxSize, containerLogMaxFiles";
+        without.push(format!("spec.logs: the kubelet keeps the output of pods, by its own limits ({limits})"));
     }
     for (field, probe) in [("livenessProbe", &spec.liveness_probe), ("startupProbe", &spec.startup_probe)] {
         if let Some(Probe { success_threshold: threshold @ 2.., .. }) = probe {
             without.push(format!("spec.{field}.successThreshold {threshold}: in a cluster one success is enough"));
         }
     }
-    (!without.is_empty()).then(|| without.join("; "))
+    without
+}
+
+/// The drain hook that the pods of a Deployment have.
+pub fn installed_hook(deployment: &Deployment) -> Option<DrainHook> {
+    drain::installed(deployment.spec.template.spec.as_ref()?)
 }
 
 /// The port that the pods listen on, if they listen.

@@ -41,9 +41,19 @@ pub(super) struct Applied {
 /// How one object stands.
 enum Settled {
     Fine,
+    Written(Written),
     Wait(Duration),
     Refused(Refusal, Duration),
     Quiet,
+}
+
+/// What was done to an object, and is worth an event.
+enum Written {
+    Made,
+    Changed,
+    /// It was not as it had been written: these fields.
+    PutBack(String),
+    Deleted,
 }
 
 /// What is at hand while one object is seen to.
@@ -58,7 +68,7 @@ struct Settling<'a> {
 /// Sees to all of them, in their order; the first refusal ends it, for the rest is of no use without it.
 pub(super) async fn apply(context: &Context, service: &MeshService, children: &[Child], memory: &mut Memory) -> Result<Applied, Error> {
     let now = Instant::now();
-    let mut applied = Applied::default();
+    let (mut applied, mut done) = (Applied::default(), Done::default());
     let wake = |at: Duration, applied: &mut Applied| applied.wake = Some(applied.wake.map_or(at, |wake| wake.min(at)));
     for child in children {
         let api = Api::namespaced_with(context.client.clone(), &service.namespace().unwrap_or_default(), &child.resource);
@@ -74,6 +84,7 @@ pub(super) async fn apply(context: &Context, service: &MeshService, children: &[
         }
         match settled {
             Settled::Fine => {}
+            Settled::Written(written) => done.add(&child.to_string(), written),
             Settled::Wait(left) => wake(left, &mut applied),
             Settled::Refused(refusal, again) => {
                 wake(again, &mut applied);
@@ -82,6 +93,9 @@ pub(super) async fn apply(context: &Context, service: &MeshService, children: &[
             }
             Settled::Quiet => return Ok(Applied { quiet: true, ..Applied::default() }),
         }
+    }
+    for note in done.notes() {
+        context.notes.publish(service, note);
     }
     let contests: Vec<&str> = memory.children.values().filter_map(|child| child.contest.as_deref()).collect();
     applied.contest = (!contests.is_empty()).then(|| contests.join("; "));
@@ -123,7 +137,11 @@ impl Settling<'_> {
 
     /// Asks the API itself whether there is something of the name that the cache does not show.
     async fn unseen(&self, wanted: &Rendered, memory: &mut memory::Child) -> Result<Option<Settled>, Error> {
-        let Some(found) = self.api.get_opt(&self.child.name).await.map_err(api("look for an object of the name"))? else { return Ok(None) };
+        let found = match self.api.get_opt(&self.child.name).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            Err(error) => return self.failed(error, wanted, memory).map(Some),
+        };
         let live = Live::of(&found, self.service);
         if live.is_ours {
             return Ok(Some(Settled::Wait(Duration::from_secs(1))));
@@ -194,10 +212,16 @@ impl Settling<'_> {
         let version = live.and_then(|live| live.version.clone());
         let is_new = written.resource_version() != version;
         memory.wrote(&wanted.hash, version, drift(&wanted.body, &value(&written)), is_new, self.now);
-        if is_new {
-            self.tell(live.is_some(), differences, is_heal, memory.contest.as_deref());
+        if let Some(contest) = memory.contest.as_deref().filter(|_| is_heal) {
+            self.context.notes.publish(self.service, Note::warning("FieldContested", contest));
+            return Ok(Settled::Fine);
         }
-        Ok(Settled::Fine)
+        Ok(match (is_new, live.is_some(), is_heal) {
+            (false, ..) => Settled::Fine,
+            (true, false, _) => Settled::Written(Written::Made),
+            (true, true, true) => Settled::Written(Written::PutBack(fields(differences))),
+            (true, true, false) => Settled::Written(Written::Changed),
+        })
     }
 
     /// Server-side apply, of the very object that was seen.
@@ -235,16 +259,6 @@ impl Settling<'_> {
         )))
     }
 
-    fn tell(&self, was_there: bool, differences: &[Difference], is_heal: bool, contest: Option<&str>) {
-        let note = match (was_there, is_heal, contest) {
-            (_, true, Some(contest)) => Note::warning("FieldContested", contest),
-            (false, ..) => Note::normal("Created", format!("made {}", self.child)),
-            (true, true, None) => Note::normal("Healed", format!("put {} of {} back as the MeshService says", fields(differences), self.child)),
-            (true, false, _) => Note::normal("Updated", format!("changed {}", self.child)),
-        };
-        self.context.notes.publish(self.service, note);
-    }
-
     /// It is not wanted: what is ours goes.
     async fn retire(&self) -> Result<Settled, Error> {
         let Some(live) = self.child.live.as_ref().filter(|live| live.is_ours && !live.is_deleted) else { return Ok(Settled::Fine) };
@@ -257,11 +271,42 @@ impl Settling<'_> {
                 Verdict::Refused(refusal) => Ok(Settled::Refused(refusal, Duration::from_secs(30))),
                 Verdict::Later => Err(api("delete an object of the service")(error)),
             },
-            Ok(_) => {
-                self.context.notes.publish(self.service, Note::normal("Deleted", format!("deleted {}, which is not needed any more", self.child)));
-                Ok(Settled::Fine)
-            }
+            Ok(_) => Ok(Settled::Written(Written::Deleted)),
         }
+    }
+}
+
+/// What was done, an event for each kind of deed: a service that is made is one line, not five.
+#[derive(Default)]
+struct Done {
+    made: Vec<String>,
+    changed: Vec<String>,
+    put_back: Vec<String>,
+    deleted: Vec<String>,
+}
+
+impl Done {
+    fn add(&mut self, child: &str, written: Written) {
+        match written {
+            Written::Made => self.made.push(child.to_owned()),
+            Written::Changed => self.changed.push(child.to_owned()),
+            Written::PutBack(fields) => self.put_back.push(format!("{fields} of {child}")),
+            Written::Deleted => self.deleted.push(child.to_owned()),
+        }
+    }
+
+    fn notes(self) -> impl Iterator<Item = Note> {
+        let note = |reason, verb: &str, what: &[String], why: &str| {
+            (!what.is_empty()).then(|| Note::normal(reason, format!("{verb} {}{why}", what.join(", "))))
+        };
+        [
+            note("Created", "made", &self.made, ""),
+            note("Updated", "changed", &self.changed, ""),
+            note("Healed", "put back", &self.put_back, ", as the MeshService says"),
+            note("Deleted", "deleted", &self.deleted, ", which is not needed any more"),
+        ]
+        .into_iter()
+        .flatten()
     }
 }
 

@@ -134,7 +134,7 @@ where
         let mut first = false;
         match &event {
             Ok(event) => tap(event),
-            Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "a watch was interrupted; it is opened again"),
+            Err(error) => tell(&K::plural(&()), error, complete),
         }
         match event {
             Ok(Event::Apply(object)) => {
@@ -162,6 +162,21 @@ where
         std::future::ready(changed)
     });
     (cache, changes)
+}
+
+/// Why a watch does not go on. Until it was complete once, nothing is done at all, so then it is told what to do about it.
+fn tell(plural: &str, error: &watcher::Error, complete: bool) {
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code,
+        watcher::Error::WatchError(status) => status.code,
+        _ => 0,
+    };
+    match code {
+        403 => tracing::error!(kind = plural, %error, "this account may not list and watch what it must: apply the RBAC of this release (kubectl apply -k deploy/rbac, or helm upgrade)"),
+        404 => tracing::error!(kind = plural, %error, "the cluster does not serve this kind: apply crds/ of this release, and see that the cluster is new enough"),
+        _ if complete => tracing::warn!(kind = plural, %error, "a watch was interrupted; it goes on where it was"),
+        _ => tracing::warn!(kind = plural, %error, "nothing is done until this kind has been listed; it is tried again"),
+    }
 }
 
 fn key<K: Resource<DynamicType = ()>>(object: &K) -> Key {

@@ -102,10 +102,15 @@ fn child<K: Resource<DynamicType = ()> + serde::Serialize>(name: &str, wanted: O
     Child { resource: ApiResource::erase::<K>(&()), name: name.to_owned(), wanted: wanted.map(|object| rendered(value(object))), live }
 }
 
+/// The hash of what was rendered.
+pub(super) fn hash<K: serde::Serialize>(object: &K) -> String {
+    let digest = Sha256::digest(value(object).to_string());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Hashes what was rendered, and writes the hash on it.
 fn rendered(mut body: Value) -> Rendered {
-    let digest = Sha256::digest(body.to_string());
-    let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let hash = hash(&body);
     if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
         let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
         if let Some(annotations) = annotations.as_object_mut() {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::MeshService,
-    backend::kubernetes::render::{DrainHook, Surroundings},
+    backend::kubernetes::render::{DrainHook, Surroundings, installed_hook},
     plan::routes::{self, Claim},
 };
 
@@ -29,8 +29,22 @@ pub(super) struct World {
     pub(super) pods: Vec<Arc<Pod>>,
     /// The slices of its Service.
     pub(super) slices: Vec<Arc<EndpointSlice>>,
+    /// Pods are to have a drain hook, if there are routers.
+    hooks_wanted: bool,
     /// A claim that an older service has, and that service's name.
     pub(super) conflict: Option<(Claim, String)>,
+}
+
+impl World {
+    /// The drain hook that the pods have, where it may stay: it is not the one that new pods would get, and asks where the routers are, as far as is known.
+    pub(super) fn kept_hook(&self, service: &MeshService) -> Option<DrainHook> {
+        let hook = installed_hook(self.deployment.as_deref().filter(|deployment| is_of(*deployment, service))?)?;
+        let stays = match &self.around.drain {
+            Some(now) => now.address == hook.address && now.image != hook.image,
+            None => self.hooks_wanted,
+        };
+        stays.then_some(hook)
+    }
 }
 
 pub(super) fn dereference(caches: &Caches, options: &Options, service: &MeshService) -> World {
@@ -40,6 +54,7 @@ pub(super) fn dereference(caches: &Caches, options: &Options, service: &MeshServ
     World {
         around: Surroundings { drain: drain(caches, options), autoscaled },
         deployment: caches.deployments.get(&group.0, &group.1),
+        hooks_wanted: options.drain_image.is_some() && options.router_service.is_some(),
         pods: caches.pods.of(&group),
         slices: caches.slices.of(&group),
         conflict: conflict(caches, service),

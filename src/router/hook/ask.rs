@@ -17,7 +17,8 @@ impl Ask {
         let Some((namespace, pod)) = rest.split_once('/').filter(|(namespace, pod)| is_name(namespace) && is_name(pod)) else {
             return Some(Err("a hook asks GET /drain/NAMESPACE/POD?uid=UID".to_owned()));
         };
-        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let pairs =
+            query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let (mut uid, mut peer) = (None, false);
         for pair in pairs {
             match pair {

@@ -35,14 +35,14 @@ pub(super) struct Waiting<'a> {
 impl HookMetrics {
     /// Registers everything; once per process.
     pub(super) fn register(metrics: &Metrics) -> Self {
-        let this = Self {
-            waiting: Gauge::default(),
-            answered: Family::default(),
-            seconds: Histogram::new(BOUNDS),
-            refused: Mutex::default(),
-        };
+        let this =
+            Self { waiting: Gauge::default(), answered: Family::default(), seconds: Histogram::new(BOUNDS), refused: Mutex::default() };
         metrics.register(|registry| {
-            registry.register("router_drain_hooks_waiting", "pods and routers that wait to be told that a pod was let go", this.waiting.clone());
+            registry.register(
+                "router_drain_hooks_waiting",
+                "pods and routers that wait to be told that a pod was let go",
+                this.waiting.clone(),
+            );
             registry.register("router_drain_hooks_answered", "those that were told", this.answered.clone());
             registry.register("router_drain_hook_seconds", "how long they waited", this.seconds.clone());
         });

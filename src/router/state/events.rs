@@ -29,7 +29,8 @@ where
 {
     let namespace = api.namespace().map(str::to_owned);
     let stream = watcher(api, config).modify(|object| object.managed_fields_mut().clear()).boxed();
-    let troubles = Troubles { what: format!("{}.{}", K::plural(&()), K::group(&())).trim_end_matches('.').to_owned(), namespace, row: 0, told: None };
+    let troubles =
+        Troubles { what: format!("{}.{}", K::plural(&()), K::group(&())).trim_end_matches('.').to_owned(), namespace, row: 0, told: None };
     let next = |(mut stream, mut troubles): (BoxStream<'static, watcher::Result<Event<K>>>, Troubles)| async move {
         loop {
             match stream.next().await? {
@@ -72,7 +73,8 @@ impl Troubles {
         // One failure may pass at once, but not in a loop of failures that each begin well.
         self.row = self.row.max(1).saturating_add(1);
         let (verb, status) = refusal(error);
-        let Some((status, remedy)) = status.and_then(|status| Some((status, remedy(status, verb, &self.what, self.namespace.as_deref())?))) else {
+        let Some((status, remedy)) = status.and_then(|status| Some((status, remedy(status, verb, &self.what, self.namespace.as_deref())?)))
+        else {
             tracing::warn!(resource = self.what, error = %Chain(error), "router: watch");
             return AWAY.delay(self.row, jitter);
         };

@@ -98,7 +98,8 @@ impl Carry {
             return;
         }
         let claims = object.filter(|object| object.metadata.deletion_timestamp.is_none()).map(|object| claims(&object.spec));
-        let claims = claims.into_iter().flatten().map(|claim| (Arc::from(claim.prefix.as_str()), claim)).map(|(prefix, claim)| (claim, prefix));
+        let claims =
+            claims.into_iter().flatten().map(|claim| (Arc::from(claim.prefix.as_str()), claim)).map(|(prefix, claim)| (claim, prefix));
         let born = object.map_or(Timestamp::MAX, |object| seniority(object).0);
         self.made.insert(key.clone(), Made { service: Arc::new(service), born, claims: claims.collect() });
     }
@@ -188,7 +189,11 @@ impl Carry {
             let instance = InstanceRef { acknowledged: false, ..endpoint.instance.clone() };
             let endpoint = Arc::new(Endpoint { instance, condition: Condition::Ended, ..endpoint.as_ref().clone() });
             let service = (service.namespace.clone(), service.name.clone());
-            self.departed.push(Departed { endpoint, service, drain_timeout: before.map_or(std::time::Duration::ZERO, |b| b.drain_timeout) });
+            self.departed.push(Departed {
+                endpoint,
+                service,
+                drain_timeout: before.map_or(std::time::Duration::ZERO, |b| b.drain_timeout),
+            });
         }
     }
 }
@@ -207,7 +212,8 @@ pub fn build<'a>(
     settings: Arc<Settings>,
     carry: &mut Carry,
 ) -> RouteTable {
-    let mut all: HashMap<Key, (Option<&MeshService>, Vec<&EndpointSlice>)> = carry.services().map(|key| (key.clone(), (None, Vec::new()))).collect();
+    let mut all: HashMap<Key, (Option<&MeshService>, Vec<&EndpointSlice>)> =
+        carry.services().map(|key| (key.clone(), (None, Vec::new()))).collect();
     for service in services {
         all.entry((service.namespace().unwrap_or_default(), service.name_any())).or_default().0 = Some(service);
     }

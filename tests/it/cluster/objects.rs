@@ -57,7 +57,8 @@ fn difference(wanted: &Value, live: &Value) -> Option<String> {
 
 #[test]
 fn the_objects_of_services_are_those_of_the_golden_file() {
-    let made: Vec<Value> = ["services.yaml", "privileged.yaml"].iter().flat_map(|file| services(&golden(file), "shop")).flat_map(|s| made(&s)).collect();
+    let made: Vec<Value> =
+        ["services.yaml", "privileged.yaml"].iter().flat_map(|file| services(&golden(file), "shop")).flat_map(|s| made(&s)).collect();
     let (made, path) = (yaml(&made), golden("objects.yaml"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, &made).unwrap();
@@ -76,7 +77,8 @@ fn an_api_server_takes_all_objects_as_they_are_rendered() {
             space.kubectl(&format!("label namespace {} pod-security.kubernetes.io/{mode}={level}", space.name));
         }
         let wanted: Vec<Value> = services(&file, &space.name).iter().flat_map(made).collect();
-        let args = ["apply", "--server-side", "--field-manager=mesh-controller", "--force-conflicts", "--dry-run=server", "--warnings-as-errors"];
+        let args =
+            ["apply", "--server-side", "--field-manager=mesh-controller", "--force-conflicts", "--dry-run=server", "--warnings-as-errors"];
         let live = cluster.kubectl(&[&args[..], &["-o", "json", "-f", "-"]].concat(), &yaml(&wanted));
         let live: Value = serde_json::from_str(&live).unwrap();
         for (wanted, live) in wanted.iter().zip(live["items"].as_array().unwrap()) {

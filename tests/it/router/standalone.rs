@@ -19,17 +19,23 @@ use super::{
 
 /// A router that runs, and what it says.
 pub(crate) struct Router {
-    child: Child,
+    pub(crate) child: Child,
     log: Lines<BufReader<ChildStderr>>,
     pub(crate) address: SocketAddr,
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Router {
     pub(crate) async fn start(source: &str, of: impl AsRef<std::ffi::OsStr>) -> Self {
+        Self::start_with(&[source.as_ref(), of.as_ref()], &[]).await
+    }
+
+    /// With these words on its command line, and these variables.
+    pub(crate) async fn start_with(words: &[&std::ffi::OsStr], variables: &[(&str, &str)]) -> Self {
         let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_mesh-controller"))
-            .args(["router", "--router-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json", source])
-            .arg(of)
+            .args(["router", "--router-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(words)
+            .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -43,7 +49,7 @@ impl Router {
     }
 
     /// The next line of its log that has these words.
-    async fn says(&mut self, words: &str) -> String {
+    pub(crate) async fn says(&mut self, words: &str) -> String {
         soon(words, async {
             loop {
                 let line = self.log.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without saying {words}"));

@@ -2,7 +2,7 @@
 //! Pods under "restricted" may have no `httpGet` hook to another host, and an image need not have a program to ask with: an init container brings one.
 use k8s_openapi::api::core::v1::{Container, ExecAction, Lifecycle, LifecycleHandler, PodSpec, VolumeMount};
 
-use super::{DrainHook, container::pull_policy, environment, security, volumes};
+use super::{CONTAINER, DrainHook, container::pull_policy, environment, security, volumes};
 use crate::{
     api::MeshServiceSpec,
     plan::{
@@ -43,6 +43,14 @@ pub(super) fn install(pod: &mut PodSpec, app: &mut Container, spec: &MeshService
     let command = [format!("{DRAIN_PATH}/mesh-drain"), "wait".to_owned(), "--timeout".to_owned(), seconds(spec).to_string()];
     let handler = LifecycleHandler { exec: Some(ExecAction { command: Some(command.into()) }), ..LifecycleHandler::default() };
     app.lifecycle = Some(Lifecycle { pre_stop: Some(handler), ..Lifecycle::default() });
+}
+
+/// The hook that a pod has been given.
+pub(super) fn installed(pod: &PodSpec) -> Option<DrainHook> {
+    let installer = pod.init_containers.iter().flatten().find(|container| container.name == DRAIN_VOLUME)?;
+    let app = pod.containers.iter().find(|container| container.name == CONTAINER)?;
+    let address = app.env.iter().flatten().find(|variable| variable.name == environment::DRAIN_ADDRESS)?;
+    Some(DrainHook { address: address.value.as_ref()?.parse().ok()?, image: installer.image.clone()? })
 }
 
 fn installer(image: &str) -> Container {

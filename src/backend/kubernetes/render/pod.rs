@@ -18,14 +18,14 @@ use crate::{
 /// What `kubectl logs` and `kubectl exec` mean where no container is named.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-pub(super) struct Template {
+pub(super) struct Made {
     pub(super) template: PodTemplateSpec,
     pub(super) revision: String,
     /// The pods are who the service's own account says.
     pub(super) own_account: bool,
 }
 
-pub(super) fn template(service: &MeshService, around: &Surroundings) -> Result<Template, Refusal> {
+pub(super) fn template(service: &MeshService, around: &Surroundings) -> Result<Made, Refusal> {
     let own = template::revision(service).template;
     let hook = drain::hook(&service.spec, around.drain.as_ref());
     let patch = patch::read(service, hook.is_some())?;
@@ -40,7 +40,7 @@ pub(super) fn template(service: &MeshService, around: &Surroundings) -> Result<T
     template.merge_from(patch.unwrap_or_default());
     let own_account = template.spec.as_mut().is_some_and(|pod| complete(pod, service));
     let revision = stamp(&mut template);
-    Ok(Template { template, revision, own_account })
+    Ok(Made { template, revision, own_account })
 }
 
 fn metadata(service: &MeshService, restarted_at: Option<String>) -> ObjectMeta {

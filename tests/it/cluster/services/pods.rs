@@ -27,6 +27,16 @@ fn what_happens_to_pods_is_in_the_status() {
     let runs = container(json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}), true);
     let up = json!({"phase": "Running", "podIP": "10.9.9.9", "podIPs": [{"ip": "10.9.9.9"}], "conditions": [scheduled, ready], "containerStatuses": runs});
     set_status(&space, &format!("pod {pod}"), &up);
+    space.until("the pod to be ready itself", "get msvc web -o jsonpath={.status.conditions[0].message}", |text| text.ends_with("its EndpointSlice does not say so yet"));
+    // Without nodes, Kubernetes' own controller leaves the pod out.
+    let uid = get(&space, &format!("pod {pod}"))["metadata"]["uid"].clone();
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "by-hand", "labels": {"kubernetes.io/service-name": "web", "app.kubernetes.io/managed-by": "mesh-controller"}},
+        "endpoints": [{"addresses": ["10.9.9.9"], "conditions": {"ready": true}, "targetRef": {"kind": "Pod", "name": pod, "namespace": space.name, "uid": uid}}],
+        "ports": [{"name": "http", "port": 8080}],
+    });
+    space.apply(&slice.to_string());
     assert_eq!(told(&space, "web", "Ready", "AllReplicasReady"), "1 of 1 ready");
     space.kubectl("wait --for=condition=Ready --for=condition=Available msvc/web --timeout=30s");
     let status = get(&space, "msvc web")["status"].clone();

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{super::machine::Cluster, asked, client_of, control, controlled, install_crds, service, told};
+use super::{super::machine::Cluster, asked, client_of, control, controlled, install_crds, options, service, told};
 
 #[test]
 fn a_spec_that_a_cluster_cannot_do_is_a_condition() {
@@ -57,7 +57,7 @@ fn a_right_that_is_missing_is_told_with_the_api_servers_words() {
     cluster.kubectl(&["create", "clusterrole", "writer", "--verb=create,patch", "--resource=services,serviceaccounts,events,meshservices.mesh-controller.dev/status"], "");
     let client = client_of(&cluster, "limited", "--clusterrole=reader");
     cluster.kubectl(&["create", "clusterrolebinding", "limited-writer", "--clusterrole=writer", "--serviceaccount=default:limited"], "");
-    std::thread::spawn(move || control(client));
+    std::thread::spawn(move || control(client, options(None), std::future::pending()));
     let space = cluster.namespace("rights");
     let before = Timestamp::now();
     space.apply(&service("web", "replicas: 1"));

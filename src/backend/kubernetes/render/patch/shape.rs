@@ -17,7 +17,7 @@ pub(super) fn typed(patch: &Value) -> Result<PodTemplateSpec, String> {
     // Whatever is not there when it is written again is no field of a pod template.
     let again = serde_json::to_value(&typed).unwrap_or_default();
     match unknown(&patch, &again) {
-        Some(path) => Err(format!("{path}: a pod template has no such field: look for it with `kubectl explain pod.spec --recursive`")),
+        Some(field) => Err(format!("{field}: a pod template has no such field: look for it with `kubectl explain pod.spec --recursive`")),
         None => Ok(typed),
     }
 }
