@@ -3,8 +3,8 @@
 pub(crate) mod changes;
 pub mod engine;
 pub mod fake;
-mod output;
 pub mod kubernetes;
+mod output;
 pub mod podman;
 pub mod process;
 pub mod quadlet;

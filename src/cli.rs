@@ -11,20 +11,26 @@ pub mod daemon;
 pub mod delete;
 pub mod doctor;
 pub mod exit;
+pub mod export;
 pub mod follow;
 #[cfg(test)]
 mod golden;
+
+pub mod import;
 pub mod init;
 pub mod install;
+pub mod instance;
 pub mod logs;
 pub mod manifest;
 pub mod output;
 pub mod paint;
+pub mod permissions;
 pub mod podman;
 pub mod printer;
 pub mod program;
 pub mod ps;
 pub mod quadlet;
+pub mod ready;
 pub mod restart;
 pub mod router;
 pub mod run;
@@ -36,6 +42,7 @@ pub mod state_dir;
 pub mod stop;
 pub mod table;
 pub mod target;
+pub mod why;
 
 use clap::{Parser, Subcommand};
 
@@ -63,6 +70,8 @@ pub struct Mesh {
 pub enum Verb {
     /// Write a mesh.yaml for the project in this directory.
     Init(init::Init),
+    /// Make MeshServices of compose files, Procfiles, pm2 ecosystem files or Deployments.
+    Import(import::Import),
     /// Run services in the foreground, with API and router, until Ctrl-C.
     #[command(visible_alias = "up")]
     Run(run::Run),
@@ -70,6 +79,8 @@ pub enum Verb {
     Ps(ps::Ps),
     /// Print what instances wrote.
     Logs(logs::Logs),
+    /// Say why a service or an instance is (not) as wanted, and what mends it.
+    Why(why::Why),
     /// Scale services to 0, or end one instance (another takes its place).
     Stop(stop::Stop),
     /// Set the number of instances.
@@ -84,6 +95,8 @@ pub enum Verb {
     Quadlet(quadlet::Quadlet),
     /// Containers of Podman from manifests, without a controller.
     Podman(podman::Podman),
+    /// Print plain Kubernetes manifests of what runs here.
+    Export(export::Export),
     /// Look at the machine, and say what stands in the way and the command that mends it.
     Doctor(doctor::Doctor),
     /// Print a completion script for a shell.
@@ -108,9 +121,11 @@ impl Mesh {
         let target = self.target;
         match self.verb {
             Verb::Init(init) => init.run(),
+            Verb::Import(import) => import.run(),
             Verb::Run(run) => Box::pin(run.run(target)).await,
             Verb::Ps(ps) => target.with(async |api| ps.run(api).await).await,
             Verb::Logs(logs) => target.with(async |api| logs.run(api).await).await,
+            Verb::Why(why) => target.with(async |api| why.run(api).await).await,
             Verb::Stop(stop) => target.with(async |api| stop.run(api).await).await,
             Verb::Scale(scale) => target.with(async |api| scale.run(api).await).await,
             Verb::Restart(restart) => target.with(async |api| restart.run(api).await).await,
@@ -118,6 +133,7 @@ impl Mesh {
             Verb::Delete(delete) => target.with(async |api| delete.run(api).await).await,
             Verb::Quadlet(quadlet) => Box::pin(quadlet.run(target.namespace)).await,
             Verb::Podman(podman) => Box::pin(podman.run(target)).await,
+            Verb::Export(export) => Box::pin(export.run(target)).await,
             Verb::Doctor(doctor) => doctor.run(target.state_dir).await,
             Verb::Completion(completion) => completion.run(),
             Verb::Version => output::print_line(&format!("mesh {}", env!("CARGO_PKG_VERSION"))),

@@ -1,6 +1,7 @@
 //! One driver per kind and its steps. Each reads as a sentence, decides nothing that `plan` can decide, and is level-based:
 //! it never looks at which event woke it. Called by the wiring, over any `kube::Client`.
 pub mod bootstrap;
+pub mod cluster_service;
 pub mod endpoints;
 pub mod mesh_instance;
 pub mod mesh_service;

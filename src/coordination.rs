@@ -1,2 +1,11 @@
 //! Who leads among several controllers of one API: election by Lease, and the guard that lets only the leader write.
 //! Owns no object but its Lease; knows nothing of what is written. Called by the wiring.
+//!
+//! Every replica watches and computes; [`gate`] lets only the leader's writes through. Leadership is a promise with an end, by this machine's own boot-time clock:
+//! a process that was stopped finds the promise over when it wakes, before any of its tasks has run. What was sent to the API before that cannot be
+//! called back; such a write is of the state that was seen then, and the next leader's reconcile comes after it (level-based, as everything here).
+pub mod election;
+pub mod gate;
+mod leadership;
+
+pub use self::{gate::is_not_leader, leadership::Leadership};

@@ -44,35 +44,49 @@ rust() {
   lacks "rustfmt and clippy" "rustup component add rustfmt clippy"
 }
 
-# A kubectl of each version that the API is tested with. One that is installed is used; else it is built from its Go modules, once.
-kubectls() {
-  local version file
+# A real Kubernetes in one binary, kubectl 1.35 included, and helm: from their Go modules, once.
+cluster() {
+  local assets=${KUBEBUILDER_ASSETS:-$cache/kube}
   mkdir -p "$cache/kubectl"
+  if [ ! -x "$assets/kube-proxy" ]; then
+    go_there || { lacks "Kubernetes" "its build needs Go 1.21 or later (https://go.dev/dl)"; return 0; }
+    echo "building Kubernetes (about five minutes the first time)"
+    GOTOOLCHAIN=auto tests/kube/cluster.sh build || { lacks "Kubernetes" "its build failed, see above"; return 0; }
+  fi
+  ln -sf "$assets/kubectl" "$cache/kubectl/kubectl-1.35"
+  if [ "$(id -u)" = 0 ]; then tests/kube/cluster.sh tools || lacks "a node" "containerd, runc and the CNI plugins could not be installed"; fi
+}
+
+helm() {
+  [ ! -x "$cache/helm/helm" ] || return 0
+  go_there || { lacks "helm" "its build needs Go 1.21 or later (https://go.dev/dl)"; return 0; }
+  echo "building helm (about two minutes the first time)"
+  GOTOOLCHAIN=auto GOBIN=$cache/helm go install -ldflags=-s helm.sh/helm/v3/cmd/helm@v3.22.0 || lacks "helm" "its build failed, see above"
+}
+
+# The older kubectl that the API is tested with. One that is installed is used; else it is built from its Go module, once.
+kubectls() {
+  local version file=$cache/kubectl/kubectl-1.32
+  if [ ! -x "$file" ]; then kubectl_found 1.32 "$file" || kubectl_built 1.32 "$file" || return 0; fi
   for version in 1.32 1.35; do
     file=$cache/kubectl/kubectl-$version
-    if [ ! -x "$file" ]; then kubectl_found "$version" "$file" || kubectl_built "$version" "$file" || return 0; fi
-    echo "$("$file" version --client -o json | python3 -c 'import json,sys; print("kubectl", json.load(sys.stdin)["clientVersion"]["gitVersion"])') in $file"
+    [ ! -x "$file" ] || echo "$("$file" version --client -o json | python3 -c 'import json,sys; print("kubectl", json.load(sys.stdin)["clientVersion"]["gitVersion"])') in $file"
   done
 }
 
 kubectl_found() { # VERSION FILE
-  local there=${KUBEBUILDER_ASSETS:+$KUBEBUILDER_ASSETS/kubectl} candidate
-  for candidate in "$there" "$(command -v kubectl || true)"; do
-    if [ -n "$candidate" ] && "$candidate" version --client 2> /dev/null | grep -q "v$1\."; then ln -sf "$candidate" "$2"; return; fi
-  done
-  return 1
+  local candidate; candidate=$(command -v kubectl || true)
+  if [ -n "$candidate" ] && "$candidate" version --client 2> /dev/null | grep -q "v$1\."; then ln -sf "$candidate" "$2"; else return 1; fi
 }
 
 kubectl_built() { # VERSION FILE
-  local mod=go.mod
-  [ "$1" = 1.35 ] || mod=$1.mod
   go_there || { lacks "kubectl $1" "install it, or Go 1.21 or later, which builds it (https://go.dev/dl)"; return 1; }
   echo "building kubectl $1 (about two minutes the first time)"
-  local patch; patch=$(sed -n 's|.*k8s.io/kubectl v0\.||p' "tests/kube/kubectl/$mod" | head -n 1)
+  local patch; patch=$(sed -n 's|.*k8s.io/kubectl v0\.||p' tests/kube/kubectl/go.mod | head -n 1)
   local v=k8s.io/component-base/version flags
   flags="-s -w -X $v.gitVersion=v1.$patch -X $v.gitMajor=1 -X $v.gitMinor=${patch%%.*}"
   # A toolchain that is older than the modules want fetches the one they name.
-  (cd tests/kube/kubectl && GOTOOLCHAIN=auto go build -modfile="$mod" -trimpath -ldflags="$flags" -o "$2" .) || { lacks "kubectl $1" "its build failed, see above"; return 1; }
+  (cd tests/kube/kubectl && GOTOOLCHAIN=auto go build -trimpath -ldflags="$flags" -o "$2" .) || { lacks "kubectl $1" "its build failed, see above"; return 1; }
 }
 
 go_there() {
@@ -119,6 +133,8 @@ dependencies() {
 step "packages" packages
 step "Rust" rust
 PATH=$HOME/.cargo/bin:$PATH
+step "Kubernetes" cluster
+step "helm" helm
 step "kubectl 1.32 and 1.35" kubectls
 step "VM" vm
 step "format" cargo fmt --check

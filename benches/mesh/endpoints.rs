@@ -1,5 +1,6 @@
 //! From the commit of an `EndpointSlice` to the first request that its endpoint answers.
 use std::{
+    net::SocketAddr,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -31,19 +32,7 @@ pub(crate) async fn run() -> Result<Table> {
     let controller = Controller::start().await?;
     controller.apply("late", json!({ "replicas": 0 })).await?;
     wait(Duration::from_secs(10), "the route", async || Ok(get(controller.router, "/late").await? == 503)).await?;
-    let slices: Api<EndpointSlice> = Api::default_namespaced(controller.client.clone());
-    let mut client = TcpStream::connect(controller.router).await?;
-    client.set_nodelay(true)?;
-    let mut times = Vec::new();
-    for _ in 0..TRIALS {
-        apply(&slices, slice(port.port(), true)).await?;
-        // The answer to the write comes after its commit, so the time is counted from no later than that.
-        let committed = Instant::now();
-        ask_until(&mut client, 200).await?;
-        times.push(committed.elapsed().as_secs_f64() * 1000.0);
-        apply(&slices, slice(port.port(), false)).await?;
-        ask_until(&mut client, 503).await?;
-    }
+    let mut times = first_requests(&Api::default_namespaced(controller.client.clone()), controller.router, port.port(), TRIALS).await?;
     controller.stop().await?;
     origin.kill()?;
     origin.wait()?;
@@ -51,6 +40,23 @@ pub(crate) async fn run() -> Result<Table> {
     let (p50, p99) = (percentile(&mut times, 0.5), percentile(&mut times, 0.99));
     table.row(format!("p50 and p99 of {TRIALS}"), format!("{p50:.2} ms, {p99:.2} ms"), "p99 under 20 ms");
     Ok(table)
+}
+
+/// Milliseconds from each commit of the slice of the service `late` to the first request that its one endpoint, on that port, answers.
+pub(crate) async fn first_requests(slices: &Api<EndpointSlice>, router: SocketAddr, port: u16, trials: usize) -> Result<Vec<f64>> {
+    let mut client = TcpStream::connect(router).await?;
+    client.set_nodelay(true)?;
+    let mut times = Vec::new();
+    for _ in 0..trials {
+        apply(slices, slice(port, true)).await?;
+        // The answer to the write comes after its commit, so the time is counted from no later than that.
+        let committed = Instant::now();
+        ask_until(&mut client, 200).await?;
+        times.push(committed.elapsed().as_secs_f64() * 1000.0);
+        apply(slices, slice(port, false)).await?;
+        ask_until(&mut client, 503).await?;
+    }
+    Ok(times)
 }
 
 fn slice(port: u16, ready: bool) -> Value {

@@ -1,6 +1,7 @@
 //! `cargo bench`: what the controller and its router cost, as a table on standard output. Each figure that depends on the machine stands
 //! beside a peer's from the same run. `cargo bench -- instances` runs one part; the parts are instances, endpoints, restart, router,
-//! routes and containers (which needs root and Podman).
+//! routes, containers (which needs root and Podman) and cluster (which needs what tests/kube/cluster.sh build makes).
+mod cluster;
 mod containers;
 mod controller;
 mod endpoints;
@@ -43,6 +44,9 @@ fn main() -> ExitCode {
         }
         if chosen("containers") {
             containers::run().await?.print();
+        }
+        if chosen("cluster") {
+            cluster::run().await?.print();
         }
         anyhow::Ok(())
     });

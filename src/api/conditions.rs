@@ -12,6 +12,8 @@ pub mod service {
     pub const PROGRESSING: &str = "Progressing";
     /// The routes are the router's; False when another service claims one of them.
     pub const ROUTES_ACCEPTED: &str = "RoutesAccepted";
+    /// It works, but not in every way as the spec says. Only there when True.
+    pub const DEGRADED: &str = "Degraded";
 
     /// All wanted instances are ready and of the current revision.
     pub const ALL_READY: &str = "AllReplicasReady";
@@ -39,6 +41,16 @@ pub mod service {
     pub const NO_NODE: &str = "NoNodeReady";
     /// It is deleted, and its instances are drained and ended.
     pub const TERMINATING: &str = "Terminating";
+    /// In a cluster: an object of the name that the service needs belongs to somebody else.
+    pub const NAME_TAKEN: &str = "NameTaken";
+    /// In a cluster: the controller's account may not do what it has to.
+    pub const FORBIDDEN: &str = "Forbidden";
+    /// In a cluster: its API refuses one of the service's objects.
+    pub const REJECTED: &str = "RejectedByCluster";
+    /// In a cluster: somebody else changes a field of one of the service's objects again and again.
+    pub const FIELD_CONTESTED: &str = "FieldContested";
+    /// In a cluster: a part of the spec that has no effect there.
+    pub const UNHONOURED: &str = "NotHonoured";
     /// All routes are accepted.
     pub const ACCEPTED: &str = "Accepted";
     /// The service has no routes.
@@ -86,6 +98,16 @@ pub mod instance {
     pub const IMAGE_PULL: &str = "ErrImagePull";
     /// Its image is not there and must not be pulled.
     pub const IMAGE_NEVER_PULL: &str = "ErrImageNeverPull";
+    /// `image` is no name of an image.
+    pub const IMAGE_INVALID: &str = "InvalidImageName";
+    /// In a cluster: pods cannot be made (a quota, pod security, a missing account).
+    pub const REPLICA_FAILURE: &str = "ReplicaFailure";
+    /// In a cluster: no node takes the pod.
+    pub const UNSCHEDULABLE: &str = "Unschedulable";
+    /// In a cluster: the pod's containers are being made.
+    pub const CREATING: &str = "ContainerCreating";
+    /// In a cluster: what runs before the pod's containers has not ended yet.
+    pub const INIT_RUNNING: &str = "PodInitializing";
     /// Its image is for another kind of machine.
     pub const IMAGE_ARCHITECTURE: &str = "ImageArchitectureMismatch";
     /// Something of the name that it needs is there and belongs to somebody else.

@@ -16,10 +16,16 @@ pub const CONTROLLER: &str = "mesh-controller.dev/controller";
 pub const REVISION: &str = "mesh-controller.dev/revision";
 /// The recommended labels of Kubernetes.
 pub const APP_NAME: &str = "app.kubernetes.io/name";
+/// The one use of an application: the service's name.
+pub const APP_INSTANCE: &str = "app.kubernetes.io/instance";
+/// What part of an application something is: `headless` on the headless Service, which is found by it and its owner only.
+pub const APP_COMPONENT: &str = "app.kubernetes.io/component";
 /// `mesh-controller`, on everything that the controllers make.
 pub const APP_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The application a service is part of; copied from the `MeshService`.
 pub const APP_PART_OF: &str = "app.kubernetes.io/part-of";
+/// On what is made in a cluster: a hash of what the controller last wrote, by which it sees that it has to write anew.
+pub const RENDERED: &str = "mesh-controller.dev/rendered";
 /// The value of [`APP_MANAGED_BY`].
 pub const MANAGER: &str = "mesh-controller";
 
@@ -42,6 +48,8 @@ pub const DRAIN_FINALIZER: &str = "mesh-controller.dev/drain";
 pub const FIELD_MANAGER: &str = "mesh-controller";
 /// Field manager of the controllers' status writes.
 pub const STATUS_MANAGER: &str = "mesh-controller-status";
+/// Field manager that keeps a field's value while it passes from the controllers to another owner, such as a `HorizontalPodAutoscaler`.
+pub const HANDOVER_MANAGER: &str = "mesh-controller-handover";
 
 /// The namespace of what belongs to the mesh itself: the default router, cookie keys, leases.
 pub const SYSTEM_NAMESPACE: &str = "mesh-system";

@@ -17,8 +17,7 @@ pub(super) enum BackendFlag {
     Podman,
     /// Containers of Podman as units of systemd.
     Quadlet,
-    /// Deployments in a cluster.
-    #[value(hide = true)]
+    /// Deployments in a Kubernetes cluster.
     Kubernetes,
 }
 
@@ -52,9 +51,10 @@ impl BackendArgs {
                 needs("quadlet")?;
                 Ok(Chosen::Quadlet)
             }
-            BackendFlag::Kubernetes => {
-                Err(Failure::new(Code::Usage, "--backend kubernetes: this version does not have it; it has process, podman and quadlet"))
-            }
+            BackendFlag::Kubernetes => Err(Failure::new(
+                Code::Usage,
+                "--backend kubernetes is for mesh-controller (`kubectl apply --server-side -f deploy/` runs it in a cluster); here it is process, podman or quadlet",
+            )),
         }
     }
 }

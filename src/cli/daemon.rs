@@ -1,22 +1,25 @@
 //! `mesh-controller`: the controller process, until a signal ends it. Instances go on running, and the next one adopts them.
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+pub(super) mod flags;
+
+use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use tokio::sync::watch;
 
+use self::flags::{ClusterArgs, MachineArgs};
 use super::{
-    backend::BackendArgs,
+    backend::{BackendArgs, BackendFlag},
     crd::Crd,
     exit::{Code, Failure, Result},
     install::{Install, Uninstall},
+    ready::Ready,
     router::Router,
-    serve::{self, ServeOptions, Serving},
+    serve::{self, Serving, cluster},
     signals::Signals,
-    state_dir,
 };
 use crate::{
-    api::node::PortRange,
     kit::{
+        metrics::Metrics,
         shutdown::{Shutdown, Supervisor},
         systemd,
         telemetry::LogFormat,
@@ -49,6 +52,8 @@ enum Verb {
     Uninstall(Uninstall),
     /// Print the CustomResourceDefinitions as YAML.
     Crd(Crd),
+    /// Ask admin ports whether what is behind them is ready.
+    Ready(Ready),
 }
 
 /// Where and how the controller runs.
@@ -56,33 +61,19 @@ enum Verb {
 pub(super) struct Serve {
     #[command(flatten)]
     pub(super) backend: BackendArgs,
-    /// Holds the store, credentials, kubeconfig, and instances' records and logs [default: $XDG_STATE_HOME/mesh; root: /var/lib/mesh].
-    #[arg(long, env = "MESH_STATE_DIR", value_name = "DIR")]
-    pub(super) state_dir: Option<PathBuf>,
-    /// What a relative workingDir is relative to.
-    #[arg(long, env = "MESH_PROJECT_DIR", value_name = "DIR", default_value = ".")]
-    project_dir: PathBuf,
-    /// Where the API listens.
-    #[arg(long, env = "MESH_API_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7443")]
-    api_listen: SocketAddr,
-    /// Where the router listens, unless a .socket unit of systemd passes its sockets.
-    #[arg(long, env = "MESH_ROUTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub(super) router_listen: SocketAddr,
     /// Where /livez, /readyz and /metrics are.
     #[arg(long, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
     admin_listen: SocketAddr,
-    /// Where instances get their ports from.
-    #[arg(long, env = "MESH_PORT_RANGE", value_name = "FROM-TO", default_value_t)]
-    port_range: PortRange,
-    /// The name of this machine's MeshNode [default: the hostname].
-    #[arg(long, env = "MESH_NODE_NAME", value_name = "NAME")]
-    node_name: Option<String>,
     /// How the controller's own log looks.
     #[arg(long, env = "MESH_LOG_FORMAT", value_enum, default_value = "auto")]
     log_format: LogFormat,
     /// What of it is written: error, warn, info, debug, trace, or a tracing filter.
     #[arg(long, env = "MESH_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
     log_level: String,
+    #[command(flatten)]
+    pub(super) machine: MachineArgs,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 impl Daemon {
@@ -91,7 +82,7 @@ impl Daemon {
         let serve = match &self.verb {
             Some(Verb::Run(serve)) => serve,
             Some(Verb::Router(router)) => return router.telemetry(),
-            Some(Verb::Crd(_) | Verb::Install(_) | Verb::Uninstall(_)) | None => &self.serve,
+            Some(Verb::Crd(_) | Verb::Ready(_) | Verb::Install(_) | Verb::Uninstall(_)) | None => &self.serve,
         };
         (serve.log_format, serve.log_level.clone())
     }
@@ -100,6 +91,7 @@ impl Daemon {
     pub async fn run(self, passed: Passed) -> Result {
         match self.verb {
             Some(Verb::Crd(crd)) => crd.run(),
+            Some(Verb::Ready(ready)) => ready.run().await,
             Some(Verb::Router(router)) => Box::pin(router.run(passed)).await,
             Some(Verb::Install(install)) => install.run(),
             Some(Verb::Uninstall(uninstall)) => uninstall.run(),
@@ -111,9 +103,17 @@ impl Daemon {
 
 impl Serve {
     async fn run(self, passed: Passed) -> Result {
+        match self.backend.backend {
+            BackendFlag::Process | BackendFlag::Podman | BackendFlag::Quadlet => Box::pin(self.run_here(passed)).await,
+            BackendFlag::Kubernetes => Box::pin(self.run_in_cluster()).await,
+        }
+    }
+
+    async fn run_here(self, passed: Passed) -> Result {
         let mut signals = Signals::new()?;
         let (shutdown, mut supervisor) = Shutdown::new();
-        let Serving { api, router, admin, kubeconfig, ready, .. } = serve::start(self.options()?, passed, &shutdown).await?;
+        let options = self.machine.options(&self.backend, &self.cluster, self.admin_listen)?;
+        let Serving { api, router, admin, kubeconfig, ready, .. } = serve::start(options, passed, &shutdown).await?;
         tracing::info!(%api, %router, %admin, kubeconfig = %kubeconfig.display(), version = env!("CARGO_PKG_VERSION"), "started");
         tell_when_ready(ready, format!("API {api}, router {router}, admin {admin}"), &shutdown);
         let death = tokio::select! {
@@ -124,18 +124,26 @@ impl Serve {
         end(supervisor, &mut signals, death, GRACE).await
     }
 
-    fn options(self) -> Result<ServeOptions> {
-        let project = |error: std::io::Error| Failure::from(error).context(format!("--project-dir {}", self.project_dir.display()));
-        Ok(ServeOptions {
-            state_dir: self.state_dir.unwrap_or_else(state_dir::default),
-            project_dir: self.project_dir.canonicalize().map_err(project)?,
-            api_listen: self.api_listen,
-            router_listen: self.router_listen,
-            admin_listen: self.admin_listen,
-            port_range: self.port_range,
-            node_name: self.node_name.unwrap_or_else(hostname),
-            backend: self.backend.chosen()?,
-        })
+    async fn run_in_cluster(self) -> Result {
+        let mut signals = Signals::new()?;
+        let (shutdown, mut supervisor) = Shutdown::new();
+        let options = self.cluster.options(&self.backend, &self.machine)?;
+        let (listener, admin) = serve::listen(self.admin_listen, "admin endpoints", "--admin-listen").await?;
+        let started = tokio::select! {
+            started = cluster::start(options, listener, Metrics::default(), &shutdown) => Some(started?),
+            _ = signals.next() => None,
+        };
+        let mut death = None;
+        if let Some(api) = started {
+            tracing::info!(api, %admin, version = env!("CARGO_PKG_VERSION"), "started");
+            systemd::ready(&format!("cluster {api}, admin {admin}"));
+            tokio::select! {
+                _ = signals.next() => {}
+                dead = supervisor.death() => death = Some(dead),
+            }
+        }
+        tracing::info!("ending; what runs in the cluster goes on running");
+        end(supervisor, &mut signals, death, GRACE).await
     }
 }
 
@@ -162,6 +170,20 @@ pub(super) async fn end(supervisor: Supervisor, signals: &mut Signals, death: Op
         Some(death) => Err(Failure::new(Code::Failed, format!("a part of this process ended: {death}"))),
         None if ended => Ok(()),
         None => Err(Failure::new(Code::Failed, "ended before all its tasks had; instances go on running")),
+    }
+}
+
+impl From<cluster::Error> for Failure {
+    fn from(error: cluster::Error) -> Self {
+        let code = match &error {
+            cluster::Error::TooOld(_) => Code::Failed,
+            cluster::Error::Kubeconfig { .. }
+            | cluster::Error::Nowhere { .. }
+            | cluster::Error::InCluster { .. }
+            | cluster::Error::Client { .. }
+            | cluster::Error::Unreachable { .. } => Code::Unreachable,
+        };
+        Self { code, error: Some(error.into()) }
     }
 }
 

@@ -1,31 +1,45 @@
 //! The output of instances, as it is written: one stream per instance, and new instances join as they appear.
 pub mod lines;
 pub mod source;
+mod watch;
 
 use std::{collections::HashMap, time::Duration};
 
-use futures::{StreamExt, pin_mut};
-use kube::{
-    Api, ResourceExt,
-    runtime::{WatchStreamExt, watcher},
-};
+use futures::StreamExt;
+use kube::{Client, runtime::watcher};
 use tokio::task::{AbortHandle, JoinSet};
 
-use self::source::{Part, Source};
+use self::{
+    source::{Part, Source},
+    watch::Seen,
+};
 use super::{
     exit::{Failure, Result},
     printer::{Message, Printer},
 };
-use crate::{api::MeshInstance, kit::clock};
+use crate::kit::clock;
 
 /// The pause before a stream that broke is opened again.
 const REOPEN: Duration = Duration::from_millis(500);
 
+/// Which instances are followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// All of them.
+    All,
+    /// Those of a service.
+    Service(String),
+    /// The one of this name.
+    Instance(String),
+}
+
 /// What is followed.
 #[derive(Debug, Clone)]
 pub struct Follow {
+    /// The namespace; all if none is given.
+    pub namespace: Option<String>,
     /// Which instances.
-    pub which: watcher::Config,
+    pub which: Which,
     /// Which part of what they had written before.
     pub part: Part,
     /// End when the last one is gone; otherwise wait for more.
@@ -36,12 +50,10 @@ pub struct Follow {
 ///
 /// # Errors
 /// The instances cannot be watched at all.
-pub async fn follow(instances: Api<MeshInstance>, what: Follow, printer: &Printer) -> Result {
-    let Follow { which, part, ends } = what;
+pub async fn follow(client: &Client, what: Follow, printer: &Printer) -> Result {
     let (mut streams, mut known, mut seen) = (JoinSet::new(), HashMap::<String, AbortHandle>::new(), false);
     let begun = clock::now();
-    let events = watcher(instances.clone(), which).default_backoff();
-    pin_mut!(events);
+    let mut events = watch::events(client, what.namespace.as_deref(), &what.which).await?;
     loop {
         let event = tokio::select! {
             event = events.next() => Some(event),
@@ -49,22 +61,22 @@ pub async fn follow(instances: Api<MeshInstance>, what: Follow, printer: &Printe
             Some(_) = streams.join_next() => None,
         };
         match event {
-            Some(Some(Ok(watcher::Event::InitApply(instance) | watcher::Event::Apply(instance)))) => {
-                let Some(uid) = instance.uid() else { continue };
-                let (source, printer) = (Source::new(&instances, &instance), printer.clone());
+            Some(Some(Ok(Seen::There(instance)))) => {
+                let Some(uid) = instance.uid.clone() else { continue };
+                let (source, printer) = (Source::new(client, &instance), printer.clone());
                 // Of one that began after us everything is new.
-                let part = if instance.creation_timestamp().is_some_and(|born| born.0 >= begun) { Part::all() } else { part.clone() };
+                let part = if instance.created.is_some_and(|born| born >= begun) { Part::all() } else { what.part.clone() };
                 seen = true;
                 known.entry(uid).or_insert_with(|| streams.spawn(one(source, part, printer)));
             }
             // Its stream ends by itself, with its last line.
-            Some(Some(Ok(watcher::Event::Delete(instance)))) => drop(instance.uid().and_then(|uid| known.remove(&uid))),
-            Some(Some(Ok(watcher::Event::Init | watcher::Event::InitDone))) | None => {}
+            Some(Some(Ok(Seen::Gone(uid)))) => drop(uid.and_then(|uid| known.remove(&uid))),
+            None => {}
             Some(Some(Err(error))) if known.is_empty() => return Err(failure(error)),
             Some(Some(Err(error))) => tracing::warn!(%error, "the instances cannot be watched; trying again"),
             Some(None) => return Ok(()),
         }
-        if ends && seen && known.is_empty() && streams.is_empty() {
+        if what.ends && seen && known.is_empty() && streams.is_empty() {
             return Ok(());
         }
     }

@@ -75,7 +75,7 @@ impl Install {
         output::print_line(&format!(
             "{SERVICE} runs, and starts at boot; the router is at http://{}/\n\
              state: {}\nlog: {}\nend it: {} stop {SOCKET} {SERVICE}\nthen take it away: mesh-controller uninstall{}",
-            self.chosen.serve.router_listen,
+            self.chosen.serve.machine.router_listen(),
             self.chosen.state_dir()?.display(),
             manager.journal(SERVICE),
             manager.systemctl(),
@@ -87,11 +87,11 @@ impl Install {
     fn files(&self) -> Result<[UnitFile; 2]> {
         let Chosen { serve, flags } = &self.chosen;
         check_backend(serve.backend.backend)?;
-        if serve.router_listen.port() == 0 {
+        if serve.machine.router_listen().port() == 0 {
             return Err(Failure::new(Code::Usage, "--router-listen: a service needs a port of its own, not 0"));
         }
         if self.whose.user {
-            manager::check_port(serve.router_listen)?;
+            manager::check_port(serve.machine.router_listen())?;
         }
         let program = std::env::current_exe().map_err(|error| Failure::from(error).context("finding this program"))?;
         let state_dir = self.chosen.state_dir()?;
@@ -100,7 +100,7 @@ impl Install {
             backend: serve.backend.backend,
             user: self.whose.user,
             state_dir: &state_dir,
-            router_listen: serve.router_listen,
+            router_listen: serve.machine.router_listen(),
             flags,
         };
         let dir = manager::unit_dir(self.whose.user)?;
@@ -111,7 +111,7 @@ impl Install {
 impl Chosen {
     /// Absolute: the service runs elsewhere.
     fn state_dir(&self) -> Result<std::path::PathBuf> {
-        let dir = self.serve.state_dir.clone().unwrap_or_else(state_dir::default);
+        let dir = self.serve.machine.state_dir.clone().unwrap_or_else(state_dir::default);
         std::path::absolute(&dir).map_err(|error| Failure::from(error).context(format!("--state-dir {}", dir.display())))
     }
 }

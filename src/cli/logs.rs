@@ -4,24 +4,22 @@ use std::collections::BinaryHeap;
 use clap::Args;
 use futures::{StreamExt, stream::BoxStream};
 use jiff::{SignedDuration, Timestamp};
-use kube::{ResourceExt, api::ListParams, runtime::watcher};
+use kube::ResourceExt;
 
 use super::{
     exit::{Code, Failure, Result},
     follow::{
-        Follow, follow,
+        Follow, Which, follow,
         lines::Line,
         source::{Part, Source},
     },
+    instance::{self, Instance, Kind},
     paint::Paint,
     printer::{Message, Printer, Style},
     select::{Selected, select},
     target::Connection,
 };
-use crate::{
-    api::{MeshInstance, duration::Duration},
-    kit::clock,
-};
+use crate::{api::duration::Duration, kit::clock};
 
 /// Print what instances wrote.
 #[derive(Debug, Args)]
@@ -46,15 +44,16 @@ pub struct Logs {
 impl Logs {
     /// Prints, or follows.
     pub async fn run(self, connection: &Connection) -> Result {
-        let services: Vec<String> = connection.services().list(&ListParams::default()).await?.iter().map(ResourceExt::name_any).collect();
-        let instances = connection.instances().list(&ListParams::default()).await?.items;
-        let ids: Vec<String> = instances.iter().map(ResourceExt::name_any).collect();
+        let services: Vec<String> = connection.list_services(false).await?.iter().map(ResourceExt::name_any).collect();
+        let instances = instance::list(connection, false).await?;
+        let ids: Vec<String> = instances.iter().map(|instance| instance.id.clone()).collect();
         let selected = select(&self.what, &services, &ids).map_err(|text| Failure::new(Code::Failed, text))?;
         let style = Style { paint: Paint::detect(), names: matches!(selected, Selected::Service(_)), times: self.timestamps };
         let (printer, end_of_print) = Printer::start(style)?;
         let end = if self.follow {
             let ends = matches!(selected, Selected::Instance(_));
-            follow(connection.instances(), Follow { which: watch(&selected), part: self.part(), ends }, &printer).await
+            let what = Follow { namespace: Some(connection.namespace.clone()), which: which(&selected), part: self.part(), ends };
+            follow(&connection.client, what, &printer).await
         } else {
             self.once(connection, &selected, &instances, &printer).await
         };
@@ -65,33 +64,43 @@ impl Logs {
 
     fn part(&self) -> Part {
         let since = self.since.and_then(|since| SignedDuration::try_from(since.get()).ok());
-        Part { tail: self.tail, since: since.and_then(|since| clock::now().checked_sub(since).ok()) }
+        Part { tail: self.tail, since: since.and_then(|since| clock::now().checked_sub(since).ok()), previous: false }
     }
 
-    async fn once(&self, connection: &Connection, selected: &Selected, instances: &[MeshInstance], printer: &Printer) -> Result {
+    async fn once(&self, connection: &Connection, selected: &Selected, instances: &[Instance], printer: &Printer) -> Result {
         let mut open = Vec::new();
         for instance in instances.iter().filter(|instance| fits(instance, selected)) {
-            let source = Source::new(&connection.instances(), instance);
-            if let Some(lines) = source.open(&self.part(), false).await? {
-                open.push((source.id().to_owned(), lines));
+            let source = Source::new(&connection.client, instance);
+            let mut part = self.part();
+            // Its present run has not begun; on a VM one log holds all runs.
+            part.previous = instance.kind == Kind::Pod && instance.backs_off() && part == Part::all();
+            if part.previous {
+                printer.say(format!("{} waits for its next start; this is what its last run wrote", instance.id)).await;
             }
+            let Some(mut lines) = source.open(&part, false).await? else { continue };
+            let first = lines.next().await;
+            if let (None, Some(trouble)) = (&first, &instance.trouble) {
+                printer.say(format!("{} has written nothing: {trouble}", instance.id)).await;
+            }
+            let lines = futures::stream::iter(first).chain(lines).boxed();
+            open.push((source.id().to_owned(), lines));
         }
         merge(open, printer).await;
         Ok(())
     }
 }
 
-fn fits(instance: &MeshInstance, selected: &Selected) -> bool {
+fn fits(instance: &Instance, selected: &Selected) -> bool {
     match selected {
-        Selected::Service(name) => instance.spec.service == *name,
-        Selected::Instance(id) => instance.name_any() == *id,
+        Selected::Service(name) => instance.service == *name,
+        Selected::Instance(id) => instance.id == *id,
     }
 }
 
-fn watch(selected: &Selected) -> watcher::Config {
+fn which(selected: &Selected) -> Which {
     match selected {
-        Selected::Service(name) => watcher::Config::default().fields(&format!("spec.service={name}")),
-        Selected::Instance(id) => watcher::Config::default().fields(&format!("metadata.name={id}")),
+        Selected::Service(name) => Which::Service(name.clone()),
+        Selected::Instance(id) => Which::Instance(id.clone()),
     }
 }
 

@@ -1,16 +1,19 @@
 //! `mesh ps`: what runs, what should and does not, and why.
 use clap::Args;
 use jiff::Timestamp;
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::ResourceExt;
 use serde::Serialize;
 
-use super::{age::age, exit::Result, output, table::table, target::Connection};
+use super::{
+    age::age,
+    exit::Result,
+    instance::{self, Instance},
+    output,
+    table::table,
+    target::Connection,
+};
 use crate::{
-    api::{
-        MeshInstance, MeshInstanceStatus, MeshService,
-        conditions::{self, instance, service},
-        instance::InstanceState,
-    },
+    api::{MeshService, conditions::service},
     kit::clock,
 };
 
@@ -43,8 +46,10 @@ pub struct Row {
     pub restarts: i32,
     /// Where it answers.
     pub address: Option<String>,
-    /// Its process.
+    /// Its process; none where a cluster runs it.
     pub pid: Option<i64>,
+    /// What runs it.
+    pub node: Option<String>,
     /// When it was made.
     pub created: Option<Timestamp>,
     /// What is wrong, or went wrong last.
@@ -54,13 +59,8 @@ pub struct Row {
 impl Ps {
     /// Prints the table.
     pub async fn run(self, connection: &Connection) -> Result {
-        let (services, instances): (Api<MeshService>, Api<MeshInstance>) = if self.all_namespaces {
-            (Api::all(connection.client.clone()), Api::all(connection.client.clone()))
-        } else {
-            (connection.services(), connection.instances())
-        };
-        let all = ListParams::default();
-        let rows = rows(&services.list(&all).await?.items, &instances.list(&all).await?.items);
+        let services = connection.list_services(self.all_namespaces).await?;
+        let rows = rows(&services, &instance::list(connection, self.all_namespaces).await?);
         if self.json {
             let json = serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?;
             return output::print_line(&json);
@@ -73,38 +73,30 @@ impl Ps {
 }
 
 /// The lines, by namespace, service and instance.
-pub fn rows(services: &[MeshService], instances: &[MeshInstance]) -> Vec<Row> {
+pub fn rows(services: &[MeshService], instances: &[Instance]) -> Vec<Row> {
     let mut rows: Vec<Row> = instances.iter().map(instance_row).collect();
     let missing = services.iter().filter(|service| {
-        !instances.iter().any(|instance| instance.spec.service == service.name_any() && instance.namespace() == service.namespace())
+        !instances.iter().any(|instance| instance.service == service.name_any() && Some(&instance.namespace) == service.namespace().as_ref())
     });
     rows.extend(missing.map(service_row));
     rows.sort_by(|a, b| (&a.namespace, &a.service, &a.id).cmp(&(&b.namespace, &b.service, &b.id)));
     rows
 }
 
-fn instance_row(instance: &MeshInstance) -> Row {
-    let nothing = MeshInstanceStatus::default();
-    let status = instance.status.as_ref().unwrap_or(&nothing);
+fn instance_row(instance: &Instance) -> Row {
     Row {
-        namespace: instance.namespace().unwrap_or_default(),
-        id: Some(instance.name_any()),
-        service: instance.spec.service.clone(),
-        state: word(status.state.unwrap_or(InstanceState::Pending)).to_owned(),
-        ready: conditions::is_true(&status.conditions, instance::READY),
-        restarts: status.restart_count,
-        address: status.address.clone(),
-        pid: status.pid,
-        created: instance.creation_timestamp().map(|time| time.0),
-        problem: problem(status),
+        namespace: instance.namespace.clone(),
+        id: Some(instance.id.clone()),
+        service: instance.service.clone(),
+        state: instance.state.clone(),
+        ready: instance.ready,
+        restarts: instance.restarts,
+        address: instance.address.clone(),
+        pid: instance.pid,
+        node: instance.node.clone(),
+        created: instance.created,
+        problem: instance.problem(),
     }
-}
-
-/// Why it is not ready; for one that is, how it ended last.
-fn problem(status: &MeshInstanceStatus) -> Option<String> {
-    let not_ready = status.conditions.iter().find(|c| c.type_ == instance::READY && c.status == "False");
-    let now = not_ready.map(|c| if c.message.is_empty() { c.reason.clone() } else { format!("{}: {}", c.reason, c.message) });
-    now.or_else(|| status.last_exit.as_ref().map(|exit| format!("last run {}", exit.message)))
 }
 
 fn service_row(service: &MeshService) -> Row {
@@ -119,21 +111,9 @@ fn service_row(service: &MeshService) -> Row {
         restarts: 0,
         address: None,
         pid: None,
+        node: None,
         created: service.creation_timestamp().map(|time| time.0),
         problem: ready.filter(|c| c.status != "True" && !c.message.is_empty()).map(|c| c.message.clone()),
-    }
-}
-
-/// The state as the API writes it.
-pub fn word(state: InstanceState) -> &'static str {
-    match state {
-        InstanceState::Pending => "Pending",
-        InstanceState::Starting => "Starting",
-        InstanceState::Ready => "Ready",
-        InstanceState::NotReady => "NotReady",
-        InstanceState::BackOff => "BackOff",
-        InstanceState::Draining => "Draining",
-        InstanceState::Terminating => "Terminating",
     }
 }
 

@@ -100,7 +100,7 @@ impl Router {
         let hooks = files.is_none().then(|| Hooks::new(client.clone(), &options, &metrics));
         let router = router::run(options, client, listeners, metrics.clone(), shutdown.clone(), synced, hooks.clone());
         shutdown.spawn("router", router);
-        let answers = admin::Admin { metrics, usage: None, ready: ready.clone(), hooks };
+        let answers = admin::Admin { metrics, usage: None, ready: ready.clone().into(), hooks };
         shutdown.spawn("admin", admin::run(admin_listener, answers, shutdown.clone()));
         let status = format!("router {address}, admin {admin}");
         tracing::info!(router = %address, %admin, version = env!("CARGO_PKG_VERSION"), "started");

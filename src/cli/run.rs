@@ -8,14 +8,13 @@ mod state;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
-use kube::runtime::watcher;
 
 use super::{
     apply::{How, apply_all},
     backend::BackendArgs,
     daemon,
     exit::{Code, Failure, Result},
-    follow::{Follow, follow, source::Part},
+    follow::{Follow, Which, follow, source::Part},
     manifest::Document,
     paint::Paint,
     printer::{Printed, Printer, Style},
@@ -149,7 +148,7 @@ async fn begin(connection: &Connection, documents: &[Document], printer: &Printe
 
 /// Shows what all instances write. Without a reader the services run on.
 async fn logs(connection: &Connection, printer: &Printer) -> Result {
-    let which = Follow { which: watcher::Config::default(), part: Part { tail: Some(OLD_LINES), since: None }, ends: false };
-    follow(kube::Api::all(connection.client.clone()), which, printer).await?;
+    let part = Part { tail: Some(OLD_LINES), ..Part::all() };
+    follow(&connection.client, Follow { namespace: None, which: Which::All, part, ends: false }, printer).await?;
     std::future::pending().await
 }

@@ -1,6 +1,7 @@
 //! The wiring: store → API → node agent → controllers → router, in one process. The only place that knows them all.
 pub(super) mod admin;
 pub(super) mod backend;
+pub(super) mod cluster;
 pub(super) mod usage;
 
 use std::{
@@ -167,7 +168,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     shutdown
         .spawn("router", router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced, None));
     let usage = UsageMetrics::register(&metrics, backend.clone());
-    let admin = admin::Admin { metrics, usage: Some(usage), ready: ready.clone(), hooks: None };
+    let admin = admin::Admin { metrics, usage: Some(usage), ready: ready.clone().into(), hooks: None };
     shutdown.spawn("admin", admin::run(admin_listener, admin, shutdown.clone()));
     Ok(Serving { client, api, router, admin: admin_address, kubeconfig, ready, backend })
 }

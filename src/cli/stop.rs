@@ -1,12 +1,10 @@
 //! `mesh stop`: a service keeps its object and loses its instances; an instance is drained, ended and replaced.
 use clap::Args;
-use kube::{
-    ResourceExt,
-    api::{DeleteParams, ListParams},
-};
+use kube::ResourceExt;
 
 use super::{
     exit::{Code, Failure, Result},
+    instance::{self, Kind},
     output,
     scale::scale,
     select::{Selected, select},
@@ -24,25 +22,29 @@ pub struct Stop {
 impl Stop {
     /// Stops it, and says how it comes back.
     pub async fn run(self, connection: &Connection) -> Result {
-        let services = connection.services().list(&ListParams::default()).await?.items;
+        let services = connection.list_services(false).await?;
         let Some(word) = self.what else {
             for service in services.iter().filter(|service| service.spec.replicas > 0) {
                 stop_service(connection, &service.name_any(), service.spec.replicas).await?;
             }
             return if services.is_empty() { output::print_line("there are no services here") } else { Ok(()) };
         };
-        let instances: Vec<String> = connection.instances().list(&ListParams::default()).await?.iter().map(ResourceExt::name_any).collect();
+        let instances = instance::list(connection, false).await?;
+        let ids: Vec<String> = instances.iter().map(|instance| instance.id.clone()).collect();
         let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
-        match select(&word, &names, &instances).map_err(|text| Failure::new(Code::Failed, text))? {
+        match select(&word, &names, &ids).map_err(|text| Failure::new(Code::Failed, text))? {
             Selected::Service(name) => {
                 let replicas = services.iter().find(|service| service.name_any() == name).map_or(0, |service| service.spec.replicas);
                 stop_service(connection, &name, replicas).await
             }
             Selected::Instance(id) => {
-                connection.instances().delete(&id, &DeleteParams::default()).await?;
-                output::print_line(&format!(
-                    "{id} is drained and ended; a new instance takes its place (`mesh scale` changes how many there are)"
-                ))
+                let Some(found) = instances.iter().find(|instance| instance.id == id) else { return Ok(()) };
+                instance::delete(connection, found).await?;
+                let next = match found.kind {
+                    Kind::MeshInstance => "a new instance takes its place",
+                    Kind::Pod => "its Deployment makes another",
+                };
+                output::print_line(&format!("{id} is drained and ended; {next} (`mesh scale` changes how many there are)"))
             }
         }
     }

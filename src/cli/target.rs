@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kube::{
     Api, Client, Config,
+    api::ListParams,
     config::{KubeConfigOptions, Kubeconfig},
 };
 
@@ -66,6 +67,19 @@ impl Connection {
     /// The services of the namespace.
     pub fn services(&self) -> Api<MeshService> {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The services of the namespace, or of all; says what to do where the API does not know what a service is.
+    pub async fn list_services(&self, all_namespaces: bool) -> Result<Vec<MeshService>> {
+        let api = if all_namespaces { Api::all(self.client.clone()) } else { self.services() };
+        match api.list(&ListParams::default()).await {
+            Ok(list) => Ok(list.items),
+            Err(kube::Error::Api(status)) if status.code == 404 => Err(Failure::new(
+                Code::Failed,
+                "this API has no MeshServices: their definitions are not installed; `mesh-controller crd | kubectl apply --server-side -f -` does it",
+            )),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The instances of the namespace.

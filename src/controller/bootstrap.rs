@@ -1,4 +1,5 @@
 //! What a fresh API needs before the controllers start: the CRDs, the system namespace, the default router and its cookie key.
+//! In a cluster the first two come with the manifests, and the leader makes the rest.
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
@@ -19,7 +20,7 @@ use crate::api::{MeshRouter, MeshRouterSpec, crds, env::ObjectRef, labels};
 /// The Secret with the default router's cookie keys.
 const COOKIE_KEYS: &str = "mesh-router-cookie-keys";
 
-/// Makes what is missing; what a user has changed stays.
+/// Makes what is missing in an API of our own; what a user has changed stays.
 ///
 /// # Errors
 /// What the API said.
@@ -31,6 +32,14 @@ pub async fn bootstrap(client: &Client) -> Result<(), Error> {
     }
     let namespace = Namespace { metadata: named(labels::SYSTEM_NAMESPACE), ..Namespace::default() };
     create_missing(&Api::all(client.clone()), &namespace, "create namespace mesh-system").await?;
+    router(client, labels::SYSTEM_NAMESPACE).await
+}
+
+/// Makes the default router and its cookie keys in the system namespace, if they are missing; what a user has changed stays.
+///
+/// # Errors
+/// What the API said.
+pub async fn router(client: &Client, namespace: &str) -> Result<(), Error> {
     let key: [u8; 32] = rand::random();
     let keys = Secret {
         metadata: named(COOKIE_KEYS),
@@ -38,10 +47,10 @@ pub async fn bootstrap(client: &Client) -> Result<(), Error> {
         type_: Some("mesh-controller.dev/cookie-keys".to_owned()),
         ..Secret::default()
     };
-    create_missing(&Api::namespaced(client.clone(), labels::SYSTEM_NAMESPACE), &keys, "create the cookie keys").await?;
+    create_missing(&Api::namespaced(client.clone(), namespace), &keys, "create the cookie keys").await?;
     let spec = MeshRouterSpec { cookie_keys: Some(ObjectRef { name: COOKIE_KEYS.to_owned(), optional: false }), ..default_router_spec() };
     let router = MeshRouter::new(labels::DEFAULT_ROUTER, spec);
-    create_missing(&Api::namespaced(client.clone(), labels::SYSTEM_NAMESPACE), &router, "create the default MeshRouter").await
+    create_missing(&Api::namespaced(client.clone(), namespace), &router, "create the default MeshRouter").await
 }
 
 /// The defaults as the schema has them.

@@ -19,6 +19,7 @@ use kube::{
 };
 
 use self::{apply::End, dereference::World};
+pub(super) use self::{apply::set_finalizer, update_status::publish_status};
 use super::{Error, drive, error_policy, notes::Notes, our_slices};
 use crate::{
     api::{

@@ -266,7 +266,7 @@ fn own_labels(of: &Of<'_>) -> BTreeMap<String, String> {
 }
 
 /// A tag that moves is followed, as in Kubernetes; an image that was built here is nowhere else.
-fn default_pull(image: &str) -> ImagePullPolicy {
+pub(crate) fn default_pull(image: &str) -> ImagePullPolicy {
     let last = image.rsplit('/').next().unwrap_or_default();
     let moves = !image.contains('@') && last.rsplit_once(':').is_none_or(|(_, tag)| tag == "latest");
     if moves && !image.starts_with("localhost/") { ImagePullPolicy::Always } else { ImagePullPolicy::IfNotPresent }

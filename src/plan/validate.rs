@@ -1,4 +1,6 @@
 //! What the CRD's schema cannot say: whether a spec makes sense as a whole, and on the backend that is to run it.
+use std::path::Path;
+
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::{
@@ -8,7 +10,7 @@ use crate::{
         container::ResourceRequirements,
         node::BackendKind,
         probe::Probe,
-        service::Logs,
+        service::{Logs, Rollout, RolloutType},
     },
     plan::{container::DEFAULT_PORT, quantity, template::serves},
 };
@@ -42,7 +44,7 @@ pub fn validate(spec: &MeshServiceSpec, backend: BackendKind) -> Result<(), Refu
     Ok(())
 }
 
-fn invalid<T>(message: String) -> Result<T, Refusal> {
+pub(crate) fn invalid<T>(message: String) -> Result<T, Refusal> {
     Err(Refusal { reason: INVALID_SPEC, message })
 }
 
@@ -85,10 +87,42 @@ fn of_images(spec: &MeshServiceSpec) -> Result<(), Refusal> {
     volumes(spec)
 }
 
-/// A pod has an address of its own, so its probes may ask any port.
+/// A pod has an address of its own, so its probes may ask any port. (What `spec.kubernetes.podTemplate` says is looked at where it is merged.)
 fn of_pods(spec: &MeshServiceSpec) -> Result<(), Refusal> {
-    of_images(spec)
+    of_images(spec)?;
+    for (index, volume) in spec.volumes.iter().enumerate() {
+        if volume.name == DRAIN_VOLUME || SCRATCH.iter().any(|(name, _)| *name == volume.name) {
+            return invalid(format!(
+                "spec.volumes[{index}].name: {:?} is a volume that pods have anyway: choose another name",
+                volume.name
+            ));
+        }
+    }
+    for (index, mount) in spec.volume_mounts.iter().enumerate() {
+        if Path::new(&mount.mount_path).starts_with(DRAIN_PATH) {
+            return invalid(format!(
+                "spec.volumeMounts[{index}].mountPath: {DRAIN_PATH} is where pods have the mesh's own program: choose another path"
+            ));
+        }
+    }
+    let Rollout { type_, max_surge, max_unavailable, .. } = &spec.rollout;
+    let none = |count: &IntOrString| quantity::text(count).trim_end_matches('%').trim_matches('0').is_empty();
+    if *type_ == RolloutType::RollingUpdate && none(max_surge) && none(max_unavailable) {
+        return invalid(
+            "spec.rollout: maxSurge and maxUnavailable cannot both be 0, the rollout could not begin: make one of them 1".to_owned(),
+        );
+    }
+    Ok(())
 }
+
+/// Where the containers of a pod can write although their root cannot be written, and the volumes for it.
+pub(crate) const SCRATCH: [(&str, &str); 3] = [("mesh-tmp", "/tmp"), ("mesh-run", "/run"), ("mesh-var-tmp", "/var/tmp")];
+
+/// The volume with the program that a pod's drain hook runs, and the init container that brings it.
+pub(crate) const DRAIN_VOLUME: &str = "mesh-drain";
+
+/// Where that program lies.
+pub(crate) const DRAIN_PATH: &str = "/.mesh";
 
 fn of_containers(spec: &MeshServiceSpec, backend: BackendKind) -> Result<(), Refusal> {
     of_images(spec)?;

@@ -17,7 +17,7 @@ fn golden(name: &str, made: &str) {
 fn help_says_what_there_is() {
     let dir = tempfile::tempdir().unwrap();
     let mut text = String::new();
-    for verb in ["", "init", "run", "ps", "logs", "stop", "scale", "restart", "apply", "delete", "doctor", "completion"] {
+    for verb in ["", "init", "run", "ps", "logs", "stop", "scale", "restart", "apply", "delete", "export", "doctor", "completion"] {
         let words: Vec<&str> = [verb, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         text.extend(["$ mesh ", &words.join(" "), "\n", &mesh(dir.path(), &words).stdout, "\n"]);
     }

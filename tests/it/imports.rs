@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, path::Path};
 use super::layout::sources;
 
 /// From left to right; modules in one entry do not use each other.
-const ORDER: [&[&str]; 8] = [&["kit"], &["api"], &["plan"], &["store", "backend"], &["apiserver", "coordination"], &["router"], &["controller"], &["cli"]];
+const ORDER: [&[&str]; 8] =
+    [&["kit"], &["api"], &["plan"], &["store", "backend"], &["apiserver", "coordination"], &["router"], &["controller"], &["cli"]];
 
 /// Where a module stands in the order.
 fn rank(module: &str) -> Option<usize> {

@@ -1,4 +1,20 @@
-//! From a `MeshService` to its Deployment, Services, `PodDisruptionBudget` and `ServiceAccount`. Pure.
+//! From a `MeshService` to its Deployment, Services, `PodDisruptionBudget` and `ServiceAccount`. Pure: the same service makes the same objects, byte for byte.
+//! Everything is written as an API server writes it back (no empty values, quantities in their canonical form), so that it can be compared with what is there.
+mod budget;
+mod container;
+mod deployment;
+mod drain;
+mod environment;
+mod meta;
+mod patch;
+mod pod;
+mod probes;
+mod security;
+mod service;
+#[cfg(test)]
+mod tests;
+mod volumes;
+
 use std::net::SocketAddr;
 
 use k8s_openapi::api::{
@@ -6,8 +22,22 @@ use k8s_openapi::api::{
     core::v1::{Service, ServiceAccount},
     policy::v1::PodDisruptionBudget,
 };
+use kube::ResourceExt;
 
-use crate::{api::MeshService, plan::validate::Refusal};
+use crate::{
+    api::{MeshService, MeshServiceSpec, node::BackendKind, probe::Probe, service::Logs},
+    plan::{
+        container::DEFAULT_PORT,
+        template::serves,
+        validate::{Refusal, validate},
+    },
+};
+
+/// What the container of the service is called in its pods.
+pub const CONTAINER: &str = "app";
+
+/// What its port is called, in the pod and in the Services.
+pub const PORT_NAME: &str = "http";
 
 /// What a cluster has that the objects depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,6 +76,59 @@ pub struct Objects {
 ///
 /// # Errors
 /// What the spec asks for and a cluster cannot do, or a pod template that breaks a promise.
-pub fn objects(_service: &MeshService, _around: &Surroundings) -> Result<Objects, Refusal> {
-    todo!("render")
+pub fn objects(service: &MeshService, around: &Surroundings) -> Result<Objects, Refusal> {
+    validate(&service.spec, BackendKind::Kubernetes)?;
+    let pod::Made { template, revision, own_account } = pod::template(service, around)?;
+    Ok(Objects {
+        revision,
+        deployment: deployment::deployment(service, around, template),
+        services: service::services(service),
+        budget: budget::budget(service, around),
+        account: own_account.then(|| account(service)),
+    })
+}
+
+/// What the spec asks for and a cluster cannot do, in one text. The same file runs on Podman with it, so it is no refusal.
+pub fn unhonoured(spec: &MeshServiceSpec) -> Option<String> {
+    let fields = unhonoured_fields(spec);
+    (!fields.is_empty()).then(|| fields.join("; "))
+}
+
+/// The same, one text per field.
+pub fn unhonoured_fields(spec: &MeshServiceSpec) -> Vec<String> {
+    let mut without = Vec::new();
+    if spec.logs != Logs::default() {
+        let limits = "containerLogMaxSize, containerLogMaxFiles";
+        without.push(format!("spec.logs: the kubelet keeps the output of pods, by its own limits ({limits})"));
+    }
+    for (field, probe) in [("livenessProbe", &spec.liveness_probe), ("startupProbe", &spec.startup_probe)] {
+        if let Some(Probe { success_threshold: threshold @ 2.., .. }) = probe {
+            without.push(format!("spec.{field}.successThreshold {threshold}: in a cluster one success is enough"));
+        }
+    }
+    without
+}
+
+/// The drain hook that the pods of a Deployment have.
+pub fn installed_hook(deployment: &Deployment) -> Option<DrainHook> {
+    drain::installed(deployment.spec.template.spec.as_ref()?)
+}
+
+/// The port that the pods listen on, if they listen.
+fn port(spec: &MeshServiceSpec) -> Option<u16> {
+    serves(spec).then(|| spec.port.map_or(DEFAULT_PORT, |port| port.0))
+}
+
+/// Who the pods are: nobody whom the API knows.
+fn account(service: &MeshService) -> ServiceAccount {
+    ServiceAccount {
+        metadata: meta::meta(service, service.name_any(), meta::labels(service)),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}
+
+/// A list with something in it: an API server leaves an empty one out.
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
 }

@@ -1,10 +1,17 @@
-//! The log of one instance at the API: `GET …/meshinstances/NAME/log`.
-use futures::{AsyncBufRead, stream::BoxStream};
+//! The log of one instance at the API: `GET …/meshinstances/NAME/log`, or that of its container in a pod.
+use futures::{AsyncBufRead, StreamExt, future::ready, stream::BoxStream};
 use jiff::{SignedDuration, Timestamp};
-use kube::{Api, Client, Resource, ResourceExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Client, Resource};
 
 use super::lines::{Line, lines};
-use crate::{api::MeshInstance, cli::exit::Result};
+use crate::{
+    api::MeshInstance,
+    cli::{
+        exit::Result,
+        instance::{Instance, Kind, api, pod},
+    },
+};
 
 /// Which part of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,6 +20,8 @@ pub struct Part {
     pub tail: Option<u64>,
     /// From this time on.
     pub since: Option<Timestamp>,
+    /// Of a pod: the run before the present one.
+    pub previous: bool,
 }
 
 impl Part {
@@ -23,7 +32,7 @@ impl Part {
 
     /// What was written after a line of that time.
     pub fn after(at: Timestamp) -> Self {
-        Self { tail: None, since: Some(at.checked_add(SignedDuration::from_nanos(1)).unwrap_or(at)) }
+        Self { since: Some(at.checked_add(SignedDuration::from_nanos(1)).unwrap_or(at)), ..Self::default() }
     }
 }
 
@@ -31,20 +40,17 @@ impl Part {
 #[derive(Clone)]
 pub struct Source {
     client: Client,
-    instances: Api<MeshInstance>,
+    kind: Kind,
+    namespace: String,
     id: String,
     uid: Option<String>,
-    url: String,
 }
 
 impl Source {
     /// That of an instance.
-    pub fn new(instances: &Api<MeshInstance>, instance: &MeshInstance) -> Self {
-        let (id, namespace) = (instance.name_any(), instance.namespace());
-        let url = format!("{}/{id}/log", MeshInstance::url_path(&(), namespace.as_deref()));
-        let client = instances.clone().into_client();
-        let instances = Api::namespaced(client.clone(), &namespace.unwrap_or_default());
-        Self { client, instances, id, uid: instance.uid(), url }
+    pub fn new(client: &Client, instance: &Instance) -> Self {
+        let Instance { kind, namespace, id, uid, .. } = instance.clone();
+        Self { client: client.clone(), kind, namespace, id, uid }
     }
 
     /// The instance.
@@ -52,27 +58,52 @@ impl Source {
         &self.id
     }
 
-    /// Opens it; none if the instance is gone.
+    /// Opens it; none if the instance is gone. A container that has not begun yet has no lines.
     pub async fn open(&self, part: &Part, follow: bool) -> Result<Option<BoxStream<'static, Line>>> {
-        if self.instances.get_opt(&self.id).await?.is_none_or(|instance| instance.uid() != self.uid) {
+        if !self.is_there().await? {
             return Ok(None);
         }
         let request = http::Request::get(self.uri(part, follow)).body(Vec::new()).map_err(anyhow::Error::from)?;
         match self.client.request_stream(request).await {
-            Ok(reader) => Ok(Some(boxed(reader))),
+            Ok(reader) => Ok(Some(boxed(reader, part.since))),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            // "container "app" in pod "x" is waiting to start: …", "previous terminated container …".
+            Err(kube::Error::Api(status)) if status.code == 400 && self.kind == Kind::Pod => Ok(Some(Box::pin(futures::stream::empty()))),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// It may have been deleted, and another one of its name made.
+    async fn is_there(&self) -> Result<bool> {
+        let namespace = Some(self.namespace.as_str());
+        let uid = match self.kind {
+            Kind::MeshInstance => api::<MeshInstance>(&self.client, namespace).get_opt(&self.id).await?.map(|object| object.metadata.uid),
+            Kind::Pod => api::<Pod>(&self.client, namespace).get_opt(&self.id).await?.map(|object| object.metadata.uid),
+        };
+        Ok(uid.is_some_and(|uid| uid == self.uid))
     }
 
     /// Times are always asked for: they order the lines of several instances, and tell where to go on.
     fn uri(&self, part: &Part, follow: bool) -> String {
         let tail = part.tail.map(|tail| format!("&tailLines={tail}")).unwrap_or_default();
         let since = part.since.map(|since| format!("&sinceTime={since}")).unwrap_or_default();
-        format!("{}?timestamps=true&follow={follow}{tail}{since}", self.url)
+        let namespace = Some(self.namespace.as_str());
+        let (url, container) = match self.kind {
+            Kind::MeshInstance => (MeshInstance::url_path(&(), namespace), String::new()),
+            Kind::Pod => {
+                let previous = if part.previous { "&previous=true" } else { "" };
+                (Pod::url_path(&(), namespace), format!("&container={}{previous}", pod::APP))
+            }
+        };
+        format!("{url}/{}/log?timestamps=true&follow={follow}{tail}{since}{container}", self.id)
     }
 }
 
-fn boxed(reader: impl AsyncBufRead + Send + 'static) -> BoxStream<'static, Line> {
-    Box::pin(lines(reader))
+/// A cluster cuts `sinceTime` to whole seconds: what is older is left out here.
+fn boxed(reader: impl AsyncBufRead + Send + 'static, since: Option<Timestamp>) -> BoxStream<'static, Line> {
+    let mut known = since.is_none();
+    Box::pin(lines(reader).filter(move |line| {
+        known = line.at.map_or(known, |at| since.is_none_or(|since| at >= since));
+        ready(known)
+    }))
 }

@@ -37,6 +37,11 @@ impl Lines {
         Ok(documents)
     }
 
+    /// Those of a text that another reader has read.
+    pub(in crate::cli) fn of_fields(fields: HashMap<String, u64>) -> Self {
+        Self { start: fields.values().copied().min().unwrap_or(1), fields }
+    }
+
     /// The line of the document's first field.
     pub fn start(&self) -> u64 {
         self.start

@@ -2,6 +2,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::{api::MeshInstance, cli::instance::mesh};
 
 fn service(name: &str, reason: &str, ready: &str) -> MeshService {
     serde_json::from_value(json!({
@@ -47,6 +48,7 @@ fn fixture() -> Vec<Row> {
         ),
         instance("new-3b-0", "new", &json!(null)),
     ];
+    let instances = instances.each_ref().map(mesh::instance);
     rows(
         &[service("api", "AllReplicasReady", "True"), service("off", "ScaledToZero", "True"), service("web", "CrashLoopBackOff", "False")],
         &instances,

@@ -60,12 +60,18 @@ impl Loaded {
     }
 
     /// The objects that a service of that namespace can refer to.
-    pub(super) fn sources(&self, namespace: &str) -> Sources {
+    pub(in crate::cli) fn sources(&self, namespace: &str) -> Sources {
         self.sources.get(namespace).cloned().unwrap_or_default()
     }
 
+    /// Titles of documents that are neither services nor what services refer to.
+    pub(in crate::cli) fn others(&self) -> Vec<String> {
+        let known = |document: &Document| document.is_service() || ["ConfigMap", "Secret"].contains(&document.gvk.kind.as_str());
+        self.documents.iter().filter(|document| !known(document)).map(Document::title).collect()
+    }
+
     /// `mesh.yaml:12: MeshService api: spec.image: …` for something that is wrong with a service's field.
-    pub(super) fn complaint(&self, service: &MeshService, text: &str) -> Failure {
+    pub(in crate::cli) fn complaint(&self, service: &MeshService, text: &str) -> Failure {
         let document = self.documents.iter().find(|document| document.is_service() && document.name() == service.name_any());
         let place = document.map(|document| {
             let field = text.split([':', ' ']).next().unwrap_or_default();

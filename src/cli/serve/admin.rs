@@ -21,6 +21,37 @@ pub(in crate::cli) const HOOK_GRACE: Duration = Duration::from_secs(5);
 /// The media type of OpenMetrics text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// What `/readyz` says.
+#[derive(Debug, Clone)]
+pub(in crate::cli) enum Ready {
+    /// True once a router has read all endpoints.
+    Router(watch::Receiver<bool>),
+    /// What a controller in a cluster waits for; nothing once it works.
+    Waits(watch::Receiver<Option<String>>),
+}
+
+impl Ready {
+    /// Why not; nothing if it is ready.
+    fn why_not(&self) -> Option<String> {
+        match self {
+            Self::Router(ready) => (!*ready.borrow()).then(|| "the router has not read all endpoints yet".to_owned()),
+            Self::Waits(waits) => waits.borrow().clone(),
+        }
+    }
+}
+
+impl From<watch::Receiver<bool>> for Ready {
+    fn from(ready: watch::Receiver<bool>) -> Self {
+        Self::Router(ready)
+    }
+}
+
+impl From<watch::Receiver<Option<String>>> for Ready {
+    fn from(waits: watch::Receiver<Option<String>>) -> Self {
+        Self::Waits(waits)
+    }
+}
+
 /// What the answers are made of.
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Admin {
@@ -28,8 +59,8 @@ pub(in crate::cli) struct Admin {
     pub(in crate::cli) metrics: Metrics,
     /// What instances use, where there are any.
     pub(in crate::cli) usage: Option<UsageMetrics>,
-    /// True once the router has read all endpoints.
-    pub(in crate::cli) ready: watch::Receiver<bool>,
+    /// Whether this process does its work.
+    pub(in crate::cli) ready: Ready,
     /// Of a router that is asked about pods.
     pub(in crate::cli) hooks: Option<Hooks>,
 }
@@ -85,18 +116,18 @@ impl Admin {
         if let Some(usage) = self.usage.as_ref().filter(|_| request.uri().path() == "/metrics") {
             usage.refresh().await;
         }
-        answer(request, &self.metrics, *self.ready.borrow(), ending)
+        let why_not = if ending { Some("ending".to_owned()) } else { self.ready.why_not() };
+        answer(request, &self.metrics, why_not)
     }
 }
 
-fn answer<B>(request: &Request<B>, metrics: &Metrics, ready: bool, ending: bool) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, metrics: &Metrics, why_not: Option<String>) -> Response<Full<Bytes>> {
     let (status, media, body) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/livez" | "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
-        (&Method::GET | &Method::HEAD, "/readyz") if ready && !ending => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
-        (&Method::GET | &Method::HEAD, "/readyz") if ending => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "ending\n".to_owned()),
-        (&Method::GET | &Method::HEAD, "/readyz") => {
-            (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "the router has not read all endpoints yet\n".to_owned())
-        }
+        (&Method::GET | &Method::HEAD, "/readyz") => match why_not {
+            None => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+            Some(why) => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{why}\n")),
+        },
         (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, OPEN_METRICS, metrics.render()),
         _ => (StatusCode::NOT_FOUND, "text/plain", "here are /livez, /readyz and /metrics\n".to_owned()),
     };

@@ -7,7 +7,7 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, runtime::RawExtension},
 };
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::json;
@@ -27,7 +27,7 @@ const WRITES_AT_ONCE: usize = 32;
 
 /// Does what the plan says.
 pub(super) async fn apply(context: &Context, service: &MeshService, revision: &Revision, plan: &Plan, world: &World) -> Result<(), Error> {
-    set_finalizer(context, service, true).await?;
+    set_finalizer(&context.client, service, true).await?;
     let instances: Api<MeshInstance> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
     if !plan.create.is_empty() {
         keep_revision(context, service, revision, world).await?;
@@ -69,7 +69,7 @@ pub(super) async fn end(context: &Context, service: &MeshService, world: &World)
     let names: Vec<String> = living.map(|instance| instance.name_any()).collect();
     delete(context, service, &instances, &names).await?;
     if own.is_empty() {
-        set_finalizer(context, service, false).await?;
+        set_finalizer(&context.client, service, false).await?;
         return Ok(End::Released);
     }
     Ok(End::Waiting)
@@ -213,7 +213,7 @@ async fn adopt_revisions(context: &Context, service: &MeshService, world: &World
 }
 
 /// Puts our finalizer on the service, or takes it away.
-async fn set_finalizer(context: &Context, service: &MeshService, wanted: bool) -> Result<(), Error> {
+pub(in crate::controller) async fn set_finalizer(client: &Client, service: &MeshService, wanted: bool) -> Result<(), Error> {
     let has = service.finalizers().iter().any(|name| name == labels::DRAIN_FINALIZER);
     if has == wanted {
         return Ok(());
@@ -225,7 +225,7 @@ async fn set_finalizer(context: &Context, service: &MeshService, wanted: bool) -
     }
     // The resourceVersion makes sure that nobody else's finalizer is lost.
     let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": service.resource_version() } });
-    let services: Api<MeshService> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
+    let services: Api<MeshService> = Api::namespaced(client.clone(), &service.namespace().unwrap_or_default());
     match services.patch_metadata(&service.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
         Err(kube::Error::Api(status)) if status.code == 404 && !wanted => Ok(()),
         result => result.map(drop).map_err(api("patch the finalizer of MeshService")),

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use kube::{
-    Api, ResourceExt,
+    Api, Client, ResourceExt,
     api::{Patch, PatchParams},
     runtime::controller::Action,
 };
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Context, dereference::World};
 use crate::{
     api::{GROUP, MeshService, MeshServiceStatus, VERSION, conditions::service::READY, labels},
-    controller::{Error, api, notes::Note},
+    controller::{Error, api, notes::{Note, Notes}},
     kit::clock,
     plan::{
         service_status::{Facts, status},
@@ -30,18 +30,25 @@ pub(super) async fn update_status(
     let conflict = world.conflict.clone();
     let (instances, announced) = (&world.instances, &world.announced);
     let (new, wake) = status(&Facts { service, revision, instances, announced, refusal, conflict, now: clock::now() });
-    if service.status.as_ref() != Some(&new) {
-        write(context, service, &new).await?;
-        if let Some(note) = note(service.status.as_ref(), &new) {
-            context.notes.publish(service, note);
-        }
-    }
+    publish_status(&context.client, &context.notes, service, &new).await?;
     let wake = wake.and_then(|wake| Duration::try_from(wake).ok());
     Ok(wake.map_or_else(Action::await_change, |wake| Action::requeue(wake + Duration::from_millis(100))))
 }
 
-async fn write(context: &Context, service: &MeshService, status: &MeshServiceStatus) -> Result<(), Error> {
-    let services: Api<MeshService> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
+/// Writes a status that differs from the one that is there, and tells of a new reason of it.
+pub(in crate::controller) async fn publish_status(client: &Client, notes: &Notes, service: &MeshService, new: &MeshServiceStatus) -> Result<(), Error> {
+    if service.status.as_ref() == Some(new) {
+        return Ok(());
+    }
+    write(client, service, new).await?;
+    if let Some(note) = note(service.status.as_ref(), new) {
+        notes.publish(service, note);
+    }
+    Ok(())
+}
+
+async fn write(client: &Client, service: &MeshService, status: &MeshServiceStatus) -> Result<(), Error> {
+    let services: Api<MeshService> = Api::namespaced(client.clone(), &service.namespace().unwrap_or_default());
     let name = service.name_any();
     let object = json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshService", "metadata": { "name": name, "uid": service.uid() }, "status": status });
     let params = PatchParams::apply(labels::STATUS_MANAGER).force();

@@ -1,13 +1,14 @@
 //! What a service says of itself, situation by situation: READY, the conditions and their messages tell one story.
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::conditions::instance as reason,
+    api::conditions::{instance as reason, service as condition},
     plan::{
         endpoints::slice,
         fixture::{at, deleted, instance, ready, service, unready},
+        routes,
     },
 };
 

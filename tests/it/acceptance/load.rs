@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use hyper::{Request, Response, body::Incoming, client::conn::http1::SendRequest};
+use hyper::{Method, Request, Response, body::Incoming, client::conn::http1::SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 
@@ -23,8 +23,8 @@ async fn connect(address: SocketAddr, tasks: &mut JoinSet<()>) -> Result<SendReq
     Ok(sender)
 }
 
-fn request(path: &str, cookie: Option<&str>) -> Request<Empty<Bytes>> {
-    let mut request = Request::get(path).header("host", "test");
+fn request(method: Method, path: &str, cookie: Option<&str>) -> Request<Empty<Bytes>> {
+    let mut request = Request::builder().method(method).uri(path).header("host", "test");
     if let Some(cookie) = cookie {
         request = request.header("cookie", cookie);
     }
@@ -35,7 +35,7 @@ fn request(path: &str, cookie: Option<&str>) -> Request<Empty<Bytes>> {
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<(u16, String), Error> {
     let mut tasks = JoinSet::new();
     let mut sender = connect(address, &mut tasks).await?;
-    read(sender.send_request(request(path, None)).await?).await
+    read(sender.send_request(request(Method::GET, path, None)).await?).await
 }
 
 async fn read(response: Response<Incoming>) -> Result<(u16, String), Error> {
@@ -65,7 +65,7 @@ impl Session {
     pub(crate) async fn get(&mut self, path: &str) -> String {
         let mut tasks = JoinSet::new();
         let mut sender = connect(self.address, &mut tasks).await.unwrap();
-        let response = sender.send_request(request(path, self.cookie.as_deref())).await.unwrap();
+        let response = sender.send_request(request(Method::GET, path, self.cookie.as_deref())).await.unwrap();
         if let Some(cookie) = response.headers().get("set-cookie") {
             self.cookie = Some(cookie.to_str().unwrap().split(';').next().unwrap().to_owned());
         }
@@ -85,7 +85,7 @@ pub(crate) struct Load {
 
 pub(crate) struct Report {
     pub(crate) answered: u64,
-    failures: Vec<String>,
+    pub(crate) failures: Vec<String>,
 }
 
 impl Report {
@@ -97,12 +97,21 @@ impl Report {
 
 impl Load {
     pub(crate) fn start(address: SocketAddr, path: &'static str, connections: usize) -> Self {
+        Self::of(Method::GET, address, path, connections)
+    }
+
+    /// Requests that the router may not ask again once an instance may have begun to work on them.
+    pub(crate) fn of_posts(address: SocketAddr, path: &'static str, connections: usize) -> Self {
+        Self::of(Method::POST, address, path, connections)
+    }
+
+    fn of(method: Method, address: SocketAddr, path: &'static str, connections: usize) -> Self {
         let mut load = Self { tasks: JoinSet::new(), stop: Arc::default(), answered: Arc::default(), failures: Arc::default() };
         for _ in 0..connections {
-            let (stop, answered, failures) = (load.stop.clone(), load.answered.clone(), load.failures.clone());
+            let (stop, answered, failures, method) = (load.stop.clone(), load.answered.clone(), load.failures.clone(), method.clone());
             load.tasks.spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
-                    if let Err(error) = ask(address, path, &stop, &answered, &failures).await {
+                    if let Err(error) = ask(&method, address, path, &stop, &answered, &failures).await {
                         failures.lock().unwrap().push(error.to_string());
                     }
                 }
@@ -126,7 +135,14 @@ impl Load {
 }
 
 /// Asks again and again on one connection, until the connection or the test ends.
-async fn ask(address: SocketAddr, path: &str, stop: &AtomicBool, answered: &AtomicU64, failures: &Mutex<Vec<String>>) -> Result<(), Error> {
+async fn ask(
+    method: &Method,
+    address: SocketAddr,
+    path: &str,
+    stop: &AtomicBool,
+    answered: &AtomicU64,
+    failures: &Mutex<Vec<String>>,
+) -> Result<(), Error> {
     let mut tasks = JoinSet::new();
     let mut sender = connect(address, &mut tasks).await?;
     while !stop.load(Ordering::Relaxed) {
@@ -134,7 +150,7 @@ async fn ask(address: SocketAddr, path: &str, stop: &AtomicBool, answered: &Atom
         if sender.ready().await.is_err() {
             return Ok(());
         }
-        let (status, body) = read(sender.send_request(request(path, None)).await?).await?;
+        let (status, body) = read(sender.send_request(request(method.clone(), path, None)).await?).await?;
         answered.fetch_add(1, Ordering::Relaxed);
         if status != 200 {
             failures.lock().unwrap().push(format!("{status}: {body}"));

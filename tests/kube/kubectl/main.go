@@ -1,4 +1,4 @@
-// Command kubectl is kubectl, built from its Go module: the version that go.mod names, or with -modfile=1.32.mod the older one.
+// Command kubectl is the older kubectl that the API is tested with, built from its Go module; the newer one is in ../cluster.
 package main
 
 import (

@@ -1,0 +1,58 @@
+//! The Deployment: how many pods, and how they are replaced.
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::PodTemplateSpec,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use kube::ResourceExt;
+
+use super::{Surroundings, meta};
+use crate::{
+    api::{
+        MeshService, MeshServiceSpec,
+        node::BackendKind,
+        service::{Rollout, RolloutType},
+    },
+    plan::template::rollout_type,
+};
+
+pub(super) fn deployment(service: &MeshService, around: &Surroundings, template: PodTemplateSpec) -> Deployment {
+    let spec = &service.spec;
+    Deployment {
+        metadata: meta::meta(service, service.name_any(), meta::labels(service)),
+        spec: DeploymentSpec {
+            replicas: around.autoscaled.is_none().then_some(spec.replicas),
+            selector: meta::selector(service),
+            strategy: Some(strategy(spec)),
+            progress_deadline_seconds: Some(spec.rollout.progress_deadline_seconds),
+            revision_history_limit: Some(spec.rollout.revision_history_limit),
+            template,
+            ..DeploymentSpec::default()
+        },
+        status: None,
+    }
+}
+
+fn strategy(spec: &MeshServiceSpec) -> DeploymentStrategy {
+    let Rollout { max_surge, max_unavailable, .. } = &spec.rollout;
+    match rollout_type(spec, BackendKind::Kubernetes) {
+        RolloutType::Recreate => DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None },
+        RolloutType::RollingUpdate => DeploymentStrategy {
+            type_: Some("RollingUpdate".to_owned()),
+            rolling_update: Some(RollingUpdateDeployment {
+                max_surge: Some(count(max_surge)),
+                max_unavailable: Some(count(max_unavailable)),
+            }),
+        },
+    }
+}
+
+/// A number that was written as text (`"1"`) is one: a cluster takes text for a percentage only.
+pub(super) fn count(value: &IntOrString) -> IntOrString {
+    match value {
+        IntOrString::String(text) => text.parse().map_or_else(|_| value.clone(), IntOrString::Int),
+        IntOrString::Int(_) => value.clone(),
+    }
+}

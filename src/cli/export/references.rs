@@ -1,0 +1,74 @@
+//! What objects refer to by name: whatever the pods mount, read or pull with, also where a pod template of the user's says so.
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// Names of objects, and whether pods start without them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct References {
+    pub(super) config_maps: BTreeMap<String, Optional>,
+    pub(super) secrets: BTreeMap<String, Optional>,
+    pub(super) claims: BTreeMap<String, Optional>,
+}
+
+/// Whether pods start without it.
+pub(super) type Optional = bool;
+
+impl References {
+    /// All that an object refers to.
+    pub(super) fn of(object: &Value) -> Self {
+        let mut found = Self::default();
+        found.look(object);
+        found
+    }
+
+    /// These and others.
+    #[must_use]
+    pub(super) fn and(mut self, others: &Self) -> Self {
+        let maps = [(&mut self.config_maps, &others.config_maps), (&mut self.secrets, &others.secrets), (&mut self.claims, &others.claims)];
+        for (own, others) in maps {
+            for (name, optional) in others {
+                put(own, name, *optional);
+            }
+        }
+        self
+    }
+
+    fn look(&mut self, value: &Value) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    self.field(key, value);
+                    self.look(value);
+                }
+            }
+            Value::Array(list) => list.iter().for_each(|value| self.look(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    fn field(&mut self, key: &str, value: &Value) {
+        let name = |field: &str| value.get(field).and_then(Value::as_str).filter(|name| !name.is_empty());
+        let optional = value.get("optional") == Some(&Value::Bool(true));
+        match key {
+            "configMap" | "configMapRef" | "configMapKeyRef" => {
+                name("name").into_iter().for_each(|name| put(&mut self.config_maps, name, optional))
+            }
+            "secret" | "secretRef" | "secretKeyRef" => {
+                name("secretName").or(name("name")).into_iter().for_each(|name| put(&mut self.secrets, name, optional));
+            }
+            "imagePullSecrets" => {
+                let names = value.as_array().into_iter().flatten().filter_map(|secret| secret.get("name")?.as_str());
+                // A registry may let everybody in.
+                names.for_each(|name| put(&mut self.secrets, name, false));
+            }
+            "persistentVolumeClaim" => name("claimName").into_iter().for_each(|name| put(&mut self.claims, name, false)),
+            _ => {}
+        }
+    }
+}
+
+fn put(map: &mut BTreeMap<String, Optional>, name: &str, optional: Optional) {
+    let known = map.entry(name.to_owned()).or_insert(optional);
+    *known &= optional;
+}

@@ -1,0 +1,56 @@
+//! The MeshServices as YAML with their notes as comments, and the summary for the terminal.
+use std::fmt::Write;
+
+use super::{
+    draft::{Note, Outcome},
+    yaml,
+};
+
+/// All documents.
+pub(super) fn manifest(outcome: &Outcome) -> String {
+    let mut documents = Vec::new();
+    for object in &outcome.objects {
+        documents.push(yaml::document(object));
+    }
+    for draft in &outcome.drafts {
+        let mut text = String::new();
+        let about = |note: &&Note| note.service.as_deref() == Some(&draft.name);
+        for note in outcome.notes.iter().filter(about) {
+            let _ = writeln!(text, "# {}{}", if note.lost { "NOT CARRIED OVER " } else { "" }, plain(&note.text));
+        }
+        documents.push(text + &yaml::document(&draft.object()));
+    }
+    documents.join("---\n")
+}
+
+/// What was made, what was not carried over, and what means nothing here.
+pub(super) fn summary(outcome: &Outcome) -> String {
+    let mut text = String::new();
+    let names: Vec<&str> = outcome.drafts.iter().map(|draft| draft.name.as_str()).collect();
+    let also = if outcome.objects.is_empty() { String::new() } else { format!(", and {} ConfigMaps and Secrets as they are", outcome.objects.len()) };
+    let _ = writeln!(text, "{} services: {}{also}", names.len(), names.join(", "));
+    for (title, lost) in [("not carried over:", true), ("carried over with a change:", false)] {
+        let mut notes: Vec<&Note> = outcome.notes.iter().filter(|note| note.lost == lost).collect();
+        notes.sort_by_key(|note| note.line);
+        if !notes.is_empty() {
+            let _ = writeln!(text, "{title}");
+        }
+        for note in notes {
+            let place = if note.place.is_empty() { String::new() } else { format!("{}: ", note.place) };
+            let service = note.service.as_deref().map(|service| format!("{service}: ")).unwrap_or_default();
+            let _ = writeln!(text, "  {place}{service}{}", plain(&note.text));
+        }
+    }
+    if !outcome.moot.is_empty() {
+        let _ = writeln!(text, "means nothing here:");
+    }
+    for key in &outcome.moot {
+        let _ = writeln!(text, "  {key}");
+    }
+    text
+}
+
+/// One line, without what would end a comment or move the cursor.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

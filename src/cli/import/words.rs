@@ -1,0 +1,141 @@
+//! Command lines cut into words by the rules of POSIX shells for quotes and backslashes. What needs a shell is told apart, never guessed.
+
+/// A command line in words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Line {
+    pub(super) words: Vec<String>,
+    /// What stands in it, outside of quotes that hide it, that only a shell understands: `&&`, `|`, `$X`, `*`.
+    pub(super) shell: Option<String>,
+    /// Variables that it names outside of single quotes.
+    pub(super) variables: Vec<String>,
+}
+
+/// Cuts a line.
+///
+/// # Errors
+/// A quote that is not closed.
+pub(super) fn split(text: &str) -> Result<Line, String> {
+    let (mut line, mut word, mut chars) = (Line::default(), None::<String>, text.chars().peekable());
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' => loop {
+                match chars.next().ok_or("a ' is not closed")? {
+                    '\'' => break word.get_or_insert_default().push_str(""),
+                    c => word.get_or_insert_default().push(c),
+                }
+            },
+            '"' => double(&mut chars, word.get_or_insert_default(), &mut line)?,
+            '\\' => match chars.next() {
+                Some('\n') | None => {}
+                Some(c) => word.get_or_insert_default().push(c),
+            },
+            c if c.is_whitespace() => line.words.extend(word.take()),
+            '#' if word.is_none() => {
+                line.shell.get_or_insert_with(|| "#".to_owned());
+                word.get_or_insert_default().push('#');
+            }
+            c => {
+                look(c, &mut chars.clone(), &mut line);
+                word.get_or_insert_default().push(c);
+            }
+        }
+    }
+    line.words.extend(word);
+    Ok(line)
+}
+
+type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+fn double(chars: &mut Chars<'_>, word: &mut String, line: &mut Line) -> Result<(), String> {
+    loop {
+        match chars.next().ok_or("a \" is not closed")? {
+            '"' => return Ok(()),
+            '\\' => match chars.next() {
+                Some(c @ ('"' | '\\' | '$' | '`')) => word.push(c),
+                Some('\n') => {}
+                Some(c) => word.extend(['\\', c]),
+                None => {}
+            },
+            c => {
+                if matches!(c, '$' | '`') {
+                    look(c, &mut chars.clone(), line);
+                }
+                word.push(c);
+            }
+        }
+    }
+}
+
+/// Notes what a shell would act upon.
+fn look(c: char, ahead: &mut Chars<'_>, line: &mut Line) {
+    match c {
+        '&' | '|' | ';' | '<' | '>' | '(' | ')' | '`' | '*' | '?' | '[' => {
+            let twice = ahead.peek() == Some(&c) && matches!(c, '&' | '|' | '<' | '>');
+            line.shell.get_or_insert_with(|| if twice { format!("{c}{c}") } else { c.to_string() });
+        }
+        '$' => {
+            let braced = ahead.next_if_eq(&'{').is_some();
+            let name: String = std::iter::from_fn(|| ahead.next_if(|c| c.is_ascii_alphanumeric() || *c == '_')).collect();
+            let plain = !name.is_empty() && (!braced || ahead.peek() == Some(&'}'));
+            if plain {
+                line.variables.push(name);
+            } else if braced || matches!(ahead.peek(), Some('(' | '@' | '*' | '#')) {
+                line.shell.get_or_insert_with(|| "${…}".to_owned());
+            }
+        }
+        '~' => {}
+        _ => {}
+    }
+}
+
+/// Text with `$NAME` and `${NAME}` of these names as `$(NAME)`, which is replaced without a shell; other `$(` are kept as they are.
+pub(super) fn as_references(word: &str, names: &[String]) -> String {
+    let mut text = super::draft::literal(word);
+    for name in names {
+        text = text.replace(&format!("${{{name}}}"), &format!("$({name})"));
+        let (mut out, mut rest) = (String::new(), text.as_str());
+        while let Some((before, after)) = rest.split_once(&format!("${name}")) {
+            let longer = after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            out.push_str(before);
+            out.push_str(&if longer { format!("${name}") } else { format!("$({name})") });
+            rest = after;
+        }
+        out.push_str(rest);
+        text = out;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_as_a_shell_does_without_running_one() {
+        for (text, words) in [
+            ("node  server.js", vec!["node", "server.js"]),
+            ("bash -c 'a && b'", vec!["bash", "-c", "a && b"]),
+            (r#"x "a b"c \d '' "q\"q""#, vec!["x", "a bc", "d", "", "q\"q"]),
+            ("a\tb\nc", vec!["a", "b", "c"]),
+            ("", vec![]),
+        ] {
+            assert_eq!(split(text).unwrap().words, words, "{text}");
+        }
+        assert_eq!(split("a 'b").unwrap_err(), "a ' is not closed");
+    }
+
+    #[test]
+    fn what_needs_a_shell_is_seen_and_what_is_quoted_is_not() {
+        for (text, shell) in [("a && b", Some("&&")), ("a > f", Some(">")), ("a 'x|y' \"z;\"", None), ("a \"`b`\"", Some("`")), ("a ${B:-c}", Some("${…}"))] {
+            assert_eq!(split(text).unwrap().shell.as_deref(), shell, "{text}");
+        }
+        assert_eq!(split("a -p $PORT \"${HOST}\" '$NO'").unwrap().variables, ["PORT", "HOST"]);
+    }
+
+    #[test]
+    fn variables_become_references() {
+        let names = ["PORT".to_owned()];
+        assert_eq!(as_references("0.0.0.0:$PORT", &names), "0.0.0.0:$(PORT)");
+        assert_eq!(as_references("${PORT}/$PORTS/$(X)", &names), "$(PORT)/$PORTS/$$(X)");
+    }
+}

@@ -1,0 +1,199 @@
+//! A pod as an [`Instance`]: its state in the words that a VM's instances have, and what is wrong with it in one line.
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus};
+use kube::ResourceExt;
+
+use super::{Exit, Instance, Kind, mesh::word};
+use crate::api::{conditions::instance, instance::InstanceState, labels::SERVICE};
+
+/// The service's own container.
+pub const APP: &str = "app";
+
+/// Reasons to wait that are no trouble.
+const WELL: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+
+/// What the pod says.
+pub fn instance(pod: &Pod) -> Instance {
+    let (nothing, no_spec) = (PodStatus::default(), PodSpec::default());
+    let facts = Facts::new(pod, pod.status.as_ref().unwrap_or(&nothing));
+    let spec = pod.spec.as_ref().unwrap_or(&no_spec);
+    let state = facts.state();
+    Instance {
+        kind: Kind::Pod,
+        namespace: pod.namespace().unwrap_or_default(),
+        id: pod.name_any(),
+        uid: pod.uid(),
+        service: pod.labels().get(SERVICE).cloned().unwrap_or_default(),
+        since: facts.condition("Ready").and_then(|c| c.last_transition_time.as_ref()).map(|time| time.0),
+        ready: facts.ready(),
+        restarts: facts.app.map_or(0, |app| app.restart_count),
+        address: address(spec, facts.status),
+        pid: None,
+        node: spec.node_name.clone(),
+        created: pod.creation_timestamp().map(|time| time.0),
+        trouble: facts.trouble(&state),
+        last_exit: facts.last_exit(),
+        state,
+    }
+}
+
+/// A pod's status, with what is looked at most.
+struct Facts<'a> {
+    deleted: bool,
+    status: &'a PodStatus,
+    app: Option<&'a ContainerStatus>,
+}
+
+impl<'a> Facts<'a> {
+    fn new(pod: &Pod, status: &'a PodStatus) -> Self {
+        let containers = status.container_statuses.as_deref().unwrap_or_default();
+        let app = containers.iter().find(|container| container.name == APP).or(containers.first());
+        Self { deleted: pod.metadata.deletion_timestamp.is_some(), status, app }
+    }
+
+    fn condition(&self, type_: &str) -> Option<&'a PodCondition> {
+        self.status.conditions.as_deref().unwrap_or_default().iter().find(|condition| condition.type_ == type_)
+    }
+
+    fn ready(&self) -> bool {
+        self.condition("Ready").is_some_and(|condition| condition.status == "True")
+    }
+
+    fn started_at(&self) -> Option<Timestamp> {
+        Some(self.app?.state.as_ref()?.running.as_ref()?.started_at.as_ref()?.0)
+    }
+
+    fn state(&self) -> String {
+        let phase = self.status.phase.as_deref().unwrap_or("Pending");
+        let running = self.started_at().is_some();
+        let state = match phase {
+            _ if self.deleted && running && self.ready() => InstanceState::Draining,
+            _ if self.deleted => InstanceState::Terminating,
+            // No word of a VM means that: an evicted pod, for example, which is there for people to read.
+            "Failed" | "Succeeded" => return phase.to_owned(),
+            _ if self.ready() => InstanceState::Ready,
+            _ if running && self.was_ready() => InstanceState::NotReady,
+            _ if running => InstanceState::Starting,
+            _ if self.has_ended() => InstanceState::BackOff,
+            _ => InstanceState::Pending,
+        };
+        word(state).to_owned()
+    }
+
+    /// The condition Ready became False after this run had begun, so it had been True in it.
+    fn was_ready(&self) -> bool {
+        let since = self.condition("Ready").and_then(|condition| condition.last_transition_time.as_ref()).map(|time| time.0);
+        since.zip(self.started_at()).is_some_and(|(since, started)| since > started)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.app.is_some_and(|app| {
+            app.state.as_ref().is_some_and(|state| state.terminated.is_some())
+                || app.last_state.as_ref().is_some_and(|state| state.terminated.is_some())
+        })
+    }
+
+    fn last_exit(&self) -> Option<Exit> {
+        let app = self.app?;
+        let ended = [&app.state, &app.last_state].into_iter().find_map(|state| state.as_ref()?.terminated.as_ref())?;
+        Some(exit(ended))
+    }
+
+    fn trouble(&self, state: &str) -> Option<String> {
+        if self.ready() && !self.deleted {
+            return None;
+        }
+        if let Some(reason) = self.status.reason.as_ref().filter(|_| matches!(state, "Failed" | "Succeeded")) {
+            return Some(said(reason, self.status.message.as_deref()));
+        }
+        let unscheduled = self.condition("PodScheduled").filter(|condition| condition.status == "False");
+        if let Some(condition) = unscheduled {
+            return Some(said(condition.reason.as_deref().unwrap_or("Unschedulable"), condition.message.as_deref()));
+        }
+        let inits = self.status.init_container_statuses.as_deref().unwrap_or_default();
+        let others = self.status.container_statuses.as_deref().unwrap_or_default();
+        let named = |kind: &str, container: &ContainerStatus| of_container(container).map(|text| format!("{kind} {}: {text}", container.name));
+        self.app
+            .and_then(of_container)
+            .or_else(|| inits.iter().find_map(|container| named("init container", container)))
+            .or_else(|| others.iter().filter(|c| c.name != APP).find_map(|container| named("container", container)))
+            .or_else(|| self.unready(state))
+    }
+
+    /// It runs, and its probe does not pass. Which answer it gave stands in Events only (`mesh why` reads them).
+    fn unready(&self, state: &str) -> Option<String> {
+        let text = match state {
+            "Starting" => format!("{}: it runs, and its probe has not passed yet", instance::PROBING),
+            "NotReady" => format!("{}: it was ready, and its probe does not pass any more", instance::PROBE_FAILED),
+            "Draining" => "Draining: the routers are being waited for".to_owned(),
+            _ => return None,
+        };
+        Some(text)
+    }
+}
+
+/// What keeps a container from running.
+fn of_container(container: &ContainerStatus) -> Option<String> {
+    let state = container.state.as_ref()?;
+    let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    if let Some(waiting) = &state.waiting {
+        let reason = waiting.reason.as_deref().filter(|reason| !WELL.contains(reason));
+        return match (reason, last) {
+            (Some(reason @ "CrashLoopBackOff"), Some(last)) => Some(format!("{reason}: {}{}", exit(last).text, back_off(waiting.message.as_deref()))),
+            (Some(reason), _) => Some(said(reason, waiting.message.as_deref())),
+            (None, _) => None,
+        };
+    }
+    let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0 || container.name == APP)?;
+    Some(exit(ended).text)
+}
+
+/// `; it is started again within 40s`, from the kubelet's `back-off 40s restarting failed container=app pod=…`.
+fn back_off(message: Option<&str>) -> String {
+    let pause = message.and_then(|text| text.strip_prefix("back-off ")).and_then(|text| text.split(' ').next());
+    pause.map(|pause| format!("; it is started again within {pause}")).unwrap_or_default()
+}
+
+/// How a container ended, in words: 137 is what a container that was killed with signal 9 leaves.
+fn exit(ended: &ContainerStateTerminated) -> Exit {
+    let signal = ended.signal.filter(|signal| *signal > 0).or((129..=192).contains(&ended.exit_code).then_some(ended.exit_code - 128));
+    let text = match (ended.reason.as_deref(), signal) {
+        (Some("OOMKilled"), _) => "was killed because it used more memory than its limit (OOMKilled)".to_owned(),
+        (Some(reason @ ("StartError" | "ContainerCannotRun")), _) => said(reason, ended.message.as_deref()),
+        (_, Some(signal)) => format!("ended by signal {signal}{}", signal_name(signal)),
+        (_, None) => format!("ended with exit code {}", ended.exit_code),
+    };
+    let message = ended.message.clone().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    Exit { text, at: ended.finished_at.as_ref().map(|time| time.0), message }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        2 => " (SIGINT)",
+        6 => " (SIGABRT)",
+        9 => " (SIGKILL)",
+        11 => " (SIGSEGV)",
+        13 => " (SIGPIPE)",
+        15 => " (SIGTERM)",
+        _ => "",
+    }
+}
+
+fn said(reason: &str, message: Option<&str>) -> String {
+    match message.map(str::trim).filter(|message| !message.is_empty()) {
+        Some(message) => format!("{reason}: {message}"),
+        None => reason.to_owned(),
+    }
+}
+
+/// The pod's address with the port of the service's container.
+fn address(spec: &PodSpec, status: &PodStatus) -> Option<String> {
+    let ip = status.pod_ip.as_deref().filter(|ip| !ip.is_empty())?;
+    let app = spec.containers.iter().find(|container| container.name == APP).or(spec.containers.first())?;
+    let ports = app.ports.as_deref().unwrap_or_default();
+    let port = ports.iter().find(|port| port.name.as_deref() == Some("http")).or(ports.first())?.container_port;
+    Some(if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! What the controller and the routers may do in a cluster: one list, as data. The controller asks for its own at start, and the manifests in `charts/` and `deploy/`
+//! grant these and no others (`tests/it/packaging.rs`).
+
+/// Where a permission holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// In all namespaces.
+    Cluster,
+    /// In the system namespace.
+    System,
+}
+
+/// What may be done with one resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Permission {
+    /// Where.
+    pub scope: Scope,
+    /// The API group; empty for the core one.
+    pub group: &'static str,
+    /// The resource, with its subresource: `meshservices/status`.
+    pub resource: &'static str,
+    /// Only the objects of these names, if there are any.
+    pub names: &'static [&'static str],
+    /// `get`, `list`, …
+    pub verbs: &'static [&'static str],
+}
+
+/// The verbs of server-side apply, and what it takes to keep a view of the objects.
+const OWNED: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+const WATCHED: &[&str] = &["list", "watch"];
+const MESH: &str = crate::api::GROUP;
+
+const fn cluster(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Permission {
+    Permission { scope: Scope::Cluster, group, resource, names: &[], verbs }
+}
+
+const fn system(group: &'static str, resource: &'static str, names: &'static [&'static str], verbs: &'static [&'static str]) -> Permission {
+    Permission { scope: Scope::System, group, resource, names, verbs }
+}
+
+/// What the controller does.
+pub const CONTROLLER: &[Permission] = &[
+    cluster(MESH, "meshservices", WATCHED),
+    cluster(MESH, "meshservices/status", &["patch"]),
+    cluster("apps", "deployments", OWNED),
+    cluster("", "services", OWNED),
+    cluster("", "serviceaccounts", OWNED),
+    cluster("policy", "poddisruptionbudgets", OWNED),
+    cluster("", "pods", WATCHED),
+    cluster("discovery.k8s.io", "endpointslices", WATCHED),
+    cluster("autoscaling", "horizontalpodautoscalers", WATCHED),
+    cluster("events.k8s.io", "events", &["create", "patch"]),
+    // Creating cannot be limited to a name: it stands in the body.
+    system("coordination.k8s.io", "leases", &[], &["create"]),
+    system("coordination.k8s.io", "leases", &["mesh-controller"], &["get", "update"]),
+    system("", "secrets", &[], &["create"]),
+    system("", "secrets", &["mesh-router-cookie-keys"], &["get"]),
+    system(MESH, "meshrouters", &[], &["create"]),
+    system(MESH, "meshrouters", &["default"], &["get"]),
+];
+
+/// What a router does. Its Lease and that of its peers have the Pods' names.
+pub const ROUTER: &[Permission] = &[
+    cluster(MESH, "meshservices", WATCHED),
+    cluster("discovery.k8s.io", "endpointslices", WATCHED),
+    cluster("", "pods", &["get"]),
+    cluster("", "nodes", &["get"]),
+    system(MESH, "meshrouters", &[], WATCHED),
+    system("", "secrets", &["mesh-router-cookie-keys"], WATCHED),
+    system("coordination.k8s.io", "leases", &[], &["list", "create", "patch", "delete"]),
+];

@@ -1,0 +1,99 @@
+//! Asks the API for what a report is made from. What it may not read, or does not have, is left out.
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{core::v1::Event as CoreEvent, events::v1::Event as NewEvent};
+use kube::{Api, api::ListParams};
+use serde::de::DeserializeOwned;
+
+use super::{
+    events::{self, Told},
+    report::{self, Facts, Looked},
+};
+use crate::{
+    api::MeshService,
+    cli::{
+        exit::Result,
+        follow::source::{Part, Source},
+        instance::{Instance, Kind, api},
+        paint::Paint,
+        target::Connection,
+    },
+};
+
+/// How many lines of a log are shown.
+const LINES: usize = 20;
+/// How many are read to find those of the run that failed.
+const READ: u64 = 500;
+
+/// What is known of a service and these of its instances.
+pub(super) async fn collect(
+    connection: &Connection,
+    name: &str,
+    service: Option<MeshService>,
+    instances: Vec<Instance>,
+    now: Timestamp,
+) -> Result<Facts> {
+    let told = told(connection).await?;
+    let mut looked = Vec::new();
+    for (index, instance) in report::in_order(instances, now).into_iter().enumerate() {
+        let log = if index < report::DETAILED && report::is_of_interest(&instance, now) { log(connection, &instance).await? } else { Vec::new() };
+        looked.push(Looked { instance, log });
+    }
+    let events = told.into_iter().filter(|told| concerns(told, name, &looked)).collect();
+    Ok(Facts { namespace: connection.namespace.clone(), name: name.to_owned(), service, looked, events, now })
+}
+
+/// The last lines of the run that failed: the one before, if its program runs again.
+async fn log(connection: &Connection, instance: &Instance) -> Result<Vec<String>> {
+    let source = Source::new(&connection.client, instance);
+    let failed = instance.last_exit.as_ref().filter(|_| !instance.backs_off());
+    let previous = instance.kind == Kind::Pod && failed.is_some();
+    let lines = read(&source, &Part { tail: Some(READ), since: None, previous }).await?;
+    // On a VM one log holds all runs. What a program wrote as it ended may be read a moment later.
+    let end = failed.filter(|_| instance.kind == Kind::MeshInstance).and_then(|exit| exit.at?.checked_add(SignedDuration::from_millis(500)).ok());
+    let mut until_end = lines.iter().filter(|(at, _)| at.zip(end).is_none_or(|(at, end)| at <= end)).map(|(_, line)| line.clone()).collect::<Vec<_>>();
+    if until_end.is_empty() && previous {
+        // The kubelet keeps one old run at most, and not for ever.
+        until_end = read(&source, &Part { tail: Some(LINES as u64), ..Part::all() }).await?.into_iter().map(|(_, line)| line).collect();
+    }
+    Ok(until_end.split_off(until_end.len().saturating_sub(LINES)))
+}
+
+/// A log that cannot be read is no reason to say nothing at all.
+async fn read(source: &Source, part: &Part) -> Result<Vec<(Option<Timestamp>, String)>> {
+    let lines = match source.open(part, false).await {
+        Ok(Some(lines)) => lines,
+        Ok(None) => return Ok(Vec::new()),
+        Err(failure) => return Ok(vec![(None, format!("(its log cannot be read: {})", failure.text()))]),
+    };
+    Ok(lines.map(|line| (line.at, Paint::OFF.line(&line.text))).collect().await)
+}
+
+async fn told(connection: &Connection) -> Result<Vec<Told>> {
+    let namespace = Some(connection.namespace.as_str());
+    let (old, new) = (api::<CoreEvent>(&connection.client, namespace), api::<NewEvent>(&connection.client, namespace));
+    let (old, new) = tokio::try_join!(readable(&old), readable(&new))?;
+    Ok(events::once(old.into_iter().map(events::core).chain(new.into_iter().map(events::new)).collect()))
+}
+
+async fn readable<K>(api: &Api<K>) -> Result<Vec<K>>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    match api.list(&ListParams::default()).await {
+        Ok(list) => Ok(list.items),
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether it is about the service, what the cluster made of it, or one of its instances.
+fn concerns(told: &Told, name: &str, looked: &[Looked]) -> bool {
+    match told.kind.as_str() {
+        "MeshService" | "Deployment" | "Service" | "ServiceAccount" | "PodDisruptionBudget" | "HorizontalPodAutoscaler" => told.name == name,
+        // `<deployment>-<hash>`: a hash has no dash.
+        "ReplicaSet" => told.name.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')).is_some_and(|hash| !hash.contains('-')),
+        "Pod" | "MeshInstance" => looked.iter().any(|looked| looked.instance.id == told.name),
+        _ => false,
+    }
+}

@@ -1,0 +1,219 @@
+//! From a `MeshService` to its objects in a cluster and back to its status: dereference → validate → plan → apply → update_status. The cluster runs the pods.
+//! Reads come from caches only; nothing is written that is as it should be. Every replica of the controller watches, the leader writes.
+mod apply;
+mod cache;
+mod caches;
+mod children;
+mod dereference;
+mod drift;
+mod memory;
+mod owners;
+mod refused;
+mod update_status;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::{Future, StreamExt, future, stream};
+use kube::{
+    Api, Client, ResourceExt,
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use tokio::sync::watch;
+use tokio_stream::wrappers::WatchStream;
+
+use self::{
+    apply::Applied,
+    cache::{Group, Kept, watched},
+    caches::{Caches, Changes, KINDS, Main, own_key, rivals, trim_meta},
+    memory::Memory,
+};
+use super::{Error, drive, mesh_service, notes::Notes};
+use crate::{
+    api::{MeshService, labels},
+    backend::kubernetes::render::{self, Objects, Surroundings},
+    coordination::is_not_leader,
+    kit::backoff::Backoff,
+    plan::validate::Refusal,
+};
+
+/// What the wiring decides.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The namespace of the controllers and routers themselves.
+    pub system_namespace: String,
+    /// Namespace and name of the routers' drain Service; none, or one that is not there: pods end without asking.
+    pub router_service: Option<(String, String)>,
+    /// The image that has `/usr/local/bin/mesh-drain`; none: pods end without asking.
+    pub drain_image: Option<String>,
+}
+
+/// Between tries of a reconcile that failed, for each service by itself.
+const RETRY: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_secs(60) };
+
+/// What every reconcile has at hand.
+struct Context {
+    client: Client,
+    notes: Notes,
+    options: Options,
+    caches: Caches,
+    leading: watch::Receiver<bool>,
+    memories: Memories,
+}
+
+/// What is remembered of each service, by its uid.
+#[derive(Clone, Default)]
+struct Memories(Arc<Mutex<HashMap<String, Remembered>>>);
+
+#[derive(Default)]
+struct Remembered {
+    memory: Memory,
+    failures: u32,
+}
+
+impl Memories {
+    fn with<T>(&self, service: &MeshService, act: impl FnOnce(&mut Remembered) -> T) -> T {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        act(all.entry(service.uid().unwrap_or_default()).or_default())
+    }
+
+    fn forget(&self, service: &MeshService) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&service.uid().unwrap_or_default());
+    }
+}
+
+/// Runs until shutdown. `leading` says whether this process may write; what it says too late, the client's own gate holds.
+///
+/// # Errors
+/// None that is not retried.
+pub async fn run(
+    client: Client,
+    options: Options,
+    leading: watch::Receiver<bool>,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) -> Result<(), Error> {
+    let memories = Memories::default();
+    let main = watch_services(&client, memories.clone());
+    let (caches, mut changes) = caches::open(&client, main, options.router_service.clone());
+    let mut shutdown = Box::pin(future::FutureExt::shared(shutdown));
+    tokio::select! {
+        () = complete(&mut changes) => {}
+        () = &mut shutdown => return Ok(()),
+    }
+    let (notes, writing) = Notes::new(client.clone(), "cluster-service", "");
+    let services = caches.services.clone();
+    let looks = changes.flat_map(|changed| stream::iter(changed.groups)).map(|(namespace, name)| ObjectRef::new(&name).within(&namespace));
+    let elected = WatchStream::new(leading.clone()).filter(|leads| future::ready(*leads)).map(drop);
+    let config = Config::default().concurrency(8).debounce(Duration::from_millis(20));
+    let context = Arc::new(Context { client, notes, options, caches, leading, memories });
+    let stream = Controller::for_stream(stream::pending::<Result<MeshService, watcher::Error>>(), services)
+        .with_config(config)
+        .reconcile_on(looks)
+        .reconcile_all_on(elected)
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, error_policy, context);
+    drive("cluster_service", stream, writing).await
+}
+
+/// The services themselves: a change of one is looked at, and those whose routes it frees or takes.
+fn watch_services(client: &Client, memories: Memories) -> Main {
+    let (services, mut writer) = reflector::store();
+    let all: Store<MeshService> = services.clone();
+    let kept = Kept { which: watcher::Config::default(), trim: trim_meta::<MeshService>, groups: |service: &MeshService| vec![own_key(service)] };
+    let concerns = move |old: Option<&MeshService>, new: Option<&MeshService>| -> Vec<Group> {
+        if let Some(gone) = old.filter(|old| new.is_none_or(|new| new.uid() != old.uid())) {
+            memories.forget(gone);
+        }
+        rivals(&all, old, new)
+    };
+    let (_, changes) = watched(Api::all(client.clone()), kept, move |event| writer.apply_watcher_event(event), concerns);
+    Main { services, changes: Box::pin(changes) }
+}
+
+/// Waits until every kind has been listed: what is not known yet must not be taken for what is not there.
+async fn complete(changes: &mut Changes) {
+    let mut missing = KINDS;
+    while missing > 0 {
+        let Some(changed) = changes.next().await else { return };
+        missing -= usize::from(changed.first);
+    }
+}
+
+#[tracing::instrument(skip_all, fields(kind = "MeshService", namespace = service.namespace(), object = service.name_any()))]
+async fn reconcile(service: Arc<MeshService>, context: Arc<Context>) -> Result<Action, Error> {
+    if !*context.leading.borrow() {
+        return Ok(Action::await_change());
+    }
+    let outcome = lead(&service, &context).await;
+    if let Err(Error::Api { source, .. }) = &outcome
+        && is_not_leader(source)
+    {
+        return Ok(Action::await_change());
+    }
+    if outcome.is_ok() {
+        context.memories.with(&service, |remembered| remembered.failures = 0);
+    }
+    outcome
+}
+
+async fn lead(service: &MeshService, context: &Context) -> Result<Action, Error> {
+    let world = dereference::dereference(&context.caches, &context.options, service);
+    let current = service.status.as_ref().and_then(|status| status.current_revision.clone()).unwrap_or_default();
+    if service.metadata.deletion_timestamp.is_some() {
+        return end(service, context, &current, &world).await;
+    }
+    let (revision, applied) = match plan(service, &world) {
+        Ok(objects) => {
+            let children = children::children(service, &objects, &context.caches, &world);
+            let mut memory = context.memories.with(service, |remembered| std::mem::take(&mut remembered.memory));
+            let applied = apply::apply(context, service, &children, &mut memory).await;
+            context.memories.with(service, |remembered| remembered.memory = memory);
+            (objects.revision, applied?)
+        }
+        Err(refusal) => (current, Applied { refusal: Some(refusal), ..Applied::default() }),
+    };
+    if applied.quiet {
+        return Ok(Action::await_change());
+    }
+    update_status::update_status(context, service, &revision, &world, &applied).await
+}
+
+/// What the service is to be made of. Where nothing but the drain hook's own image would change, or the routers cannot be found just now, the pods keep the hook
+/// that they have: a new release of the controller, or a router that is installed anew, rolls out no service.
+fn plan(service: &MeshService, world: &dereference::World) -> Result<Objects, Refusal> {
+    let objects = render::objects(service, &world.around)?;
+    let Some(kept) = world.kept_hook(service) else { return Ok(objects) };
+    let around = Surroundings { drain: Some(kept), ..world.around.clone() };
+    let as_it_is = render::objects(service, &around)?;
+    let is_all = world.deployment.as_ref().is_some_and(|live| live.annotations().get(labels::RENDERED) == Some(&children::hash(&as_it_is.deployment)));
+    Ok(if is_all { as_it_is } else { objects })
+}
+
+/// A service that is deleted: its objects go with it, by their owner references. One that was made on a machine still has our finalizer.
+async fn end(service: &MeshService, context: &Context, revision: &str, world: &dereference::World) -> Result<Action, Error> {
+    if service.finalizers().iter().any(|name| name == labels::DRAIN_FINALIZER) {
+        mesh_service::set_finalizer(&context.client, service, false).await?;
+        return Ok(Action::await_change());
+    }
+    update_status::update_status(context, service, revision, world, &Applied::default()).await
+}
+
+/// After an error: soon again, then ever later; each service by itself.
+fn error_policy(service: Arc<MeshService>, error: &Error, context: Arc<Context>) -> Action {
+    let failures = context.memories.with(&service, |remembered| {
+        remembered.failures = remembered.failures.saturating_add(1);
+        remembered.failures
+    });
+    if failures > 1 {
+        tracing::warn!(%error, failures, "reconcile failed; it is tried again");
+    }
+    Action::requeue(RETRY.delay(failures + 1, rand::random()))
+}

@@ -1,0 +1,99 @@
+//! Looks up what a reconcile needs to know, in the caches only.
+use std::{net::SocketAddr, sync::Arc};
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{Resource, ResourceExt};
+use serde_json::Value;
+
+use super::{
+    Options,
+    caches::{Caches, own_key},
+};
+use crate::{
+    api::MeshService,
+    backend::kubernetes::render::{DrainHook, Surroundings, installed_hook},
+    plan::routes::{self, Claim},
+};
+
+/// What was found.
+pub(super) struct World {
+    /// What the objects depend on.
+    pub(super) around: Surroundings,
+    /// The Deployment of the service's name, whoever owns it.
+    pub(super) deployment: Option<Arc<Deployment>>,
+    /// The pods with the service's label.
+    pub(super) pods: Vec<Arc<Pod>>,
+    /// The slices of its Service.
+    pub(super) slices: Vec<Arc<EndpointSlice>>,
+    /// Pods are to have a drain hook, if there are routers.
+    hooks_wanted: bool,
+    /// A claim that an older service has, and that service's name.
+    pub(super) conflict: Option<(Claim, String)>,
+}
+
+impl World {
+    /// The drain hook that the pods have, where it may stay: it is not the one that new pods would get, and asks where the routers are, as far as is known.
+    pub(super) fn kept_hook(&self, service: &MeshService) -> Option<DrainHook> {
+        let hook = installed_hook(self.deployment.as_deref().filter(|deployment| is_of(*deployment, service))?)?;
+        let stays = match &self.around.drain {
+            Some(now) => now.address == hook.address && now.image != hook.image,
+            None => self.hooks_wanted,
+        };
+        stays.then_some(hook)
+    }
+}
+
+pub(super) fn dereference(caches: &Caches, options: &Options, service: &MeshService) -> World {
+    let group = own_key(service);
+    let autoscaler = caches.autoscalers.of(&group).into_iter().next();
+    let autoscaled = autoscaler.map(|autoscaler| autoscaler.spec.min_replicas.unwrap_or(1));
+    World {
+        around: Surroundings { drain: drain(caches, options), autoscaled },
+        deployment: caches.deployments.get(&group.0, &group.1),
+        hooks_wanted: options.drain_image.is_some() && options.router_service.is_some(),
+        pods: caches.pods.of(&group),
+        slices: caches.slices.of(&group),
+        conflict: conflict(caches, service),
+    }
+}
+
+/// Where the routers are asked, if there are any.
+fn drain(caches: &Caches, options: &Options) -> Option<DrainHook> {
+    let image = options.drain_image.clone()?;
+    let (namespace, name) = options.router_service.as_ref()?;
+    let address = address(&*caches.addresses.get(namespace, name)?)?;
+    Some(DrainHook { address, image })
+}
+
+/// A Service's own address, with its port `drain`, or the only one.
+fn address(service: &Service) -> Option<SocketAddr> {
+    let spec = service.spec.as_ref()?;
+    let ports = spec.ports.as_ref()?;
+    let port = ports.iter().find(|port| port.name.as_deref() == Some("drain")).or(ports.first())?.port;
+    Some(SocketAddr::new(spec.cluster_ip.as_ref()?.parse().ok()?, u16::try_from(port).ok()?))
+}
+
+fn conflict(caches: &Caches, service: &MeshService) -> Option<(Claim, String)> {
+    if routes::claims(&service.spec).is_empty() {
+        return None;
+    }
+    let all = caches.services.state();
+    let (claim, other) = routes::conflict(service, all.iter().map(|other| &**other))?;
+    Some((claim, format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any())))
+}
+
+/// Whether an object is controlled by this very service.
+pub(super) fn is_of(object: &impl Resource, service: &MeshService) -> bool {
+    let owners = object.meta().owner_references.iter().flatten();
+    service.metadata.uid.is_some() && owners.into_iter().any(|owner| owner.controller == Some(true) && Some(&owner.uid) == service.metadata.uid.as_ref())
+}
+
+/// An object as the API has it.
+pub(super) fn value<K: serde::Serialize>(object: &K) -> Value {
+    // What came from the API as JSON can be written as JSON.
+    serde_json::to_value(object).unwrap_or_default()
+}

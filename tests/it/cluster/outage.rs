@@ -1,0 +1,45 @@
+//! The API server is away for a minute and etcd forgets its history meanwhile: traffic goes on, and what follows is no storm.
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+
+use super::product::ready;
+use crate::acceptance::load::Load;
+
+const AWAY: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minute_without_the_api_server_is_not_noticed_by_traffic_and_not_followed_by_a_storm() {
+    let Some(cluster) = super::machine::Cluster::alone() else { return };
+    let space = cluster.namespace("outage");
+    let shop = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop-containers/mesh.yaml")).unwrap();
+    space.apply(&shop);
+    ready(&space);
+    let load = Load::start(cluster.router(), "/api", 4);
+    load.requests(100).await;
+    cluster.script("stop", &["apiserver"]);
+    tokio::time::sleep(AWAY / 2).await;
+    cluster.script("compact", &[]);
+    tokio::time::sleep(AWAY / 2).await;
+    let back = Timestamp::now();
+    cluster.script("start", &["apiserver"]);
+    space.kubectl("scale msvc backend --replicas=4");
+    space.until("the scaling", "get msvc backend -o jsonpath={.status.ready}", |text| text == "4/4");
+    load.requests(100).await;
+    load.stop().await.expect_no_failures();
+    let mut asked: BTreeMap<(String, String, String), usize> = BTreeMap::new();
+    for user in ["mesh-system:mesh-controller", "mesh-system:mesh-router"] {
+        for one in cluster.asked(user, back).into_iter().filter(|one| matches!(one.verb.as_str(), "list" | "watch" | "get")) {
+            *asked.entry((one.user, one.verb, one.resource)).or_default() += 1;
+        }
+    }
+    println!("after the API server was back: {asked:#?}");
+    for ((user, verb, resource), count) in &asked {
+        // Two processes of each; one more list than a restart needs would be a loop.
+        let most = match verb.as_str() {
+            "list" => 4,
+            _ => 12,
+        };
+        assert!(*count <= most || resource == "leases", "{user}: {verb} {resource} {count} times");
+    }
+}
