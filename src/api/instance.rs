@@ -109,9 +109,11 @@ pub struct InstanceTemplate {
     pub security_context: Option<SecurityContext>,
     /// See `MeshService`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub volumes: Vec<Volume>,
     /// See `MeshService`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub volume_mounts: Vec<VolumeMount>,
     /// See `MeshService`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

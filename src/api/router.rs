@@ -30,7 +30,7 @@ pub struct MeshRouterSpec {
     pub cookie_keys: Option<ObjectRef>,
     /// Peers whose X-Forwarded-* headers are believed, as CIDRs; from others these headers are replaced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(length(max = 64)))]
     #[x_kube(validation = Rule::new("self.all(x, isCIDR(x))").message("each of trustedProxies is a CIDR, for example 10.0.0.0/8"))]
     pub trusted_proxies: Vec<String>,
     /// Time limits, where a service gives none of its own.

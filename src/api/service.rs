@@ -42,8 +42,8 @@ use super::{
     printcolumn(name = "Strategy", type_ = "string", json_path = ".spec.strategy", description = "How requests are spread", priority = 1),
     printcolumn(name = "Revision", type_ = "string", json_path = ".status.currentRevision", description = "The revision being run or rolled out", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, description = "More of the status", priority = 1),
-    validation = Rule::new("size(self.metadata.name) <= 48").message("metadata.name may have at most 48 characters: an instance's name adds a revision and a number to it").field_path(".metadata.name"),
-    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be a DNS label that begins with a letter: a-z, 0-9 and '-', for example shop-api").field_path(".metadata.name")
+    validation = Rule::new("size(self.metadata.name) <= 48").message("metadata.name may have at most 48 characters: an instance's name adds a revision and a number to it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name must be a DNS label that begins with a letter: a-z, 0-9 and '-', for example shop-api")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

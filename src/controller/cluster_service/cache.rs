@@ -182,3 +182,33 @@ fn tell(plural: &str, error: &watcher::Error, complete: bool) {
 fn key<K: Resource<DynamicType = ()>>(object: &K) -> Key {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    fn map(version: &str, group: &str) -> Arc<ConfigMap> {
+        Arc::new(serde_json::from_value(json!({"metadata": {"name": "m", "namespace": "n", "resourceVersion": version, "labels": {"g": group}}})).unwrap())
+    }
+
+    fn groups(map: &ConfigMap) -> Vec<Group> {
+        map.labels().get("g").map(|group| ("n".to_owned(), group.clone())).into_iter().collect()
+    }
+
+    #[test]
+    fn an_object_is_found_under_the_service_it_matters_to_now_and_a_new_version_alone_is_no_news() {
+        let cache = Cache::<ConfigMap>::new();
+        let put = |new: Option<Arc<ConfigMap>>| cache.put(("n".to_owned(), "m".to_owned()), new, groups);
+        let of = |group: &str| cache.of(&("n".to_owned(), group.to_owned())).len();
+        assert_eq!(put(Some(map("1", "a"))), Some((None, Some(map("1", "a")))));
+        assert_eq!(put(Some(map("2", "a"))), None);
+        assert_eq!(cache.get("n", "m"), Some(map("2", "a")));
+        assert_eq!(put(Some(map("3", "b"))), Some((Some(map("2", "a")), Some(map("3", "b")))));
+        assert_eq!((of("a"), of("b")), (0, 1));
+        assert_eq!(put(None), Some((Some(map("3", "b")), None)));
+        assert_eq!((put(None), of("b"), cache.keys().len()), (None, 0, 0));
+    }
+}

@@ -7,7 +7,6 @@ mod pods;
 mod trouble;
 
 use std::{
-    io::Write,
     sync::{OnceLock, RwLockReadGuard},
     time::{Duration, Instant},
 };
@@ -57,27 +56,8 @@ fn control(client: impl FnOnce() -> Client, options: Options, shutdown: impl Fut
 }
 
 fn install_crds(cluster: &Cluster) {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
-    if !cluster.try_kubectl(&["apply", "--server-side", "-f", dir], "").status.success() {
-        let _ = writeln!(std::io::stderr(), "the API server refuses crds/: they are applied without their rules");
-        for file in std::fs::read_dir(dir).unwrap() {
-            let mut crd: Value = serde_saphyr::from_str(&std::fs::read_to_string(file.unwrap().path()).unwrap()).unwrap();
-            without_rules(&mut crd);
-            cluster.kubectl(&["apply", "--server-side", "-f", "-"], &crd.to_string());
-        }
-    }
+    cluster.kubectl(&["apply", "--server-side", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/crds")], "");
     cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], "");
-}
-
-fn without_rules(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.remove("x-kubernetes-validations");
-            fields.values_mut().for_each(without_rules);
-        }
-        Value::Array(items) => items.iter_mut().for_each(without_rules),
-        _ => {}
-    }
 }
 
 /// A client that is a new service account with this role. Made in the runtime that uses it.

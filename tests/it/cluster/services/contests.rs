@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{asked, controlled, get, service, told};
+use super::{asked, controlled, get, quiet, service, told};
 
 const FOREIGN: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {selector: {matchLabels: {a: b}}, \
     template: {metadata: {labels: {a: b}}, spec: {containers: [{name: x, image: theirs}]}}}\n";
@@ -21,9 +21,7 @@ fn a_foreign_object_of_the_name_is_left_alone_until_it_goes() {
     }
     let generation = get(&space, "deploy web")["metadata"]["generation"].clone();
     assert_eq!(generation, 1, "{before}");
-    let since = Timestamp::now();
-    std::thread::sleep(Duration::from_secs(5));
-    assert!(asked(&cluster, &space, since).is_empty(), "it waits");
+    quiet(&cluster, &space, Duration::from_secs(5));
     space.kubectl("delete deploy web");
     // Nobody tells of its end: it is asked for every half minute.
     told(&space, "web", "Ready", "Unschedulable");
