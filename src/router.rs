@@ -107,12 +107,17 @@ pub async fn run(
         }
         proxy.serve(listeners, end, options.grace).await
     });
+    let leased = CancellationToken::new();
     let mut background = pin!(async {
         // First the lease, then the first table: no instance gets a request of a router that agents do not know of.
-        lease.take().await;
-        let follow = state::follow(client.clone(), options, proxy.clone(), &tables, quiet.clone(), ready);
+        let lease = async {
+            lease.take().await;
+            leased.cancel();
+            lease.renew().await;
+        };
+        let follow = state::follow(client.clone(), options, leased.clone(), proxy.clone(), &tables, quiet.clone(), ready);
         let report = drain::report(client.clone(), &options.name, tables.subscribe(), quiet.clone(), metrics);
-        tokio::join!(follow, report, lease.renew());
+        tokio::join!(follow, report, lease);
     });
     let end = loop {
         tokio::select! {

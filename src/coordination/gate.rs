@@ -69,9 +69,11 @@ where
         }
         let (leadership, mut answer) = (self.leadership.clone(), self.inner.call(request).boxed());
         // Asked before each step: what waits for a connection or for its turn is not sent once the promise is over.
-        poll_fn(move |context| {
-            if leadership.may_write() { answer.poll_unpin(context).map_err(Into::into) } else { Poll::Ready(Err(NotLeader.into())) }
-        })
+        poll_fn(
+            move |context| {
+                if leadership.may_write() { answer.poll_unpin(context).map_err(Into::into) } else { Poll::Ready(Err(NotLeader.into())) }
+            },
+        )
         .boxed()
     }
 }

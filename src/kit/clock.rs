@@ -1,10 +1,5 @@
 //! Wall time, and the time since the machine's boot, read in this one place so that pure code gets them as values.
-use std::{
-    fmt,
-    ops::Add,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, ops::Add, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};

@@ -15,12 +15,20 @@ pub enum LogFormat {
     Json,
 }
 
+/// The client of the API tells of each failed request as an error, and whoever made the request tells of it too, with what was being done.
+const QUIET: &str = "kube_client::client::builder=off";
+
+/// The filter without what is told twice, unless it asks for it.
+fn with_quiet(filter: &str) -> String {
+    if filter.contains("kube_client") || filter.is_empty() { filter.to_owned() } else { format!("{QUIET},{filter}") }
+}
+
 /// Installs the subscriber; called once, by `main`. `filter` is a `tracing` filter such as `info,mesh_controller::router=debug`.
 ///
 /// # Errors
 /// A filter that does not parse, or a second call.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log filter {filter:?}: {error}"))?;
+    let filter = EnvFilter::try_new(with_quiet(filter)).map_err(|error| format!("log filter {filter:?}: {error}"))?;
     let terminal = std::io::stderr().is_terminal();
     let text = match format {
         LogFormat::Text => true,

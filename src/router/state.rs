@@ -25,6 +25,7 @@ use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use self::{events::events, known::Known};
 use super::{
@@ -79,10 +80,11 @@ struct Stale {
     written: Vec<Timestamp>,
 }
 
-/// Watches and publishes for as long as it is polled. `ready` becomes true with the first table.
+/// Watches and publishes for as long as it is polled; not before `leased`. `ready` becomes true with the first table.
 pub async fn follow(
     client: Client,
     options: &RouterOptions,
+    leased: CancellationToken,
     proxy: Arc<Proxy>,
     tables: &watch::Sender<Arc<RouteTable>>,
     quiet: Arc<Notify>,
@@ -98,11 +100,13 @@ pub async fn follow(
     // Where many things change at once, half of the time is left for other work: the next table waits for as long as the last one took to make.
     let mut not_before = Instant::now();
     loop {
-        let waits = world.is_synced() && !world.stale.is_none();
+        let is_leased = leased.is_cancelled();
+        let waits = is_leased && world.is_synced() && !world.stale.is_none();
         let chunk = tokio::select! {
             chunk = seen.next() => chunk,
             chunk = keys.next() => chunk,
             () = tokio::time::sleep_until(not_before), if waits => Some(Vec::new()),
+            () = leased.cancelled(), if !is_leased => Some(Vec::new()),
             here = &mut place => {
                 carry.is_at(here);
                 world.stale.all = true;
@@ -116,7 +120,7 @@ pub async fn follow(
             keys = watch_keys(&client, &options.namespace, world.keys_name.as_deref());
         }
         let begun = Instant::now();
-        if !world.is_synced() || world.stale.is_none() || begun < not_before {
+        if !leased.is_cancelled() || !world.is_synced() || world.stale.is_none() || begun < not_before {
             continue;
         }
         let (table, written) = world.table(&mut carry);

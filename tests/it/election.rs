@@ -122,14 +122,21 @@ async fn of_two_controllers_one_writes_and_the_other_takes_over_when_it_gives_th
     assert!(since.elapsed() < TIMING.lease, "{:?}", since.elapsed());
     second.write("second").await.unwrap();
     let spec = world.lease().await.spec.unwrap();
-    assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions, spec.lease_duration_seconds), (Some("second_1"), Some(1), Some(2)));
+    assert_eq!(
+        (spec.holder_identity.as_deref(), spec.lease_transitions, spec.lease_duration_seconds),
+        (Some("second_1"), Some(1), Some(2))
+    );
 
     // Killed: the lease must end first.
     let third = world.replica("third_1");
     let killed = Instant::now();
     second.task.abort();
     third.leads().await;
-    assert!(killed.elapsed() > TIMING.renew_deadline && killed.elapsed() < TIMING.lease + TIMING.retry + Duration::from_secs(1), "{:?}", killed.elapsed());
+    assert!(
+        killed.elapsed() > TIMING.renew_deadline && killed.elapsed() < TIMING.lease + TIMING.retry + Duration::from_secs(1),
+        "{:?}",
+        killed.elapsed()
+    );
     assert!(is_not_leader(&second.write("dead").await.unwrap_err()));
     third.write("third").await.unwrap();
     assert_eq!(world.lease().await.spec.unwrap().lease_transitions, Some(2));

@@ -23,7 +23,11 @@ fn tool(name: &str) -> Option<PathBuf> {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache");
     let file = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("meshtest").join(name);
     let there = file.exists();
-    assert!(there || !std::env::var("MESH_TEST_REQUIRE").is_ok_and(|value| value == "all"), "{} is missing: tests/run.sh builds it", file.display());
+    assert!(
+        there || !std::env::var("MESH_TEST_REQUIRE").is_ok_and(|value| value == "all"),
+        "{} is missing: tests/run.sh builds it",
+        file.display()
+    );
     if !there {
         eprintln!("SKIPPED {}: tests/run.sh builds {}", std::thread::current().name().unwrap_or_default(), file.display());
     }
@@ -88,7 +92,8 @@ fn whole(value: &Value) -> Value {
 
 /// The chart's objects as plain manifests: without its test, and without labels that are about Helm.
 fn plain(objects: Vec<Value>) -> Vec<Value> {
-    let mut objects: Vec<Value> = objects.into_iter().filter(|object| object["metadata"]["annotations"]["helm.sh/hook"].is_null()).collect();
+    let mut objects: Vec<Value> =
+        objects.into_iter().filter(|object| object["metadata"]["annotations"]["helm.sh/hook"].is_null()).collect();
     for object in &mut objects {
         for place in ["/metadata/labels", "/spec/template/metadata/labels"] {
             if let Some(labels) = object.pointer_mut(place).and_then(Value::as_object_mut) {
@@ -181,7 +186,8 @@ fn the_crd_chart_holds_the_programs_definitions_and_keeps_them() {
         assert!(there == made, "{name} is not current: UPDATE_GOLDEN=1 cargo test --test it packaging writes it");
         names.insert(name);
     }
-    let there: BTreeSet<String> = std::fs::read_dir(&files).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let there: BTreeSet<String> =
+        std::fs::read_dir(&files).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(there, names);
 
     let Some(helm) = tool("helm/helm") else { return };
@@ -243,7 +249,8 @@ fn all_pods_keep_the_restricted_standard_and_have_probes_and_limits() {
         assert_eq!(spec["securityContext"]["runAsNonRoot"], true, "{what}");
         assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{what}");
         for container in spec["containers"].as_array().unwrap() {
-            let security = json!({ "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } });
+            let security =
+                json!({ "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } });
             assert_eq!(container["securityContext"], security, "{what}");
             if object["kind"] == "Deployment" {
                 assert!(["startupProbe", "livenessProbe", "readinessProbe"].iter().all(|probe| container[probe].is_object()), "{what}");
@@ -267,16 +274,30 @@ fn the_charts_are_clean_and_their_values_do_what_they_say() {
     let alone = with(&["--set", "router.enabled=false,fullnameOverride=other,controller.replicas=1"]);
     let names: Vec<&String> = alone.keys().collect();
     let wanted = ["ClusterRole", "ClusterRoleBinding", "Deployment", "Pod", "Role", "RoleBinding", "Service", "ServiceAccount"];
-    assert_eq!(names, wanted.map(|kind| format!("{kind}/other-{}", if kind == "Pod" { "test" } else { "controller" })).iter().collect::<Vec<_>>());
+    assert_eq!(
+        names,
+        wanted.map(|kind| format!("{kind}/other-{}", if kind == "Pod" { "test" } else { "controller" })).iter().collect::<Vec<_>>()
+    );
     let args = serde_json::to_string(&alone["Deployment/other-controller"]["spec"]["template"]["spec"]["containers"][0]["args"]).unwrap();
     assert!(!args.contains("--drain-image"), "no routers, no hook: {args}");
 
     let digest = format!("sha256:{}", "a".repeat(64));
-    let many = with(&["--set", &format!("image.repository=r.example/m,image.digest={digest},networkPolicy.enabled=true,router.service.type=LoadBalancer,router.preStopSeconds=0,imagePullSecrets={{pull}},router.cookieKeys={{a,b}},commonLabels.team=web,router.podLabels.color=blue")]);
+    let many = with(&[
+        "--set",
+        &format!(
+            "image.repository=r.example/m,image.digest={digest},networkPolicy.enabled=true,router.service.type=LoadBalancer,router.preStopSeconds=0,imagePullSecrets={{pull}},router.cookieKeys={{a,b}},commonLabels.team=web,router.podLabels.color=blue"
+        ),
+    ]);
     let pod = &many["Deployment/mesh-router"]["spec"]["template"];
     assert_eq!(pod["spec"]["containers"][0]["image"], format!("r.example/m@{digest}"));
-    assert_eq!((&pod["spec"]["containers"][0]["lifecycle"], &pod["spec"]["imagePullSecrets"]), (&Value::Null, &json!([{ "name": "pull" }])));
-    assert_eq!((&pod["metadata"]["labels"]["color"], &many["Role/mesh-router"]["metadata"]["labels"]["team"]), (&json!("blue"), &json!("web")));
+    assert_eq!(
+        (&pod["spec"]["containers"][0]["lifecycle"], &pod["spec"]["imagePullSecrets"]),
+        (&Value::Null, &json!([{ "name": "pull" }]))
+    );
+    assert_eq!(
+        (&pod["metadata"]["labels"]["color"], &many["Role/mesh-router"]["metadata"]["labels"]["team"]),
+        (&json!("blue"), &json!("web"))
+    );
     assert_eq!(many["Service/mesh-router"]["spec"]["type"], "LoadBalancer");
     assert!(many.contains_key("NetworkPolicy/mesh-router") && many.contains_key("NetworkPolicy/mesh-controller"));
     let keys = many["Role/mesh-router"]["rules"].as_array().unwrap().iter().find(|rule| rule["resources"] == json!(["secrets"])).unwrap();

@@ -68,7 +68,9 @@ pub(in crate::cli) struct ClusterArgs {
 /// `NAMESPACE/NAME`.
 fn namespace_and_name(text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => Ok((namespace.to_owned(), name.to_owned())),
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
         _ => Err("it is NAMESPACE/NAME, as mesh-system/mesh-router-drain".to_owned()),
     }
 }
@@ -159,7 +161,8 @@ mod tests {
 
     /// The exit code and text, or nothing if the words are accepted.
     fn refused(words: &[&str]) -> Option<(Code, String)> {
-        let command = ClusterArgs::augment_args(MachineArgs::augment_args(BackendArgs::augment_args(Command::new("x").no_binary_name(true))));
+        let command =
+            ClusterArgs::augment_args(MachineArgs::augment_args(BackendArgs::augment_args(Command::new("x").no_binary_name(true))));
         let matches = command.mut_args(|arg| arg.env(None::<&str>)).try_get_matches_from(words).unwrap();
         let backend = BackendArgs::from_arg_matches(&matches).unwrap();
         let machine = MachineArgs::from_arg_matches(&matches).unwrap();
@@ -177,7 +180,10 @@ mod tests {
         let with = |more: &[&'static str]| refused(&[&kubernetes[..], more].concat());
         assert_eq!(with(&["--kubeconfig", "/k", "--leader-elect=false", "--router-service", "a/b", "--drain-image", "i"]), None);
         let text = "--state-dir, --api-listen, --engine-socket is not for --backend kubernetes, where instances, API and routers are the cluster's: leave it out";
-        assert_eq!(with(&["--api-listen", "127.0.0.1:1", "--engine-socket", "/s", "--state-dir", "/x"]), Some((Code::Usage, text.to_owned())));
+        assert_eq!(
+            with(&["--api-listen", "127.0.0.1:1", "--engine-socket", "/s", "--state-dir", "/x"]),
+            Some((Code::Usage, text.to_owned()))
+        );
         for flag in [["--project-dir", "/"], ["--router-listen", "127.0.0.1:1"], ["--port-range", "1-2"], ["--node-name", "n"]] {
             assert!(with(&flag).is_some_and(|(code, _)| code == Code::Usage), "{flag:?}");
         }

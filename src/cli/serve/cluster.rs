@@ -6,10 +6,7 @@ mod version;
 
 use std::{convert::Infallible, path::PathBuf, time::Duration};
 
-use kube::{
-    Client, Config,
-    client::ClientBuilder,
-};
+use kube::{Client, Config, client::ClientBuilder};
 use tokio::{
     net::TcpListener,
     sync::watch,
@@ -75,7 +72,9 @@ pub enum Error {
         text: String,
     },
     /// In a Pod, but without what a Pod has.
-    #[error("this Pod has no access to its cluster: {text}; give it a service account with automountServiceAccountToken: true, or name a kubeconfig with --kubeconfig")]
+    #[error(
+        "this Pod has no access to its cluster: {text}; give it a service account with automountServiceAccountToken: true, or name a kubeconfig with --kubeconfig"
+    )]
     InCluster {
         /// What is missing.
         text: String,
@@ -89,7 +88,9 @@ pub enum Error {
         text: String,
     },
     /// Nobody answers.
-    #[error("the cluster's API at {address} (from {from}) does not answer: {text}; `kubectl get --raw /version` with the same kubeconfig shows it")]
+    #[error(
+        "the cluster's API at {address} (from {from}) does not answer: {text}; `kubectl get --raw /version` with the same kubeconfig shows it"
+    )]
     Unreachable {
         /// Where.
         address: String,
@@ -104,7 +105,12 @@ pub enum Error {
 }
 
 /// Starts it; returns once the cluster has answered. What stands in the way then (CRDs, permissions) is waited for.
-pub(in crate::cli) async fn start(options: ClusterOptions, admin: TcpListener, metrics: Metrics, shutdown: &Shutdown) -> Result<String, Error> {
+pub(in crate::cli) async fn start(
+    options: ClusterOptions,
+    admin: TcpListener,
+    metrics: Metrics,
+    shutdown: &Shutdown,
+) -> Result<String, Error> {
     let (waits, waiting) = watch::channel(Some("the cluster has not answered yet".to_owned()));
     let told = Admin { metrics: metrics.clone(), usage: None, ready: waiting.into(), hooks: None };
     shutdown.spawn("admin", admin::run(admin, told, shutdown.clone()));
@@ -120,8 +126,7 @@ pub(in crate::cli) async fn start(options: ClusterOptions, admin: TcpListener, m
     let gated = gated(found.config.clone(), &leadership).map_err(made)?;
     leader::register(&metrics, &leadership);
     let service = options.router_service.unwrap_or_else(|| (namespace.clone(), "mesh-router-drain".to_owned()));
-    let options =
-        cluster_service::Options { system_namespace: namespace, router_service: Some(service), drain_image: options.drain_image };
+    let options = cluster_service::Options { system_namespace: namespace, router_service: Some(service), drain_image: options.drain_image };
     let parts = Parts { plain, gated, election, leadership, options, waits };
     shutdown.spawn("cluster", parts.run(shutdown.clone()));
     Ok(cluster)

@@ -309,6 +309,92 @@ mod tests {
         assert_ne!(live(2, &mut carry), first);
     }
 
+    /// A slice of the pod `uid-a` at another address.
+    fn at(address: &str, port: u16, conditions: &Value) -> EndpointSlice {
+        let mut slice = slice("2", 2, port, conditions);
+        slice.address_type = if address.contains(':') { "IPv6" } else { "IPv4" }.to_owned();
+        slice.endpoints.as_mut().unwrap()[0].addresses = vec![address.to_owned()];
+        slice
+    }
+
+    #[test]
+    fn a_pod_of_two_families_is_one_program_whichever_slice_is_there() {
+        let (mut carry, service, ready) = (carry(), web(&json!({})), json!({}));
+        let (four, six) = (at("10.1.0.1", 80, &ready), at("fd00::1", 80, &ready));
+        let mut seen = |slices: &[&EndpointSlice]| {
+            let table = build([&service], slices.iter().copied(), Arc::default(), &mut carry);
+            let endpoint = &table.services[0].ready[0];
+            (endpoint.address.is_ipv4(), endpoint.live.id)
+        };
+        let (_, id) = seen(&[&six]);
+        assert_eq!(seen(&[&six, &four]), (true, id));
+        assert_eq!(seen(&[&four, &six]), (true, id));
+        assert_eq!(seen(&[&six]), (false, id), "the slice of the other family is on its way");
+        assert_eq!(seen(&[&four]), (true, id));
+    }
+
+    #[test]
+    fn an_endpoint_that_no_slice_has_for_a_moment_keeps_its_live_state_and_one_that_was_closed_meanwhile_begins_anew() {
+        let (mut carry, service, slice) = (carry(), web(&json!({})), at("10.1.0.1", 80, &json!({})));
+        let mut table = |slices: &[&EndpointSlice]| build([&service], slices.iter().copied(), Arc::default(), &mut carry);
+        let first = table(&[&slice]).services[0].ready[0].live.clone();
+        let gone = table(&[]);
+        assert_eq!((gone.services[0].endpoints.len(), gone.departed.len()), (0, 1));
+        assert!(Arc::ptr_eq(&gone.departed[0].endpoint.live, &first));
+        let back = table(&[&slice]);
+        assert!(Arc::ptr_eq(&back.services[0].ready[0].live, &first));
+        assert!(back.departed.is_empty());
+        table(&[]);
+        first.close();
+        let again = table(&[&slice]).services[0].ready[0].live.clone();
+        assert!(!Arc::ptr_eq(&again, &first));
+        assert!(again.begin().is_some());
+        assert_eq!(table(&[&slice]).departed.len(), 1, "what it had may be under way still");
+        first.let_go.cancel();
+        assert_eq!(table(&[&slice]).departed.len(), 0);
+    }
+
+    #[test]
+    fn hints_are_for_new_requests_and_a_session_finds_its_endpoint_everywhere() {
+        let (mut carry, service) = (carry(), web(&json!({})));
+        let mut slice = at("10.1.0.1", 80, &json!({}));
+        let mut far = slice.endpoints.as_ref().unwrap()[0].clone();
+        far.addresses = vec!["10.2.0.1".to_owned()];
+        far.target_ref.as_mut().unwrap().uid = Some("uid-far".to_owned());
+        slice.endpoints.as_mut().unwrap().push(far);
+        for (endpoint, zone) in slice.endpoints.as_mut().unwrap().iter_mut().zip(["z1", "z2"]) {
+            endpoint.hints = serde_json::from_value(json!({ "forZones": [{ "name": zone }] })).unwrap();
+        }
+        carry.is_at(Here { zone: Some("z1".to_owned()), node: None });
+        let table = build([&service], [&slice], Arc::default(), &mut carry);
+        let service = &table.services[0];
+        assert_eq!((service.ready.len(), service.by_token.len(), service.endpoints.len()), (1, 2, 2));
+        assert_eq!(service.ready[0].instance.uid, "uid-a");
+    }
+
+    #[test]
+    fn only_what_changed_is_made_anew() {
+        let (mut carry, service) = (carry(), web(&json!({})));
+        let other: MeshService = MeshService {
+            metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+                name: Some("other".to_owned()),
+                ..service.metadata.clone()
+            },
+            ..service.clone()
+        };
+        let first = build([&service, &other], [], Arc::default(), &mut carry);
+        carry.remake(&("default".to_owned(), "web".to_owned()), Some(&service), &[slice("1", 1, 1, &json!({}))], &Settings::default());
+        let second = carry.table(Arc::default());
+        let same = |name: &str| {
+            let of = |table: &RouteTable| table.services.iter().find(|service| service.name == name).unwrap().clone();
+            Arc::ptr_eq(&of(&first), &of(&second))
+        };
+        assert!(same("other") && !same("web"));
+        assert_eq!(second.find("a", "/").unwrap().service.name, "other", "of the same age, by name");
+        carry.remake(&("default".to_owned(), "other".to_owned()), None, [], &Settings::default());
+        assert_eq!(carry.table(Arc::default()).find("a", "/").unwrap().service.ready.len(), 1);
+    }
+
     #[test]
     fn a_service_that_is_gone_gets_nothing_and_its_instances_are_still_drained() {
         let ending = slice("1", 1, 1, &json!({ "ready": false, "serving": true, "terminating": true }));

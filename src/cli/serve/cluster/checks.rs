@@ -2,7 +2,10 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::{
+    authentication::v1::SelfSubjectReview,
+    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+};
 use kube::{Api, Client, api::PostParams};
 
 use crate::{
@@ -59,12 +62,22 @@ async fn permissions(client: &Client, namespace: &str) -> kube::Result<Option<St
     let asked = questions.into_iter().map(|question| refused(reviews.clone(), question));
     let refused: Vec<Option<String>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
     let refused: Vec<String> = refused.into_iter().flatten().collect();
-    Ok((!refused.is_empty()).then(|| {
-        format!(
-            "this user may not {}; `kubectl apply --server-side -f deploy/` grants what the controller needs, or the chart with rbac.create",
-            refused.join(", ")
-        )
-    }))
+    if refused.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "{} may not {}; `kubectl apply --server-side -f deploy/` grants what the controller needs, or the chart with rbac.create",
+        who(client).await,
+        refused.join(", ")
+    )))
+}
+
+/// Who this process is to the API, as far as that says it.
+async fn who(client: &Client) -> String {
+    let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
+    let answer = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await;
+    let name = answer.ok().and_then(|review| review.status?.user_info?.username);
+    name.unwrap_or_else(|| "this user".to_owned())
 }
 
 /// The review of one verb, for each name if it is only for some.
@@ -122,7 +135,10 @@ mod tests {
     #[test]
     fn missing_definitions_are_named_with_what_is_served_instead_and_the_remedy() {
         let text = definitions_text(&["meshservices".to_owned()], "mesh-controller.dev/v1alpha1", &["mesh-controller.dev/v9".to_owned()]);
-        assert!(text.starts_with("the cluster does not serve meshservices in mesh-controller.dev/v1alpha1 (it serves mesh-controller.dev/v9)"), "{text}");
+        assert!(
+            text.starts_with("the cluster does not serve meshservices in mesh-controller.dev/v1alpha1 (it serves mesh-controller.dev/v9)"),
+            "{text}"
+        );
         assert!(text.contains("kubectl apply --server-side"), "{text}");
     }
 }

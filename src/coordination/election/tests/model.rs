@@ -11,9 +11,15 @@ enum Call {
     /// The API has answered it; the answer is on its way.
     Read(Option<Lease>),
     /// A write was sent, at that time of the sender's clock.
-    Writing { lease: Lease, asked: BootTime },
+    Writing {
+        lease: Lease,
+        asked: BootTime,
+    },
     /// The API took it (or did not); the answer is on its way.
-    Wrote { answer: Option<Lease>, asked: BootTime },
+    Wrote {
+        answer: Option<Lease>,
+        asked: BootTime,
+    },
 }
 
 struct Process {

@@ -16,10 +16,7 @@ use tokio::{
 use tower::{BoxError, service_fn};
 
 use super::*;
-use crate::{
-    coordination::Leadership,
-    kit::clock::BootClock,
-};
+use crate::{coordination::Leadership, kit::clock::BootClock};
 
 /// An API that knows one Lease.
 #[derive(Clone, Default)]
@@ -84,8 +81,13 @@ struct Running {
 #[expect(clippy::disallowed_methods, reason = "the test ends the task itself")]
 fn stand(api: &OneLease, identity: &str, start: Instant) -> Running {
     let clock = BootClock::from_fn(move || BootTime::after_boot(start.elapsed() + Duration::from_secs(1)));
-    let options =
-        Options { namespace: "mesh-system".into(), name: "mesh-controller".into(), identity: identity.into(), timing: Timing::default(), clock };
+    let options = Options {
+        namespace: "mesh-system".into(),
+        name: "mesh-controller".into(),
+        identity: identity.into(),
+        timing: Timing::default(),
+        clock,
+    };
     let election = Election::new(api.client(), options);
     let leadership = election.leadership();
     let (stop, stopped) = oneshot::channel::<()>();
