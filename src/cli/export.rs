@@ -106,7 +106,7 @@ impl Export {
         let Exported { natives, failed } = exported;
         let none = natives.is_empty();
         if !none {
-            let bundle = Bundle::new(natives, services, sources, &Wishes { secrets: self.with_secrets, others });
+            let bundle = Bundle::new(&natives, services, sources, &Wishes { secrets: self.with_secrets, others });
             output::print(&bundle.manifests())?;
             for line in bundle.summary() {
                 eprintln!("mesh: {line}");

@@ -43,9 +43,9 @@ pub(super) struct Bundle {
 }
 
 impl Bundle {
-    pub(super) fn new(natives: Vec<Native>, services: &[MeshService], sources: &BTreeMap<String, Sources>, wishes: &Wishes) -> Self {
+    pub(super) fn new(natives: &[Native], services: &[MeshService], sources: &BTreeMap<String, Sources>, wishes: &Wishes) -> Self {
         let namespaces: BTreeSet<String> = natives.iter().map(|native| native.namespace.clone()).collect();
-        let mut bundle = Self { head: head(&natives, &namespaces), parts: Vec::new(), lost: Vec::new() };
+        let mut bundle = Self { head: head(natives, &namespaces), parts: Vec::new(), lost: Vec::new() };
         for namespace in &namespaces {
             let natives: Vec<&Native> = natives.iter().filter(|native| native.namespace == *namespace).collect();
             let wanted = natives.iter().fold(References::default(), |all, native| all.and(&native.references));
@@ -54,7 +54,7 @@ impl Bundle {
             bundle.secrets(&wanted.secrets, &sources, wishes.secrets);
             bundle.claims(namespace, &wanted.claims, &natives);
         }
-        for native in &natives {
+        for native in natives {
             bundle.service(native, services);
         }
         for other in &wishes.others {
@@ -102,7 +102,7 @@ impl Bundle {
                 None if *optional => {}
                 None => {
                     let command = format!("kubectl create configmap {name} --from-literal=KEY=VALUE");
-                    self.absent(format!("ConfigMap {name}"), "it is not here, and pods do not start without it", &command);
+                    self.absent(&format!("ConfigMap {name}"), "it is not here, and pods do not start without it", &command);
                 }
             }
         }
@@ -120,14 +120,14 @@ impl Bundle {
                 None if *optional => continue,
                 None => "it is not here, and pods do not start without it".to_owned(),
             };
-            self.absent(format!("Secret {name}"), &why, &config::secret_command(name, found));
+            self.absent(&format!("Secret {name}"), &why, &config::secret_command(name, found));
         }
     }
 
     /// A command stands for an object.
-    fn absent(&mut self, title: String, why: &str, command: &str) {
+    fn absent(&mut self, title: &str, why: &str, command: &str) {
         self.parts.push(Part { comments: vec![format!("{title}: {why}. Make it:\n  {command}")], object: None });
-        self.lose(&title, format!("{why}: {command}"));
+        self.lose(title, format!("{why}: {command}"));
     }
 
     fn claims(&mut self, namespace: &str, wanted: &BTreeMap<String, Optional>, natives: &[&Native]) {

@@ -28,7 +28,7 @@ impl References {
         let maps = [(&mut self.config_maps, &others.config_maps), (&mut self.secrets, &others.secrets), (&mut self.claims, &others.claims)];
         for (own, others) in maps {
             for (name, optional) in others {
-                put(own, name, *optional);
+                put(own, Some(name), *optional);
             }
         }
         self
@@ -51,24 +51,22 @@ impl References {
         let name = |field: &str| value.get(field).and_then(Value::as_str).filter(|name| !name.is_empty());
         let optional = value.get("optional") == Some(&Value::Bool(true));
         match key {
-            "configMap" | "configMapRef" | "configMapKeyRef" => {
-                name("name").into_iter().for_each(|name| put(&mut self.config_maps, name, optional))
-            }
-            "secret" | "secretRef" | "secretKeyRef" => {
-                name("secretName").or(name("name")).into_iter().for_each(|name| put(&mut self.secrets, name, optional));
-            }
+            "configMap" | "configMapRef" | "configMapKeyRef" => put(&mut self.config_maps, name("name"), optional),
+            "secret" | "secretRef" | "secretKeyRef" => put(&mut self.secrets, name("secretName").or(name("name")), optional),
             "imagePullSecrets" => {
-                let names = value.as_array().into_iter().flatten().filter_map(|secret| secret.get("name")?.as_str());
-                // A registry may let everybody in.
-                names.for_each(|name| put(&mut self.secrets, name, false));
+                for secret in value.as_array().into_iter().flatten() {
+                    put(&mut self.secrets, secret.get("name").and_then(Value::as_str), false);
+                }
             }
-            "persistentVolumeClaim" => name("claimName").into_iter().for_each(|name| put(&mut self.claims, name, false)),
+            "persistentVolumeClaim" => put(&mut self.claims, name("claimName"), false),
             _ => {}
         }
     }
 }
 
-fn put(map: &mut BTreeMap<String, Optional>, name: &str, optional: Optional) {
-    let known = map.entry(name.to_owned()).or_insert(optional);
-    *known &= optional;
+fn put(map: &mut BTreeMap<String, Optional>, name: Option<&str>, optional: Optional) {
+    if let Some(name) = name {
+        let known = map.entry(name.to_owned()).or_insert(optional);
+        *known &= optional;
+    }
 }

@@ -13,7 +13,8 @@ pub(super) fn yaml(object: &Value) -> String {
 pub(super) fn comment(text: &str) -> String {
     // YAML 1.1, which kubectl reads, knows more line breaks than the usual one.
     let harmless = |c: char| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { '?' } else { c };
-    text.split('\n').map(|line| format!("# {}\n", line.chars().map(harmless).collect::<String>())).collect()
+    let lines = text.split('\n').flat_map(|line| ["# ".to_owned(), line.chars().map(harmless).collect(), "\n".to_owned()]);
+    lines.collect()
 }
 
 #[cfg(test)]

@@ -5,10 +5,9 @@ use super::{objects, routed, service};
 use crate::{api::conditions::service::INVALID_SPEC, plan::fixture};
 
 fn refusal(spec: Value) -> String {
-    objects(&service(spec), &routed()).map(|_| String::new()).unwrap_or_else(|refusal| {
-        assert_eq!(refusal.reason, INVALID_SPEC, "{}", refusal.message);
-        refusal.message
-    })
+    let refusal = objects(&service(spec), &routed()).err();
+    assert!(refusal.as_ref().is_none_or(|refusal| refusal.reason == INVALID_SPEC), "{refusal:?}");
+    refusal.map(|refusal| refusal.message).unwrap_or_default()
 }
 
 fn patched(template: &Value) -> String {
