@@ -59,7 +59,7 @@ pub(super) fn import(mut inputs: Vec<Input>, outcome: &mut Outcome) -> Result {
         match object.kind.as_str() {
             "Deployment" => {
                 book.service = Some(super::draft::label(object.name()));
-                outcome.drafts.push(deployment::deployment(object, &objects, &mut book));
+                outcome.drafts.push(deployment::deployment(object, &objects, &inputs, &mut book));
             }
             "Service" | "Ingress" => routing::unused(object, &objects, &mut book),
             "ConfigMap" | "Secret" => outcome.objects.push(clean(object.value.clone())),

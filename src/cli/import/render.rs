@@ -35,10 +35,16 @@ pub(super) fn summary(outcome: &Outcome) -> String {
         if !notes.is_empty() {
             let _ = writeln!(text, "{title}");
         }
-        for note in notes {
+        for note in &notes {
+            let first = notes.iter().find(|other| other.text == note.text).is_some_and(|other| std::ptr::eq(*other, *note));
+            if !first {
+                continue;
+            }
             let place = if note.place.is_empty() { String::new() } else { format!("{}: ", note.place) };
-            let service = note.service.as_deref().map(|service| format!("{service}: ")).unwrap_or_default();
-            let _ = writeln!(text, "  {place}{service}{}", plain(&note.text));
+            // What is said of several services is said once.
+            let about: Vec<&str> = notes.iter().filter(|other| other.text == note.text).filter_map(|other| other.service.as_deref()).collect();
+            let about = if about.is_empty() { String::new() } else { format!("{}: ", about.join(", ")) };
+            let _ = writeln!(text, "  {place}{about}{}", plain(&note.text));
         }
     }
     if !outcome.moot.is_empty() {

@@ -13,7 +13,7 @@ pub(super) fn deploy(fields: &mut Fields, kept: bool, draft: &mut Draft, book: &
         draft.set("replicas", replicas);
     }
     resources(fields, "mem_limit", "cpus", "limits", draft, book);
-    resources(fields, "mem_reservation", "cpu_shares_unused", "requests", draft, book);
+    resources(fields, "mem_reservation", "cpu_reservation", "requests", draft, book);
     let mut deploy = fields.inner("deploy").unwrap_or_default();
     if let Some(replicas) = deploy.number("replicas") {
         draft.set("replicas", replicas);
@@ -31,7 +31,7 @@ pub(super) fn deploy(fields: &mut Fields, kept: bool, draft: &mut Draft, book: &
         }
     }
     let updates = deploy.inner("update_config");
-    rollout(updates, kept, draft, book);
+    rollout(updates, kept, &fields.path("volumes"), draft, book);
     for (path, key, _) in deploy.left() {
         match key.as_str() {
             "restart_policy" => book.moot("deploy.restart_policy (what ends is started again, with growing pauses)"),
@@ -59,11 +59,11 @@ fn resources(fields: &mut Fields, memory: &str, cpus: &str, kind: &str, draft: &
 }
 
 /// What is kept in a volume is not written by two at a time: then the old instance ends first, as with compose.
-fn rollout(updates: Option<Fields>, kept: bool, draft: &mut Draft, book: &mut Book<'_>) {
+fn rollout(updates: Option<Fields>, kept: bool, path: &str, draft: &mut Draft, book: &mut Book<'_>) {
     let Some(mut updates) = updates else {
         if kept {
             draft.set("rollout", json!({ "type": "Recreate" }));
-            book.said("", "rollout.type is Recreate, because it writes to a volume: the old instance ends before the new one begins");
+            book.said(path, "rollout.type is Recreate, because it writes to a volume: the old instance ends before the new one begins");
         }
         return;
     };

@@ -34,23 +34,22 @@ const PORTS: [(&str, u16); 20] = [
 ];
 
 /// Fields that a mesh does by itself, or that a container is the same without.
-const MOOT: [(&str, &str); 12] = [
+const MOOT: [(&str, &str); 11] = [
     ("depends_on", "what is not there yet is waited for by being started again"),
     ("links", "services find each other by name"),
-    ("networks", "the services of one app.kubernetes.io/part-of share one"),
+    ("networks", "the services of one app.kubernetes.io/part-of share one and find each other by name"),
     ("container_name", "instances are named by service, revision and number"),
     ("init", "set shareProcessNamespace in spec.kubernetes.podTemplate if it matters"),
     ("stdin_open", "nobody types"),
     ("tty", "nobody types"),
     ("attach", "mesh logs"),
     ("platform", "the image's"),
-    ("pull_policy", ""),
     ("develop", "for building"),
     ("annotations", "labels of the engine"),
 ];
 
 /// What has no field, and where it could go in a cluster.
-const LOST: [(&str, &str); 16] = [
+const LOST: [(&str, &str); 15] = [
     ("hostname", "an instance's hostname is its name"),
     ("network_mode", "a service has an address of its own"),
     ("extra_hosts", "in a cluster: spec.kubernetes.podTemplate.spec.hostAliases"),
@@ -66,7 +65,6 @@ const LOST: [(&str, &str); 16] = [
     ("gpus", "in a cluster: spec.kubernetes.podTemplate"),
     ("cgroup_parent", "the backend puts instances into cgroups of its own"),
     ("pids_limit", "there is no such limit here"),
-    ("secrets_file", ""),
 ];
 
 /// Makes the draft.
@@ -318,7 +316,7 @@ fn left(mut fields: Fields, book: &mut Book<'_>) {
         book.moot("depends_on (what is not there yet is waited for by being started again)");
     }
     if let Some(networks) = fields.inner("networks") {
-        book.moot("networks (the services of one app.kubernetes.io/part-of share one)");
+        book.moot("networks (the services of one app.kubernetes.io/part-of share one and find each other by name)");
         for (path, name, _) in networks.left().into_iter().filter(|(_, _, value)| value.is_object()) {
             book.lost(&path, format!("networks: aliases and addresses in {name}: others find it by its service's name"));
         }

@@ -5,11 +5,12 @@ use super::{Object, pod, routing};
 use crate::cli::import::{
     draft::{Book, Draft, inner, label},
     fields::Fields,
+    input::Input,
     loosen,
 };
 
 /// Makes the draft.
-pub(super) fn deployment(object: &Object, objects: &[Object], book: &mut Book<'_>) -> Draft {
+pub(super) fn deployment(object: &Object, objects: &[Object], inputs: &[Input], book: &mut Book<'_>) -> Draft {
     let mut draft = Draft { name: label(object.name()), ..Draft::default() };
     let namespace = object.namespace();
     draft.namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
@@ -30,7 +31,7 @@ pub(super) fn deployment(object: &Object, objects: &[Object], book: &mut Book<'_
     let services = routing::services(object, &labels, objects);
     let wanted = routing::target_port(&services);
     pod::pod(template.inner("spec").unwrap_or_default(), object.name(), wanted.as_ref(), &mut draft, book);
-    routing::routes(&services, objects, &mut draft, book);
+    routing::routes(&services, objects, inputs, &mut draft, book);
     for (path, key, _) in template.left().into_iter().chain(spec.left()) {
         match key.as_str() {
             "selector" => book.moot("spec.selector (the pods' label mesh-controller.dev/service)"),

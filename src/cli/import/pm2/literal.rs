@@ -119,7 +119,8 @@ impl<'a> Reader<'a> {
         };
         self.skip();
         // `'a' + b`, `process.env.X || 3000`, `f(x)`: code, told as it stands.
-        if !matches!(self.rest().chars().next(), None | Some(',' | '}' | ']' | ';' | ')')) || value.is_none() {
+        let goes_on = self.rest().starts_with(|c: char| "|&+-*/?.([<>=!%`".contains(c));
+        if goes_on || value.is_none() {
             self.at = start;
             let code = self.raw(&[',', '}', ']', ';']);
             self.code.push((path.to_owned(), code));
