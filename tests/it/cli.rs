@@ -72,7 +72,12 @@ async fn a_run_shows_logs_and_addresses_and_ctrl_c_leaves_nothing() {
     assert!(two.code == 1 && two.stderr.contains("fits 2 instances: one-"), "{}", two.stderr);
     assert_eq!(mesh(dir.path(), &["logs", "one", "--tail", "1"]).stdout.lines().count(), 2);
     let why = mesh(dir.path(), &["why", "one"]);
-    assert!(why.code == 0 && why.stdout.starts_with("one is as wanted: 2 of 2 ready\n  /api at the router\n"), "{}{}", why.stdout, why.stderr);
+    assert!(
+        why.code == 0 && why.stdout.starts_with("one is as wanted: 2 of 2 ready\n  /api at the router\n"),
+        "{}{}",
+        why.stdout,
+        why.stderr
+    );
     assert_eq!(mesh(dir.path(), &["scale", "one=1"]).stdout, "one scaled to 1\n");
     assert_eq!(mesh(dir.path(), &["stop"]).stdout, "one scaled from 1 to 0; `mesh scale one=1` brings it back\n");
 

@@ -13,7 +13,19 @@ fn fixtures() -> Vec<PathBuf> {
 
 /// The file of a fixture that is named on the command line.
 fn main_file(folder: &Path) -> PathBuf {
-    let usual = ["compose.yaml", "compose.yml", "docker-compose.yml", "Procfile", "Procfile.dev", "ecosystem.config.js", "pm2.json", "process.yaml", "deployment.yaml", "all.yaml", "list.yaml"];
+    let usual = [
+        "compose.yaml",
+        "compose.yml",
+        "docker-compose.yml",
+        "Procfile",
+        "Procfile.dev",
+        "ecosystem.config.js",
+        "pm2.json",
+        "process.yaml",
+        "deployment.yaml",
+        "all.yaml",
+        "list.yaml",
+    ];
     usual.iter().map(|name| folder.join(name)).find(|path| path.is_file()).unwrap()
 }
 
@@ -26,9 +38,9 @@ async fn what_is_imported_is_taken_by_the_api() {
         let (input, output) = (main_file(&folder), dir.path().join("made.yaml"));
         let End { code, stderr, .. } = mesh(dir.path(), &["import", input.to_str().unwrap(), "--output", output.to_str().unwrap()]);
         assert_eq!(code, 0, "{}: {stderr}", folder.display());
-        assert!(stderr.contains("services: "), "{stderr}");
+        assert!(stderr.contains(" service"), "{stderr}");
         // Namespaces are the user's; the controller has only its own.
-        let made = std::fs::read_to_string(&output).unwrap().replace("  namespace: finance\n", "");
+        let made = std::fs::read_to_string(&output).unwrap().replace(", namespace: finance", "");
         std::fs::write(&output, made).unwrap();
         let words = ["apply", "--dry-run", "-f", output.to_str().unwrap(), "--state-dir", &state];
         let applied = mesh(dir.path(), &words);
@@ -43,7 +55,7 @@ fn a_file_is_found_by_its_name_and_one_that_cannot_be_read_ends_with_4() {
     std::fs::write(dir.path().join("Procfile"), "web: node server.js\n").unwrap();
     let made = mesh(dir.path(), &["import"]);
     assert_eq!(made.code, 0, "{}", made.stderr);
-    assert!(made.stdout.contains("command: [node, server.js]") && made.stderr == "1 services: web\n", "{} {}", made.stdout, made.stderr);
+    assert!(made.stdout.contains("command: [node, server.js]") && made.stderr == "1 service: web\n", "{} {}", made.stdout, made.stderr);
     std::fs::write(dir.path().join("compose.yaml"), "services: {\n").unwrap();
     let bad = mesh(dir.path(), &["import", "compose.yaml"]);
     assert!(bad.code == 4 && bad.stderr.contains("compose.yaml:"), "{}", bad.stderr);

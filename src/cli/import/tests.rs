@@ -62,8 +62,16 @@ fn every_service_made_of_containers_can_be_rendered_for_a_cluster() {
 #[test]
 fn every_key_of_the_input_is_carried_over_listed_or_named() {
     for (name, text, what) in [
-        ("compose.yaml", "services: {a: {image: b, expose: [1], zzz: 1}}\nyyy: 2\n", ["a: zzz has no counterpart: 1", "yyy has no counterpart"]),
-        ("ecosystem.json", "{\"apps\": [{\"script\": \"a\", \"zzz\": 1}], \"yyy\": 2}", ["a: zzz has no counterpart: 1", "yyy has no counterpart"]),
+        (
+            "compose.yaml",
+            "services: {a: {image: b, expose: [1], zzz: 1}}\nyyy: 2\n",
+            ["a: zzz has no counterpart: 1", "yyy has no counterpart"],
+        ),
+        (
+            "ecosystem.json",
+            "{\"apps\": [{\"script\": \"a\", \"zzz\": 1}], \"yyy\": 2}",
+            ["a: zzz has no counterpart: 1", "yyy has no counterpart"],
+        ),
         (
             "d.yaml",
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, annotations: {zzz: b}}\nspec: {template: {spec: {containers: [{name: a, image: b}]}}, yyy: 1}\n",
@@ -86,7 +94,7 @@ fn for_plain_processes_what_only_containers_have_is_named_and_what_has_no_comman
     let names: Vec<&str> = outcome.drafts.iter().map(|draft| draft.name.as_str()).collect();
     assert_eq!(names, ["web", "jobs-default", "cron"], "{text}");
     assert!(text.contains("base: it has no command: what registry.example/app:2.0.1 runs is not known here"), "{text}");
-    assert!(text.contains("web: image: a plain process has none"), "{text}");
+    assert!(text.contains("base, web, jobs-default, cron: image: a plain process has none"), "{text}");
 }
 
 #[test]

@@ -125,7 +125,11 @@ fn inline(value: &Value) -> String {
 
 /// Text of several lines that a block keeps as it is.
 fn is_block(text: &str) -> bool {
-    text.contains('\n') && text.ends_with('\n') && !text.starts_with([' ', '\n']) && text.chars().all(|c| c == '\n' || !c.is_control()) && !text.ends_with("\n\n")
+    text.contains('\n')
+        && text.ends_with('\n')
+        && !text.starts_with([' ', '\n'])
+        && text.chars().all(|c| c == '\n' || !c.is_control())
+        && !text.ends_with("\n\n")
 }
 
 fn block(text: &str, indent: usize, out: &mut String) {

@@ -16,7 +16,10 @@ pub(super) fn deployment(object: &Object, objects: &[Object], inputs: &[Input], 
     draft.namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
     let path = object.path("metadata.name");
     if draft.name == object.name() {
-        book.said(&path, format!("the Deployment {} is not ours: kubectl delete deployment {0} before this is applied in its namespace", draft.name));
+        book.said(
+            &path,
+            format!("the Deployment {} is not ours: kubectl delete deployment {0} before this is applied in its namespace", draft.name),
+        );
     } else {
         book.said(&path, format!("{} is called {} here", object.name(), draft.name));
     }
@@ -52,7 +55,10 @@ fn metadata(object: &Object, draft: &mut Draft, book: &mut Book<'_>) {
         if key.starts_with("deployment.kubernetes.io/") || key.starts_with("kubectl.kubernetes.io/") || key.starts_with("meta.helm.sh/") {
             book.moot(format!("metadata.annotations: {key}"));
         } else {
-            book.lost(&path, format!("metadata.annotations: {key} of the Deployment: put it on the MeshService if something reads it there"));
+            book.lost(
+                &path,
+                format!("metadata.annotations: {key} of the Deployment: put it on the MeshService if something reads it there"),
+            );
         }
     }
 }

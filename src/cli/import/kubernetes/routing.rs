@@ -76,7 +76,10 @@ fn of_service(service: &Object, draft: &mut Draft, book: &mut Book<'_>) {
     }
     if spec.text("clusterIP").as_deref() == Some("None") {
         draft.inner("kubernetes").insert("headlessService".to_owned(), true.into());
-        book.said(&path, format!("{at} is headless: spec.kubernetes.headlessService makes one called {}-headless beside the other", draft.name));
+        book.said(
+            &path,
+            format!("{at} is headless: spec.kubernetes.headlessService makes one called {}-headless beside the other", draft.name),
+        );
     }
     if spec.text("sessionAffinity").as_deref() == Some("ClientIP") {
         draft.set("strategy", "SessionAffinity");
@@ -93,7 +96,13 @@ fn of_service(service: &Object, draft: &mut Draft, book: &mut Book<'_>) {
     }
     for (_, key, value) in spec.left() {
         match key.as_str() {
-            "selector" | "clusterIPs" | "ipFamilies" | "ipFamilyPolicy" | "internalTrafficPolicy" | "sessionAffinityConfig" | "allocateLoadBalancerNodePorts" => {
+            "selector"
+            | "clusterIPs"
+            | "ipFamilies"
+            | "ipFamilyPolicy"
+            | "internalTrafficPolicy"
+            | "sessionAffinityConfig"
+            | "allocateLoadBalancerNodePorts" => {
                 book.moot(format!("Service: spec.{key}"));
             }
             _ if value.is_null() => {}
@@ -152,7 +161,10 @@ pub(super) fn unused(object: &Object, objects: &[Object], book: &mut Book<'_>) {
         book.lost(&path, format!("Ingress {name}: the annotation {key} is for its own controller"));
     }
     if object.value.pointer("/spec/tls").is_some() {
-        book.lost(&object.path("spec.tls"), format!("Ingress {name}: tls: the routers speak plain HTTP: end TLS before them (keep an Ingress in front of their Service)"));
+        book.lost(
+            &object.path("spec.tls"),
+            format!("Ingress {name}: tls: the routers speak plain HTTP: end TLS before them (keep an Ingress in front of their Service)"),
+        );
     }
     if object.value.pointer("/spec/ingressClassName").is_some() {
         book.moot("Ingress: spec.ingressClassName");
