@@ -20,10 +20,7 @@ use std::{collections::BTreeMap, path::PathBuf, thread::available_parallelism};
 use clap::{Args, ValueEnum};
 
 pub use self::input::From;
-use self::{
-    draft::Outcome,
-    input::Input,
-};
+use self::{draft::Outcome, input::Input};
 use super::{
     exit::{Code, Failure, Result},
     output,
@@ -85,7 +82,9 @@ impl Import {
                 Runner::Process => BackendKind::Process,
                 Runner::Podman => BackendKind::Podman,
             }),
-            environment: std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect(),
+            environment: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
             cores: available_parallelism().map_or(1, usize::from),
             pm2_env: self.env,
         };

@@ -116,30 +116,31 @@ pub async fn list(connection: &Connection, all_namespaces: bool) -> Result<Vec<I
     let namespace = (!all_namespaces).then_some(connection.namespace.as_str());
     let (meshes, pods) = (api::<MeshInstance>(&connection.client, namespace), api::<Pod>(&connection.client, namespace));
     let of_us = ListParams::default().labels(&pods_of(None));
-    let (meshes, pods) = tokio::try_join!(there(&meshes, ListParams::default()), there(&pods, of_us))?;
+    // Who may read the pods of a cluster need not be one who may read MeshInstances, of which it has none.
+    let (meshes, pods) = tokio::try_join!(there(&meshes, ListParams::default(), &[403, 404]), there(&pods, of_us, &[404]))?;
     Ok(meshes.iter().map(mesh::instance).chain(pods.iter().map(pod::instance)).collect())
 }
 
 /// What there is of a kind; nothing of one that the API does not have (the embedded API has no pods, a cluster may have no `MeshInstances`).
-async fn there<K>(api: &Api<K>, params: ListParams) -> Result<Vec<K>>
+async fn there<K>(api: &Api<K>, params: ListParams, absent: &[u16]) -> Result<Vec<K>>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
     match api.list(&params).await {
         Ok(list) => Ok(list.items),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+        Err(kube::Error::Api(status)) if absent.contains(&status.code) => Ok(Vec::new()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Whether the API has the kind.
-pub async fn has<K>(api: &Api<K>) -> Result<bool>
+/// Whether the API has the kind, for this user.
+pub async fn has<K>(api: &Api<K>, absent: &[u16]) -> Result<bool>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
     match api.list(&ListParams::default().limit(1)).await {
         Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(kube::Error::Api(status)) if absent.contains(&status.code) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

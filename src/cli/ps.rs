@@ -76,7 +76,9 @@ impl Ps {
 pub fn rows(services: &[MeshService], instances: &[Instance]) -> Vec<Row> {
     let mut rows: Vec<Row> = instances.iter().map(instance_row).collect();
     let missing = services.iter().filter(|service| {
-        !instances.iter().any(|instance| instance.service == service.name_any() && Some(&instance.namespace) == service.namespace().as_ref())
+        !instances
+            .iter()
+            .any(|instance| instance.service == service.name_any() && Some(&instance.namespace) == service.namespace().as_ref())
     });
     rows.extend(missing.map(service_row));
     rows.sort_by(|a, b| (&a.namespace, &a.service, &a.id).cmp(&(&b.namespace, &b.service, &b.id)));

@@ -46,7 +46,8 @@ impl Why {
             Selected::Instance(id) => instances.iter().find(|instance| instance.id == *id).map(|i| i.service.clone()).unwrap_or_default(),
         };
         let service = services.into_iter().find(|service| service.name_any() == name);
-        let instances = instances.into_iter().filter(|instance| instance.service == name && only.is_none_or(|id| instance.id == id)).collect();
+        let instances =
+            instances.into_iter().filter(|instance| instance.service == name && only.is_none_or(|id| instance.id == id)).collect();
         let facts = collect::collect(connection, &name, service, instances, clock::now()).await?;
         let report = report::report(&facts, only);
         if self.json {

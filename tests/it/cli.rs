@@ -1,5 +1,5 @@
 //! `mesh` as people use it: the real binary, its output, its exit codes, and what is left when it ends.
-mod session;
+pub(crate) mod session;
 
 use std::{net::TcpListener, path::Path};
 
@@ -17,7 +17,10 @@ fn golden(name: &str, made: &str) {
 fn help_says_what_there_is() {
     let dir = tempfile::tempdir().unwrap();
     let mut text = String::new();
-    for verb in ["", "init", "run", "ps", "logs", "stop", "scale", "restart", "apply", "delete", "export", "doctor", "completion"] {
+    let verbs = [
+        "", "init", "import", "run", "ps", "logs", "why", "stop", "scale", "restart", "apply", "delete", "export", "doctor", "completion",
+    ];
+    for verb in verbs {
         let words: Vec<&str> = [verb, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         text.extend(["$ mesh ", &words.join(" "), "\n", &mesh(dir.path(), &words).stdout, "\n"]);
     }
@@ -71,6 +74,13 @@ async fn a_run_shows_logs_and_addresses_and_ctrl_c_leaves_nothing() {
     let two = mesh(dir.path(), &["logs", "one-"]);
     assert!(two.code == 1 && two.stderr.contains("fits 2 instances: one-"), "{}", two.stderr);
     assert_eq!(mesh(dir.path(), &["logs", "one", "--tail", "1"]).stdout.lines().count(), 2);
+    let why = mesh(dir.path(), &["why", "one"]);
+    assert!(
+        why.code == 0 && why.stdout.starts_with("one is as wanted: 2 of 2 ready\n  /api at the router\n"),
+        "{}{}",
+        why.stdout,
+        why.stderr
+    );
     assert_eq!(mesh(dir.path(), &["scale", "one=1"]).stdout, "one scaled to 1\n");
     assert_eq!(mesh(dir.path(), &["stop"]).stdout, "one scaled from 1 to 0; `mesh scale one=1` brings it back\n");
 
@@ -101,4 +111,24 @@ async fn a_refused_manifest_ends_the_run_with_file_and_line() {
     let end = mesh(dir.path(), &["run", "--all", "--router-listen", "127.0.0.1:0"]);
     assert_eq!(end.code, 4);
     assert!(end.stderr.contains("mesh.yaml:5: MeshService one: unknown field \"spec.replcas\""), "{}", end.stderr);
+}
+
+#[tokio::test]
+async fn why_says_how_the_last_run_ended_with_its_last_words() {
+    let dir = project("{command: [sh, -c, 'echo no database; exit 3'], type: Worker}");
+    let mut run = Session::start(&dir, &["run", "--all"]);
+    run.until("| no database").await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let told = loop {
+        let told = mesh(dir.path(), &["why", "one"]);
+        if ["its last run ended with exit code 3", "  | no database\n", "warnings\n"].iter().all(|words| told.stdout.contains(words)) {
+            break told;
+        }
+        assert!(std::time::Instant::now() < deadline, "{}{}", told.stdout, told.stderr);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    assert_eq!(told.code, 1);
+    let json: serde_json::Value = serde_json::from_str(&mesh(dir.path(), &["why", "--json", "one-"]).stdout).unwrap();
+    assert_eq!((&json["wanted"], &json["instances"][0]["lastExit"]["text"]), (&false.into(), &"ended with exit code 3".into()), "{json}");
+    run.interrupt().await;
 }

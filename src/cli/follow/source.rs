@@ -102,8 +102,25 @@ impl Source {
 /// A cluster cuts `sinceTime` to whole seconds: what is older is left out here.
 fn boxed(reader: impl AsyncBufRead + Send + 'static, since: Option<Timestamp>) -> BoxStream<'static, Line> {
     let mut known = since.is_none();
-    Box::pin(lines(reader).filter(move |line| {
+    let new = lines(reader).filter(move |line| {
         known = line.at.map_or(known, |at| since.is_none_or(|since| at >= since));
         ready(known)
-    }))
+    });
+    // Who has seen the end may look again.
+    Box::pin(new.fuse())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::io::Cursor;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_older_is_left_out_and_the_end_may_be_seen_twice() {
+        let text = b"2026-01-01T00:00:00.1Z old\n2026-01-01T00:00:00.5Z new\n".to_vec();
+        let mut lines = boxed(Cursor::new(text), Some("2026-01-01T00:00:00.5Z".parse().unwrap()));
+        assert_eq!(lines.next().await.unwrap().text, b"new");
+        assert!(lines.next().await.is_none() && lines.next().await.is_none());
+    }
 }

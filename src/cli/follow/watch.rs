@@ -30,10 +30,10 @@ type Events = BoxStream<'static, Result<Seen, watcher::Error>>;
 pub(super) async fn events(client: &Client, namespace: Option<&str>, which: &Which) -> Result<Events> {
     let (meshes, pods) = (api::<MeshInstance>(client, namespace), api::<Pod>(client, namespace));
     let mut streams: Vec<Events> = Vec::new();
-    if has(&meshes).await? {
+    if has(&meshes, &[403, 404]).await? {
         streams.push(of_kind(meshes, of_meshes(which), mesh::instance));
     }
-    if has(&pods).await? {
+    if has(&pods, &[404]).await? {
         streams.push(of_kind(pods, of_pods(which), pod::instance));
     }
     if streams.is_empty() {

@@ -15,8 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::{
-    Setting,
-    dotenv,
+    Setting, dotenv,
     draft::{Book, Outcome, label},
     fields::{Fields, scalar},
     input::Input,
@@ -112,7 +111,9 @@ fn rest(top: Fields, book: &mut Book<'_>) {
             "networks" => {
                 book.moot("networks (the services of one app.kubernetes.io/part-of share one and find each other by name)");
                 let custom = value.as_object().into_iter().flatten().filter(|(_, network)| {
-                    network.as_object().is_some_and(|network| network.keys().any(|key| !matches!(key.as_str(), "name" | "driver" | "external")))
+                    network
+                        .as_object()
+                        .is_some_and(|network| network.keys().any(|key| !matches!(key.as_str(), "name" | "driver" | "external")))
                 });
                 for (name, _) in custom {
                     book.lost(&format!("{path}.{name}"), format!("networks: the settings of {name} have no counterpart"));
@@ -120,10 +121,15 @@ fn rest(top: Fields, book: &mut Book<'_>) {
             }
             "volumes" => {
                 let custom = value.as_object().into_iter().flatten().filter(|(_, volume)| {
-                    volume.as_object().is_some_and(|volume| volume.keys().any(|key| !matches!(key.as_str(), "name" | "external" | "labels")))
+                    volume
+                        .as_object()
+                        .is_some_and(|volume| volume.keys().any(|key| !matches!(key.as_str(), "name" | "external" | "labels")))
                 });
                 for (name, _) in custom {
-                    book.lost(&format!("{path}.{name}"), format!("volumes: driver and options of {name}: make the volume (or claim) of that name yourself if they matter"));
+                    book.lost(
+                        &format!("{path}.{name}"),
+                        format!("volumes: driver and options of {name}: make the volume (or claim) of that name yourself if they matter"),
+                    );
                 }
             }
             "configs" => {}

@@ -134,6 +134,12 @@ impl<'a> Book<'a> {
         }
     }
 
+    /// Takes what another book says.
+    pub(super) fn take(&mut self, other: Book<'_>) {
+        self.notes.extend(other.notes);
+        self.moot.extend(other.moot);
+    }
+
     /// Puts what was written into the outcome.
     pub(super) fn close(self, outcome: &mut Outcome) {
         outcome.notes.extend(self.notes);

@@ -65,7 +65,9 @@ impl Fields {
         match self.map.get(key) {
             None | Some(Value::Object(_)) => Vec::new(),
             Some(_) => match self.map.remove(key) {
-                Some(Value::Array(list)) => list.into_iter().enumerate().map(|(index, value)| (format!("{path}[{index}]"), value)).collect(),
+                Some(Value::Array(list)) => {
+                    list.into_iter().enumerate().map(|(index, value)| (format!("{path}[{index}]"), value)).collect()
+                }
                 Some(Value::Null) | None => Vec::new(),
                 Some(one) => vec![(path, one)],
             },

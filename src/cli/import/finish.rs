@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// What only a container has.
-const CONTAINERS: [&str; 8] = ["image", "imagePullPolicy", "imagePullSecrets", "resources", "securityContext", "volumes", "volumeMounts", "podman"];
+const CONTAINERS: [&str; 8] =
+    ["image", "imagePullPolicy", "imagePullSecrets", "resources", "securityContext", "volumes", "volumeMounts", "podman"];
 
 /// Finishes the drafts from `first` on.
 pub(super) fn finish(outcome: &mut Outcome, first: usize, backend: BackendKind) -> Result {
@@ -72,10 +73,18 @@ fn to_process(draft: &mut Draft, outcome: &mut Outcome) -> bool {
             // The arguments of most images begin with a program.
             Some(args) => {
                 draft.set("command", args);
-                note(outcome, draft, format!("command: these are the arguments that the entrypoint of {image} gets: put the program before them"));
+                note(
+                    outcome,
+                    draft,
+                    format!("command: these are the arguments that the entrypoint of {image} gets: put the program before them"),
+                );
             }
             None => {
-                note(outcome, draft, format!("it has no command: what {image} runs is not known here, so nothing is made of it (--backend podman)"));
+                note(
+                    outcome,
+                    draft,
+                    format!("it has no command: what {image} runs is not known here, so nothing is made of it (--backend podman)"),
+                );
                 return false;
             }
         }

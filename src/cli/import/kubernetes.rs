@@ -59,7 +59,7 @@ pub(super) fn import(mut inputs: Vec<Input>, outcome: &mut Outcome) -> Result {
         match object.kind.as_str() {
             "Deployment" => {
                 book.service = Some(super::draft::label(object.name()));
-                outcome.drafts.push(deployment::deployment(object, &objects, &mut book));
+                outcome.drafts.push(deployment::deployment(object, &objects, &inputs, &mut book));
             }
             "Service" | "Ingress" => routing::unused(object, &objects, &mut book),
             "ConfigMap" | "Secret" => outcome.objects.push(clean(object.value.clone())),
@@ -76,10 +76,14 @@ fn other(kind: &str) -> &'static str {
         "StatefulSet" => "its instances have names and volumes of their own, which a MeshService's have not: keep it in the cluster",
         "DaemonSet" => "there is no one per node here: keep it in the cluster",
         "Job" | "CronJob" => "it runs to its end, and services run on: keep it in the cluster",
-        "HorizontalPodAutoscaler" => "keep it: the Deployment that is made has the MeshService's name, and its replicas are left to the autoscaler",
+        "HorizontalPodAutoscaler" => {
+            "keep it: the Deployment that is made has the MeshService's name, and its replicas are left to the autoscaler"
+        }
         "PodDisruptionBudget" => "one is made for each service with more than one replica",
         "PersistentVolumeClaim" => "apply it yourself: the MeshService refers to it by name",
-        "ServiceAccount" | "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" => "apply it yourself: spec.kubernetes.podTemplate refers to it by name",
+        "ServiceAccount" | "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" => {
+            "apply it yourself: spec.kubernetes.podTemplate refers to it by name"
+        }
         "Namespace" => "apply it yourself",
         "HTTPRoute" | "Gateway" | "VirtualService" | "IngressRoute" => "write its hosts and paths into spec.routes",
         "NetworkPolicy" | "ServiceMonitor" | "PodMonitor" => "keep it: the pods keep their labels",

@@ -38,7 +38,9 @@ pub(super) fn import(inputs: Vec<Input>, setting: &Setting, outcome: &mut Outcom
             }
         }
         let in_app = |at: &str| apps.iter().any(|(path, _)| at.starts_with(path.as_str()) && !path.is_empty());
-        code.iter().filter(|(at, _)| !in_app(at)).for_each(|(at, text)| book.lost(at, format!("{at} is code, which is not run here: {text}")));
+        code.iter()
+            .filter(|(at, _)| !in_app(at))
+            .for_each(|(at, text)| book.lost(at, format!("{at} is code, which is not run here: {text}")));
         book.close(outcome);
         for (path, value) in apps {
             let name = value.get("name").and_then(Value::as_str).map_or_else(|| app::name_of(&value), str::to_owned);

@@ -95,7 +95,10 @@ pub(super) fn command(path: &str, line: &str, draft: &mut Draft, book: &mut Book
     if let Some(sign) = needs_shell.filter(|_| !words.is_empty() || cut.is_err()) {
         let exec = if env.is_empty() && !["&&", ";", "||", "&", "|"].contains(&sign.as_str()) && cut.is_ok() { "exec " } else { "" };
         draft.set("command", ["/bin/sh", "-c", &literal(&format!("{exec}{line}"))].map(str::to_owned).to_vec());
-        book.said(path, format!("command: {sign} needs a shell, so it gets one: a vector without it is better (SIGTERM reaches the program itself)"));
+        book.said(
+            path,
+            format!("command: {sign} needs a shell, so it gets one: a vector without it is better (SIGTERM reaches the program itself)"),
+        );
         return;
     }
     let names = cut.map(|cut| cut.variables).unwrap_or_default();

@@ -27,18 +27,30 @@ pub(super) fn manifest(outcome: &Outcome) -> String {
 pub(super) fn summary(outcome: &Outcome) -> String {
     let mut text = String::new();
     let names: Vec<&str> = outcome.drafts.iter().map(|draft| draft.name.as_str()).collect();
-    let also = if outcome.objects.is_empty() { String::new() } else { format!(", and {} ConfigMaps and Secrets as they are", outcome.objects.len()) };
-    let _ = writeln!(text, "{} services: {}{also}", names.len(), names.join(", "));
+    let also = if outcome.objects.is_empty() {
+        String::new()
+    } else {
+        format!(", and {} ConfigMaps and Secrets as they are", outcome.objects.len())
+    };
+    let services = if names.len() == 1 { "service" } else { "services" };
+    let _ = writeln!(text, "{} {services}: {}{also}", names.len(), names.join(", "));
     for (title, lost) in [("not carried over:", true), ("carried over with a change:", false)] {
         let mut notes: Vec<&Note> = outcome.notes.iter().filter(|note| note.lost == lost).collect();
         notes.sort_by_key(|note| note.line);
         if !notes.is_empty() {
             let _ = writeln!(text, "{title}");
         }
-        for note in notes {
-            let place = if note.place.is_empty() { String::new() } else { format!("{}: ", note.place) };
-            let service = note.service.as_deref().map(|service| format!("{service}: ")).unwrap_or_default();
-            let _ = writeln!(text, "  {place}{service}{}", plain(&note.text));
+        for note in &notes {
+            let first = notes.iter().find(|other| other.text == note.text).is_some_and(|other| std::ptr::eq(*other, *note));
+            if !first {
+                continue;
+            }
+            let place = places(note, &notes);
+            // What is said of several services is said once.
+            let about: Vec<&str> =
+                notes.iter().filter(|other| other.text == note.text).filter_map(|other| other.service.as_deref()).collect();
+            let about = if about.is_empty() { String::new() } else { format!("{}: ", about.join(", ")) };
+            let _ = writeln!(text, "  {place}{about}{}", plain(&note.text));
         }
     }
     if !outcome.moot.is_empty() {
@@ -48,6 +60,16 @@ pub(super) fn summary(outcome: &Outcome) -> String {
         let _ = writeln!(text, "  {key}");
     }
     text
+}
+
+/// `compose.yaml:3,12: `: where all stand that say the same.
+fn places(note: &Note, notes: &[&Note]) -> String {
+    let file = |note: &Note| note.place.rsplit_once(':').map(|(file, _)| file.to_owned());
+    let Some(of) = file(note) else { return String::new() };
+    let mut lines: Vec<u64> =
+        notes.iter().filter(|other| other.text == note.text && file(other) == file(note)).map(|other| other.line).collect();
+    lines.dedup();
+    format!("{of}:{}: ", lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
 }
 
 /// One line, without what would end a comment or move the cursor.

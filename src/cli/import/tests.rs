@@ -1,1 +1,125 @@
-//! The whole of an import.
+//! Whole imports: realistic files, what is made of them, and what is said about it. The fixtures are shared with `tests/it/import.rs`.
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::{
+    api::MeshService,
+    backend::kubernetes::render::{Surroundings, objects},
+};
+
+fn setting() -> Setting {
+    Setting { backend: None, environment: BTreeMap::from([("DOMAIN".to_owned(), "blog.example".to_owned())]), cores: 4, pm2_env: None }
+}
+
+fn fixtures() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    found
+}
+
+/// Imports the main file of a fixture; its folder is called /project in what is made.
+fn run(folder: &Path, setting: &Setting) -> Result<(Outcome, String)> {
+    let main = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        !name.starts_with('.') && name != "common.yaml" && !name.ends_with(".env") && !name.ends_with(".ini")
+    };
+    let file = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).find(main).unwrap();
+    let mut inputs = input::read(&[file], None)?;
+    for (_, input) in &mut inputs {
+        input.name = input.name.rsplit('/').next().unwrap().to_owned();
+    }
+    let outcome = import(inputs, setting)?;
+    let text = format!("{}\n=== standard error\n{}", render::manifest(&outcome), render::summary(&outcome));
+    let text = text.replace(&folder.display().to_string(), "/project");
+    Ok((outcome, text))
+}
+
+#[test]
+fn realistic_files_become_services_and_what_is_lost_is_said() {
+    for folder in fixtures() {
+        let (outcome, text) = run(&folder, &setting()).unwrap_or_else(|failure| panic!("{}: {}", folder.display(), failure.text()));
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(!outcome.drafts.is_empty(), "{name}");
+        assert!(!text.contains("not valid yet"), "{name}: {text}");
+        crate::cli::golden::check(&format!("import-{name}.txt"), &text);
+    }
+}
+
+#[test]
+fn every_service_made_of_containers_can_be_rendered_for_a_cluster() {
+    let folders = fixtures();
+    for folder in folders.iter().filter(|folder| !folder.to_string_lossy().contains("voting")) {
+        let setting = Setting { backend: Some(BackendKind::Kubernetes), ..setting() };
+        for draft in run(folder, &setting).unwrap().0.drafts {
+            let service: MeshService = serde_json::from_value(draft.object()).unwrap();
+            let rendered = objects(&service, &Surroundings::default());
+            assert!(rendered.is_ok(), "{} {}: {:?}", folder.display(), draft.name, rendered.err());
+        }
+    }
+}
+
+#[test]
+fn every_key_of_the_input_is_carried_over_listed_or_named() {
+    for (name, text, what) in [
+        (
+            "compose.yaml",
+            "services: {a: {image: b, expose: [1], zzz: 1}}\nyyy: 2\n",
+            ["a: zzz has no counterpart: 1", "yyy has no counterpart"],
+        ),
+        (
+            "ecosystem.json",
+            "{\"apps\": [{\"script\": \"a\", \"zzz\": 1}], \"yyy\": 2}",
+            ["a: zzz has no counterpart: 1", "yyy has no counterpart"],
+        ),
+        (
+            "d.yaml",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, annotations: {zzz: b}}\nspec: {template: {spec: {containers: [{name: a, image: b}]}}, yyy: 1}\n",
+            ["metadata.annotations: zzz of the Deployment", "yyy has no counterpart"],
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let outcome = import(input::read(&[file], None).unwrap(), &setting()).unwrap();
+        let summary = render::summary(&outcome);
+        assert!(what.iter().all(|what| summary.contains(what)), "{summary}");
+    }
+}
+
+#[test]
+fn for_plain_processes_what_only_containers_have_is_named_and_what_has_no_command_is_left_out() {
+    let folder = fixtures().into_iter().find(|folder| folder.ends_with("compose-extends")).unwrap();
+    let (outcome, text) = run(&folder, &Setting { backend: Some(BackendKind::Process), ..setting() }).unwrap();
+    let names: Vec<&str> = outcome.drafts.iter().map(|draft| draft.name.as_str()).collect();
+    assert_eq!(names, ["web", "jobs-default", "cron"], "{text}");
+    assert!(text.contains("base: it has no command: what registry.example/app:2.0.1 runs is not known here"), "{text}");
+    assert!(text.contains("base, web, jobs-default, cron: image: a plain process has none"), "{text}");
+}
+
+#[test]
+fn an_environment_of_pm2_is_chosen_by_name() {
+    let folder = fixtures().into_iter().find(|folder| folder.ends_with("pm2-yaml")).unwrap();
+    let (outcome, _) = run(&folder, &Setting { pm2_env: Some("production".to_owned()), ..setting() }).unwrap();
+    assert_eq!(outcome.drafts[1].spec["env"], serde_json::json!([{"name": "NODE_ENV", "value": "production"}]));
+}
+
+#[test]
+fn what_cannot_be_read_is_told_by_line_with_exit_code_4() {
+    for (name, text, said) in [
+        ("compose.yaml", "services:\n  a: [\n", "compose.yaml:"),
+        ("compose.yaml", "services:\n  a:\n    image: x${Y\n", "compose.yaml:3: \"x${Y\": a ${ is not closed"),
+        ("compose.yaml", "services:\n  a:\n    extends: b\n", "compose.yaml:3: a extends b, which is not in this file"),
+        ("Procfile", "web: x\n\nnonsense\n", "Procfile:3: a line of a Procfile is NAME: COMMAND"),
+        ("ecosystem.config.js", "module.exports = {\n apps: [{\n  name: 'x\n", "ecosystem.config.js:3: a ' is not closed"),
+        ("d.yaml", "apiVersion: v1\nkind: List\n---\nmetadata: {}\n", "d.yaml:4: this document has no kind"),
+        ("notes.txt", "hello", "notes.txt:1: it does not look like a compose file"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let failure = input::read(&[file], None).and_then(|inputs| import(inputs, &setting())).unwrap_err();
+        assert_eq!(failure.code, Code::Invalid, "{name}");
+        assert!(failure.text().contains(said), "{name}: {}", failure.text());
+    }
+}

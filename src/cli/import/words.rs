@@ -126,7 +126,9 @@ mod tests {
 
     #[test]
     fn what_needs_a_shell_is_seen_and_what_is_quoted_is_not() {
-        for (text, shell) in [("a && b", Some("&&")), ("a > f", Some(">")), ("a 'x|y' \"z;\"", None), ("a \"`b`\"", Some("`")), ("a ${B:-c}", Some("${…}"))] {
+        for (text, shell) in
+            [("a && b", Some("&&")), ("a > f", Some(">")), ("a 'x|y' \"z;\"", None), ("a \"`b`\"", Some("`")), ("a ${B:-c}", Some("${…}"))]
+        {
             assert_eq!(split(text).unwrap().shell.as_deref(), shell, "{text}");
         }
         assert_eq!(split("a -p $PORT \"${HOST}\" '$NO'").unwrap().variables, ["PORT", "HOST"]);

@@ -93,6 +93,8 @@ fn items(list: &[Value], indent: usize, out: &mut String) {
                 out.push(' ');
                 out.push_str(inner.trim_start_matches(' '));
             }
+            // Lists of lists are rare, and no nicer in blocks.
+            Value::Array(_) => out.push_str(&format!(" {}\n", inline(item))),
             other => after(other, indent, out),
         }
     }
@@ -123,7 +125,11 @@ fn inline(value: &Value) -> String {
 
 /// Text of several lines that a block keeps as it is.
 fn is_block(text: &str) -> bool {
-    text.contains('\n') && text.ends_with('\n') && !text.starts_with([' ', '\n']) && text.chars().all(|c| c == '\n' || !c.is_control()) && !text.ends_with("\n\n")
+    text.contains('\n')
+        && text.ends_with('\n')
+        && !text.starts_with([' ', '\n'])
+        && text.chars().all(|c| c == '\n' || !c.is_control())
+        && !text.ends_with("\n\n")
 }
 
 fn block(text: &str, indent: usize, out: &mut String) {
@@ -146,7 +152,10 @@ pub(in crate::cli) fn word(word: &str) -> String {
     let reserved =
         matches!(word.to_ascii_lowercase().as_str(), "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n" | ".nan" | ".inf");
     let number = word.strip_prefix('.').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    if plain && !reserved && !number { word.to_owned() } else { Value::from(word).to_string() }
+    // `512Mi`, `5s`, `500m`: no number of YAML ends so.
+    let digits = word.trim_start_matches(|c: char| c.is_ascii_digit());
+    let amount = digits.len() < word.len() && matches!(digits, "m" | "s" | "h" | "k" | "M" | "G" | "T" | "Ki" | "Mi" | "Gi" | "Ti");
+    if amount || (plain && !reserved && !number) { word.to_owned() } else { Value::from(word).to_string() }
 }
 
 #[cfg(test)]
@@ -159,7 +168,7 @@ mod tests {
     #[test]
     fn people_read_it_in_order() {
         let value = json!({"spec": {"replicas": 2, "command": ["node", "a b", "8080"], "env": [{"name": "A", "value": "yes"}], "drain": {"timeout": "5s"}}, "kind": "MeshService", "metadata": {"name": "web"}, "data": {"f": "a\nb\n"}});
-        let text = "kind: MeshService\nmetadata: {name: web}\nspec:\n  command: [node, \"a b\", \"8080\"]\n  replicas: 2\n  env:\n  - {name: A, value: \"yes\"}\n  drain:\n    timeout: \"5s\"\ndata:\n  f: |\n    a\n    b\n";
+        let text = "kind: MeshService\nmetadata: {name: web}\nspec:\n  command: [node, \"a b\", \"8080\"]\n  replicas: 2\n  env:\n  - {name: A, value: \"yes\"}\n  drain:\n    timeout: 5s\ndata:\n  f: |\n    a\n    b\n";
         assert_eq!(document(&value), text);
     }
 

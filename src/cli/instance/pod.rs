@@ -112,7 +112,8 @@ impl<'a> Facts<'a> {
         }
         let inits = self.status.init_container_statuses.as_deref().unwrap_or_default();
         let others = self.status.container_statuses.as_deref().unwrap_or_default();
-        let named = |kind: &str, container: &ContainerStatus| of_container(container).map(|text| format!("{kind} {}: {text}", container.name));
+        let named =
+            |kind: &str, container: &ContainerStatus| of_container(container).map(|text| format!("{kind} {}: {text}", container.name));
         self.app
             .and_then(of_container)
             .or_else(|| inits.iter().find_map(|container| named("init container", container)))
@@ -139,7 +140,9 @@ fn of_container(container: &ContainerStatus) -> Option<String> {
     if let Some(waiting) = &state.waiting {
         let reason = waiting.reason.as_deref().filter(|reason| !WELL.contains(reason));
         return match (reason, last) {
-            (Some(reason @ "CrashLoopBackOff"), Some(last)) => Some(format!("{reason}: {}{}", exit(last).text, back_off(waiting.message.as_deref()))),
+            (Some(reason @ "CrashLoopBackOff"), Some(last)) => {
+                Some(format!("{reason}: {}{}", exit(last).text, back_off(waiting.message.as_deref())))
+            }
             (Some(reason), _) => Some(said(reason, waiting.message.as_deref())),
             (None, _) => None,
         };

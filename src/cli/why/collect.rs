@@ -36,7 +36,8 @@ pub(super) async fn collect(
     let told = told(connection).await?;
     let mut looked = Vec::new();
     for (index, instance) in report::in_order(instances, now).into_iter().enumerate() {
-        let log = if index < report::DETAILED && report::is_of_interest(&instance, now) { log(connection, &instance).await? } else { Vec::new() };
+        let log =
+            if index < report::DETAILED && report::is_of_interest(&instance, now) { log(connection, &instance).await? } else { Vec::new() };
         looked.push(Looked { instance, log });
     }
     let events = told.into_iter().filter(|told| concerns(told, name, &looked)).collect();
@@ -50,8 +51,10 @@ async fn log(connection: &Connection, instance: &Instance) -> Result<Vec<String>
     let previous = instance.kind == Kind::Pod && failed.is_some();
     let lines = read(&source, &Part { tail: Some(READ), since: None, previous }).await?;
     // On a VM one log holds all runs. What a program wrote as it ended may be read a moment later.
-    let end = failed.filter(|_| instance.kind == Kind::MeshInstance).and_then(|exit| exit.at?.checked_add(SignedDuration::from_millis(500)).ok());
-    let mut until_end = lines.iter().filter(|(at, _)| at.zip(end).is_none_or(|(at, end)| at <= end)).map(|(_, line)| line.clone()).collect::<Vec<_>>();
+    let end =
+        failed.filter(|_| instance.kind == Kind::MeshInstance).and_then(|exit| exit.at?.checked_add(SignedDuration::from_millis(500)).ok());
+    let mut until_end =
+        lines.iter().filter(|(at, _)| at.zip(end).is_none_or(|(at, end)| at <= end)).map(|(_, line)| line.clone()).collect::<Vec<_>>();
     if until_end.is_empty() && previous {
         // The kubelet keeps one old run at most, and not for ever.
         until_end = read(&source, &Part { tail: Some(LINES as u64), ..Part::all() }).await?.into_iter().map(|(_, line)| line).collect();
@@ -90,7 +93,9 @@ where
 /// Whether it is about the service, what the cluster made of it, or one of its instances.
 fn concerns(told: &Told, name: &str, looked: &[Looked]) -> bool {
     match told.kind.as_str() {
-        "MeshService" | "Deployment" | "Service" | "ServiceAccount" | "PodDisruptionBudget" | "HorizontalPodAutoscaler" => told.name == name,
+        "MeshService" | "Deployment" | "Service" | "ServiceAccount" | "PodDisruptionBudget" | "HorizontalPodAutoscaler" => {
+            told.name == name
+        }
         // `<deployment>-<hash>`: a hash has no dash.
         "ReplicaSet" => told.name.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')).is_some_and(|hash| !hash.contains('-')),
         "Pod" | "MeshInstance" => looked.iter().any(|looked| looked.instance.id == told.name),

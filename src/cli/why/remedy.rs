@@ -13,34 +13,198 @@ struct Rule {
 }
 
 const RULES: &[Rule] = &[
-    Rule { signs: &["ErrImageNeverPull"], in_logs: false, remedy: |_, spec| format!("the image {} must be on the machine, because imagePullPolicy is Never: build or load it there, or set spec.imagePullPolicy: IfNotPresent", image(spec)) },
-    Rule { signs: &["InvalidImageName"], in_logs: false, remedy: |_, spec| format!("{} is no name of an image: correct spec.image (registry/name:tag, in lower case)", image(spec)) },
+    Rule {
+        signs: &["ErrImageNeverPull"],
+        in_logs: false,
+        remedy: |_, spec| {
+            format!(
+                "the image {} must be on the machine, because imagePullPolicy is Never: build or load it there, or set spec.imagePullPolicy: IfNotPresent",
+                image(spec)
+            )
+        },
+    },
+    Rule {
+        signs: &["InvalidImageName"],
+        in_logs: false,
+        remedy: |_, spec| format!("{} is no name of an image: correct spec.image (registry/name:tag, in lower case)", image(spec)),
+    },
     Rule { signs: &["ErrImagePull", "ImagePullBackOff"], in_logs: false, remedy: pull },
-    Rule { signs: &["ImageArchitectureMismatch", "exec format error", "Exec format error"], in_logs: true, remedy: |_, spec| format!("the image {} is for another kind of processor: build it for this one (podman build --platform …)", image(spec)) },
-    Rule { signs: &["runAsNonRoot", "non-numeric user", "image will run as root"], in_logs: false, remedy: |_, _| "the image runs as root, and pods here may not unless it is said: set spec.securityContext.runAsUser to a user id that the image can run with (for example 65532), or to 0 to let it be root".to_owned() },
-    Rule { signs: &["secret \"", "Secret \"", "in Secret", "references non-existent secret key"], in_logs: false, remedy: |text, _| missing("secret generic", "Secret", text) },
-    Rule { signs: &["configmap \"", "ConfigMap \"", "in ConfigMap", "references non-existent config key"], in_logs: false, remedy: |text, _| missing("configmap", "ConfigMap", text) },
-    Rule { signs: &["exceeded quota"], in_logs: false, remedy: |_, _| "the namespace's quota forbids it: `kubectl describe resourcequota` shows what is used; raise it, or lower spec.replicas or spec.resources".to_owned() },
-    Rule { signs: &["violates PodSecurity"], in_logs: false, remedy: |_, _| "the namespace's Pod Security forbids it: take what the message names out of spec.securityContext, spec.volumes or spec.kubernetes.podTemplate, or label the namespace pod-security.kubernetes.io/enforce=baseline".to_owned() },
-    Rule { signs: &["Insufficient cpu", "Insufficient memory", "Insufficient ephemeral-storage"], in_logs: false, remedy: |_, _| "no node has that much left: lower spec.resources.requests or spec.replicas, or add a node (`kubectl describe nodes` shows what is taken)".to_owned() },
-    Rule { signs: &["untolerated taint"], in_logs: false, remedy: |_, _| "the nodes have taints that its pods do not tolerate: add spec.kubernetes.podTemplate.spec.tolerations, or take the taint off (`kubectl taint nodes NODE KEY-`)".to_owned() },
-    Rule { signs: &["node affinity/selector", "didn't match Pod's node"], in_logs: false, remedy: |_, _| "no node has the labels that nodeSelector or affinity of spec.kubernetes.podTemplate ask for: label one (`kubectl label node NODE KEY=VALUE`), or change it".to_owned() },
-    Rule { signs: &["persistentvolumeclaim \"", "unbound immediate PersistentVolumeClaims"], in_logs: false, remedy: |text, _| format!("the claim{} is not there or has no volume: create it (`kubectl get pvc` and `kubectl describe pvc` say what it waits for)", quoted(text).map(|name| format!(" {name}")).unwrap_or_default()) },
-    Rule { signs: &["no nodes available to schedule"], in_logs: false, remedy: |_, _| "the cluster has no node that takes pods: `kubectl get nodes` shows why".to_owned() },
-    Rule { signs: &["NoNodeReady", "EngineUnreachable"], in_logs: false, remedy: |_, _| "no machine is ready to run it: `mesh doctor` on the machine says what stands in the way, `kubectl get mn` which ones there are".to_owned() },
-    Rule { signs: &["NotObserved:"], in_logs: false, remedy: |_, _| "start a controller for this API: `mesh run`, `mesh-controller`, or in a cluster `mesh-controller --backend kubernetes` (`kubectl -n mesh-system get deploy` shows whether it is there)".to_owned() },
-    Rule { signs: &["PortTaken", "Address already in use", "EADDRINUSE", "address already in use"], in_logs: true, remedy: |_, _| "its port is taken: `ss -ltnp` shows by whom; end that, or leave spec.port out and have the program listen on $PORT, of which each instance has its own".to_owned() },
-    Rule { signs: &["CommandNotFound", "executable file not found", "no such file or directory: unknown"], in_logs: false, remedy: |_, spec| format!("there is no program {}: correct spec.command (a bare name is looked up in PATH, a relative path from spec.workingDir; no shell is involved)", program(spec)) },
-    Rule { signs: &["CommandNotExecutable", "permission denied: unknown"], in_logs: false, remedy: |_, spec| format!("{} cannot be executed: chmod +x it, or name its interpreter first in spec.command", program(spec)) },
-    Rule { signs: &["WorkingDirNotFound"], in_logs: false, remedy: |_, spec| format!("make the directory {}, or correct spec.workingDir", spec.and_then(|spec| spec.working_dir.clone()).unwrap_or_else(|| "it runs in".to_owned())) },
-    Rule { signs: &["OOMKilled"], in_logs: false, remedy: |_, _| "it needs more memory than it may have: raise spec.resources.limits.memory, or have the program use less".to_owned() },
-    Rule { signs: &["NotListening", "connection refused", "ListensOnLoopbackOnly"], in_logs: false, remedy: |_, _| "nothing answers on its port: the program must listen on $PORT (in a container on all addresses, 0.0.0.0, not 127.0.0.1); spec.port says which port that is in a container".to_owned() },
-    Rule { signs: &["probe failed: HTTP probe failed with statuscode: 404"], in_logs: false, remedy: |_, _| "the path of its probe is not there (404): correct spec.healthPath or the probe's httpGet.path".to_owned() },
-    Rule { signs: &["context deadline exceeded (Client.Timeout", "probe failed: command timed out", "probe timed out"], in_logs: false, remedy: |_, _| "its probe gets no answer in time: raise the probe's timeoutSeconds, or give it more CPU (spec.resources)".to_owned() },
-    Rule { signs: &["Read-only file system", "read-only file system", "EROFS"], in_logs: true, remedy: |_, _| "it writes where it may not: mount a volume there (spec.volumes with emptyDir, spec.volumeMounts), or set spec.securityContext.readOnlyRootFilesystem: false".to_owned() },
-    Rule { signs: &["Permission denied) while binding", "bind() to 0.0.0.0:80 failed (13", "EACCES: permission denied 0.0.0.0", "listen tcp :80: bind: permission denied"], in_logs: true, remedy: |_, _| "it may not listen on a port below 1024: have it listen on $PORT (8080), or set spec.securityContext.capabilities.add: [NET_BIND_SERVICE]".to_owned() },
-    Rule { signs: &["RouteConflict:"], in_logs: false, remedy: |_, _| "an older service has that route: change spec.route of one of them, or give it a hostname (spec.routes[].hostnames)".to_owned() },
-    Rule { signs: &["HostPathNotFound"], in_logs: false, remedy: |_, _| "make the path on the machine, or set its type: DirectoryOrCreate in spec.volumes".to_owned() },
+    Rule {
+        signs: &["ImageArchitectureMismatch", "exec format error", "Exec format error"],
+        in_logs: true,
+        remedy: |_, spec| {
+            format!("the image {} is for another kind of processor: build it for this one (podman build --platform …)", image(spec))
+        },
+    },
+    Rule {
+        signs: &["runAsNonRoot", "non-numeric user", "image will run as root"],
+        in_logs: false,
+        remedy: |_, _| {
+            "the image runs as root, and pods here may not unless it is said: set spec.securityContext.runAsUser to a user id that the image can run with (for example 65532), or to 0 to let it be root".to_owned()
+        },
+    },
+    Rule {
+        signs: &["secret \"", "Secret \"", "in Secret", "references non-existent secret key"],
+        in_logs: false,
+        remedy: |text, _| missing("secret generic", "Secret", text),
+    },
+    Rule {
+        signs: &["configmap \"", "ConfigMap \"", "in ConfigMap", "references non-existent config key"],
+        in_logs: false,
+        remedy: |text, _| missing("configmap", "ConfigMap", text),
+    },
+    Rule {
+        signs: &["exceeded quota"],
+        in_logs: false,
+        remedy: |_, _| {
+            "the namespace's quota forbids it: `kubectl describe resourcequota` shows what is used; raise it, or lower spec.replicas or spec.resources".to_owned()
+        },
+    },
+    Rule {
+        signs: &["violates PodSecurity"],
+        in_logs: false,
+        remedy: |_, _| {
+            "the namespace's Pod Security forbids it: take what the message names out of spec.securityContext, spec.volumes or spec.kubernetes.podTemplate, or label the namespace pod-security.kubernetes.io/enforce=baseline".to_owned()
+        },
+    },
+    Rule {
+        signs: &["Insufficient cpu", "Insufficient memory", "Insufficient ephemeral-storage"],
+        in_logs: false,
+        remedy: |_, _| {
+            "no node has that much left: lower spec.resources.requests or spec.replicas, or add a node (`kubectl describe nodes` shows what is taken)".to_owned()
+        },
+    },
+    Rule {
+        signs: &["untolerated taint"],
+        in_logs: false,
+        remedy: |_, _| {
+            "the nodes have taints that its pods do not tolerate: add spec.kubernetes.podTemplate.spec.tolerations, or take the taint off (`kubectl taint nodes NODE KEY-`)".to_owned()
+        },
+    },
+    Rule {
+        signs: &["node affinity/selector", "didn't match Pod's node"],
+        in_logs: false,
+        remedy: |_, _| {
+            "no node has the labels that nodeSelector or affinity of spec.kubernetes.podTemplate ask for: label one (`kubectl label node NODE KEY=VALUE`), or change it".to_owned()
+        },
+    },
+    Rule {
+        signs: &["persistentvolumeclaim \"", "unbound immediate PersistentVolumeClaims"],
+        in_logs: false,
+        remedy: |text, _| {
+            format!(
+                "the claim{} is not there or has no volume: create it (`kubectl get pvc` and `kubectl describe pvc` say what it waits for)",
+                quoted(text).map(|name| format!(" {name}")).unwrap_or_default()
+            )
+        },
+    },
+    Rule {
+        signs: &["no nodes available to schedule"],
+        in_logs: false,
+        remedy: |_, _| "the cluster has no node that takes pods: `kubectl get nodes` shows why".to_owned(),
+    },
+    Rule {
+        signs: &["NoNodeReady", "EngineUnreachable"],
+        in_logs: false,
+        remedy: |_, _| {
+            "no machine is ready to run it: `mesh doctor` on the machine says what stands in the way, `kubectl get mn` which ones there are"
+                .to_owned()
+        },
+    },
+    Rule {
+        signs: &["NotObserved:"],
+        in_logs: false,
+        remedy: |_, _| {
+            "start a controller for this API: `mesh run`, `mesh-controller`, or in a cluster `mesh-controller --backend kubernetes` (`kubectl -n mesh-system get deploy` shows whether it is there)".to_owned()
+        },
+    },
+    Rule {
+        signs: &["PortTaken", "Address already in use", "EADDRINUSE", "address already in use"],
+        in_logs: true,
+        remedy: |_, _| {
+            "its port is taken: `ss -ltnp` shows by whom; end that, or leave spec.port out and have the program listen on $PORT, of which each instance has its own".to_owned()
+        },
+    },
+    Rule {
+        signs: &["CommandNotFound", "executable file not found", "no such file or directory: unknown"],
+        in_logs: false,
+        remedy: |_, spec| {
+            format!(
+                "there is no program {}: correct spec.command (a bare name is looked up in PATH, a relative path from spec.workingDir; no shell is involved)",
+                program(spec)
+            )
+        },
+    },
+    Rule {
+        signs: &["CommandNotExecutable", "permission denied: unknown"],
+        in_logs: false,
+        remedy: |_, spec| format!("{} cannot be executed: chmod +x it, or name its interpreter first in spec.command", program(spec)),
+    },
+    Rule {
+        signs: &["WorkingDirNotFound"],
+        in_logs: false,
+        remedy: |_, spec| {
+            format!(
+                "make the directory {}, or correct spec.workingDir",
+                spec.and_then(|spec| spec.working_dir.clone()).unwrap_or_else(|| "it runs in".to_owned())
+            )
+        },
+    },
+    Rule {
+        signs: &["OOMKilled"],
+        in_logs: false,
+        remedy: |_, _| "it needs more memory than it may have: raise spec.resources.limits.memory, or have the program use less".to_owned(),
+    },
+    Rule {
+        signs: &["NotListening", "connection refused", "ListensOnLoopbackOnly"],
+        in_logs: false,
+        remedy: |_, _| {
+            "nothing answers on its port: the program must listen on $PORT (in a container on all addresses, 0.0.0.0, not 127.0.0.1); spec.port says which port that is in a container".to_owned()
+        },
+    },
+    Rule {
+        signs: &["probe failed: HTTP probe failed with statuscode: 404"],
+        in_logs: false,
+        remedy: |_, _| "the path of its probe is not there (404): correct spec.healthPath or the probe's httpGet.path".to_owned(),
+    },
+    Rule {
+        signs: &["context deadline exceeded (Client.Timeout", "probe failed: command timed out", "probe timed out"],
+        in_logs: false,
+        remedy: |_, _| {
+            "its probe gets no answer in time: raise the probe's timeoutSeconds, or give it more CPU (spec.resources)".to_owned()
+        },
+    },
+    Rule {
+        signs: &["Read-only file system", "read-only file system", "EROFS"],
+        in_logs: true,
+        remedy: |_, _| {
+            "it writes where it may not: mount a volume there (spec.volumes with emptyDir, spec.volumeMounts), or set spec.securityContext.readOnlyRootFilesystem: false".to_owned()
+        },
+    },
+    Rule {
+        signs: &[
+            "Permission denied) while binding",
+            "bind() to 0.0.0.0:80 failed (13",
+            "EACCES: permission denied 0.0.0.0",
+            "listen tcp :80: bind: permission denied",
+        ],
+        in_logs: true,
+        remedy: |_, _| {
+            "it may not listen on a port below 1024: have it listen on $PORT (8080), or set spec.securityContext.capabilities.add: [NET_BIND_SERVICE]".to_owned()
+        },
+    },
+    Rule {
+        signs: &["RouteConflict:"],
+        in_logs: false,
+        remedy: |_, _| {
+            "an older service has that route: change spec.route of one of them, or give it a hostname (spec.routes[].hostnames)".to_owned()
+        },
+    },
+    Rule {
+        signs: &["HostPathNotFound"],
+        in_logs: false,
+        remedy: |_, _| "make the path on the machine, or set its type: DirectoryOrCreate in spec.volumes".to_owned(),
+    },
 ];
 
 /// What mends what the report tells; each once, at most five.
@@ -48,7 +212,9 @@ pub(super) fn remedies(report: &Report, spec: Option<&MeshServiceSpec>) -> Vec<S
     let mut told: Vec<(String, bool)> = Vec::new();
     for instance in &report.instances {
         told.extend(instance.problem.iter().map(|text| (text.clone(), false)));
-        told.extend(instance.last_exit.iter().map(|exit| (format!("{} {}", exit.text, exit.message.as_deref().unwrap_or_default()), false)));
+        told.extend(
+            instance.last_exit.iter().map(|exit| (format!("{} {}", exit.text, exit.message.as_deref().unwrap_or_default()), false)),
+        );
         told.extend(instance.probes.iter().map(|told| (format!("{}: {}", told.reason, told.message), false)));
         told.extend(instance.log.iter().map(|line| (line.clone(), true)));
     }
@@ -69,21 +235,29 @@ pub(super) fn remedies(report: &Report, spec: Option<&MeshServiceSpec>) -> Vec<S
 
 fn pull(text: &str, spec: Option<&MeshServiceSpec>) -> String {
     let image = image(spec);
-    let refused = ["unauthorized", "authentication required", "denied", "forbidden"].iter().any(|sign| text.to_ascii_lowercase().contains(sign));
+    let refused =
+        ["unauthorized", "authentication required", "denied", "forbidden"].iter().any(|sign| text.to_ascii_lowercase().contains(sign));
     if refused {
         return format!(
             "the registry of {image} asks who it is: `kubectl create secret docker-registry pull --docker-server=… --docker-username=… --docker-password=…`, then spec.imagePullSecrets: [{{name: pull}}]"
         );
     }
-    format!("the image {image} cannot be had: correct spec.image (its tag too), push it, or look at the way to its registry; `podman pull {image}` tells more")
+    format!(
+        "the image {image} cannot be had: correct spec.image (its tag too), push it, or look at the way to its registry; `podman pull {image}` tells more"
+    )
 }
 
 fn missing(kind: &str, word: &str, text: &str) -> String {
     let name = quoted(text).unwrap_or("NAME");
     if text.contains("key") && !text.contains("not found") || text.contains("couldn't find key") || text.contains("no such key") {
-        return format!("a key that the service asks for is missing: `kubectl edit {} NAME` adds it (the message says which)", word.to_lowercase());
+        return format!(
+            "a key that the service asks for is missing: `kubectl edit {} NAME` adds it (the message says which)",
+            word.to_lowercase()
+        );
     }
-    format!("the {word} {name} is missing: `kubectl create {kind} {name} --from-literal=KEY=VALUE` makes it; or set optional: true where the service refers to it")
+    format!(
+        "the {word} {name} is missing: `kubectl create {kind} {name} --from-literal=KEY=VALUE` makes it; or set optional: true where the service refers to it"
+    )
 }
 
 /// The first word in quotes.

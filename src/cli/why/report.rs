@@ -211,7 +211,8 @@ fn reached(facts: &Facts) -> Vec<String> {
     let Some(service) = facts.service.as_ref().filter(|service| service.spec.replicas > 0) else { return Vec::new() };
     let mut places: Vec<String> = claims(&service.spec).iter().map(|claim| format!("{claim} at the router")).collect();
     let instances = || facts.looked.iter().map(|looked| &looked.instance);
-    let port = instances().filter(|i| i.kind == Kind::Pod).find_map(|i| i.address.as_deref()?.rsplit_once(':').map(|(_, port)| port.to_owned()));
+    let port =
+        instances().filter(|i| i.kind == Kind::Pod).find_map(|i| i.address.as_deref()?.rsplit_once(':').map(|(_, port)| port.to_owned()));
     places.extend(port.map(|port| format!("http://{}.{}:{port} in the cluster", facts.name, facts.namespace)));
     let own = instances().filter(|i| i.kind == Kind::MeshInstance && i.ready).filter_map(|i| i.address.clone()).take(DETAILED);
     places.extend(own.map(|address| format!("http://{address} (one instance)")));

@@ -15,10 +15,10 @@ use tokio::{
 
 const LONG: Duration = Duration::from_mins(1);
 
-pub(super) struct End {
-    pub(super) code: i32,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(crate) struct End {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 fn command(dir: &Path, words: &[&str]) -> Command {
@@ -29,7 +29,7 @@ fn command(dir: &Path, words: &[&str]) -> Command {
 }
 
 /// Runs `mesh` to its end.
-pub(super) fn mesh(dir: &Path, words: &[&str]) -> End {
+pub(crate) fn mesh(dir: &Path, words: &[&str]) -> End {
     let output = command(dir, words).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     End { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }

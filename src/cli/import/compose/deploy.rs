@@ -13,7 +13,7 @@ pub(super) fn deploy(fields: &mut Fields, kept: bool, draft: &mut Draft, book: &
         draft.set("replicas", replicas);
     }
     resources(fields, "mem_limit", "cpus", "limits", draft, book);
-    resources(fields, "mem_reservation", "cpu_shares_unused", "requests", draft, book);
+    resources(fields, "mem_reservation", "cpu_reservation", "requests", draft, book);
     let mut deploy = fields.inner("deploy").unwrap_or_default();
     if let Some(replicas) = deploy.number("replicas") {
         draft.set("replicas", replicas);
@@ -31,13 +31,17 @@ pub(super) fn deploy(fields: &mut Fields, kept: bool, draft: &mut Draft, book: &
         }
     }
     let updates = deploy.inner("update_config");
-    rollout(updates, kept, draft, book);
+    rollout(updates, kept, &fields.path("volumes"), draft, book);
     for (path, key, _) in deploy.left() {
         match key.as_str() {
             "restart_policy" => book.moot("deploy.restart_policy (what ends is started again, with growing pauses)"),
             "endpoint_mode" => book.moot("deploy.endpoint_mode"),
-            "placement" => book.lost(&path, "deploy.placement: in a cluster write spec.kubernetes.podTemplate.spec.nodeSelector or affinity"),
-            "rollback_config" => book.lost(&path, "deploy.rollback_config: a rollout that does not get ready stops by itself; apply the old file to go back"),
+            "placement" => {
+                book.lost(&path, "deploy.placement: in a cluster write spec.kubernetes.podTemplate.spec.nodeSelector or affinity")
+            }
+            "rollback_config" => {
+                book.lost(&path, "deploy.rollback_config: a rollout that does not get ready stops by itself; apply the old file to go back")
+            }
             "labels" => book.lost(&path, "deploy.labels are Swarm's own"),
             _ => book.lost(&path, format!("deploy.{key} has no counterpart")),
         }
@@ -59,11 +63,11 @@ fn resources(fields: &mut Fields, memory: &str, cpus: &str, kind: &str, draft: &
 }
 
 /// What is kept in a volume is not written by two at a time: then the old instance ends first, as with compose.
-fn rollout(updates: Option<Fields>, kept: bool, draft: &mut Draft, book: &mut Book<'_>) {
+fn rollout(updates: Option<Fields>, kept: bool, path: &str, draft: &mut Draft, book: &mut Book<'_>) {
     let Some(mut updates) = updates else {
         if kept {
             draft.set("rollout", json!({ "type": "Recreate" }));
-            book.said("", "rollout.type is Recreate, because it writes to a volume: the old instance ends before the new one begins");
+            book.said(path, "rollout.type is Recreate, because it writes to a volume: the old instance ends before the new one begins");
         }
         return;
     };
@@ -76,7 +80,9 @@ fn rollout(updates: Option<Fields>, kept: bool, draft: &mut Draft, book: &mut Bo
     draft.set("rollout", rollout);
     for (path, key, _) in updates.left() {
         match key.as_str() {
-            "delay" | "monitor" => book.lost(&path, format!("deploy.update_config.{key}: the next one follows as soon as the one before is ready")),
+            "delay" | "monitor" => {
+                book.lost(&path, format!("deploy.update_config.{key}: the next one follows as soon as the one before is ready"))
+            }
             "failure_action" | "max_failure_ratio" => {
                 book.lost(&path, format!("deploy.update_config.{key}: a rollout that makes no progress stops (spec.rollout.progressDeadlineSeconds) and says so"));
             }
@@ -90,7 +96,10 @@ pub(super) fn logging(fields: &mut Fields, draft: &mut Draft, book: &mut Book<'_
     let Some(mut logging) = fields.inner("logging") else { return };
     let driver = logging.text("driver").unwrap_or_else(|| "json-file".to_owned());
     if !matches!(driver.as_str(), "json-file" | "local" | "k8s-file") {
-        book.lost(&logging.path("driver"), format!("logging.driver {driver}: output is kept by the backend; mesh logs shows it, kubectl logs in a cluster"));
+        book.lost(
+            &logging.path("driver"),
+            format!("logging.driver {driver}: output is kept by the backend; mesh logs shows it, kubectl logs in a cluster"),
+        );
     }
     let mut options = logging.inner("options").unwrap_or_default();
     let mut logs = Map::new();

@@ -17,7 +17,10 @@ pub(super) fn healthcheck(fields: &mut Fields, draft: &mut Draft, book: &mut Boo
         return;
     }
     let Some(command) = command else {
-        book.lost(&path, "healthcheck without test: the check of the image is not known here: write spec.healthPath or spec.readinessProbe");
+        book.lost(
+            &path,
+            "healthcheck without test: the check of the image is not known here: write spec.healthPath or spec.readinessProbe",
+        );
         return;
     };
     let mut probe = json!({ "exec": { "command": command } });

@@ -76,8 +76,12 @@ mod tests {
 
     #[test]
     fn mappings_are_merged_lists_joined_and_commands_replaced() {
-        let mut base = json!({"image": "a", "command": ["x", "y"], "environment": ["A=1", "B=2"], "ports": ["80:80"], "volumes": ["old:/data"]});
-        merge(&mut base, json!({"image": "b", "command": ["z"], "environment": {"B": "3"}, "ports": ["81:81", "80:80"], "volumes": ["new:/data"]}));
+        let mut base =
+            json!({"image": "a", "command": ["x", "y"], "environment": ["A=1", "B=2"], "ports": ["80:80"], "volumes": ["old:/data"]});
+        merge(
+            &mut base,
+            json!({"image": "b", "command": ["z"], "environment": {"B": "3"}, "ports": ["81:81", "80:80"], "volumes": ["new:/data"]}),
+        );
         let merged = json!({"image": "b", "command": ["z"], "environment": {"A": "1", "B": "3"}, "ports": ["81:81", "80:80"], "volumes": ["new:/data"]});
         assert_eq!(base, merged);
     }

@@ -34,23 +34,22 @@ const PORTS: [(&str, u16); 20] = [
 ];
 
 /// Fields that a mesh does by itself, or that a container is the same without.
-const MOOT: [(&str, &str); 12] = [
+const MOOT: [(&str, &str); 11] = [
     ("depends_on", "what is not there yet is waited for by being started again"),
     ("links", "services find each other by name"),
-    ("networks", "the services of one app.kubernetes.io/part-of share one"),
+    ("networks", "the services of one app.kubernetes.io/part-of share one and find each other by name"),
     ("container_name", "instances are named by service, revision and number"),
     ("init", "set shareProcessNamespace in spec.kubernetes.podTemplate if it matters"),
     ("stdin_open", "nobody types"),
     ("tty", "nobody types"),
     ("attach", "mesh logs"),
     ("platform", "the image's"),
-    ("pull_policy", ""),
     ("develop", "for building"),
     ("annotations", "labels of the engine"),
 ];
 
 /// What has no field, and where it could go in a cluster.
-const LOST: [(&str, &str); 16] = [
+const LOST: [(&str, &str); 15] = [
     ("hostname", "an instance's hostname is its name"),
     ("network_mode", "a service has an address of its own"),
     ("extra_hosts", "in a cluster: spec.kubernetes.podTemplate.spec.hostAliases"),
@@ -58,7 +57,10 @@ const LOST: [(&str, &str); 16] = [
     ("ulimits", "the engine's own limits hold"),
     ("sysctls", "in a cluster: spec.kubernetes.podTemplate.spec.securityContext.sysctls"),
     ("devices", "in a cluster: a device plugin and spec.kubernetes.podTemplate"),
-    ("privileged", "a container here has the capabilities of spec.securityContext.capabilities.add at most; in a cluster: spec.kubernetes.podTemplate"),
+    (
+        "privileged",
+        "a container here has the capabilities of spec.securityContext.capabilities.add at most; in a cluster: spec.kubernetes.podTemplate",
+    ),
     ("pid", "in a cluster: spec.kubernetes.podTemplate.spec.hostPID"),
     ("ipc", "in a cluster: spec.kubernetes.podTemplate.spec.hostIPC"),
     ("volumes_from", "name the volumes"),
@@ -66,7 +68,6 @@ const LOST: [(&str, &str); 16] = [
     ("gpus", "in a cluster: spec.kubernetes.podTemplate"),
     ("cgroup_parent", "the backend puts instances into cgroups of its own"),
     ("pids_limit", "there is no such limit here"),
-    ("secrets_file", ""),
 ];
 
 /// Makes the draft.
@@ -105,8 +106,14 @@ pub(super) fn service(name: &str, value: Value, top: &Top, setting: &Setting, bo
 fn image(fields: &mut Fields, top: &Top, draft: &mut Draft, book: &mut Book<'_>) {
     let (build, image) = (fields.take("build"), fields.text("image"));
     let path = fields.path("build");
-    let context = build.as_ref().and_then(|build| scalar(build).or_else(|| build.get("context").and_then(scalar))).unwrap_or_else(|| ".".to_owned());
-    let file = build.as_ref().and_then(|build| build.get("dockerfile")).and_then(scalar).map(|file| format!("-f {context}/{file} ")).unwrap_or_default();
+    let context =
+        build.as_ref().and_then(|build| scalar(build).or_else(|| build.get("context").and_then(scalar))).unwrap_or_else(|| ".".to_owned());
+    let file = build
+        .as_ref()
+        .and_then(|build| build.get("dockerfile"))
+        .and_then(scalar)
+        .map(|file| format!("-f {context}/{file} "))
+        .unwrap_or_default();
     let own = format!("localhost/{}-{}:latest", top.project, draft.name);
     let image = image.unwrap_or(own);
     if build.is_some() {
@@ -117,7 +124,9 @@ fn image(fields: &mut Fields, top: &Top, draft: &mut Draft, book: &mut Book<'_>)
         Some("always") => draft.set("imagePullPolicy", "Always"),
         Some("never") => draft.set("imagePullPolicy", "Never"),
         Some("missing" | "if_not_present") => draft.set("imagePullPolicy", "IfNotPresent"),
-        Some(other) if other != "build" => book.lost(&fields.path("pull_policy"), format!("pull_policy {other}: Always, IfNotPresent and Never are there")),
+        Some(other) if other != "build" => {
+            book.lost(&fields.path("pull_policy"), format!("pull_policy {other}: Always, IfNotPresent and Never are there"))
+        }
         _ => {}
     }
 }
@@ -161,7 +170,10 @@ fn environment(fields: &mut Fields, draft: &mut Draft, top: &Top, book: &mut Boo
         match std::fs::read_to_string(book.input.absolute(&file)) {
             Ok(text) => {
                 dotenv::read(&text).iter().for_each(|(name, value)| draft.env(name, &literal(value)));
-                book.said(&path, format!("env_file: the variables of {file} stand here one by one: put what is secret into a Secret (spec.envFrom)"));
+                book.said(
+                    &path,
+                    format!("env_file: the variables of {file} stand here one by one: put what is secret into a Secret (spec.envFrom)"),
+                );
             }
             Err(error) => book.lost(&path, format!("env_file {file}: {error}")),
         }
@@ -212,7 +224,10 @@ fn ports(fields: &mut Fields, draft: &mut Draft, book: &mut Book<'_>) {
     found.dedup();
     let labelled = draft.spec.get("port").is_some();
     for more in found.iter().skip(usize::from(!labelled)).filter(|port| Some(&&**port) != found.first().as_ref()) {
-        book.lost(&fields.path("ports"), format!("ports: {more}: a service has one port; make another MeshService of the same image for it"));
+        book.lost(
+            &fields.path("ports"),
+            format!("ports: {more}: a service has one port; make another MeshService of the same image for it"),
+        );
     }
     if labelled {
         return;
@@ -304,7 +319,10 @@ fn lifecycle(fields: &mut Fields, draft: &mut Draft, book: &mut Book<'_>) {
     if !profiles.is_empty() {
         draft.set("replicas", 0);
         let name = &draft.name;
-        book.said(&fields.path("profiles"), format!("profiles [{}]: it is not started by itself, so replicas is 0: mesh scale {name}=1", profiles.join(", ")));
+        book.said(
+            &fields.path("profiles"),
+            format!("profiles [{}]: it is not started by itself, so replicas is 0: mesh scale {name}=1", profiles.join(", ")),
+        );
     }
 }
 
@@ -313,12 +331,17 @@ fn left(mut fields: Fields, book: &mut Book<'_>) {
     let depends = fields.inner("depends_on").map(Fields::left).unwrap_or_default();
     for (path, name, value) in depends {
         if value.get("condition").and_then(Value::as_str) == Some("service_completed_successfully") {
-            book.lost(&path, format!("depends_on: {name} is to be completed first: run it by hand, or as an initContainer in spec.kubernetes.podTemplate"));
+            book.lost(
+                &path,
+                format!(
+                    "depends_on: {name} is to be completed first: run it by hand, or as an initContainer in spec.kubernetes.podTemplate"
+                ),
+            );
         }
         book.moot("depends_on (what is not there yet is waited for by being started again)");
     }
     if let Some(networks) = fields.inner("networks") {
-        book.moot("networks (the services of one app.kubernetes.io/part-of share one)");
+        book.moot("networks (the services of one app.kubernetes.io/part-of share one and find each other by name)");
         for (path, name, _) in networks.left().into_iter().filter(|(_, _, value)| value.is_object()) {
             book.lost(&path, format!("networks: aliases and addresses in {name}: others find it by its service's name"));
         }

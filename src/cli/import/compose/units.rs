@@ -59,10 +59,14 @@ mod tests {
 
     #[test]
     fn units_become_those_of_kubernetes() {
-        for (text, value) in [("30s", Some(30)), ("1m30s", Some(90)), ("1.5s", Some(2)), ("500ms", Some(1)), ("5", Some(5)), ("x", None), ("", None)] {
+        for (text, value) in
+            [("30s", Some(30)), ("1m30s", Some(90)), ("1.5s", Some(2)), ("500ms", Some(1)), ("5", Some(5)), ("x", None), ("", None)]
+        {
             assert_eq!(seconds(text), value, "{text}");
         }
-        for (text, value) in [("512m", Some("512Mi")), ("1.5g", Some("1536Mi")), ("64MB", Some("64Mi")), ("1048576", Some("1048576")), ("q", None)] {
+        for (text, value) in
+            [("512m", Some("512Mi")), ("1.5g", Some("1536Mi")), ("64MB", Some("64Mi")), ("1048576", Some("1048576")), ("q", None)]
+        {
             assert_eq!(bytes(text).as_deref(), value, "{text}");
         }
         assert_eq!([cpus("0.5"), cpus("2"), cpus("0"), cpus("1.25")], [Some("500m".into()), Some("2".into()), None, Some("1250m".into())]);

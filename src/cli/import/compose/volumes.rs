@@ -110,7 +110,10 @@ fn add(mount: Mount, top: &Top, draft: &mut Draft, book: &mut Book<'_>) {
                 None => source,
             };
             let host = book.input.absolute(&source);
-            book.said(&path, format!("volumes: {host} is a path of this machine: on a cluster use a ConfigMap, a Secret or a claim in its place"));
+            book.said(
+                &path,
+                format!("volumes: {host} is a path of this machine: on a cluster use a ConfigMap, a Secret or a claim in its place"),
+            );
             let type_ = std::fs::metadata(&host).map(|meta| if meta.is_file() { "File" } else { "DirectoryOrCreate" });
             let type_ = type_.unwrap_or("DirectoryOrCreate");
             let type_ = if host.ends_with(".sock") { None } else { Some(type_) };
@@ -119,7 +122,12 @@ fn add(mount: Mount, top: &Top, draft: &mut Draft, book: &mut Book<'_>) {
         (_, Some(source)) => {
             let claim = label(&source);
             if claim != source {
-                book.said(&path, format!("volumes: the volume {source} is called {claim} here; its data stay where they are (podman volume export, import)"));
+                book.said(
+                    &path,
+                    format!(
+                        "volumes: the volume {source} is called {claim} here; its data stay where they are (podman volume export, import)"
+                    ),
+                );
             }
             push(draft, &name, json!({ "persistentVolumeClaim": { "claimName": claim } }), &target, read_only);
         }

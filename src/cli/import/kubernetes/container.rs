@@ -68,7 +68,13 @@ pub(super) fn port_of(container: &Value, wanted: &Target) -> Option<i64> {
 }
 
 /// The named ports.
-fn ports(fields: &mut Fields, wanted: Option<&Target>, patch: &mut Map<String, Value>, draft: &mut Draft, book: &mut Book<'_>) -> Vec<(String, i64)> {
+fn ports(
+    fields: &mut Fields,
+    wanted: Option<&Target>,
+    patch: &mut Map<String, Value>,
+    draft: &mut Draft,
+    book: &mut Book<'_>,
+) -> Vec<(String, i64)> {
     let path = fields.path("ports");
     let all: Vec<Value> = fields.list("ports").into_iter().map(|(_, port)| port).collect();
     let number_of = |port: &Value| port.get("containerPort").and_then(number);
@@ -124,7 +130,9 @@ fn probe(field: &str, mut value: Value, ports: &[(String, i64)], patch: &mut Map
     for action in ["httpGet", "tcpSocket"] {
         let Some(action) = value.get_mut(action).and_then(Value::as_object_mut) else { continue };
         action.remove("scheme").filter(|scheme| scheme != "HTTP").map(|scheme| action.insert("scheme".to_owned(), scheme));
-        let port = action.get("port").and_then(|port| number(port).or_else(|| ports.iter().find(|(name, _)| port == name).map(|(_, number)| *number)));
+        let port = action
+            .get("port")
+            .and_then(|port| number(port).or_else(|| ports.iter().find(|(name, _)| port == name).map(|(_, number)| *number)));
         if let Some(port) = port {
             action.insert("port".to_owned(), port.into());
         }
@@ -136,7 +144,8 @@ fn probe(field: &str, mut value: Value, ports: &[(String, i64)], patch: &mut Map
         patch.insert(field.to_owned(), value);
         return;
     }
-    let defaults = json!({"initialDelaySeconds": 0, "periodSeconds": 10, "timeoutSeconds": 1, "successThreshold": 1, "failureThreshold": 3});
+    let defaults =
+        json!({"initialDelaySeconds": 0, "periodSeconds": 10, "timeoutSeconds": 1, "successThreshold": 1, "failureThreshold": 3});
     if let Some(map) = value.as_object_mut() {
         map.retain(|key, value| defaults.get(key) != Some(value));
     }
@@ -161,7 +170,8 @@ fn resources(fields: &mut Fields, patch: &mut Map<String, Value>, draft: &mut Dr
     };
     let plain = resources.as_object().is_some_and(|map| {
         map.iter().all(|(key, list)| {
-            matches!(key.as_str(), "limits" | "requests") && list.as_object().is_some_and(|list| list.iter().all(|(key, value)| amount(key, value)))
+            matches!(key.as_str(), "limits" | "requests")
+                && list.as_object().is_some_and(|list| list.iter().all(|(key, value)| amount(key, value)))
         })
     });
     if plain { draft.set("resources", resources) } else { drop(patch.insert("resources".to_owned(), resources)) }

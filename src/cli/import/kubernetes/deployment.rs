@@ -5,17 +5,21 @@ use super::{Object, pod, routing};
 use crate::cli::import::{
     draft::{Book, Draft, inner, label},
     fields::Fields,
+    input::Input,
     loosen,
 };
 
 /// Makes the draft.
-pub(super) fn deployment(object: &Object, objects: &[Object], book: &mut Book<'_>) -> Draft {
+pub(super) fn deployment(object: &Object, objects: &[Object], inputs: &[Input], book: &mut Book<'_>) -> Draft {
     let mut draft = Draft { name: label(object.name()), ..Draft::default() };
     let namespace = object.namespace();
     draft.namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
     let path = object.path("metadata.name");
     if draft.name == object.name() {
-        book.said(&path, format!("the Deployment {} is not ours: kubectl delete deployment {0} before this is applied in its namespace", draft.name));
+        book.said(
+            &path,
+            format!("the Deployment {} is not ours: kubectl delete deployment {0} before this is applied in its namespace", draft.name),
+        );
     } else {
         book.said(&path, format!("{} is called {} here", object.name(), draft.name));
     }
@@ -30,7 +34,7 @@ pub(super) fn deployment(object: &Object, objects: &[Object], book: &mut Book<'_
     let services = routing::services(object, &labels, objects);
     let wanted = routing::target_port(&services);
     pod::pod(template.inner("spec").unwrap_or_default(), object.name(), wanted.as_ref(), &mut draft, book);
-    routing::routes(&services, objects, &mut draft, book);
+    routing::routes(&services, objects, inputs, &mut draft, book);
     for (path, key, _) in template.left().into_iter().chain(spec.left()) {
         match key.as_str() {
             "selector" => book.moot("spec.selector (the pods' label mesh-controller.dev/service)"),
@@ -51,7 +55,10 @@ fn metadata(object: &Object, draft: &mut Draft, book: &mut Book<'_>) {
         if key.starts_with("deployment.kubernetes.io/") || key.starts_with("kubectl.kubernetes.io/") || key.starts_with("meta.helm.sh/") {
             book.moot(format!("metadata.annotations: {key}"));
         } else {
-            book.lost(&path, format!("metadata.annotations: {key} of the Deployment: put it on the MeshService if something reads it there"));
+            book.lost(
+                &path,
+                format!("metadata.annotations: {key} of the Deployment: put it on the MeshService if something reads it there"),
+            );
         }
     }
 }

@@ -31,7 +31,14 @@ pub(super) fn pod(mut spec: Fields, name: &str, wanted: Option<&Target>, draft: 
     let (path, app) = containers.remove(main);
     if !containers.is_empty() {
         let others: Vec<&str> = containers.iter().filter_map(|(_, container)| container.get("name").and_then(Value::as_str)).collect();
-        book.said(&path, format!("{} is the service's own container; beside it, in a cluster only: {}", app.get("name").unwrap_or(&Value::Null), others.join(", ")));
+        book.said(
+            &path,
+            format!(
+                "{} is the service's own container; beside it, in a cluster only: {}",
+                app.get("name").unwrap_or(&Value::Null),
+                others.join(", ")
+            ),
+        );
     }
     if let Some(seconds) = spec.number("terminationGracePeriodSeconds") {
         draft.set("terminationGracePeriodSeconds", seconds);
@@ -100,13 +107,18 @@ fn volumes(spec: &mut Fields, container: &mut Fields, shared: &BTreeSet<String>,
 
 /// Whether a MeshService's volume can say all of it.
 fn is_known(volume: &Value) -> bool {
-    let only = |source: &str, keys: &[&str]| volume.get(source).and_then(Value::as_object).is_some_and(|map| map.keys().all(|key| keys.contains(&key.as_str())));
+    let only = |source: &str, keys: &[&str]| {
+        volume.get(source).and_then(Value::as_object).is_some_and(|map| map.keys().all(|key| keys.contains(&key.as_str())))
+    };
     let items = |source: &str| {
         let items = volume.get(source).and_then(|source| source.get("items")).and_then(Value::as_array).into_iter().flatten();
         items.filter_map(|item| item.get("path")?.as_str()).all(|path| !path.contains('/'))
     };
     let plain_empty = only("emptyDir", &[]) || volume.pointer("/emptyDir/medium") == Some(&json!("Memory"));
-    let host = volume.pointer("/hostPath/type").and_then(Value::as_str).is_none_or(|type_| matches!(type_, "Directory" | "DirectoryOrCreate" | "File"));
+    let host = volume
+        .pointer("/hostPath/type")
+        .and_then(Value::as_str)
+        .is_none_or(|type_| matches!(type_, "Directory" | "DirectoryOrCreate" | "File"));
     (only("configMap", &["name", "items", "optional", "defaultMode"]) && items("configMap"))
         || (only("secret", &["secretName", "items", "optional", "defaultMode"]) && items("secret"))
         || (only("emptyDir", &["medium", "sizeLimit"]) && plain_empty)

@@ -6,6 +6,7 @@ use crate::cli::import::{
     compose::set_routes,
     draft::{Book, Draft},
     fields::{Fields, number, scalar},
+    input::Input,
 };
 
 /// A container's port as a Service names it.
@@ -39,13 +40,19 @@ pub(super) fn target_port(services: &[&Object]) -> Option<Target> {
     Some(Target { name: target.as_str().filter(|text| text.parse::<i64>().is_err()).map(str::to_owned), number: number(target) })
 }
 
-/// Takes over what the Services say, and the Ingresses before them.
-pub(super) fn routes(services: &[&Object], objects: &[Object], draft: &mut Draft, book: &mut Book<'_>) {
+/// Takes over what the Services say, and the Ingresses before them. What is said of them stands where they stand.
+pub(super) fn routes(services: &[&Object], objects: &[Object], inputs: &[Input], draft: &mut Draft, book: &mut Book<'_>) {
     let mut routes = Vec::new();
+    let about = book.service.clone();
+    let book_of = |object: &Object| Some(Book::new(inputs.get(object.input)?, object.document, about.as_deref()));
     for service in services {
-        of_service(service, draft, book);
+        let Some(mut own) = book_of(service) else { continue };
+        of_service(service, draft, &mut own);
+        book.take(own);
         for ingress in objects.iter().filter(|object| object.kind == "Ingress" && object.namespace() == service.namespace()) {
-            routes.extend(of_ingress(ingress, service.name(), book));
+            let Some(mut own) = book_of(ingress) else { continue };
+            routes.extend(of_ingress(ingress, service.name(), &mut own));
+            book.take(own);
         }
     }
     routes.dedup();
@@ -53,44 +60,53 @@ pub(super) fn routes(services: &[&Object], objects: &[Object], draft: &mut Draft
 }
 
 fn of_service(service: &Object, draft: &mut Draft, book: &mut Book<'_>) {
-    let at = format!("Service {}", service.name());
+    let (at, path) = (format!("Service {}", service.name()), service.path("spec"));
     let own = draft.spec.get("port").and_then(Value::as_i64);
     let mut spec = Fields::new(String::new(), service.value.get("spec").cloned().unwrap_or_default());
     if service.name() != draft.name {
-        book.lost("", format!("{at}: the Service that is made is called {}: others that call {} must use that, or keep yours with the selector mesh-controller.dev/service: {0}", draft.name, service.name()));
+        book.lost(&path, format!("{at}: the Service that is made is called {}: others that call {} must use that, or keep yours with the selector mesh-controller.dev/service: {0}", draft.name, service.name()));
     }
     for (index, (_, port)) in spec.list("ports").into_iter().enumerate() {
         let seen = port.get("port").and_then(number);
         if index > 0 {
-            book.lost("", format!("{at}: port {}: a MeshService has one; keep a Service of your own for it", seen.unwrap_or_default()));
+            book.lost(&path, format!("{at}: port {}: a MeshService has one; keep a Service of your own for it", seen.unwrap_or_default()));
         } else if let Some((seen, own)) = seen.zip(own).filter(|(seen, own)| seen != own) {
-            book.lost("", format!("{at}: its port {seen} is {own} here, the container's own: call http://{}:{own}", draft.name));
+            book.lost(&path, format!("{at}: its port {seen} is {own} here, the container's own: call http://{}:{own}", draft.name));
         }
     }
     if spec.text("clusterIP").as_deref() == Some("None") {
         draft.inner("kubernetes").insert("headlessService".to_owned(), true.into());
-        book.said("", format!("{at} is headless: spec.kubernetes.headlessService makes one called {}-headless beside the other", draft.name));
+        book.said(
+            &path,
+            format!("{at} is headless: spec.kubernetes.headlessService makes one called {}-headless beside the other", draft.name),
+        );
     }
     if spec.text("sessionAffinity").as_deref() == Some("ClientIP") {
         draft.set("strategy", "SessionAffinity");
-        book.said("", format!("{at}: sessionAffinity ClientIP is strategy SessionAffinity, which goes by a cookie"));
+        book.said(&path, format!("{at}: sessionAffinity ClientIP is strategy SessionAffinity, which goes by a cookie"));
     }
     if let Some(distribution) = spec.text("trafficDistribution") {
         draft.inner("kubernetes").insert("trafficDistribution".to_owned(), distribution.into());
     }
     match spec.text("type").as_deref() {
         Some(type_ @ ("LoadBalancer" | "NodePort" | "ExternalName")) => {
-            book.lost("", format!("{at}: type {type_}: requests come in through the routers' Service; give a route"));
+            book.lost(&path, format!("{at}: type {type_}: requests come in through the routers' Service; give a route"));
         }
         _ => {}
     }
     for (_, key, value) in spec.left() {
         match key.as_str() {
-            "selector" | "clusterIPs" | "ipFamilies" | "ipFamilyPolicy" | "internalTrafficPolicy" | "sessionAffinityConfig" | "allocateLoadBalancerNodePorts" => {
+            "selector"
+            | "clusterIPs"
+            | "ipFamilies"
+            | "ipFamilyPolicy"
+            | "internalTrafficPolicy"
+            | "sessionAffinityConfig"
+            | "allocateLoadBalancerNodePorts" => {
                 book.moot(format!("Service: spec.{key}"));
             }
             _ if value.is_null() => {}
-            _ => book.lost("", format!("{at}: spec.{key} has no counterpart")),
+            _ => book.lost(&path, format!("{at}: spec.{key} has no counterpart")),
         }
     }
 }
@@ -98,7 +114,7 @@ fn of_service(service: &Object, draft: &mut Draft, book: &mut Book<'_>) {
 /// The hosts and paths that an Ingress sends to a Service.
 fn of_ingress(ingress: &Object, service: &str, book: &mut Book<'_>) -> Vec<(Option<String>, String)> {
     let mut routes = Vec::new();
-    let at = format!("Ingress {}", ingress.name());
+    let (at, place) = (format!("Ingress {}", ingress.name()), ingress.path("spec.rules"));
     let is_it = |backend: Option<&Value>| {
         let backend = backend.unwrap_or(&Value::Null);
         backend.pointer("/service/name").or_else(|| backend.get("serviceName")).and_then(Value::as_str) == Some(service)
@@ -112,11 +128,11 @@ fn of_ingress(ingress: &Object, service: &str, book: &mut Book<'_>) -> Vec<(Opti
         for path in rule.pointer("/http/paths").and_then(Value::as_array).into_iter().flatten().filter(|path| is_it(path.get("backend"))) {
             let text = path.get("path").and_then(Value::as_str).unwrap_or("/");
             if text.contains(['(', '*', '[', '$', '|', '?']) {
-                book.lost("", format!("{at}: the path {text} is a pattern: routes are plain beginnings of paths"));
+                book.lost(&place, format!("{at}: the path {text} is a pattern: routes are plain beginnings of paths"));
                 continue;
             }
             if path.get("pathType").and_then(Value::as_str) == Some("Exact") {
-                book.said("", format!("{at}: {text} is meant exactly; a route takes what lies below it too"));
+                book.said(&place, format!("{at}: {text} is meant exactly; a route takes what lies below it too"));
             }
             routes.push((host.clone(), text.to_owned()));
         }
@@ -145,7 +161,10 @@ pub(super) fn unused(object: &Object, objects: &[Object], book: &mut Book<'_>) {
         book.lost(&path, format!("Ingress {name}: the annotation {key} is for its own controller"));
     }
     if object.value.pointer("/spec/tls").is_some() {
-        book.lost(&object.path("spec.tls"), format!("Ingress {name}: tls: the routers speak plain HTTP: end TLS before them (keep an Ingress in front of their Service)"));
+        book.lost(
+            &object.path("spec.tls"),
+            format!("Ingress {name}: tls: the routers speak plain HTTP: end TLS before them (keep an Ingress in front of their Service)"),
+        );
     }
     if object.value.pointer("/spec/ingressClassName").is_some() {
         book.moot("Ingress: spec.ingressClassName");

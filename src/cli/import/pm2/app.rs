@@ -66,7 +66,10 @@ pub(super) fn app(name: &str, mut fields: Fields, setting: &Setting, book: &mut 
     let port = environment(&mut fields, setting, &mut draft, book);
     let cluster = instances(&mut fields, setting, &mut draft, book);
     if let Some(namespace) = fields.text("namespace").filter(|name| name != "default") {
-        book.lost(&fields.path("namespace"), format!("namespace {namespace}: a group of pm2; kubectl and mesh have -n, and mesh ps shows all"));
+        book.lost(
+            &fields.path("namespace"),
+            format!("namespace {namespace}: a group of pm2; kubectl and mesh have -n, and mesh ps shows all"),
+        );
     }
     if let Some(dir) = fields.text("cwd") {
         draft.set("workingDir", dir);
@@ -139,7 +142,10 @@ fn instances(fields: &mut Fields, setting: &Setting, draft: &mut Draft, book: &m
     let mode = fields.text("exec_mode").unwrap_or_default();
     let cluster = mode.starts_with("cluster") || (mode.is_empty() && count.is_some());
     if cluster {
-        book.said(&path, "exec_mode cluster: instances share no socket here: each listens on its own $PORT, and the router spreads requests over them");
+        book.said(
+            &path,
+            "exec_mode cluster: instances share no socket here: each listens on its own $PORT, and the router spreads requests over them",
+        );
     }
     cluster
 }
@@ -214,7 +220,10 @@ fn type_(port: bool, cluster: bool, draft: &mut Draft, book: &mut Book<'_>, path
         book.said(path, "type: Backend: it must listen on $PORT; add route: / (or another path) for the requests that it is to get");
     } else {
         draft.set("type", "Worker");
-        book.said(path, "type: Worker, because nothing says that it listens: if it does, make it a Backend that listens on $PORT, and give it a route");
+        book.said(
+            path,
+            "type: Worker, because nothing says that it listens: if it does, make it a Backend that listens on $PORT, and give it a route",
+        );
     }
 }
 
@@ -228,7 +237,10 @@ fn limits(fields: &mut Fields, draft: &mut Draft, book: &mut Book<'_>) {
     }
     let path = fields.path("wait_ready");
     if fields.flag("wait_ready") == Some(true) {
-        book.lost(&path, "wait_ready: process.send('ready') is not heard: an instance is ready when it listens on $PORT, or by spec.healthPath");
+        book.lost(
+            &path,
+            "wait_ready: process.send('ready') is not heard: an instance is ready when it listens on $PORT, or by spec.healthPath",
+        );
     }
     let path = fields.path("autorestart");
     if fields.flag("autorestart") == Some(false) {

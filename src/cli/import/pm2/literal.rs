@@ -119,7 +119,8 @@ impl<'a> Reader<'a> {
         };
         self.skip();
         // `'a' + b`, `process.env.X || 3000`, `f(x)`: code, told as it stands.
-        if !matches!(self.rest().chars().next(), None | Some(',' | '}' | ']' | ';' | ')')) || value.is_none() {
+        let goes_on = self.rest().starts_with(|c: char| "|&+-*/?.([<>=!%`".contains(c));
+        if goes_on || value.is_none() {
             self.at = start;
             let code = self.raw(&[',', '}', ']', ';']);
             self.code.push((path.to_owned(), code));
@@ -226,7 +227,12 @@ impl<'a> Reader<'a> {
             "null" | "undefined" => Some(Value::Null),
             text => {
                 let plain = text.replace('_', "");
-                plain.parse::<i64>().map(Number::from).ok().or_else(|| plain.parse::<f64>().ok().and_then(Number::from_f64)).map(Value::Number)
+                plain
+                    .parse::<i64>()
+                    .map(Number::from)
+                    .ok()
+                    .or_else(|| plain.parse::<f64>().ok().and_then(Number::from_f64))
+                    .map(Value::Number)
             }
         }
     }
@@ -270,7 +276,10 @@ mod tests {
         let value = json!({"apps": [{"name": "a", "script": "x.js", "instances": -1, "ratio": 1.5, "watch": false, "args": ["--a", "b"], "cwd": null, "env": {"PORT": null, "A-B": "it's"}}]});
         assert_eq!(read.value, value);
         let code: Vec<(&str, &str)> = read.code.iter().map(|(path, code)| (path.as_str(), code.as_str())).collect();
-        assert_eq!(code, [("apps[0].cwd", "path.join(__dirname, 'x')"), ("apps[0].env.PORT", "process.env.PORT || 3000"), ("apps[0].env", "...base")]);
+        assert_eq!(
+            code,
+            [("apps[0].cwd", "path.join(__dirname, 'x')"), ("apps[0].env.PORT", "process.env.PORT || 3000"), ("apps[0].env", "...base")]
+        );
         assert_eq!(read.statements, [(2, "const path = require('path')".to_owned())]);
         assert_eq!([read.lines.of("apps[0].name"), read.lines.of("apps[0].env.PORT")], [6, 10]);
     }

@@ -49,7 +49,11 @@ fn a_pod_has_the_state_that_an_instance_of_a_vm_would_have() {
             "BackOff",
             Some("CrashLoopBackOff: ended with exit code 1; it is started again within 40s"),
         ),
-        (json!({"phase": "Running", "conditions": ready("True", "2026-01-01T00:02:00Z"), "containerStatuses": app(&running, &json!({}))}), "Ready", None),
+        (
+            json!({"phase": "Running", "conditions": ready("True", "2026-01-01T00:02:00Z"), "containerStatuses": app(&running, &json!({}))}),
+            "Ready",
+            None,
+        ),
         (
             json!({"phase": "Running", "conditions": ready("False", "2026-01-01T00:00:00Z"), "containerStatuses": app(&running, &ended)}),
             "Starting",
@@ -75,7 +79,9 @@ fn a_pod_has_the_state_that_an_instance_of_a_vm_would_have() {
 fn a_pod_that_is_deleted_drains_while_it_serves_and_terminates_after() {
     let running = json!({"running": {"startedAt": "2026-01-01T00:01:00Z"}});
     for (ready_now, state) in [("True", "Draining"), ("False", "Terminating")] {
-        let mut pod = pod(&json!({"phase": "Running", "conditions": ready(ready_now, "2026-01-01T00:02:00Z"), "containerStatuses": app(&running, &json!({}))}));
+        let mut pod = pod(
+            &json!({"phase": "Running", "conditions": ready(ready_now, "2026-01-01T00:02:00Z"), "containerStatuses": app(&running, &json!({}))}),
+        );
         pod.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:03:00Z")).unwrap();
         assert_eq!(instance(&pod).state, state);
     }

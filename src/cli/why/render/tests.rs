@@ -82,7 +82,8 @@ fn crashing() -> Facts {
     let mut crashed = instance(Kind::Pod, "web-7d9f-b", "BackOff");
     crashed.restarts = 4;
     crashed.trouble = Some("CrashLoopBackOff: ended with exit code 1; it is started again within 40s".into());
-    crashed.last_exit = Some(Exit { text: "ended with exit code 1".into(), at: at("2026-01-01T00:09:50Z"), message: Some("fatal:\nno database".into()) });
+    crashed.last_exit =
+        Some(Exit { text: "ended with exit code 1".into(), at: at("2026-01-01T00:09:50Z"), message: Some("fatal:\nno database".into()) });
     let mut slow = instance(Kind::Pod, "web-7d9f-c", "Starting");
     slow.trouble = Some("WaitingForProbe: it runs, and its probe has not passed yet".into());
     let log = vec!["connecting to db".to_owned(), "Error: EROFS: read-only file system, open '/data/x'".to_owned()];
@@ -92,7 +93,13 @@ fn crashing() -> Facts {
         Looked { instance: instance(Kind::Pod, "web-7d9f-a", "Ready"), log: Vec::new() },
     ];
     let events = vec![
-        told("Pod", "web-7d9f-c", "Unhealthy", "Readiness probe failed: Get \"http://10.0.0.9:8080/\": dial tcp 10.0.0.9:8080: connect: connection refused", 12),
+        told(
+            "Pod",
+            "web-7d9f-c",
+            "Unhealthy",
+            "Readiness probe failed: Get \"http://10.0.0.9:8080/\": dial tcp 10.0.0.9:8080: connect: connection refused",
+            12,
+        ),
         told("Pod", "web-7d9f-b", "BackOff", "Back-off restarting failed container app in pod web-7d9f-b", 14),
     ];
     facts(web, looked, events)
@@ -118,10 +125,18 @@ fn an_instance_may_be_asked_for_alone() {
 
 #[test]
 fn a_healthy_one_is_told_in_a_line_with_where_it_is_reached() {
-    let web = service(&json!({"command": ["x"], "routes": [{"hostnames": ["shop.example"], "path": "/"}]}), &[("Ready", "True", "AllReplicasReady", "")]);
+    let web = service(
+        &json!({"command": ["x"], "routes": [{"hostnames": ["shop.example"], "path": "/"}]}),
+        &[("Ready", "True", "AllReplicasReady", "")],
+    );
     let mut one = instance(Kind::MeshInstance, "web-1f-0", "Ready");
     one.address = Some("127.0.0.1:20000".into());
-    check("why-well.txt", &facts(web, vec![Looked { instance: one, log: Vec::new() }], vec![told("MeshInstance", "web-1f-0", "Unhealthy", "old", 1)]), None, true);
+    check(
+        "why-well.txt",
+        &facts(web, vec![Looked { instance: one, log: Vec::new() }], vec![told("MeshInstance", "web-1f-0", "Unhealthy", "old", 1)]),
+        None,
+        true,
+    );
 }
 
 #[test]
@@ -139,7 +154,10 @@ fn each_known_fault_has_its_remedy() {
         ("ImagePullBackOff: pull access denied, repository requires authentication", "the registry of web:1 asks who it is"),
         ("CreateContainerConfigError: container has runAsNonRoot and image will run as root", "set spec.securityContext.runAsUser"),
         ("CreateContainerConfigError: secret \"db\" not found", "`kubectl create secret generic db --from-literal=KEY=VALUE`"),
-        ("CreateContainerConfigError: spec.env[0] refers to ConfigMap \"cfg\", which does not exist in this namespace", "`kubectl create configmap cfg "),
+        (
+            "CreateContainerConfigError: spec.env[0] refers to ConfigMap \"cfg\", which does not exist in this namespace",
+            "`kubectl create configmap cfg ",
+        ),
         ("CreateContainerConfigError: couldn't find key password in Secret shop/db", "a key that the service asks for is missing"),
         ("Unschedulable: 0/3 nodes are available: 3 Insufficient memory.", "lower spec.resources.requests"),
         ("PortTaken: port 80 is taken by another process", "`ss -ltnp` shows by whom"),
