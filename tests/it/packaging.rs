@@ -196,8 +196,11 @@ fn the_crd_chart_holds_the_programs_definitions_and_keeps_them() {
     assert!(kept.iter().all(|crd| crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"));
 }
 
+/// Group, resource, names and verbs.
+type Rule = (String, String, Vec<String>, BTreeSet<String>);
+
 /// The rules of a Role or ClusterRole, one permission each.
-fn rules(object: &Value) -> BTreeSet<(String, String, Vec<String>, BTreeSet<String>)> {
+fn rules(object: &Value) -> BTreeSet<Rule> {
     let words = |value: &Value| value.as_array().into_iter().flatten().map(|word| word.as_str().unwrap().to_owned()).collect::<Vec<_>>();
     let all = object["rules"].as_array().unwrap();
     let rules: BTreeSet<_> = all
@@ -212,7 +215,7 @@ fn rules(object: &Value) -> BTreeSet<(String, String, Vec<String>, BTreeSet<Stri
     rules
 }
 
-fn wanted(list: &[Permission], scope: Scope) -> BTreeSet<(String, String, Vec<String>, BTreeSet<String>)> {
+fn wanted(list: &[Permission], scope: Scope) -> BTreeSet<Rule> {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     list.iter()
         .filter(|permission| permission.scope == scope)

@@ -224,7 +224,7 @@ async fn prepare(client: &Client, namespace: &str, mut leading: watch::Receiver<
             }
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// This process's name among the replicas: the Pod's, else the machine's.

@@ -56,7 +56,7 @@ impl OneLease {
             return known.clone().map_or_else(|| failed(StatusCode::NOT_FOUND), |lease| (StatusCode::OK, lease));
         }
         let mut sent: Value = serde_json::from_slice(body).unwrap();
-        let version = known.as_ref().map(|lease| lease["metadata"]["resourceVersion"].clone()).unwrap_or(Value::Null);
+        let version = known.as_ref().map_or(Value::Null, |lease| lease["metadata"]["resourceVersion"].clone());
         if sent["metadata"]["resourceVersion"] != version {
             return failed(StatusCode::CONFLICT);
         }
