@@ -217,6 +217,8 @@ authentication: {anonymous: {enabled: false}, x509: {clientCAFile: $dir/pki/ca.c
 authorization: {mode: AlwaysAllow}
 evictionHard: {nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%", imagefs.inodesFree: "0%"}
 resolvConf: ""
+clusterDNS: [10.96.0.10]
+clusterDomain: cluster.local
 localStorageCapacityIsolation: false
 makeIPTablesUtilChains: false
 maxPods: 200
@@ -226,7 +228,8 @@ YAML
   setsid unshare -m sh -c 'umount -l /sys/fs/cgroup/unified 2>/dev/null; echo $$ > "$1/containerd.pid"; exec containerd -c "$1/containerd.toml" > "$1/containerd.log" 2>&1' sh "$n" < /dev/null &
   local i; for i in $(seq 100); do [ -S "$n/run/containerd.sock" ] && break; sleep 0.1; done
   pause_image "$n/pause.tar"; load "$dir" "$n/pause.tar"
-  setsid unshare -m sh -c 'umount -l /sys/fs/cgroup/unified 2>/dev/null; echo $$ > "$1/kubelet.pid"; exec "$2" --config "$1/kubelet.yaml" --kubeconfig "$3" --hostname-override node1 --root-dir "$1/kubelet" > "$1/kubelet.log" 2>&1' \
+  # The same mount namespace for the kubelet: what it mounts (secrets, tokens, memory) is for containerd to see.
+  setsid nsenter --mount="/proc/$(cat "$n/containerd.pid")/ns/mnt" sh -c 'echo $$ > "$1/kubelet.pid"; exec "$2" --config "$1/kubelet.yaml" --kubeconfig "$3" --hostname-override node1 --root-dir "$1/kubelet" > "$1/kubelet.log" 2>&1' \
     sh "$n" "$assets/kubelet" "$dir/kubeconfig" < /dev/null &
   for i in $(seq 120); do "$assets/kubectl" get node node1 2>/dev/null | grep -q ' Ready' && break; sleep 0.5; done
   "$assets/kubectl" get node node1 | grep -q ' Ready' || { log "the node is not Ready"; tail -n 5 "$n/kubelet.log" >&2; exit 1; }
