@@ -127,7 +127,8 @@ pub async fn run(
 fn watch_services(client: &Client, memories: Memories) -> Main {
     let (services, mut writer) = reflector::store();
     let all: Store<MeshService> = services.clone();
-    let kept = Kept { which: watcher::Config::default(), trim: trim_meta::<MeshService>, groups: |service: &MeshService| vec![own_key(service)] };
+    let kept =
+        Kept { which: watcher::Config::default(), trim: trim_meta::<MeshService>, groups: |service: &MeshService| vec![own_key(service)] };
     let concerns = move |old: Option<&MeshService>, new: Option<&MeshService>| -> Vec<Group> {
         if let Some(gone) = old.filter(|old| new.is_none_or(|new| new.uid() != old.uid())) {
             memories.forget(gone);
@@ -142,8 +143,8 @@ fn watch_services(client: &Client, memories: Memories) -> Main {
 async fn complete(changes: &mut Changes) {
     let mut missing = KINDS;
     while missing > 0 {
-        let Some(changed) = changes.next().await else { return };
-        missing -= usize::from(changed.first);
+        let Some(next) = changes.next().await else { return };
+        missing -= usize::from(next.first);
     }
 }
 
@@ -193,7 +194,10 @@ fn plan(service: &MeshService, world: &dereference::World) -> Result<Objects, Re
     let Some(kept) = world.kept_hook(service) else { return Ok(objects) };
     let around = Surroundings { drain: Some(kept), ..world.around.clone() };
     let as_it_is = render::objects(service, &around)?;
-    let is_all = world.deployment.as_ref().is_some_and(|live| live.annotations().get(labels::RENDERED) == Some(&children::hash(&as_it_is.deployment)));
+    let is_all = world
+        .deployment
+        .as_ref()
+        .is_some_and(|live| live.annotations().get(labels::RENDERED) == Some(&children::hash(&as_it_is.deployment)));
     Ok(if is_all { as_it_is } else { objects })
 }
 
@@ -207,6 +211,7 @@ async fn end(service: &MeshService, context: &Context, revision: &str, world: &d
 }
 
 /// After an error: soon again, then ever later; each service by itself.
+#[expect(clippy::needless_pass_by_value, reason = "the driver's signature")]
 fn error_policy(service: Arc<MeshService>, error: &Error, context: Arc<Context>) -> Action {
     let failures = context.memories.with(&service, |remembered| {
         remembered.failures = remembered.failures.saturating_add(1);

@@ -40,7 +40,8 @@ pub(super) struct Notes(mpsc::Sender<(ObjectReference, Note)>);
 impl Notes {
     /// For the controller of that name; the future writes the notes as Events for as long as it is polled.
     pub(super) fn new(client: Client, controller: &str, node: &str) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let reporter = Reporter { controller: format!("mesh-controller/{controller}"), instance: (!node.is_empty()).then(|| node.to_owned()) };
+        let reporter =
+            Reporter { controller: format!("mesh-controller/{controller}"), instance: (!node.is_empty()).then(|| node.to_owned()) };
         let (sender, receiver) = mpsc::channel(WAITING);
         (Self(sender), write(Recorder::new(client, reporter), receiver))
     }

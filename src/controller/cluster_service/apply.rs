@@ -173,7 +173,9 @@ impl Settling<'_> {
         let (namespace, service) = (self.service.namespace().unwrap_or_default(), self.service.name_any());
         let controller = found.owner_references().iter().find(|owner| owner.controller == Some(true));
         let whose = match controller {
-            Some(owner) if owner.kind == "MeshService" && owner.name == service => "belongs to an earlier MeshService of this name".to_owned(),
+            Some(owner) if owner.kind == "MeshService" && owner.name == service => {
+                "belongs to an earlier MeshService of this name".to_owned()
+            }
             Some(owner) => format!("belongs to {} {}", owner.kind, owner.name),
             None => {
                 let writers = owners::everybody(found.managed_fields());
@@ -246,7 +248,10 @@ impl Settling<'_> {
     /// Who fights over these fields, by the object's own record.
     async fn contest(&self, is_there: bool, differences: &[Difference]) -> Result<Option<String>, Error> {
         if !is_there {
-            return Ok(Some(format!("{} is deleted again and again: find out by whom (the API server's audit log), or delete the service", self.child)));
+            return Ok(Some(format!(
+                "{} is deleted again and again: find out by whom (the API server's audit log), or delete the service",
+                self.child
+            )));
         }
         let Some(found) = self.api.get_opt(&self.child.name).await.map_err(api("look who changes an object"))? else { return Ok(None) };
         let paths: Vec<_> = differences.iter().map(|found| found.path.clone()).collect();
@@ -313,7 +318,8 @@ impl Done {
 /// Some of the fields, for people; our own mark is none.
 fn fields(differences: &[Difference]) -> String {
     const SHOWN: usize = 3;
-    let names: Vec<String> = differences.iter().map(|found| found.path.to_string()).filter(|path| !path.contains(labels::RENDERED)).collect();
+    let names: Vec<String> =
+        differences.iter().map(|found| found.path.to_string()).filter(|path| !path.contains(labels::RENDERED)).collect();
     let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
         text = format!("{text} and {} more", names.len() - SHOWN);

@@ -18,6 +18,8 @@ use serde::de::DeserializeOwned;
 
 /// Namespace and name of a MeshService that an object matters to.
 pub(super) type Group = (String, String);
+/// An object before and after a change.
+type Change<K> = (Option<Arc<K>>, Option<Arc<K>>);
 /// Namespace and name of an object.
 type Key = (String, String);
 
@@ -74,15 +76,15 @@ impl<K: Resource<DynamicType = ()> + Clone + PartialEq> Cache<K> {
     }
 
     /// Puts an object in the place of an older one, or away; both, where they differ.
-    fn put(&self, key: Key, new: Option<Arc<K>>, groups: fn(&K) -> Vec<Group>) -> Option<(Option<Arc<K>>, Option<Arc<K>>)> {
+    fn put(&self, key: &Key, new: Option<Arc<K>>, groups: fn(&K) -> Vec<Group>) -> Option<Change<K>> {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let old = match &new {
             Some(new) => known.all.insert(key.clone(), new.clone()),
-            None => known.all.remove(&key),
+            None => known.all.remove(key),
         };
         for group in old.iter().flat_map(|old| groups(old)) {
             let is_empty = known.grouped.get_mut(&group).is_some_and(|objects| {
-                objects.remove(&key);
+                objects.remove(key);
                 objects.is_empty()
             });
             if is_empty {
@@ -124,7 +126,7 @@ where
     let cache = Cache::new();
     let Kept { which, trim, groups } = kept;
     let (filled, mut listed, mut complete) = (cache.clone(), BTreeMap::new(), false);
-    let mut change = move |changed: Option<(Option<Arc<K>>, Option<Arc<K>>)>, into: &mut Vec<Group>| {
+    let mut change = move |changed: Option<Change<K>>, into: &mut Vec<Group>| {
         let Some((old, new)) = changed else { return };
         into.extend(old.iter().chain(&new).flat_map(|object| groups(object)));
         into.extend(concerns(old.as_deref(), new.as_deref()));
@@ -138,19 +140,19 @@ where
         }
         match event {
             Ok(Event::Apply(object)) => {
-                change(filled.put(key(&object), Some(Arc::new(object)), groups), &mut groups_changed);
+                change(filled.put(&key(&object), Some(Arc::new(object)), groups), &mut groups_changed);
             }
-            Ok(Event::Delete(object)) => change(filled.put(key(&object), None, groups), &mut groups_changed),
+            Ok(Event::Delete(object)) => change(filled.put(&key(&object), None, groups), &mut groups_changed),
             Ok(Event::Init) => listed = BTreeMap::new(),
             Ok(Event::InitApply(object)) => {
                 listed.insert(key(&object), Arc::new(object));
             }
             Ok(Event::InitDone) => {
                 for gone in filled.keys().into_iter().filter(|key| !listed.contains_key(key)) {
-                    change(filled.put(gone, None, groups), &mut groups_changed);
+                    change(filled.put(&gone, None, groups), &mut groups_changed);
                 }
                 for (key, object) in std::mem::take(&mut listed) {
-                    change(filled.put(key, Some(object), groups), &mut groups_changed);
+                    change(filled.put(&key, Some(object), groups), &mut groups_changed);
                 }
                 first = !std::mem::replace(&mut complete, true);
             }
@@ -167,15 +169,24 @@ where
 /// Why a watch does not go on. Until it was complete once, nothing is done at all, so then it is told what to do about it.
 fn tell(plural: &str, error: &watcher::Error, complete: bool) {
     let code = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code,
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+            status.code
+        }
         watcher::Error::WatchError(status) => status.code,
         _ => 0,
     };
-    match code {
-        403 => tracing::error!(kind = plural, %error, "this account may not list and watch what it must: apply the RBAC of this release (kubectl apply -k deploy/rbac, or helm upgrade)"),
-        404 => tracing::error!(kind = plural, %error, "the cluster does not serve this kind: apply crds/ of this release, and see that the cluster is new enough"),
-        _ if complete => tracing::warn!(kind = plural, %error, "a watch was interrupted; it goes on where it was"),
-        _ => tracing::warn!(kind = plural, %error, "nothing is done until this kind has been listed; it is tried again"),
+    let what_now = match code {
+        403 => {
+            "this account may not list and watch what it must: apply the RBAC of this release (kubectl apply -k deploy/rbac, or helm upgrade)"
+        }
+        404 => "the cluster does not serve this kind: apply crds/ of this release, and see that the cluster is new enough",
+        _ if complete => "the watch was interrupted; it goes on where it was",
+        _ => "nothing is done until this kind has been listed; it is tried again",
+    };
+    if matches!(code, 403 | 404) {
+        tracing::error!(kind = plural, %error, "{what_now}");
+    } else {
+        tracing::warn!(kind = plural, %error, "{what_now}");
     }
 }
 
@@ -191,7 +202,12 @@ mod tests {
     use super::*;
 
     fn map(version: &str, group: &str) -> Arc<ConfigMap> {
-        Arc::new(serde_json::from_value(json!({"metadata": {"name": "m", "namespace": "n", "resourceVersion": version, "labels": {"g": group}}})).unwrap())
+        Arc::new(
+            serde_json::from_value(
+                json!({"metadata": {"name": "m", "namespace": "n", "resourceVersion": version, "labels": {"g": group}}}),
+            )
+            .unwrap(),
+        )
     }
 
     fn groups(map: &ConfigMap) -> Vec<Group> {
@@ -201,7 +217,7 @@ mod tests {
     #[test]
     fn an_object_is_found_under_the_service_it_matters_to_now_and_a_new_version_alone_is_no_news() {
         let cache = Cache::<ConfigMap>::new();
-        let put = |new: Option<Arc<ConfigMap>>| cache.put(("n".to_owned(), "m".to_owned()), new, groups);
+        let put = |new: Option<Arc<ConfigMap>>| cache.put(&("n".to_owned(), "m".to_owned()), new, groups);
         let of = |group: &str| cache.of(&("n".to_owned(), group.to_owned())).len();
         assert_eq!(put(Some(map("1", "a"))), Some((None, Some(map("1", "a")))));
         assert_eq!(put(Some(map("2", "a"))), None);

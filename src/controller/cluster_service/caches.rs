@@ -16,7 +16,11 @@ use kube::{
 
 use super::cache::{Cache, Changed, Group, Kept, watched};
 use crate::{
-    api::{MeshService, conditions::{is_true, service::ROUTES_ACCEPTED}, labels},
+    api::{
+        MeshService,
+        conditions::{is_true, service::ROUTES_ACCEPTED},
+        labels,
+    },
     plan::routes,
 };
 
@@ -50,23 +54,32 @@ pub(super) struct Main {
 /// Opens the watches. They go on while the stream is polled.
 pub(super) fn open(client: &Client, main: Main, router: Option<Group>) -> (Caches, Changes) {
     let Main { services, changes } = main;
-    let (deployments, a) = watched(Api::all(client.clone()), kept(ours(), trim_deployment, by_name), |_| {}, nobody);
+    let (deployments, of_deployments) = watched(Api::all(client.clone()), kept(ours(), trim_deployment, by_name), |_| {}, nobody);
     let all = services.clone();
     // The routers' drain Service is in the template of every pod.
     let everybody = move |old: Option<&Service>, new: Option<&Service>| {
         let is_router = old.or(new).zip(router.as_ref()).is_some_and(|(service, router)| own_key(service) == *router);
         if is_router { all.state().iter().map(|service| own_key(&**service)).collect() } else { Vec::new() }
     };
-    let (addresses, b) = watched(Api::all(client.clone()), kept(watcher::Config::default(), trim_service, of_service), |_| {}, everybody);
-    let (budgets, c) = watched(Api::all(client.clone()), kept(ours(), trim_budget, by_name), |_| {}, nobody);
-    let (accounts, d) = watched(Api::all(client.clone()), kept(ours(), trim_account, by_name), |_| {}, nobody);
+    let (addresses, of_addresses) =
+        watched(Api::all(client.clone()), kept(watcher::Config::default(), trim_service, of_service), |_| {}, everybody);
+    let (budgets, of_budgets) = watched(Api::all(client.clone()), kept(ours(), trim_budget, by_name), |_| {}, nobody);
+    let (accounts, of_accounts) = watched(Api::all(client.clone()), kept(ours(), trim_account, by_name), |_| {}, nobody);
     let autoscaling = kept(watcher::Config::default(), trim_autoscaler, of_autoscaler);
-    let (autoscalers, e) = watched(Api::all(client.clone()), autoscaling, |_| {}, nobody);
-    let (pods, f) = watched(Api::all(client.clone()), kept(ours(), trim_pod, of_pod), |_| {}, nobody);
-    let (slices, g) = watched(Api::all(client.clone()), kept(ours(), trim_slice, of_slice), |_| {}, nobody);
+    let (autoscalers, of_autoscalers) = watched(Api::all(client.clone()), autoscaling, |_| {}, nobody);
+    let (pods, of_pods) = watched(Api::all(client.clone()), kept(ours(), trim_pod, of_pod), |_| {}, nobody);
+    let (slices, of_slices) = watched(Api::all(client.clone()), kept(ours(), trim_slice, of_slice), |_| {}, nobody);
     let caches = Caches { services, deployments, addresses, budgets, accounts, autoscalers, pods, slices };
-    let streams: [Changes; KINDS] =
-        [changes, Box::pin(a), Box::pin(b), Box::pin(c), Box::pin(d), Box::pin(e), Box::pin(f), Box::pin(g)];
+    let streams: [Changes; KINDS] = [
+        changes,
+        Box::pin(of_deployments),
+        Box::pin(of_addresses),
+        Box::pin(of_budgets),
+        Box::pin(of_accounts),
+        Box::pin(of_autoscalers),
+        Box::pin(of_pods),
+        Box::pin(of_slices),
+    ];
     (caches, Box::pin(select_all(streams)))
 }
 
@@ -149,9 +162,12 @@ fn trim_deployment(deployment: &mut Deployment) {
     let Some(status) = deployment.status.take() else { return };
     let conditions = status.conditions.map(|conditions| {
         let telling = conditions.into_iter().filter(|c| matches!(c.type_.as_deref(), Some("ReplicaFailure" | "Progressing")));
-        telling.map(|c| k8s_openapi::api::apps::v1::DeploymentCondition { last_update_time: None, last_transition_time: None, ..c }).collect()
+        telling
+            .map(|c| k8s_openapi::api::apps::v1::DeploymentCondition { last_update_time: None, last_transition_time: None, ..c })
+            .collect()
     });
-    deployment.status = Some(DeploymentStatus { conditions, observed_generation: status.observed_generation, ..DeploymentStatus::default() });
+    deployment.status =
+        Some(DeploymentStatus { conditions, observed_generation: status.observed_generation, ..DeploymentStatus::default() });
 }
 
 fn trim_service(service: &mut Service) {
@@ -177,7 +193,8 @@ fn trim_autoscaler(autoscaler: &mut HorizontalPodAutoscaler) {
     autoscaler.metadata.annotations = None;
     autoscaler.status = None;
     let HorizontalPodAutoscalerSpec { scale_target_ref, min_replicas, max_replicas, .. } = std::mem::take(&mut autoscaler.spec);
-    autoscaler.spec = HorizontalPodAutoscalerSpec { scale_target_ref, min_replicas, max_replicas, ..HorizontalPodAutoscalerSpec::default() };
+    autoscaler.spec =
+        HorizontalPodAutoscalerSpec { scale_target_ref, min_replicas, max_replicas, ..HorizontalPodAutoscalerSpec::default() };
 }
 
 fn trim_pod(pod: &mut Pod) {

@@ -1,5 +1,5 @@
 //! The objects that a service is made of in a cluster: what each should be, and what there is of it. Decides nothing.
-use std::fmt;
+use std::fmt::{self, Write};
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
@@ -105,7 +105,11 @@ fn child<K: Resource<DynamicType = ()> + serde::Serialize>(name: &str, wanted: O
 /// The hash of what was rendered.
 pub(super) fn hash<K: serde::Serialize>(object: &K) -> String {
     let digest = Sha256::digest(value(object).to_string());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    digest.iter().take(8).fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Hashes what was rendered, and writes the hash on it.

@@ -49,8 +49,8 @@ impl World {
 
 pub(super) fn dereference(caches: &Caches, options: &Options, service: &MeshService) -> World {
     let group = own_key(service);
-    let autoscaler = caches.autoscalers.of(&group).into_iter().next();
-    let autoscaled = autoscaler.map(|autoscaler| autoscaler.spec.min_replicas.unwrap_or(1));
+    let scaler = caches.autoscalers.of(&group).into_iter().next();
+    let autoscaled = scaler.map(|scaler| scaler.spec.min_replicas.unwrap_or(1));
     World {
         around: Surroundings { drain: drain(caches, options), autoscaled },
         deployment: caches.deployments.get(&group.0, &group.1),
@@ -89,7 +89,8 @@ fn conflict(caches: &Caches, service: &MeshService) -> Option<(Claim, String)> {
 /// Whether an object is controlled by this very service.
 pub(super) fn is_of(object: &impl Resource, service: &MeshService) -> bool {
     let owners = object.meta().owner_references.iter().flatten();
-    service.metadata.uid.is_some() && owners.into_iter().any(|owner| owner.controller == Some(true) && Some(&owner.uid) == service.metadata.uid.as_ref())
+    service.metadata.uid.is_some()
+        && owners.into_iter().any(|owner| owner.controller == Some(true) && Some(&owner.uid) == service.metadata.uid.as_ref())
 }
 
 /// An object as the API has it.

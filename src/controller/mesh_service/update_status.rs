@@ -11,7 +11,10 @@ use serde_json::json;
 use super::{Context, dereference::World};
 use crate::{
     api::{GROUP, MeshService, MeshServiceStatus, VERSION, conditions::service::READY, labels},
-    controller::{Error, api, notes::{Note, Notes}},
+    controller::{
+        Error, api,
+        notes::{Note, Notes},
+    },
     kit::clock,
     plan::{
         service_status::{Facts, status},
@@ -36,7 +39,12 @@ pub(super) async fn update_status(
 }
 
 /// Writes a status that differs from the one that is there, and tells of a new reason of it.
-pub(in crate::controller) async fn publish_status(client: &Client, notes: &Notes, service: &MeshService, new: &MeshServiceStatus) -> Result<(), Error> {
+pub(in crate::controller) async fn publish_status(
+    client: &Client,
+    notes: &Notes,
+    service: &MeshService,
+    new: &MeshServiceStatus,
+) -> Result<(), Error> {
     if service.status.as_ref() == Some(new) {
         return Ok(());
     }

@@ -238,9 +238,8 @@ fn progressing(picture: &Picture<'_>, counts: &Counts<'_>, old: &[Condition]) ->
     }
     // Once a rollout has ended, a copy that fails is no rollout.
     let generation = picture.service.metadata.generation;
-    let rolled_out = old.iter().any(|c| {
-        c.type_ == condition::PROGRESSING && c.reason == condition::ROLLED_OUT && c.observed_generation == generation
-    });
+    let rolled_out =
+        old.iter().any(|c| c.type_ == condition::PROGRESSING && c.reason == condition::ROLLED_OUT && c.observed_generation == generation);
     if rolled_out && counts.alive.len() == counts.updated {
         return (done, None);
     }
@@ -264,9 +263,7 @@ fn last_progress(picture: &Picture<'_>, counts: &Counts<'_>) -> Timestamp {
 fn routes_accepted(picture: &Picture<'_>) -> Want {
     match &picture.conflict {
         Some((claim, other)) => Want::new(condition::ROUTES_ACCEPTED, false, condition::ROUTE_CONFLICT, conflict_text(claim, other)),
-        None if routes::claims(&picture.service.spec).is_empty() => {
-            Want::new(condition::ROUTES_ACCEPTED, true, condition::NO_ROUTES, "")
-        }
+        None if routes::claims(&picture.service.spec).is_empty() => Want::new(condition::ROUTES_ACCEPTED, true, condition::NO_ROUTES, ""),
         None => Want::new(condition::ROUTES_ACCEPTED, true, condition::ACCEPTED, ""),
     }
 }

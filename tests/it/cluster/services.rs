@@ -75,7 +75,9 @@ fn client_of(cluster: &Cluster, user: &str, role: &str) -> impl FnOnce() -> Clie
 }
 
 fn service(name: &str, spec: &str) -> String {
-    format!("apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {{name: {name}}}\nspec: {{image: \"quay.io/you/web:1\", {spec}}}\n")
+    format!(
+        "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {{name: {name}}}\nspec: {{image: \"quay.io/you/web:1\", {spec}}}\n"
+    )
 }
 
 fn get(space: &Namespace<'_>, what: &str) -> Value {

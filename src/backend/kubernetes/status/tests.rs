@@ -6,6 +6,7 @@ use super::*;
 use crate::plan::fixture::{at, service};
 
 /// A pod of `shop/web`, made at second 100.
+#[expect(clippy::needless_pass_by_value, reason = "it reads better where it is called")]
 fn pod(name: &str, revision: &str, status: Value) -> Arc<Pod> {
     Arc::new(
         serde_json::from_value(json!({
@@ -25,6 +26,7 @@ fn ready_pod(name: &str, revision: &str) -> Arc<Pod> {
 }
 
 /// A pod whose container is in this state, or with more of the container's status.
+#[expect(clippy::needless_pass_by_value, reason = "it reads better where it is called")]
 fn stuck(more: Value) -> Arc<Pod> {
     let mut container = json!({"name": "app", "image": "web:1", "imageID": "", "ready": false, "restartCount": 0});
     container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -37,8 +39,10 @@ fn waiting(reason: &str, message: &str) -> Value {
 }
 
 fn slice(uids: &[&str], conditions: &Value) -> Arc<EndpointSlice> {
-    let endpoints: Vec<Value> =
-        uids.iter().map(|uid| json!({"addresses": ["10.0.0.1"], "conditions": conditions, "targetRef": {"kind": "Pod", "uid": uid}})).collect();
+    let endpoints: Vec<Value> = uids
+        .iter()
+        .map(|uid| json!({"addresses": ["10.0.0.1"], "conditions": conditions, "targetRef": {"kind": "Pod", "uid": uid}}))
+        .collect();
     Arc::new(serde_json::from_value(json!({"addressType": "IPv4", "endpoints": endpoints})).unwrap())
 }
 
@@ -112,11 +116,10 @@ fn an_autoscaler_says_how_many_are_wanted() {
 #[test]
 fn a_pods_trouble_is_told_with_its_name_and_the_remedy() {
     let pull = "rpc error: code = NotFound desc = registry.invalid/x:1: not found";
-    let last = |ended: Value| {
-        json!({"restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}, "lastState": {"terminated": ended}})
-    };
+    let last = |ended: Value| json!({"restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}, "lastState": {"terminated": ended}});
     let not_root = "container has runAsNonRoot and image will run as root";
-    let drain = json!({"name": "mesh-drain", "image": "mesh:1", "state": {"waiting": {"reason": "ErrImageNeverPull", "message": "not here"}}});
+    let drain =
+        json!({"name": "mesh-drain", "image": "mesh:1", "state": {"waiting": {"reason": "ErrImageNeverPull", "message": "not here"}}});
     for (more, expected) in [
         (waiting("ErrImagePull", pull), format!("ErrImagePull 0 of 1 ready: web-x: image web:1 cannot be pulled: {pull}")),
         (
@@ -162,7 +165,8 @@ fn a_pods_trouble_is_told_with_its_name_and_the_remedy() {
 
 #[test]
 fn a_pod_that_no_node_takes_says_why() {
-    let conditions = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: Insufficient cpu"}]);
+    let conditions =
+        json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: Insufficient cpu"}]);
     assert_eq!(
         ready_line(pod("web-x", "b", json!({"phase": "Pending", "conditions": conditions}))),
         "Ready=False Unschedulable 0 of 1 ready: web-x: 0/1 nodes: Insufficient cpu"

@@ -40,7 +40,7 @@ fn of_container(container: &ContainerStatus, init: bool, now: Timestamp) -> Opti
     let (reason, text) = match (&state.waiting, &state.terminated) {
         (Some(waiting), _) => {
             let message = short(waiting.message.as_deref().unwrap_or_default());
-            of_waiting(waiting.reason.as_deref().unwrap_or_default(), &message, container, last)?
+            of_waiting(waiting.reason.as_deref().unwrap_or_default(), &message, container, last)
         }
         (None, Some(ended)) if init && ended.exit_code == 0 => return None,
         (None, Some(ended)) => (reason::BACK_OFF, crashed(container.restart_count + 1, ended)),
@@ -52,10 +52,10 @@ fn of_container(container: &ContainerStatus, init: bool, now: Timestamp) -> Opti
 }
 
 /// The container is not running.
-fn of_waiting(why: &str, message: &str, container: &ContainerStatus, last: Option<&ContainerStateTerminated>) -> Option<Trouble> {
+fn of_waiting(why: &str, message: &str, container: &ContainerStatus, last: Option<&ContainerStateTerminated>) -> Trouble {
     let or = |fallback: &str| if message.is_empty() { fallback.to_owned() } else { message.to_owned() };
     let image = &container.image;
-    Some(match why {
+    match why {
         "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError" | "RegistryUnavailable" | "SignatureValidationFailed" => {
             (reason::IMAGE_PULL, pull_text(image, message))
         }
@@ -69,7 +69,7 @@ fn of_waiting(why: &str, message: &str, container: &ContainerStatus, last: Optio
         "PodInitializing" => (reason::INIT_RUNNING, "waits for the pod's init containers".to_owned()),
         "ContainerCreating" | "" => (reason::CREATING, or("its containers are being made")),
         other => (reason::START_FAILED, format!("{other}: {}", or("the node could not start it"))),
-    })
+    }
 }
 
 /// The two messages that take turns while a pull is retried are made one, so that the condition stays as it is.
@@ -103,7 +103,7 @@ fn crashed(times: i32, ended: &ContainerStateTerminated) -> String {
 /// When a pod that runs without being ready gets another reason, if it does not change until then.
 pub(super) fn patience(pod: &Pod, now: Timestamp) -> Option<SignedDuration> {
     let containers = pod.status.as_ref()?.container_statuses.iter().flatten().filter(|container| !container.ready);
-    containers.filter_map(|container| left(container, now)).filter(|left| left.is_positive()).min()
+    containers.filter_map(|container| left(container, now)).filter(SignedDuration::is_positive).min()
 }
 
 fn left(container: &ContainerStatus, now: Timestamp) -> Option<SignedDuration> {
@@ -135,5 +135,9 @@ fn whose(name: &str, init: bool) -> String {
 
 /// Not longer than a condition can bear.
 pub(super) fn short(text: &str) -> String {
-    if text.len() <= LONGEST { text.to_owned() } else { format!("{}…", text.get(..text.floor_char_boundary(LONGEST)).unwrap_or_default()) }
+    if text.len() <= LONGEST {
+        text.to_owned()
+    } else {
+        format!("{}…", text.get(..text.floor_char_boundary(LONGEST)).unwrap_or_default())
+    }
 }

@@ -3,7 +3,14 @@
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use super::{super::{children::{Live, Rendered}, drift::{Path, Step}, owners}, Settling};
+use super::{
+    super::{
+        children::{Live, Rendered},
+        drift::{Path, Step},
+        owners,
+    },
+    Settling,
+};
 use crate::api::labels;
 
 /// Does that, if it has to be done.

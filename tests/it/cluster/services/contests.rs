@@ -16,7 +16,9 @@ fn a_foreign_object_of_the_name_is_left_alone_until_it_goes() {
     let before = get(&space, "deploy web")["metadata"]["resourceVersion"].clone();
     space.apply(&service("web", "replicas: 1"));
     let message = told(&space, "web", "Ready", "NameTaken");
-    for part in ["Deployment web is there already", "kubectl-client-side-apply", &format!("kubectl -n {} delete deployments web", space.name)] {
+    for part in
+        ["Deployment web is there already", "kubectl-client-side-apply", &format!("kubectl -n {} delete deployments web", space.name)]
+    {
         assert!(message.contains(part), "{part}: {message}");
     }
     let generation = get(&space, "deploy web")["metadata"]["generation"].clone();
@@ -75,10 +77,13 @@ fn a_field_that_somebody_else_wants_otherwise_is_no_hot_loop() {
             changes += 1;
         }
     }
-    let writes = asked(&cluster, &space, begin.0).into_iter().filter(|asked| asked.resource == "deployments" && asked.verb == "patch").count();
+    let writes =
+        asked(&cluster, &space, begin.0).into_iter().filter(|asked| asked.resource == "deployments" && asked.verb == "patch").count();
     println!("in 20 s: {changes} changes by another manager, {writes} times put back");
     assert!((3..=6).contains(&writes), "{writes} writes");
     let message = told(&space, "web", "Degraded", "FieldContested");
     assert!(message.contains("field manager fighter changes spec.template.spec.containers[app].image of Deployment web"), "{message}");
-    space.until("an event", "get events --field-selector reason=FieldContested -o jsonpath={.items[*].type}", |text| text.contains("Warning"));
+    space.until("an event", "get events --field-selector reason=FieldContested -o jsonpath={.items[*].type}", |text| {
+        text.contains("Warning")
+    });
 }

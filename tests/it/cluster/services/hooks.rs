@@ -3,12 +3,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{super::machine::{Cluster, Namespace}, client_of, control, get, install_crds, options, service};
+use super::{
+    super::machine::{Cluster, Namespace},
+    client_of, control, get, install_crds, options, service,
+};
 
 const IMAGE: &str = "get deploy web -o jsonpath={.spec.template.spec.initContainers[*].image}";
 
 fn router_service(address: &str) -> String {
-    format!("apiVersion: v1\nkind: Service\nmetadata: {{name: mesh-router-drain, namespace: mesh-system}}\nspec: {{clusterIP: {address}, ports: [{{name: drain, port: 9464}}]}}\n")
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: mesh-router-drain, namespace: mesh-system}}\nspec: {{clusterIP: {address}, ports: [{{name: drain, port: 9464}}]}}\n"
+    )
 }
 
 /// The generation of the Deployment stays as it is for two seconds.

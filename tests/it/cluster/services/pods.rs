@@ -11,14 +11,13 @@ fn what_happens_to_pods_is_in_the_status() {
     told(&space, "web", "Ready", "Unschedulable");
     let pod = get(&space, "pods")["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
     let scheduled = json!({"type": "PodScheduled", "status": "True"});
-    let container = |state: serde_json::Value, ready: bool| {
-        json!([{"name": "app", "image": "quay.io/you/web:1", "imageID": "", "ready": ready, "started": ready, "restartCount": 0, "state": state}])
-    };
+    let container = |state: serde_json::Value, ready: bool| json!([{"name": "app", "image": "quay.io/you/web:1", "imageID": "", "ready": ready, "started": ready, "restartCount": 0, "state": state}]);
     let pull = json!({"waiting": {"reason": "ErrImagePull", "message": "rpc error: no such host quay.io"}});
     set_status(&space, &format!("pod {pod}"), &json!({"conditions": [scheduled], "containerStatuses": container(pull, false)}));
     let message = told(&space, "web", "Ready", "ErrImagePull");
     assert!(message.contains(&pod) && message.contains("no such host quay.io"), "{message}");
-    let forbidden = json!({"waiting": {"reason": "CreateContainerConfigError", "message": "container has runAsNonRoot and image will run as root"}});
+    let forbidden =
+        json!({"waiting": {"reason": "CreateContainerConfigError", "message": "container has runAsNonRoot and image will run as root"}});
     set_status(&space, &format!("pod {pod}"), &json!({"conditions": [scheduled], "containerStatuses": container(forbidden, false)}));
     let message = told(&space, "web", "Ready", "CreateContainerConfigError");
     assert!(message.contains("spec.securityContext.runAsUser"), "{message}");
@@ -27,7 +26,9 @@ fn what_happens_to_pods_is_in_the_status() {
     let runs = container(json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}), true);
     let up = json!({"phase": "Running", "podIP": "10.9.9.9", "podIPs": [{"ip": "10.9.9.9"}], "conditions": [scheduled, ready], "containerStatuses": runs});
     set_status(&space, &format!("pod {pod}"), &up);
-    space.until("the pod to be ready itself", "get msvc web -o jsonpath={.status.conditions[0].message}", |text| text.ends_with("its EndpointSlice does not say so yet"));
+    space.until("the pod to be ready itself", "get msvc web -o jsonpath={.status.conditions[0].message}", |text| {
+        text.ends_with("its EndpointSlice does not say so yet")
+    });
     // Without nodes, Kubernetes' own controller leaves the pod out.
     let uid = get(&space, &format!("pod {pod}"))["metadata"]["uid"].clone();
     let slice = json!({

@@ -25,7 +25,8 @@ fn what_an_admission_policy_refuses_is_told_and_not_asked_for_again_and_again() 
     let message = told(&space, "web", "Ready", "RejectedByCluster");
     assert!(message.contains("Deployment web: ") && message.contains("exceeded quota"), "{message}");
     std::thread::sleep(Duration::from_secs(5));
-    let tries = asked(&cluster, &space, before).into_iter().filter(|asked| asked.resource == "deployments" && asked.verb == "patch").count();
+    let tries =
+        asked(&cluster, &space, before).into_iter().filter(|asked| asked.resource == "deployments" && asked.verb == "patch").count();
     assert_eq!(tries, 1);
 }
 
@@ -41,7 +42,8 @@ fn a_namespace_that_goes_is_left_in_peace() {
     cluster.kubectl(&["delete", "namespace", &space.name, "--wait=false"], "");
     space.until("the objects to go", "get deploy,svc,sa,pdb -o name", |text| !text.contains("web"));
     std::thread::sleep(Duration::from_secs(3));
-    let writes: Vec<_> = asked(&cluster, &space, before).into_iter().filter(|asked| asked.writes() && !asked.resource.contains("events")).collect();
+    let writes: Vec<_> =
+        asked(&cluster, &space, before).into_iter().filter(|asked| asked.writes() && !asked.resource.contains("events")).collect();
     println!("{} writes in a namespace that goes", writes.len());
     assert!(writes.len() <= 8, "{writes:?}");
     for kind in ["cm/stays", "msvc/web"] {
@@ -54,7 +56,16 @@ fn a_right_that_is_missing_is_told_with_the_api_servers_words() {
     let Some(cluster) = Cluster::own(&[]) else { return };
     install_crds(&cluster);
     cluster.kubectl(&["create", "clusterrole", "reader", "--verb=get,list,watch", "--resource=deployments.apps,services,pods,serviceaccounts,endpointslices.discovery.k8s.io,horizontalpodautoscalers.autoscaling,poddisruptionbudgets.policy,meshservices.mesh-controller.dev"], "");
-    cluster.kubectl(&["create", "clusterrole", "writer", "--verb=create,patch", "--resource=services,serviceaccounts,events,meshservices.mesh-controller.dev/status"], "");
+    cluster.kubectl(
+        &[
+            "create",
+            "clusterrole",
+            "writer",
+            "--verb=create,patch",
+            "--resource=services,serviceaccounts,events,meshservices.mesh-controller.dev/status",
+        ],
+        "",
+    );
     let client = client_of(&cluster, "limited", "--clusterrole=reader");
     cluster.kubectl(&["create", "clusterrolebinding", "limited-writer", "--clusterrole=writer", "--serviceaccount=default:limited"], "");
     std::thread::spawn(move || control(client, options(None), std::future::pending()));
@@ -66,9 +77,11 @@ fn a_right_that_is_missing_is_told_with_the_api_servers_words() {
         assert!(message.contains(part), "{part}: {message}");
     }
     std::thread::sleep(Duration::from_secs(5));
-    let tries = cluster.asked(":limited", before).into_iter().filter(|asked| asked.resource == "deployments" && asked.verb == "patch").count();
+    let tries =
+        cluster.asked(":limited", before).into_iter().filter(|asked| asked.resource == "deployments" && asked.verb == "patch").count();
     assert_eq!(tries, 1);
     // Where the right is given, it is used the next time.
-    cluster.kubectl(&["create", "clusterrolebinding", "limited-admin", "--clusterrole=cluster-admin", "--serviceaccount=default:limited"], "");
+    cluster
+        .kubectl(&["create", "clusterrolebinding", "limited-admin", "--clusterrole=cluster-admin", "--serviceaccount=default:limited"], "");
     told(&space, "web", "Ready", "Unschedulable");
 }
