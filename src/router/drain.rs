@@ -170,7 +170,9 @@ pub async fn report(
         let (reports, wake) = drains.step(Instant::now());
         let (reports, others): (Vec<Report>, Vec<Report>) = reports.into_iter().partition(|report| report.instance.acknowledged);
         // Not by its status, but by whoever waits for it.
-        others.iter().for_each(|report| settle(&mut drains, report, Ok(()), &metrics));
+        for report in &others {
+            settle(&mut drains, report, Ok(()), &metrics);
+        }
         let written = stream::iter(reports).map(|report| write(&client, router, report)).buffer_unordered(REPORTS_AT_ONCE);
         let written: Vec<(Report, Result<(), kube::Error>)> = written.collect().await;
         for (report, result) in written {

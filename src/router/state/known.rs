@@ -42,7 +42,9 @@ impl<K: Resource> Known<K> {
                         any = true;
                     }
                 }
-                old.values().for_each(|gone| changed(Some(gone), None));
+                for gone in old.values() {
+                    changed(Some(gone), None);
+                }
                 any || !old.is_empty()
             }
             Event::Apply(object) => {
@@ -57,7 +59,9 @@ impl<K: Resource> Known<K> {
             }
             Event::Delete(object) => {
                 let old = self.objects.remove(&key(&object));
-                old.iter().for_each(|gone| changed(Some(gone), None));
+                for gone in &old {
+                    changed(Some(gone), None);
+                }
                 old.is_some()
             }
         }

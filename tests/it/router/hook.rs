@@ -104,7 +104,7 @@ async fn still_waits(hook: &mut Child) -> bool {
 }
 
 async fn waiting(router: &Router) -> bool {
-    get(router, "/metrics").await.1.contains("mesh_router_drain_hooks_waiting 1")
+    !get(router, "/metrics").await.1.contains("mesh_router_drain_hooks_waiting 0")
 }
 
 async fn until_it_waits(router: &Router) {

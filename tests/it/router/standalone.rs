@@ -21,6 +21,8 @@ use super::{
 pub(crate) struct Router {
     pub(crate) child: Child,
     log: Lines<BufReader<ChildStderr>>,
+    /// What it said while something else was looked for.
+    earlier: Vec<String>,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -41,7 +43,7 @@ impl Router {
             .spawn()
             .unwrap();
         let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut router = Self { child, log, address: "127.0.0.1:0".parse().unwrap(), admin: "127.0.0.1:0".parse().unwrap() };
+        let mut router = Self { child, log, earlier: Vec::new(), address: "127.0.0.1:0".parse().unwrap(), admin: "127.0.0.1:0".parse().unwrap() };
         let started: serde_json::Value = serde_json::from_str(&router.says("\"started\"").await).unwrap();
         let address = |name: &str| started[name].as_str().unwrap().parse().unwrap();
         (router.address, router.admin) = (address("router"), address("admin"));
@@ -50,12 +52,16 @@ impl Router {
 
     /// The next line of its log that has these words.
     pub(crate) async fn says(&mut self, words: &str) -> String {
+        if let Some(at) = self.earlier.iter().position(|line| line.contains(words)) {
+            return self.earlier.remove(at);
+        }
         soon(words, async {
             loop {
                 let line = self.log.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without saying {words}"));
                 if line.contains(words) {
                     return line;
                 }
+                self.earlier.push(line);
             }
         })
         .await
