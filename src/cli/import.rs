@@ -60,11 +60,11 @@ pub enum Runner {
 
 /// What an import depends on besides its input.
 #[derive(Debug, Clone, Default)]
-pub(self) struct Setting {
-    pub(self) backend: Option<BackendKind>,
-    pub(self) environment: BTreeMap<String, String>,
-    pub(self) cores: usize,
-    pub(self) pm2_env: Option<String>,
+struct Setting {
+    backend: Option<BackendKind>,
+    environment: BTreeMap<String, String>,
+    cores: usize,
+    pm2_env: Option<String>,
 }
 
 impl Setting {

@@ -69,25 +69,14 @@ fn to_process(draft: &mut Draft, outcome: &mut Outcome) -> bool {
         }
     }
     if !draft.spec.contains_key("command") {
-        match draft.spec.remove("args") {
-            // The arguments of most images begin with a program.
-            Some(args) => {
-                draft.set("command", args);
-                note(
-                    outcome,
-                    draft,
-                    format!("command: these are the arguments that the entrypoint of {image} gets: put the program before them"),
-                );
-            }
-            None => {
-                note(
-                    outcome,
-                    draft,
-                    format!("it has no command: what {image} runs is not known here, so nothing is made of it (--backend podman)"),
-                );
-                return false;
-            }
-        }
+        let Some(args) = draft.spec.remove("args") else {
+            let text = format!("it has no command: what {image} runs is not known here, so nothing is made of it (--backend podman)");
+            note(outcome, draft, text);
+            return false;
+        };
+        // The arguments of most images begin with a program.
+        draft.set("command", args);
+        note(outcome, draft, format!("command: these are the arguments that the entrypoint of {image} gets: put the program before them"));
     }
     true
 }

@@ -60,8 +60,9 @@ pub(super) fn import(inputs: Vec<Input>, setting: &Setting, outcome: &mut Outcom
 type Code = Vec<(String, String)>;
 
 fn read(input: &mut Input, outcome: &mut Outcome) -> Result<(Value, Code)> {
-    let script = [".js", ".cjs", ".mjs"].iter().any(|end| input.name.ends_with(end)) || input.text.contains("module.exports");
-    if !script && !input.name.ends_with(".json") {
+    let extension = std::path::Path::new(&input.name).extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    let literal = matches!(extension.as_deref(), Some("js" | "cjs" | "mjs" | "json")) || input.text.contains("module.exports");
+    if !literal {
         let mut documents = input.documents()?;
         return Ok((if documents.is_empty() { Value::Null } else { documents.remove(0) }, Vec::new()));
     }

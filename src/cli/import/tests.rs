@@ -22,7 +22,9 @@ fn fixtures() -> Vec<PathBuf> {
 fn run(folder: &Path, setting: &Setting) -> Result<(Outcome, String)> {
     let main = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        !name.starts_with('.') && name != "common.yaml" && !name.ends_with(".env") && !name.ends_with(".ini")
+        !name.starts_with('.')
+            && name != "common.yaml"
+            && !["env", "ini"].iter().any(|end| path.extension().is_some_and(|extension| extension == *end))
     };
     let file = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).find(main).unwrap();
     let mut inputs = input::read(&[file], None)?;

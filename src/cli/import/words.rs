@@ -52,9 +52,8 @@ fn double(chars: &mut Chars<'_>, word: &mut String, line: &mut Line) -> Result<(
             '"' => return Ok(()),
             '\\' => match chars.next() {
                 Some(c @ ('"' | '\\' | '$' | '`')) => word.push(c),
-                Some('\n') => {}
+                Some('\n') | None => {}
                 Some(c) => word.extend(['\\', c]),
-                None => {}
             },
             c => {
                 if matches!(c, '$' | '`') {
@@ -83,7 +82,6 @@ fn look(c: char, ahead: &mut Chars<'_>, line: &mut Line) {
                 line.shell.get_or_insert_with(|| "${…}".to_owned());
             }
         }
-        '~' => {}
         _ => {}
     }
 }
@@ -97,7 +95,8 @@ pub(super) fn as_references(word: &str, names: &[String]) -> String {
         while let Some((before, after)) = rest.split_once(&format!("${name}")) {
             let longer = after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
             out.push_str(before);
-            out.push_str(&if longer { format!("${name}") } else { format!("$({name})") });
+            let reference = if longer { format!("${name}") } else { format!("$({name})") };
+            out.push_str(&reference);
             rest = after;
         }
         out.push_str(rest);

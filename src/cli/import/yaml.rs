@@ -68,7 +68,7 @@ fn ordered(map: &Map<String, Value>) -> Vec<(&String, &Value)> {
 /// What stands after `key:`.
 fn after(value: &Value, indent: usize, out: &mut String) {
     match value {
-        value if is_short(value) => out.push_str(&format!(" {}\n", inline(value))),
+        value if is_short(value) => line(value, out),
         Value::Object(map) => {
             out.push('\n');
             fields(map, indent + 2, out);
@@ -78,8 +78,15 @@ fn after(value: &Value, indent: usize, out: &mut String) {
             items(list, indent, out);
         }
         Value::String(text) if is_block(text) => block(text, indent + 2, out),
-        other => out.push_str(&format!(" {}\n", inline(other))),
+        other => line(other, out),
     }
+}
+
+/// The rest of a line.
+fn line(value: &Value, out: &mut String) {
+    out.push(' ');
+    out.push_str(&inline(value));
+    out.push('\n');
 }
 
 fn items(list: &[Value], indent: usize, out: &mut String) {
@@ -94,7 +101,7 @@ fn items(list: &[Value], indent: usize, out: &mut String) {
                 out.push_str(inner.trim_start_matches(' '));
             }
             // Lists of lists are rare, and no nicer in blocks.
-            Value::Array(_) => out.push_str(&format!(" {}\n", inline(item))),
+            Value::Array(_) => line(item, out),
             other => after(other, indent, out),
         }
     }

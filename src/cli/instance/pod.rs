@@ -118,18 +118,17 @@ impl<'a> Facts<'a> {
             .and_then(of_container)
             .or_else(|| inits.iter().find_map(|container| named("init container", container)))
             .or_else(|| others.iter().filter(|c| c.name != APP).find_map(|container| named("container", container)))
-            .or_else(|| self.unready(state))
+            .or_else(|| unready(state))
     }
+}
 
-    /// It runs, and its probe does not pass. Which answer it gave stands in Events only (`mesh why` reads them).
-    fn unready(&self, state: &str) -> Option<String> {
-        let text = match state {
-            "Starting" => format!("{}: it runs, and its probe has not passed yet", instance::PROBING),
-            "NotReady" => format!("{}: it was ready, and its probe does not pass any more", instance::PROBE_FAILED),
-            "Draining" => "Draining: the routers are being waited for".to_owned(),
-            _ => return None,
-        };
-        Some(text)
+/// It runs, and its probe does not pass. Which answer it gave stands in Events only (`mesh why` reads them).
+fn unready(state: &str) -> Option<String> {
+    match state {
+        "Starting" => Some(format!("{}: it runs, and its probe has not passed yet", instance::PROBING)),
+        "NotReady" => Some(format!("{}: it was ready, and its probe does not pass any more", instance::PROBE_FAILED)),
+        "Draining" => Some("Draining: the routers are being waited for".to_owned()),
+        _ => None,
     }
 }
 

@@ -37,10 +37,13 @@ pub(super) fn deploy(fields: &mut Fields, kept: bool, draft: &mut Draft, book: &
             "restart_policy" => book.moot("deploy.restart_policy (what ends is started again, with growing pauses)"),
             "endpoint_mode" => book.moot("deploy.endpoint_mode"),
             "placement" => {
-                book.lost(&path, "deploy.placement: in a cluster write spec.kubernetes.podTemplate.spec.nodeSelector or affinity")
+                book.lost(&path, "deploy.placement: in a cluster write spec.kubernetes.podTemplate.spec.nodeSelector or affinity");
             }
             "rollback_config" => {
-                book.lost(&path, "deploy.rollback_config: a rollout that does not get ready stops by itself; apply the old file to go back")
+                book.lost(
+                    &path,
+                    "deploy.rollback_config: a rollout that does not get ready stops by itself; apply the old file to go back",
+                );
             }
             "labels" => book.lost(&path, "deploy.labels are Swarm's own"),
             _ => book.lost(&path, format!("deploy.{key} has no counterpart")),
@@ -81,7 +84,7 @@ fn rollout(updates: Option<Fields>, kept: bool, path: &str, draft: &mut Draft, b
     for (path, key, _) in updates.left() {
         match key.as_str() {
             "delay" | "monitor" => {
-                book.lost(&path, format!("deploy.update_config.{key}: the next one follows as soon as the one before is ready"))
+                book.lost(&path, format!("deploy.update_config.{key}: the next one follows as soon as the one before is ready"));
             }
             "failure_action" | "max_failure_ratio" => {
                 book.lost(&path, format!("deploy.update_config.{key}: a rollout that makes no progress stops (spec.rollout.progressDeadlineSeconds) and says so"));

@@ -27,7 +27,7 @@ pub(super) fn healthcheck(fields: &mut Fields, draft: &mut Draft, book: &mut Boo
     let times = [("interval", "periodSeconds", 30), ("timeout", "timeoutSeconds", 30), ("retries", "failureThreshold", 3)];
     for (key, field, default) in times {
         let value = match health.text(key) {
-            Some(text) => units::seconds(&text).filter(|value| *value > 0).unwrap_or(default),
+            Some(given) => units::seconds(&given).filter(|value| *value > 0).unwrap_or(default),
             None => default,
         };
         if let Value::Object(probe) = &mut probe {
@@ -51,7 +51,7 @@ fn is_none(test: &Value) -> bool {
 fn command(test: &Value) -> Option<Vec<String>> {
     let shell = |text: &str| ["/bin/sh", "-c", text].map(str::to_owned).to_vec();
     let words: Vec<String> = match test {
-        Value::String(text) => return Some(shell(text)),
+        Value::String(line) => return Some(shell(line)),
         Value::Array(list) => list.iter().filter_map(scalar).collect(),
         _ => return None,
     };

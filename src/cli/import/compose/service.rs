@@ -125,7 +125,7 @@ fn image(fields: &mut Fields, top: &Top, draft: &mut Draft, book: &mut Book<'_>)
         Some("never") => draft.set("imagePullPolicy", "Never"),
         Some("missing" | "if_not_present") => draft.set("imagePullPolicy", "IfNotPresent"),
         Some(other) if other != "build" => {
-            book.lost(&fields.path("pull_policy"), format!("pull_policy {other}: Always, IfNotPresent and Never are there"))
+            book.lost(&fields.path("pull_policy"), format!("pull_policy {other}: Always, IfNotPresent and Never are there"));
         }
         _ => {}
     }
@@ -169,7 +169,9 @@ fn environment(fields: &mut Fields, draft: &mut Draft, top: &Top, book: &mut Boo
         let Some(file) = scalar(&value).or_else(|| long.text("path")) else { continue };
         match std::fs::read_to_string(book.input.absolute(&file)) {
             Ok(text) => {
-                dotenv::read(&text).iter().for_each(|(name, value)| draft.env(name, &literal(value)));
+                for (name, value) in dotenv::read(&text) {
+                    draft.env(&name, &literal(&value));
+                }
                 book.said(
                     &path,
                     format!("env_file: the variables of {file} stand here one by one: put what is secret into a Secret (spec.envFrom)"),
@@ -238,19 +240,15 @@ fn ports(fields: &mut Fields, draft: &mut Draft, book: &mut Book<'_>) {
     }
     let image = draft.spec.get("image").and_then(Value::as_str).unwrap_or_default();
     let base = image.rsplit('/').next().unwrap_or_default().split([':', '@']).next().unwrap_or_default();
-    match PORTS.iter().find(|(name, _)| *name == base) {
-        Some((name, port)) => {
-            draft.set("port", *port);
-            book.said(&fields.path("image"), format!("port: {port} is what {name} listens on: the file says none"));
-        }
-        None => {
-            draft.set("type", "Worker");
-            draft.spec.remove("healthPath");
-            for routed in ["route", "routes"] {
-                draft.spec.remove(routed).is_some().then(|| draft.set("type", "Backend"));
-            }
-            book.said(&fields.path("image"), "type: Worker, because no port is given: if others call it, take type out and give spec.port");
-        }
+    if let Some((name, port)) = PORTS.iter().find(|(name, _)| *name == base) {
+        draft.set("port", *port);
+        book.said(&fields.path("image"), format!("port: {port} is what {name} listens on: the file says none"));
+    } else if draft.spec.contains_key("route") || draft.spec.contains_key("routes") {
+        book.said(&fields.path("image"), "port: 8080, because the file says none: give spec.port if the program listens elsewhere");
+    } else {
+        draft.set("type", "Worker");
+        draft.spec.remove("healthPath");
+        book.said(&fields.path("image"), "type: Worker, because no port is given: if others call it, take type out and give spec.port");
     }
 }
 

@@ -14,11 +14,11 @@ pub(super) fn labels(labels: &[(String, String, String)], draft: &mut Draft, boo
         match parts.as_slice() {
             ["traefik", "enable"] => book.moot("labels: traefik.enable"),
             ["traefik", "docker", "network"] => book.moot("labels: traefik.docker.network"),
-            ["traefik", "http", "routers", router, "rule"] if !off => match rule(value) {
+            ["traefik", "http", "routers", which, "rule"] if !off => match rule(value) {
                 Some(claims) => routes.extend(claims),
                 None => book.lost(
                     path,
-                    format!("labels: the rule of the router {router} ({value}) is more than hosts and paths: write spec.routes for it"),
+                    format!("labels: the rule of the router {which} ({value}) is more than hosts and paths: write spec.routes for it"),
                 ),
             },
             ["traefik", "http", "routers", _, "service"] => book.moot("labels: traefik.http.routers.*.service"),
@@ -27,7 +27,7 @@ pub(super) fn labels(labels: &[(String, String, String)], draft: &mut Draft, boo
                 Err(_) => book.lost(path, format!("labels: {name}={value} is no port")),
             },
             ["traefik", "http", "services", _, "loadbalancer", "sticky", "cookie"] if value == "true" => {
-                draft.set("strategy", "SessionAffinity")
+                draft.set("strategy", "SessionAffinity");
             }
             ["traefik", "http", "services", _, "loadbalancer", "sticky", "cookie", "name"] => {
                 draft.set("strategy", "SessionAffinity");
@@ -91,10 +91,7 @@ fn rule(text: &str) -> Option<Vec<(Option<String>, String)>> {
             }
         }
         let nested = side.matches('(').count() != side.matches(')').count();
-        if nested
-            || hosts.iter().any(|host| host.is_empty())
-            || paths.iter().any(|path| !path.starts_with('/') || path.contains(['{', '%']))
-        {
+        if nested || hosts.iter().any(String::is_empty) || paths.iter().any(|path| !path.starts_with('/') || path.contains(['{', '%'])) {
             return None;
         }
         let paths = if paths.is_empty() { vec!["/".to_owned()] } else { paths };

@@ -116,7 +116,8 @@ fn add(mount: Mount, top: &Top, draft: &mut Draft, book: &mut Book<'_>) {
             );
             let type_ = std::fs::metadata(&host).map(|meta| if meta.is_file() { "File" } else { "DirectoryOrCreate" });
             let type_ = type_.unwrap_or("DirectoryOrCreate");
-            let type_ = if host.ends_with(".sock") { None } else { Some(type_) };
+            let type_ =
+                if std::path::Path::new(&host).extension().is_some_and(|extension| extension == "sock") { None } else { Some(type_) };
             push(draft, &name, json!({ "hostPath": { "path": host, "type": type_ } }), &target, read_only);
         }
         (_, Some(source)) => {

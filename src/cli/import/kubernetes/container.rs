@@ -75,7 +75,7 @@ fn ports(
     draft: &mut Draft,
     book: &mut Book<'_>,
 ) -> Vec<(String, i64)> {
-    let path = fields.path("ports");
+    let place = fields.path("ports");
     let all: Vec<Value> = fields.list("ports").into_iter().map(|(_, port)| port).collect();
     let number_of = |port: &Value| port.get("containerPort").and_then(number);
     let tcp = |port: &&Value| port.get("protocol").and_then(Value::as_str).is_none_or(|protocol| protocol == "TCP");
@@ -83,12 +83,11 @@ fn ports(
     let by_name = || all.iter().filter(tcp).find(|port| port.get("name") == Some(&json!("http"))).and_then(number_of);
     let own = by_service.or_else(by_name).or_else(|| all.iter().find(tcp).and_then(number_of));
     let named = all.iter().filter_map(|port| Some((port.get("name")?.as_str()?.to_owned(), number_of(port)?))).collect();
-    match own {
-        Some(port) => draft.set("port", port),
-        None => {
-            draft.set("type", "Worker");
-            book.said(&path, "type: Worker, because no port is given: if others call it, take type out and give spec.port");
-        }
+    if let Some(port) = own {
+        draft.set("port", port);
+    } else {
+        draft.set("type", "Worker");
+        book.said(&place, "type: Worker, because no port is given: if others call it, take type out and give spec.port");
     }
     let others: Vec<Value> = all.iter().filter(|port| number_of(port) != own).cloned().collect();
     if !others.is_empty() {
@@ -149,9 +148,9 @@ fn probe(field: &str, mut value: Value, ports: &[(String, i64)], patch: &mut Map
     if let Some(map) = value.as_object_mut() {
         map.retain(|key, value| defaults.get(key) != Some(value));
     }
-    let path = value.pointer("/httpGet/path").and_then(Value::as_str).map(str::to_owned);
-    match path.filter(|path| field == "readinessProbe" && value == json!({ "httpGet": { "path": path } })) {
-        Some(path) => draft.set("healthPath", path),
+    let asked = value.pointer("/httpGet/path").and_then(Value::as_str).map(str::to_owned);
+    match asked.filter(|asked| field == "readinessProbe" && value == json!({ "httpGet": { "path": asked } })) {
+        Some(asked) => draft.set("healthPath", asked),
         None => draft.set(field, value),
     }
 }
@@ -199,7 +198,7 @@ fn security(fields: &mut Fields, patch: &mut Map<String, Value>, draft: &mut Dra
 /// A preStop hook is how the drain is acknowledged, so there cannot be another.
 fn lifecycle(fields: &mut Fields, patch: &mut Map<String, Value>, book: &mut Book<'_>) {
     let Some(mut lifecycle) = fields.inner("lifecycle") else { return };
-    let path = lifecycle.path("preStop");
+    let place = lifecycle.path("preStop");
     if let Some(hook) = lifecycle.take("preStop") {
         let sleeps = hook.get("sleep").is_some() || hook.to_string().contains("sleep");
         let why = if sleeps {
@@ -207,7 +206,7 @@ fn lifecycle(fields: &mut Fields, patch: &mut Map<String, Value>, book: &mut Boo
         } else {
             "lifecycle.preStop: the drain has that place; set spec.drain.timeout: 0s and put it into spec.kubernetes.podTemplate to have your own"
         };
-        book.lost(&path, why);
+        book.lost(&place, why);
     }
     let rest = lifecycle.rest();
     if !rest.is_empty() {

@@ -50,13 +50,13 @@ pub(super) fn pod(mut spec: Fields, name: &str, wanted: Option<&Target>, draft: 
     let inits: Vec<Value> = spec.list("initContainers").into_iter().map(|(_, container)| container).collect();
     let shared: BTreeSet<String> = sidecars.iter().chain(&inits).flat_map(mounted).collect();
     let mut fields = Fields::new(path, app);
-    let mut patch = container::container(&mut fields, wanted, draft, book);
-    volumes(&mut spec, &mut fields, &shared, &mut patch, draft);
+    let mut extra = container::container(&mut fields, wanted, draft, book);
+    volumes(&mut spec, &mut fields, &shared, &mut extra, draft);
     security(&mut spec, draft);
-    patch.extend(container::rest(fields, book));
-    if !patch.is_empty() {
-        patch.insert("name".to_owned(), "app".into());
-        sidecars.insert(0, patch.into());
+    extra.extend(container::rest(fields, book));
+    if !extra.is_empty() {
+        extra.insert("name".to_owned(), "app".into());
+        sidecars.insert(0, extra.into());
     }
     let template = inner(draft.pod_template(), "spec");
     for (key, list) in [("containers", sidecars), ("initContainers", inits)] {
@@ -149,7 +149,8 @@ fn rest(mut spec: Fields, template: &mut Map<String, Value>, book: &mut Book<'_>
         template.insert("automountServiceAccountToken".to_owned(), spec.flag("automountServiceAccountToken").unwrap_or(true).into());
     }
     for (_, key, value) in spec.left() {
-        if DEFAULTS.iter().any(|(field, default)| *field == key && value.to_string() == *default) {
+        let text = value.to_string();
+        if DEFAULTS.iter().any(|(field, default)| *field == key && text == *default) {
             book.moot(format!("spec.template.spec.{key} (as it is anyway)"));
         } else if !value.is_null() && value != json!({}) && value != json!([]) {
             template.insert(key, value);

@@ -88,11 +88,8 @@ fn of_service(service: &Object, draft: &mut Draft, book: &mut Book<'_>) {
     if let Some(distribution) = spec.text("trafficDistribution") {
         draft.inner("kubernetes").insert("trafficDistribution".to_owned(), distribution.into());
     }
-    match spec.text("type").as_deref() {
-        Some(type_ @ ("LoadBalancer" | "NodePort" | "ExternalName")) => {
-            book.lost(&path, format!("{at}: type {type_}: requests come in through the routers' Service; give a route"));
-        }
-        _ => {}
+    if let Some(type_ @ ("LoadBalancer" | "NodePort" | "ExternalName")) = spec.text("type").as_deref() {
+        book.lost(&path, format!("{at}: type {type_}: requests come in through the routers' Service; give a route"));
     }
     for (_, key, value) in spec.left() {
         match key.as_str() {

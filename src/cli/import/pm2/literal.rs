@@ -23,7 +23,7 @@ pub(super) struct Literal {
 /// The line, and what is wrong there.
 pub(super) fn read(text: &str) -> Result<Literal, (u64, String)> {
     let mut reader = Reader { text, at: 0, fields: HashMap::new(), code: Vec::new() };
-    let statements = reader.to_literal()?;
+    let statements = reader.find_literal()?;
     let value = reader.value("")?;
     let Reader { fields, code, .. } = reader;
     Ok(Literal { value, lines: Lines::of_fields(fields), code, statements })
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Goes to what follows `module.exports =` or `export default`; the statements before it.
-    fn to_literal(&mut self) -> Result<Vec<(u64, String)>, (u64, String)> {
+    fn find_literal(&mut self) -> Result<Vec<(u64, String)>, (u64, String)> {
         let mut statements = Vec::new();
         loop {
             self.skip();
@@ -238,6 +238,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Text up to one of these, outside of brackets and quotes.
+    #[expect(clippy::match_same_arms, reason = "what is in quotes and what is plain are two things")]
     fn raw(&mut self, ends: &[char]) -> String {
         let (rest, mut depth, mut quote, mut escaped) = (self.rest(), 0_usize, None, false);
         let mut length = rest.len();

@@ -13,6 +13,7 @@ use crate::{
     cli::instance::{Exit, Instance, Kind},
 };
 
+#[expect(clippy::unnecessary_wraps, reason = "where it goes, there may be none")]
 fn at(text: &str) -> Option<Timestamp> {
     Some(text.parse().unwrap())
 }
