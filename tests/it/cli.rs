@@ -17,9 +17,8 @@ fn golden(name: &str, made: &str) {
 fn help_says_what_there_is() {
     let dir = tempfile::tempdir().unwrap();
     let mut text = String::new();
-    let verbs = [
-        "", "init", "import", "run", "ps", "logs", "why", "stop", "scale", "restart", "apply", "delete", "export", "doctor", "completion",
-    ];
+    let verbs =
+        ["", "init", "import", "run", "ps", "logs", "why", "stop", "scale", "restart", "apply", "delete", "export", "doctor", "completion"];
     for verb in verbs {
         let words: Vec<&str> = [verb, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         text.extend(["$ mesh ", &words.join(" "), "\n", &mesh(dir.path(), &words).stdout, "\n"]);

@@ -14,7 +14,9 @@ fn ready_condition(space: &Namespace<'_>, name: &str) -> (String, String) {
 }
 
 fn service(name: &str, image: &str, more: &str) -> String {
-    format!("apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {{name: {name}}}\nspec: {{image: \"{image}\", {more}}}\n")
+    format!(
+        "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {{name: {name}}}\nspec: {{image: \"{image}\", {more}}}\n"
+    )
 }
 
 /// Waits for a reason of the condition Ready, and gives its message.
@@ -30,16 +32,22 @@ fn what_stands_in_the_way_of_a_pod_is_a_condition_of_its_service() {
     let space = cluster.namespace("wrong");
     let sh = |script: &str| format!("imagePullPolicy: Never, securityContext: {{runAsUser: 1000}}, command: [/bin/sh, -c, {script:?}]");
     let busybox = "localhost/busybox:test";
-    space.apply(&[
-        service("missing", "registry.invalid/nothing:1", "replicas: 1"),
-        service("never", "localhost/nothing:1", "imagePullPolicy: Never"),
-        service("crash", busybox, &sh("echo no database; exit 3")),
-        service("root", busybox, "imagePullPolicy: Never, command: [/bin/sleep, '1000']"),
-        service("config", busybox, &format!("{}, env: [{{name: A, valueFrom: {{secretKeyRef: {{name: nowhere, key: a}}}}}}]", sh("sleep 1000"))),
-        service("large", busybox, &format!("{}, resources: {{requests: {{cpu: '1000'}}}}", sh("sleep 1000"))),
-        service("silent", busybox, &sh("sleep 1000")),
-    ]
-    .join("---\n"));
+    space.apply(
+        &[
+            service("missing", "registry.invalid/nothing:1", "replicas: 1"),
+            service("never", "localhost/nothing:1", "imagePullPolicy: Never"),
+            service("crash", busybox, &sh("echo no database; exit 3")),
+            service("root", busybox, "imagePullPolicy: Never, command: [/bin/sleep, '1000']"),
+            service(
+                "config",
+                busybox,
+                &format!("{}, env: [{{name: A, valueFrom: {{secretKeyRef: {{name: nowhere, key: a}}}}}}]", sh("sleep 1000")),
+            ),
+            service("large", busybox, &format!("{}, resources: {{requests: {{cpu: '1000'}}}}", sh("sleep 1000"))),
+            service("silent", busybox, &sh("sleep 1000")),
+        ]
+        .join("---\n"),
+    );
     for (name, reasons, words) in [
         ("missing", &["ErrImagePull", "ImagePullBackOff"][..], &["registry.invalid/nothing:1"][..]),
         ("never", &["ErrImageNeverPull"], &["localhost/nothing:1"]),
@@ -68,6 +76,7 @@ fn a_quota_that_forbids_pods_and_a_namespace_that_goes_are_told_and_make_no_loop
     let before = Timestamp::now();
     cluster.kubectl(&["delete", "namespace", &space.name, "--timeout=60s"], "");
     std::thread::sleep(Duration::from_secs(5));
-    let writes = cluster.asked("mesh-system:mesh-controller", before).into_iter().filter(|asked| asked.writes() && asked.name == "web").count();
+    let writes =
+        cluster.asked("mesh-system:mesh-controller", before).into_iter().filter(|asked| asked.writes() && asked.name == "web").count();
     assert!(writes <= 12, "{writes} writes about a service that goes with its namespace");
 }

@@ -65,10 +65,17 @@ async fn twenty_rollouts_and_twenty_scalings_lose_no_request_and_without_the_hoo
     let router = cluster.router();
     let (with, without) = (cluster.namespace("rolls"), cluster.namespace("rolls-bare"));
     let held = changes(&with, router, "/cgi-bin/work", ROUNDS, "20s").await;
-    let mut said = format!("with the hook: {} requests, {} failed over {ROUNDS} rollouts and {ROUNDS} scalings\n", held.answered, held.failures.len());
+    let mut said =
+        format!("with the hook: {} requests, {} failed over {ROUNDS} rollouts and {ROUNDS} scalings\n", held.answered, held.failures.len());
     with.kubectl("delete msvc rude");
     let bare = changes(&without, router, "/cgi-bin/work", ROUNDS / 4, "0s").await;
-    let _ = writeln!(said, "without it: {} requests, {} failed over {} rollouts and as many scalings", bare.answered, bare.failures.len(), ROUNDS / 4);
+    let _ = writeln!(
+        said,
+        "without it: {} requests, {} failed over {} rollouts and as many scalings",
+        bare.answered,
+        bare.failures.len(),
+        ROUNDS / 4
+    );
     print!("{said}");
     held.expect_no_failures();
     assert!(!bare.failures.is_empty(), "the test would not see a request that is lost");

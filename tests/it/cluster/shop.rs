@@ -45,7 +45,11 @@ async fn the_shop_of_one_machine_runs_unchanged() {
     ready(&space);
     assert_eq!(greeting().await, "welcome");
     assert_eq!(space.kubectl("get msvc backend -o jsonpath={.status.currentRevision}"), first, "the old spec has the old revision");
-    assert_eq!(space.kubectl("get rs -l mesh-controller.dev/service=backend -o name").lines().count(), 2, "the old ReplicaSet is used again");
+    assert_eq!(
+        space.kubectl("get rs -l mesh-controller.dev/service=backend -o name").lines().count(),
+        2,
+        "the old ReplicaSet is used again"
+    );
 
     space.kubectl("delete msvc --all");
     let left = "get deploy,rs,pods,svc,pdb,sa,endpointslices -l app.kubernetes.io/managed-by=mesh-controller -o name";

@@ -43,7 +43,8 @@ impl Router {
             .spawn()
             .unwrap();
         let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut router = Self { child, log, earlier: Vec::new(), address: "127.0.0.1:0".parse().unwrap(), admin: "127.0.0.1:0".parse().unwrap() };
+        let mut router =
+            Self { child, log, earlier: Vec::new(), address: "127.0.0.1:0".parse().unwrap(), admin: "127.0.0.1:0".parse().unwrap() };
         let started: serde_json::Value = serde_json::from_str(&router.says("\"started\"").await).unwrap();
         let address = |name: &str| started[name].as_str().unwrap().parse().unwrap();
         (router.address, router.admin) = (address("router"), address("admin"));
