@@ -117,13 +117,13 @@ async fn why_says_how_the_last_run_ended_with_its_last_words() {
     let dir = project("{command: [sh, -c, 'echo no database; exit 3'], type: Worker}");
     let mut run = Session::start(&dir, &["run", "--all"]);
     run.until("| no database").await;
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
     let told = loop {
         let told = mesh(dir.path(), &["why", "one"]);
         if ["its last run ended with exit code 3", "  | no database\n", "warnings\n"].iter().all(|words| told.stdout.contains(words)) {
             break told;
         }
-        assert!(std::time::Instant::now() < deadline, "{}{}", told.stdout, told.stderr);
+        assert!(tokio::time::Instant::now() < deadline, "{}{}", told.stdout, told.stderr);
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     };
     assert_eq!(told.code, 1);

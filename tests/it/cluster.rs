@@ -1,4 +1,9 @@
 //! mesh-controller in a real Kubernetes: etcd, kube-apiserver, its controllers, and a node on which pods run.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::await_holding_lock,
+    reason = "these tests drive kubectl and real processes: they block, by real time, and hold the one cluster while they do"
+)]
 mod audit;
 mod export;
 mod leaders;

@@ -70,6 +70,7 @@ impl World {
         let client = ClientBuilder::new(self.server.service(), "default").with_layer(&Gate::new(leadership.clone())).build();
         let (shutdown, supervisor) = Shutdown::new();
         let end = shutdown.triggered();
+        #[expect(clippy::disallowed_methods, reason = "its handle is what a test kills it by")]
         let task = tokio::spawn(async move {
             let _held = supervisor;
             election.run(end).await.unwrap();
@@ -85,7 +86,7 @@ impl World {
 impl Replica {
     async fn leads(&self) {
         let mut leading = self.leadership.leading();
-        timeout(Duration::from_secs(20), leading.wait_for(|leading| *leading)).await.expect("it leads in time").unwrap();
+        timeout(Duration::from_secs(20), leading.wait_for(|leading| *leading)).await.unwrap().unwrap();
     }
 
     async fn write(&self, value: &str) -> Result<ConfigMap, kube::Error> {

@@ -1,3 +1,4 @@
+//! What an election does in time: values, models, and runs over a fake Lease.
 use proptest::prelude::*;
 
 use super::*;

@@ -59,7 +59,7 @@ impl<K: Resource> Known<K> {
             }
             Event::Delete(object) => {
                 let old = self.objects.remove(&key(&object));
-                for gone in &old {
+                if let Some(gone) = &old {
                     changed(Some(gone), None);
                 }
                 old.is_some()

@@ -97,15 +97,15 @@ impl Report {
 
 impl Load {
     pub(crate) fn start(address: SocketAddr, path: &'static str, connections: usize) -> Self {
-        Self::of(Method::GET, address, path, connections)
+        Self::of(&Method::GET, address, path, connections)
     }
 
     /// Requests that the router may not ask again once an instance may have begun to work on them.
     pub(crate) fn of_posts(address: SocketAddr, path: &'static str, connections: usize) -> Self {
-        Self::of(Method::POST, address, path, connections)
+        Self::of(&Method::POST, address, path, connections)
     }
 
-    fn of(method: Method, address: SocketAddr, path: &'static str, connections: usize) -> Self {
+    fn of(method: &Method, address: SocketAddr, path: &'static str, connections: usize) -> Self {
         let mut load = Self { tasks: JoinSet::new(), stop: Arc::default(), answered: Arc::default(), failures: Arc::default() };
         for _ in 0..connections {
             let (stop, answered, failures, method) = (load.stop.clone(), load.answered.clone(), load.failures.clone(), method.clone());

@@ -15,8 +15,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kube::{Client, Config, config::Kubeconfig};
-
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kube/cluster.sh");
 /// How long a test waits for what must come.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -65,7 +63,7 @@ impl Cluster {
         let mut dir = String::new();
         BufReader::new(session.stdout.take().unwrap()).read_line(&mut dir).unwrap();
         assert!(dir.ends_with('\n'), "{SCRIPT} session started no cluster; its words are above");
-        Self { dir: PathBuf::from(dir.trim_end()), session: session }
+        Self { dir: PathBuf::from(dir.trim_end()), session }
     }
 
     /// Its folder: logs, and what `cluster.sh` needs to know.
@@ -76,13 +74,6 @@ impl Cluster {
     /// For kubectl, helm and our own programs, as the cluster's administrator.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.dir.join("kubeconfig")
-    }
-
-    /// A client of its API, as its administrator.
-    pub(crate) async fn client(&self) -> Client {
-        let kubeconfig = Kubeconfig::read_from(self.kubeconfig()).unwrap();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
-        Client::try_from(config).unwrap()
     }
 
     /// `cluster.sh VERB DIR ARGS…`: stop, start, load, compact.

@@ -28,17 +28,13 @@ fn made(service: &MeshService) -> Vec<Value> {
     let hook = DrainHook { address: "[fd00::9]:9464".parse().unwrap(), image: "quay.io/mesh/mesh-controller:1".to_owned() };
     let made = objects(service, &Surroundings { drain: Some(hook), autoscaled: None });
     let Objects { revision: _, deployment, services, budget, account } = made.unwrap_or_else(|refusal| panic!("{}", refusal.message));
-    let values = [
-        account.map(|account| serde_json::to_value(account)),
-        Some(serde_json::to_value(deployment)),
-        budget.map(|budget| serde_json::to_value(budget)),
-    ];
+    let values = [account.map(serde_json::to_value), Some(serde_json::to_value(deployment)), budget.map(serde_json::to_value)];
     let services = services.iter().map(|service| serde_json::to_value(service).unwrap());
     values.into_iter().flatten().map(Result::unwrap).chain(services).collect()
 }
 
 fn yaml(values: &[Value]) -> String {
-    values.iter().map(|value| format!("---\n{}", serde_saphyr::to_string(value).unwrap())).collect()
+    values.iter().fold(String::new(), |text, value| text + "---\n" + &serde_saphyr::to_string(value).unwrap())
 }
 
 /// The first path of `wanted` that stands otherwise in `live`.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::{Client, Config, config::Kubeconfig};
+use kube::{Client, Config, config::{KubeConfigOptions, Kubeconfig}};
 use mesh_controller::controller::cluster_service::{self, Options};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -69,7 +69,7 @@ fn client_of(cluster: &Cluster, user: &str, role: &str) -> impl FnOnce() -> Clie
     let account = serde_json::json!({"name": "admin", "user": {"token": token.trim()}});
     kubeconfig.auth_infos = vec![serde_json::from_value(account).unwrap()];
     move || {
-        let config = futures::executor::block_on(Config::from_custom_kubeconfig(kubeconfig, &Default::default())).unwrap();
+        let config = futures::executor::block_on(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())).unwrap();
         Client::try_from(config).unwrap()
     }
 }
