@@ -7,6 +7,7 @@ pub mod mesh_instance;
 pub mod mesh_service;
 pub mod node;
 mod notes;
+mod reconciles;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use kube::{
     },
 };
 
+pub use self::reconciles::Reconciles;
 use crate::api::{MeshInstance, labels};
 
 /// Why a reconcile ended early. All of these are retried: with what is wrong in a spec, the object's status deals.
@@ -79,14 +81,17 @@ async fn drive<K: Resource<DynamicType = ()> + Debug + 'static>(
     name: &'static str,
     outcomes: impl Stream<Item = Outcome<K>>,
     notes: impl Future<Output = ()>,
+    reconciles: &Reconciles,
 ) -> Result<(), Error> {
     let reconciles = outcomes.for_each(|outcome| async move {
         match outcome {
+            Ok(_) => reconciles.count(name, true),
+            Err(controller::Error::ReconcilerFailed(..)) => reconciles.count(name, false),
             Err(controller::Error::QueueError(error)) => {
                 tracing::warn!(controller = name, %error, "a watch was interrupted; it is opened again");
             }
             Err(controller::Error::RunnerError(error)) => tracing::error!(controller = name, %error, "the controller's runner failed"),
-            Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+            Err(controller::Error::ObjectNotFound(_)) => {}
         }
     });
     tokio::select! {

@@ -1,4 +1,4 @@
-//! Small parts that every module may use: clock, shutdown, backoff, telemetry, metrics, the service manager. Knows nothing of Kubernetes or of this project's objects.
+//! Small parts that every module may use: clock, shutdown, backoff, watches, telemetry, metrics, the service manager. Knows nothing of this project's objects.
 pub mod backoff;
 pub mod clock;
 pub mod metrics;
@@ -6,3 +6,4 @@ pub mod redact;
 pub mod shutdown;
 pub mod systemd;
 pub mod telemetry;
+pub mod watch;

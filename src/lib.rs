@@ -28,7 +28,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`kit`] | clock, shutdown (named tasks), backoff, telemetry, metrics |
+//! | [`kit`] | clock, shutdown (named tasks), backoff, watches, telemetry, metrics |
 //! | [`api`] | the CRD types, conditions and reasons, names; no IO |
 //! | [`plan`] | the pure core: validate, desired, observed, actions, rollout, endpoints, status |
 //! | [`store`] | the durable object store and its ring of events |

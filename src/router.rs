@@ -26,7 +26,6 @@ pub mod listener;
 pub mod metrics;
 pub mod pool;
 pub mod proxy;
-mod refused;
 pub mod settings;
 pub mod state;
 pub mod table;

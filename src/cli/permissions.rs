@@ -40,9 +40,12 @@ const fn system(group: &'static str, resource: &'static str, names: &'static [&'
 
 /// What the controller does.
 pub const CONTROLLER: &[Permission] = &[
-    cluster(MESH, "meshservices", WATCHED),
+    // The patch takes away the finalizer of a service that comes from a VM.
+    cluster(MESH, "meshservices", &["list", "watch", "patch"]),
     cluster(MESH, "meshservices/status", &["patch"]),
-    cluster("apps", "deployments", OWNED),
+    // Asked for where an owner reference blocks its owner's deletion (OwnerReferencesPermissionEnforcement).
+    cluster(MESH, "meshservices/finalizers", &["update"]),
+    cluster("apps", "deployments", &["get", "list", "watch", "create", "patch"]),
     cluster("", "services", OWNED),
     cluster("", "serviceaccounts", OWNED),
     cluster("policy", "poddisruptionbudgets", OWNED),

@@ -153,7 +153,8 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     node::register(&client, &node).await?;
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
-    spawn_controllers(&client, backend.clone(), node, &options, shutdown);
+    let reconciles = controller::Reconciles::register(&metrics);
+    spawn_controllers(&client, backend.clone(), node, &options, &reconciles, shutdown);
     let (synced, ready) = watch::channel(false);
     let router_options = router::RouterOptions {
         name: options.node_name,
@@ -173,17 +174,24 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     Ok(Serving { client, api, router, admin: admin_address, kubeconfig, ready, backend })
 }
 
-fn spawn_controllers(client: &Client, backend: Backend, node: node::Node, options: &ServeOptions, shutdown: &Shutdown) {
+fn spawn_controllers(
+    client: &Client,
+    backend: Backend,
+    node: node::Node,
+    options: &ServeOptions,
+    reconciles: &controller::Reconciles,
+    shutdown: &Shutdown,
+) {
     let agent = mesh_instance::Options {
         node: node.name.clone(),
         backend: node.backend,
         project_dir: options.project_dir.clone(),
         ports: options.port_range,
     };
-    shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), shutdown.triggered()));
+    shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), reconciles.clone(), shutdown.triggered()));
     let health = backend.health();
-    shutdown.spawn("mesh-instance", mesh_instance::run(client.clone(), backend, agent, shutdown.triggered()));
-    shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), shutdown.triggered()));
+    shutdown.spawn("mesh-instance", mesh_instance::run(client.clone(), backend, agent, reconciles.clone(), shutdown.triggered()));
+    shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), reconciles.clone(), shutdown.triggered()));
     shutdown.spawn("node", node::run(client.clone(), node, health, shutdown.triggered()));
 }
 

@@ -36,7 +36,7 @@ use self::{
     caches::{Caches, Changes, KINDS, Main, own_key, rivals, trim_meta},
     memory::Memory,
 };
-use super::{Error, drive, mesh_service, notes::Notes};
+use super::{Error, Reconciles, drive, mesh_service, notes::Notes};
 use crate::{
     api::{MeshService, labels},
     backend::kubernetes::render::{self, Objects, Surroundings},
@@ -98,6 +98,7 @@ pub async fn run(
     client: Client,
     options: Options,
     leading: watch::Receiver<bool>,
+    reconciles: Reconciles,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> Result<(), Error> {
     let memories = Memories::default();
@@ -120,7 +121,7 @@ pub async fn run(
         .reconcile_all_on(elected)
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, context);
-    drive("cluster_service", stream, writing).await
+    drive("cluster_service", stream, writing, &reconciles).await
 }
 
 /// The services themselves: a change of one is looked at, and those whose routes it frees or takes.

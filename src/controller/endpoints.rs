@@ -13,7 +13,7 @@ use kube::{
     },
 };
 
-use super::{Error, api, drive, error_policy, of_instances, our_slices};
+use super::{Error, Reconciles, api, drive, error_policy, of_instances, our_slices};
 use crate::{
     api::{MeshInstance, labels},
     kit::clock,
@@ -24,7 +24,7 @@ use crate::{
 ///
 /// # Errors
 /// None that is not retried.
-pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Sync + 'static) -> Result<(), Error> {
+pub async fn run(client: Client, reconciles: Reconciles, shutdown: impl Future<Output = ()> + Send + Sync + 'static) -> Result<(), Error> {
     // A slice that somebody else changed or deleted is made right again.
     let slices: Api<PartialObjectMeta<EndpointSlice>> = Api::all(client.clone());
     let stream = of_instances(Api::all(client.clone()), watcher::Config::default())
@@ -32,7 +32,7 @@ pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Syn
         .owns(slices, watcher::Config::default().labels(&our_slices()))
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, Arc::new(client));
-    drive("endpoints", stream, std::future::pending()).await
+    drive("endpoints", stream, std::future::pending(), &reconciles).await
 }
 
 async fn reconcile(instance: Arc<MeshInstance>, client: Arc<Client>) -> Result<Action, Error> {

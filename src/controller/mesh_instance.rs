@@ -21,7 +21,7 @@ use kube::{
 };
 
 use self::agent::Agent;
-use super::{Error, api, drive, error_policy, notes::Notes, of_instances};
+use super::{Error, Reconciles, api, drive, error_policy, notes::Notes, of_instances};
 use crate::{
     api::{
         MeshInstance, labels,
@@ -57,6 +57,7 @@ pub async fn run(
     client: Client,
     backend: Backend,
     options: Options,
+    reconciles: Reconciles,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> Result<(), Error> {
     let mine = format!("spec.nodeName={}", options.node);
@@ -72,7 +73,7 @@ pub async fn run(
         .reconcile_on(probed)
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, agent);
-    drive("mesh_instance", stream, writing).await
+    drive("mesh_instance", stream, writing, &reconciles).await
 }
 
 /// Takes note of the ports that are given away, and ends what runs here without an object.

@@ -20,7 +20,7 @@ use kube::{
 
 use self::{apply::End, dereference::World};
 pub(super) use self::{apply::set_finalizer, update_status::publish_status};
-use super::{Error, drive, error_policy, notes::Notes, our_slices};
+use super::{Error, Reconciles, drive, error_policy, notes::Notes, our_slices};
 use crate::{
     api::{
         MeshInstance, MeshNode, MeshService,
@@ -45,7 +45,7 @@ struct Context {
 ///
 /// # Errors
 /// None that is not retried.
-pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Sync + 'static) -> Result<(), Error> {
+pub async fn run(client: Client, reconciles: Reconciles, shutdown: impl Future<Output = ()> + Send + Sync + 'static) -> Result<(), Error> {
     let services: Api<MeshService> = Api::all(client.clone());
     let (notes, writing) = Notes::new(client.clone(), "mesh-service", "");
     // A burst of changes to a service's instances is one reconcile.
@@ -63,7 +63,7 @@ pub async fn run(client: Client, shutdown: impl Future<Output = ()> + Send + Syn
         .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| everything(&by_nodes))
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, Arc::new(Context { client, notes }));
-    drive("mesh_service", stream, writing).await
+    drive("mesh_service", stream, writing, &reconciles).await
 }
 
 /// The service that an instance is a copy of. By name: one that has lost its owner is its service's concern as well.

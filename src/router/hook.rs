@@ -20,8 +20,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{ask::Ask, metrics::HookMetrics};
-use super::{RouterOptions, refused::remedy, table::RouteTable};
-use crate::kit::{backoff::Backoff, metrics::Metrics};
+use super::{RouterOptions, table::RouteTable};
+use crate::kit::{backoff::Backoff, metrics::Metrics, watch::refused::remedy};
 
 /// More at a time are told to come again.
 const MOST: i64 = 20_000;

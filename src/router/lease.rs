@@ -9,10 +9,10 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{RouterOptions, refused::remedy};
+use super::RouterOptions;
 use crate::{
     api::labels::{DRAIN_ADDRESS, ROUTER_LEASE},
-    kit::{backoff::Backoff, clock},
+    kit::{backoff::Backoff, clock, watch::refused::remedy},
 };
 
 /// After so long without renewal the router counts as dead.

@@ -1,6 +1,5 @@
 //! What the router knows of the API: it watches, folds what it sees into a route table, and publishes the table when something changed.
 //! While the API is away the last table stays in force.
-mod events;
 pub mod known;
 mod place;
 
@@ -18,7 +17,7 @@ use k8s_openapi::{
     api::{core::v1::Secret, discovery::v1::EndpointSlice},
 };
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     runtime::watcher::{self, Event},
 };
 use tokio::{
@@ -27,7 +26,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{events::events, known::Known};
+use self::known::Known;
 use super::{
     RouterOptions,
     affinity::KeyRing,
@@ -43,7 +42,7 @@ use crate::{
         MeshRouter, MeshRouterSpec, MeshService,
         labels::{APP_MANAGED_BY, MANAGER, SLICE_TRIGGERED, SLICE_WRITTEN},
     },
-    kit::clock,
+    kit::{clock, watch::events},
 };
 
 /// Something that was seen.
@@ -269,9 +268,11 @@ fn watch_all(client: &Client, options: &RouterOptions) -> BoxStream<'static, See
     let slices = watcher::Config::default().labels(&format!("{APP_MANAGED_BY}={MANAGER}"));
     let this = watcher::Config::default().fields(&format!("metadata.name={}", options.router));
     futures::stream::select_all([
-        events(Api::all(client.clone()), watcher::Config::default()).map(|event| Seen::Service(Box::new(event))).boxed(),
-        events(Api::all(client.clone()), slices).map(|event| Seen::Slice(Box::new(event))).boxed(),
-        events(Api::namespaced(client.clone(), &options.namespace), this).map(|event| Seen::Router(Box::new(event))).boxed(),
+        events(Api::all(client.clone()), watcher::Config::default(), "router", trim).map(|event| Seen::Service(Box::new(event))).boxed(),
+        events(Api::all(client.clone()), slices, "router", trim).map(|event| Seen::Slice(Box::new(event))).boxed(),
+        events(Api::namespaced(client.clone(), &options.namespace), this, "router", trim)
+            .map(|event| Seen::Router(Box::new(event)))
+            .boxed(),
     ])
     .boxed()
 }
@@ -279,5 +280,10 @@ fn watch_all(client: &Client, options: &RouterOptions) -> BoxStream<'static, See
 fn watch_keys(client: &Client, namespace: &str, name: Option<&str>) -> BoxStream<'static, Vec<Seen>> {
     let Some(name) = name else { return futures::stream::pending().boxed() };
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    events(Api::namespaced(client.clone(), namespace), config).map(|event| vec![Seen::Keys(Box::new(event))]).boxed()
+    events(Api::namespaced(client.clone(), namespace), config, "router", trim).map(|event| vec![Seen::Keys(Box::new(event))]).boxed()
+}
+
+/// Who wrote which field is nothing to a router.
+fn trim<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
 }

@@ -16,7 +16,7 @@ use tokio::{
 use super::admin::{self, Admin};
 use crate::{
     cli::daemon,
-    controller::{self, cluster_service},
+    controller::{self, Reconciles, cluster_service},
     coordination::{
         Leadership,
         election::{self, Election, Timing},
@@ -125,9 +125,10 @@ pub(in crate::cli) async fn start(
     let leadership = election.as_ref().map_or_else(Leadership::always, Election::leadership);
     let gated = gated(found.config.clone(), &leadership).map_err(made)?;
     leader::register(&metrics, &leadership);
+    let reconciles = Reconciles::register(&metrics);
     let service = options.router_service.unwrap_or_else(|| (namespace.clone(), "mesh-router-drain".to_owned()));
     let options = cluster_service::Options { system_namespace: namespace, router_service: Some(service), drain_image: options.drain_image };
-    let parts = Parts { plain, gated, election, leadership, options, waits };
+    let parts = Parts { plain, gated, election, leadership, options, reconciles, waits };
     shutdown.spawn("cluster", parts.run(shutdown.clone()));
     Ok(cluster)
 }
@@ -156,6 +157,7 @@ struct Parts {
     election: Option<Election>,
     leadership: Leadership,
     options: cluster_service::Options,
+    reconciles: Reconciles,
     /// What is waited for; nothing once this process works.
     waits: watch::Sender<Option<String>>,
 }
@@ -167,12 +169,13 @@ impl Parts {
             () = end => return Ok(()),
             () = wait_until_clear(&self.plain, &self.options.system_namespace, &self.waits) => {}
         }
-        let Self { gated, election, leadership, options, waits, .. } = self;
+        let Self { gated, election, leadership, options, reconciles, waits, .. } = self;
         let namespace = options.system_namespace.clone();
         if let Some(election) = election {
             shutdown.spawn("election", election.run(shutdown.triggered()));
         }
-        shutdown.spawn("mesh-service", cluster_service::run(gated.clone(), options, leadership.leading(), shutdown.triggered()));
+        let controller = cluster_service::run(gated.clone(), options, leadership.leading(), reconciles, shutdown.triggered());
+        shutdown.spawn("mesh-service", controller);
         waits.send_replace(None);
         tokio::select! {
             () = shutdown.triggered() => {}

@@ -9,12 +9,11 @@ use std::{
 use futures::{Stream, StreamExt};
 use kube::{
     Api, Resource, ResourceExt,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, Event},
 };
 use serde::de::DeserializeOwned;
+
+use crate::kit::watch::events;
 
 /// Namespace and name of a MeshService that an object matters to.
 pub(super) type Group = (String, String);
@@ -131,23 +130,20 @@ where
         into.extend(old.iter().chain(&new).flat_map(|object| groups(object)));
         into.extend(concerns(old.as_deref(), new.as_deref()));
     };
-    let changes = watcher(api, which).default_backoff().modify(trim).filter_map(move |event| {
+    let changes = events(api, which, "controller", trim).filter_map(move |event| {
         let mut groups_changed = Vec::new();
         let mut first = false;
-        match &event {
-            Ok(event) => tap(event),
-            Err(error) => tell(&K::plural(&()), error, complete),
-        }
+        tap(&event);
         match event {
-            Ok(Event::Apply(object)) => {
+            Event::Apply(object) => {
                 change(filled.put(&key(&object), Some(Arc::new(object)), groups), &mut groups_changed);
             }
-            Ok(Event::Delete(object)) => change(filled.put(&key(&object), None, groups), &mut groups_changed),
-            Ok(Event::Init) => listed = BTreeMap::new(),
-            Ok(Event::InitApply(object)) => {
+            Event::Delete(object) => change(filled.put(&key(&object), None, groups), &mut groups_changed),
+            Event::Init => listed = BTreeMap::new(),
+            Event::InitApply(object) => {
                 listed.insert(key(&object), Arc::new(object));
             }
-            Ok(Event::InitDone) => {
+            Event::InitDone => {
                 for gone in filled.keys().into_iter().filter(|key| !listed.contains_key(key)) {
                     change(filled.put(&gone, None, groups), &mut groups_changed);
                 }
@@ -156,7 +152,6 @@ where
                 }
                 first = !std::mem::replace(&mut complete, true);
             }
-            Err(_) => {}
         }
         groups_changed.sort_unstable();
         groups_changed.dedup();
@@ -164,30 +159,6 @@ where
         std::future::ready(changed)
     });
     (cache, changes)
-}
-
-/// Why a watch does not go on. Until it was complete once, nothing is done at all, so then it is told what to do about it.
-fn tell(plural: &str, error: &watcher::Error, complete: bool) {
-    let code = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
-            status.code
-        }
-        watcher::Error::WatchError(status) => status.code,
-        _ => 0,
-    };
-    let what_now = match code {
-        403 => {
-            "this account may not list and watch what it must: apply the RBAC of this release (kubectl apply -k deploy/rbac, or helm upgrade)"
-        }
-        404 => "the cluster does not serve this kind: apply crds/ of this release, and see that the cluster is new enough",
-        _ if complete => "the watch was interrupted; it goes on where it was",
-        _ => "nothing is done until this kind has been listed; it is tried again",
-    };
-    if matches!(code, 403 | 404) {
-        tracing::error!(kind = plural, %error, "{what_now}");
-    } else {
-        tracing::warn!(kind = plural, %error, "{what_now}");
-    }
 }
 
 fn key<K: Resource<DynamicType = ()>>(object: &K) -> Key {

@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, ResourceExt};
 
 use crate::{
-    kit::backoff::Backoff,
-    router::{refused::remedy, table::build::near::Here},
+    kit::{backoff::Backoff, watch::refused::remedy},
+    router::table::build::near::Here,
 };
 
 /// The label that says the zone (Kubernetes' own).

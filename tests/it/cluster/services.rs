@@ -12,8 +12,14 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::{Client, Config, config::{KubeConfigOptions, Kubeconfig}};
-use mesh_controller::controller::cluster_service::{self, Options};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use mesh_controller::controller::{
+    Reconciles,
+    cluster_service::{self, Options},
+};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -51,7 +57,7 @@ fn control(client: impl FnOnce() -> Client, options: Options, shutdown: impl Fut
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let (_leads, leading) = watch::channel(true);
-        cluster_service::run(client(), options, leading, shutdown).await.unwrap();
+        cluster_service::run(client(), options, leading, Reconciles::default(), shutdown).await.unwrap();
     });
 }
 

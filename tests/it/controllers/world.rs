@@ -13,7 +13,7 @@ use mesh_controller::{
     },
     apiserver::{ApiServer, Options},
     backend::{Backend, fake::FakeBackend},
-    controller::{self, mesh_instance, node::Node},
+    controller::{self, Reconciles, mesh_instance, node::Node},
     kit::shutdown::{Shutdown, Supervisor},
     plan::instance::InstanceKey,
     store::Store,
@@ -46,8 +46,11 @@ impl World {
             project_dir: PathBuf::from("/"),
             ports: PortRange::default(),
         };
-        shutdown.spawn("services", controller::mesh_service::run(client.clone(), shutdown.triggered()));
-        shutdown.spawn("instances", mesh_instance::run(client.clone(), Backend::Fake(backend.clone()), options, shutdown.triggered()));
+        shutdown.spawn("services", controller::mesh_service::run(client.clone(), Reconciles::default(), shutdown.triggered()));
+        shutdown.spawn(
+            "instances",
+            mesh_instance::run(client.clone(), Backend::Fake(backend.clone()), options, Reconciles::default(), shutdown.triggered()),
+        );
         shutdown.spawn("node", controller::node::run(client.clone(), node, Some(backend.health()), shutdown.triggered()));
         let mut world = Self { client, backend, endpoints: JoinSet::new(), _supervisor: supervisor };
         world.start_endpoints();
@@ -56,7 +59,7 @@ impl World {
 
     /// From now on slices are written.
     pub(crate) fn start_endpoints(&mut self) {
-        let run = controller::endpoints::run(self.client.clone(), std::future::pending());
+        let run = controller::endpoints::run(self.client.clone(), Reconciles::default(), std::future::pending());
         self.endpoints.spawn(async { run.await.unwrap() });
     }
 

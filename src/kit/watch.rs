@@ -1,10 +1,12 @@
-//! The watch of one kind, whatever the API answers: a failure is followed by a new attempt after a growing pause, and said. What only a person can
-//! mend (no permission, no such kind) is said once, with its remedy.
+//! The watch of one kind, whatever the API answers: a failure is followed by a new attempt after a growing pause, and goes on from the last revision if the
+//! API still knows it. The first of a row is said; what only a person can mend (no permission, no such kind) is said with its remedy.
+pub mod refused;
+
 use std::time::Duration;
 
 use futures::{StreamExt, stream::BoxStream};
 use kube::{
-    Api, Resource, ResourceExt,
+    Api, Resource,
     core::Status,
     runtime::{
         WatchStreamExt,
@@ -12,25 +14,23 @@ use kube::{
     },
 };
 
-use crate::{
-    kit::backoff::Backoff,
-    router::refused::{Chain, remedy},
-};
+use self::refused::{Chain, remedy};
+use super::backoff::Backoff;
 
 /// While the API is away, or has too much to do.
 const AWAY: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_secs(5) };
 /// What somebody has to mend is looked for seldom.
 const REFUSED: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_secs(30) };
 
-/// The events of one kind, without an end.
-pub(super) fn events<K>(api: Api<K>, config: watcher::Config) -> BoxStream<'static, Event<K>>
+/// The events of one kind, without an end; `who` watches, and `trim` takes away what it does not read.
+pub fn events<K>(api: Api<K>, config: watcher::Config, who: &'static str, trim: fn(&mut K)) -> BoxStream<'static, Event<K>>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
     let namespace = api.namespace().map(str::to_owned);
-    let stream = watcher(api, config).modify(|object| object.managed_fields_mut().clear()).boxed();
-    let troubles =
-        Troubles { what: format!("{}.{}", K::plural(&()), K::group(&())).trim_end_matches('.').to_owned(), namespace, row: 0, told: None };
+    let stream = watcher(api, config).modify(trim).boxed();
+    let what = format!("{}.{}", K::plural(&()), K::group(&())).trim_end_matches('.').to_owned();
+    let troubles = Troubles { who, what, namespace, row: 0, told: None };
     let next = |(mut stream, mut troubles): (BoxStream<'static, watcher::Result<Event<K>>>, Troubles)| async move {
         loop {
             match stream.next().await? {
@@ -51,6 +51,7 @@ where
 /// The failures in a row of one watch.
 #[derive(Debug)]
 struct Troubles {
+    who: &'static str,
     /// The resource, as rules of RBAC have it.
     what: String,
     namespace: Option<String>,
@@ -63,7 +64,7 @@ impl Troubles {
     /// It goes on.
     fn over(&mut self) {
         if self.told.take().is_some() {
-            tracing::info!(resource = self.what, "router: the API lets it watch these now");
+            tracing::info!(resource = self.what, "{}: the API lets it watch these now", self.who);
         }
         self.row = 0;
     }
@@ -75,11 +76,15 @@ impl Troubles {
         let (verb, status) = refusal(error);
         let Some((status, remedy)) = status.and_then(|status| Some((status, remedy(status, verb, &self.what, self.namespace.as_deref())?)))
         else {
-            tracing::warn!(resource = self.what, error = %Chain(error), "router: watch");
+            if self.row == 2 {
+                tracing::warn!(resource = self.what, error = %Chain(error), "{}: the watch was interrupted; it goes on as soon as the API answers", self.who);
+            } else {
+                tracing::debug!(resource = self.what, error = %Chain(error), failures = self.row, "{}: watch", self.who);
+            }
             return AWAY.delay(self.row, jitter);
         };
         if self.told.replace(status.code) != Some(status.code) {
-            tracing::warn!(resource = self.what, verb, status = status.code, message = status.message, "router: {remedy}");
+            tracing::warn!(resource = self.what, verb, status = status.code, message = status.message, "{}: {remedy}", self.who);
         }
         REFUSED.delay(self.row, jitter)
     }
@@ -113,7 +118,8 @@ mod tests {
     #[test]
     fn what_somebody_has_to_mend_is_tried_seldom_and_an_api_that_is_away_soon_again() {
         let waits = |error: watcher::Error| {
-            let mut troubles = Troubles { what: "meshservices.mesh-controller.dev".into(), namespace: None, row: 0, told: None };
+            let mut troubles =
+                Troubles { who: "router", what: "meshservices.mesh-controller.dev".into(), namespace: None, row: 0, told: None };
             (0..9).map(|_| troubles.take(&error, 0.0).as_millis()).collect::<Vec<_>>()
         };
         assert_eq!(waits(refused(403)), [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);

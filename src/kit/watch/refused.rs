@@ -1,15 +1,15 @@
-//! What the API refuses the router, in words for a person: the verb, the resource, the remedy. Pure.
+//! What the API refuses a controller or router, in words for a person: the verb, the resource, the remedy. Pure.
 use kube::core::Status;
 
 /// What a person has to do about a refusal; none if waiting will do.
-pub(super) fn remedy(status: &Status, verb: &str, resource: &str, namespace: Option<&str>) -> Option<String> {
+pub fn remedy(status: &Status, verb: &str, resource: &str, namespace: Option<&str>) -> Option<String> {
     let place = namespace.map_or_else(|| "all namespaces".to_owned(), |namespace| format!("namespace {namespace}"));
     match status.code {
         401 => Some("the API does not know its credentials (the token or certificate has expired, or is of another cluster)".to_owned()),
         403 => Some(format!(
             "it may not {verb} {resource} in {place}: give its ServiceAccount a rule for that (deploy/rbac, or the chart with rbac.create=true)"
         )),
-        404 if resource.ends_with(crate::api::GROUP) => Some(format!(
+        404 if !is_built_in(resource) => Some(format!(
             "the API does not know {resource}: install the CustomResourceDefinitions (mesh-controller crd | kubectl apply --server-side -f -)"
         )),
         404 => Some(format!("the API does not know {resource}: it is no Kubernetes API of 1.31 or later")),
@@ -17,8 +17,13 @@ pub(super) fn remedy(status: &Status, verb: &str, resource: &str, namespace: Opt
     }
 }
 
+/// Whether every Kubernetes has it: its group has no dot, or is one of Kubernetes' own.
+fn is_built_in(resource: &str) -> bool {
+    resource.split_once('.').is_none_or(|(_, group)| !group.contains('.') || group.ends_with(".k8s.io"))
+}
+
 /// An error with its causes.
-pub(super) struct Chain<'a>(pub(super) &'a dyn std::error::Error);
+pub struct Chain<'a>(pub &'a dyn std::error::Error);
 
 impl std::fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
