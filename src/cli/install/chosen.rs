@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn only_what_was_given_is_passed_on_and_paths_are_absolute() {
         assert_eq!(flags(&["--backend", "podman", "--state-dir", "s", "--router-listen", "127.0.0.1:1"]), [""; 0]);
-        assert_eq!(flags(&["--port-range", "1-2", "--log-level=debug"]), ["--port-range", "1-2", "--log-level", "debug"]);
+        assert_eq!(flags(&["--port-range", "1-2", "--log-level=debug"]), ["--log-level", "debug", "--port-range", "1-2"]);
         let here = std::env::current_dir().unwrap();
         assert_eq!(flags(&["--project-dir", "a b"]), ["--project-dir", here.join("a b").to_str().unwrap()]);
     }
