@@ -14,7 +14,7 @@ impl Reconciles {
     pub fn register(metrics: &Metrics) -> Self {
         let this = Self::default();
         metrics.register(|registry| {
-            registry.register("controller_reconciles", "Looks of a controller at an object, by how they ended", this.0.clone())
+            registry.register("controller_reconciles", "Looks of a controller at an object, by how they ended", this.0.clone());
         });
         this
     }
