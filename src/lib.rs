@@ -19,6 +19,15 @@
 //!         ▼
 //!  router                     RouteTable snapshot → pick → proxy; reports drain back into MeshInstance.status
 //! ```
+//! In a cluster the same two ends meet, and the middle is Kubernetes' own:
+//! ```text
+//!  controller::cluster_service   MeshService → render → Deployment, Service, … by server-side apply (only the leader writes: coordination)
+//!         ▼                      Deployment, pods, EndpointSlices → MeshService.status
+//!  Kubernetes                    pods, and the EndpointSlices of the Service
+//!         │ watch
+//!         ▼
+//!  router                        the same; a pod's preStop hook (mesh-drain) asks it whether the pod has been let go
+//! ```
 //! The router and the controllers meet only in API objects. A backend is told nothing about routing, and the router nothing about backends.
 //!
 //! # Modules, and what each may import
@@ -33,7 +42,7 @@
 //! | [`plan`] | the pure core: validate, desired, observed, actions, rollout, endpoints, status |
 //! | [`store`] | the durable object store and its ring of events |
 //! | [`apiserver`] | the embedded Kubernetes-compatible API |
-//! | [`backend`] | what runs instances: processes (each under a shim), containers of an engine, units of systemd, a fake for tests |
+//! | [`backend`] | what runs instances: processes (each under a shim), containers of an engine, units of systemd, a fake for tests; and a service as Kubernetes' own objects |
 //! | [`coordination`] | who leads: election by Lease, and writes that only the leader may make |
 //! | [`router`] | HTTP and WebSocket to ready endpoints; acknowledged drain |
 //! | [`controller`] | one driver per kind and its steps |
