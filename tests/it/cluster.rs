@@ -6,6 +6,7 @@
 )]
 mod audit;
 mod export;
+mod helm;
 mod leaders;
 mod machine;
 mod objects;

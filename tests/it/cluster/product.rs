@@ -16,7 +16,7 @@ impl Cluster {
     /// Controller and routers, from deploy/; returns when all are ready.
     pub(crate) fn install(&self) {
         self.load_image(&["controller.sh"], "controller.tar");
-        self.kubectl(&["apply", "--server-side", "-f", DEPLOY], "");
+        self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", DEPLOY], "");
         self.kubectl(&["-n", "mesh-system", "wait", "--for=condition=Available", "deployment", "--all", "--timeout=90s"], "");
     }
 
