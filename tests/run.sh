@@ -53,9 +53,7 @@ cluster() {
     echo "building Kubernetes (about five minutes the first time)"
     GOTOOLCHAIN=auto tests/kube/cluster.sh build || { lacks "Kubernetes" "its build failed, see above"; return 0; }
   fi
-  # It goes by the name that it is called by.
-  printf '#!/bin/sh\nexec "%s" "$@"\n' "$assets/kubectl" > "$cache/kubectl/new"
-  chmod +x "$cache/kubectl/new"; mv -f "$cache/kubectl/new" "$cache/kubectl/kubectl-1.35"
+  ln -sf "$assets/kubectl" "$cache/kubectl/kubectl-1.35"
   if [ "$(id -u)" = 0 ]; then tests/kube/cluster.sh tools || lacks "a node" "containerd, runc and the CNI plugins could not be installed"; fi
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
@@ -27,6 +28,10 @@ func main() {
 	if name == "kube" && len(os.Args) > 1 {
 		name = os.Args[1]
 		os.Args = os.Args[1:]
+	}
+	// kubectl-1.35 is kubectl as well.
+	if strings.HasPrefix(name, "kubectl") {
+		name = "kubectl"
 	}
 	if name == "etcd" {
 		etcdmain.Main(os.Args)
