@@ -32,7 +32,7 @@ pub(crate) async fn run() -> Result<Table> {
     let controller = Controller::start().await?;
     controller.apply("late", json!({ "replicas": 0 })).await?;
     wait(Duration::from_secs(10), "the route", async || Ok(get(controller.router, "/late").await? == 503)).await?;
-    let mut times = first_requests(&Api::default_namespaced(controller.client.clone()), controller.router, port.port(), TRIALS).await?;
+    let mut times = first_requests(&Api::default_namespaced(controller.client.clone()), controller.router, port, TRIALS).await?;
     controller.stop().await?;
     origin.kill()?;
     origin.wait()?;
@@ -42,30 +42,30 @@ pub(crate) async fn run() -> Result<Table> {
     Ok(table)
 }
 
-/// Milliseconds from each commit of the slice of the service `late` to the first request that its one endpoint, on that port, answers.
-pub(crate) async fn first_requests(slices: &Api<EndpointSlice>, router: SocketAddr, port: u16, trials: usize) -> Result<Vec<f64>> {
+/// Milliseconds from each commit of the slice of the service `late` to the first request that its one endpoint answers.
+pub(crate) async fn first_requests(slices: &Api<EndpointSlice>, router: SocketAddr, origin: SocketAddr, trials: usize) -> Result<Vec<f64>> {
     let mut client = TcpStream::connect(router).await?;
     client.set_nodelay(true)?;
     let mut times = Vec::new();
     for _ in 0..trials {
-        apply(slices, slice(port, true)).await?;
+        apply(slices, slice(origin, true)).await?;
         // The answer to the write comes after its commit, so the time is counted from no later than that.
         let committed = Instant::now();
         ask_until(&mut client, 200).await?;
         times.push(committed.elapsed().as_secs_f64() * 1000.0);
-        apply(slices, slice(port, false)).await?;
+        apply(slices, slice(origin, false)).await?;
         ask_until(&mut client, 503).await?;
     }
     Ok(times)
 }
 
-fn slice(port: u16, ready: bool) -> Value {
+fn slice(origin: SocketAddr, ready: bool) -> Value {
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": { "name": "late-bench", "labels": { "kubernetes.io/service-name": "late", "app.kubernetes.io/managed-by": "mesh-controller" } },
         "addressType": "IPv4",
-        "endpoints": [{ "addresses": ["127.0.0.1"], "conditions": { "ready": ready, "serving": ready, "terminating": false } }],
-        "ports": [{ "name": "http", "port": port, "protocol": "TCP" }],
+        "endpoints": [{ "addresses": [origin.ip().to_string()], "conditions": { "ready": ready, "serving": ready, "terminating": false } }],
+        "ports": [{ "name": "http", "port": origin.port(), "protocol": "TCP" }],
     })
 }
 

@@ -1,4 +1,4 @@
-//! The program that the benchmarks run as instances: a small HTTP server on `$PORT`, one thread, 128 bytes an answer.
+//! The program that the benchmarks run as instances: a small HTTP server on `$PORT` (of `$HOST`, else of loopback), one thread, 128 bytes an answer.
 use std::{convert::Infallible, net::SocketAddr, process::ExitCode};
 
 use bytes::Bytes;
@@ -11,8 +11,9 @@ const ANSWER: &[u8] = &[b'x'; 128];
 
 pub(crate) fn main() -> ExitCode {
     let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(0);
+    let host = std::env::var("HOST").ok().and_then(|host| host.parse().ok()).unwrap_or(std::net::Ipv4Addr::LOCALHOST);
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return ExitCode::FAILURE };
-    match LocalSet::new().block_on(&runtime, serve(SocketAddr::from(([127, 0, 0, 1], port)))) {
+    match LocalSet::new().block_on(&runtime, serve(SocketAddr::from((host, port)))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("origin: {error}");
