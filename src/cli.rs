@@ -15,6 +15,8 @@ pub mod export;
 pub mod follow;
 #[cfg(test)]
 mod golden;
+mod hostname;
+mod in_cluster;
 
 pub mod import;
 pub mod init;

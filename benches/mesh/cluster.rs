@@ -90,7 +90,7 @@ async fn changed_endpoints(client: &Client, router: SocketAddr) -> Result<Vec<f6
     let probe = std::net::UdpSocket::bind("0.0.0.0:0")?;
     probe.connect("192.0.2.1:9")?;
     let port = SocketAddr::new(probe.local_addr()?.ip(), free_port()?.port());
-    let mut origin = Running(
+    let origin = Running(
         Command::new(std::env::current_exe()?)
             .arg("origin")
             .env("PORT", port.port().to_string())
@@ -104,8 +104,7 @@ async fn changed_endpoints(client: &Client, router: SocketAddr) -> Result<Vec<f6
     write_all::<MeshService>(client, "default", [late].into_iter()).await?;
     wait(Duration::from_secs(10), "the route", async || Ok(get(router, "/late").await? == 503)).await?;
     let times = first_requests(&Api::default_namespaced(client.clone()), router, port, 300).await;
-    let _ = origin.0.kill();
-    let _ = origin.0.wait();
+    drop(origin);
     times
 }
 

@@ -3,6 +3,11 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
+/// What the port that requests go to is called: in a pod, in its Service, in an `EndpointSlice`.
+pub const PORT_NAME: &str = "http";
+/// What the container of the service itself is called in its pods.
+pub const CONTAINER: &str = "app";
+
 /// The longest name of a `MeshService`: an instance's name, which adds a revision and an ordinal, is still a DNS label.
 pub const MAX_SERVICE_NAME: usize = 48;
 

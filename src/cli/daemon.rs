@@ -179,20 +179,12 @@ impl From<cluster::Error> for Failure {
             cluster::Error::TooOld(_) => Code::Failed,
             cluster::Error::Kubeconfig { .. }
             | cluster::Error::Nowhere { .. }
-            | cluster::Error::InCluster { .. }
+            | cluster::Error::InCluster(_)
             | cluster::Error::Client { .. }
             | cluster::Error::Unreachable { .. } => Code::Unreachable,
         };
         Self { code, error: Some(error.into()) }
     }
-}
-
-/// This machine's name, in the form that objects' names have.
-pub(super) fn hostname() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
-    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
-    let name = name.trim_matches(['-', '.']);
-    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
 }
 
 impl From<serve::Error> for Failure {

@@ -117,12 +117,12 @@ pub async fn list(connection: &Connection, all_namespaces: bool) -> Result<Vec<I
     let (meshes, pods) = (api::<MeshInstance>(&connection.client, namespace), api::<Pod>(&connection.client, namespace));
     let of_us = ListParams::default().labels(&pods_of(None));
     // Who may read the pods of a cluster need not be one who may read MeshInstances, of which it has none.
-    let (meshes, pods) = tokio::try_join!(there(&meshes, ListParams::default(), &[403, 404]), there(&pods, of_us, &[404]))?;
+    let (meshes, pods) = tokio::try_join!(listed(&meshes, ListParams::default(), &[403, 404]), listed(&pods, of_us, &[404]))?;
     Ok(meshes.iter().map(mesh::instance).chain(pods.iter().map(pod::instance)).collect())
 }
 
 /// What there is of a kind; nothing of one that the API does not have (the embedded API has no pods, a cluster may have no `MeshInstances`).
-async fn there<K>(api: &Api<K>, params: ListParams, absent: &[u16]) -> Result<Vec<K>>
+pub async fn listed<K>(api: &Api<K>, params: ListParams, absent: &[u16]) -> Result<Vec<K>>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {

@@ -4,19 +4,18 @@ use std::collections::BinaryHeap;
 use clap::Args;
 use futures::{StreamExt, stream::BoxStream};
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 
 use super::{
-    exit::{Code, Failure, Result},
+    exit::Result,
     follow::{
         Follow, Which, follow,
         lines::Line,
         source::{Part, Source},
     },
-    instance::{self, Instance, Kind},
+    instance::{Instance, Kind},
     paint::Paint,
     printer::{Message, Printer, Style},
-    select::{Selected, select},
+    select::{Found, Selected, find},
     target::Connection,
 };
 use crate::{api::duration::Duration, kit::clock};
@@ -44,10 +43,7 @@ pub struct Logs {
 impl Logs {
     /// Prints, or follows.
     pub async fn run(self, connection: &Connection) -> Result {
-        let services: Vec<String> = connection.list_services(false).await?.iter().map(ResourceExt::name_any).collect();
-        let instances = instance::list(connection, false).await?;
-        let ids: Vec<String> = instances.iter().map(|instance| instance.id.clone()).collect();
-        let selected = select(&self.what, &services, &ids).map_err(|text| Failure::new(Code::Failed, text))?;
+        let Found { selected, instances, .. } = find(connection, &self.what).await?;
         let style = Style { paint: Paint::detect(), names: matches!(selected, Selected::Service(_)), times: self.timestamps };
         let (printer, end_of_print) = Printer::start(style)?;
         let end = if self.follow {

@@ -18,6 +18,7 @@ use self::{
 use super::{
     daemon,
     exit::Result,
+    hostname::hostname,
     serve::{self, ROUTER_GRACE, admin},
     signals::{Asked, Signals},
 };
@@ -89,7 +90,7 @@ impl Router {
 
         let (synced, ready) = watch::channel(false);
         let options = RouterOptions {
-            name: self.name.unwrap_or_else(|| format!("{}-router", daemon::hostname())),
+            name: self.name.unwrap_or_else(|| format!("{}-router", hostname())),
             namespace,
             router: self.settings,
             zone: self.zone.filter(|zone| !zone.is_empty()),

@@ -12,9 +12,9 @@ use clap::Args;
 use super::{
     apply::{How, apply_all},
     backend::BackendArgs,
-    daemon,
     exit::{Code, Failure, Result},
     follow::{Follow, Which, follow, source::Part},
+    hostname::hostname,
     manifest::Document,
     paint::Paint,
     printer::{Printed, Printer, Style},
@@ -97,7 +97,7 @@ impl Run {
             router_listen: self.router_listen,
             admin_listen: self.admin_listen,
             port_range: self.port_range,
-            node_name: daemon::hostname(),
+            node_name: hostname(),
             backend: self.backend.chosen()?,
         })
     }

@@ -1,4 +1,12 @@
 //! What a word on the command line means: a service by its name, or an instance by the beginning of its id.
+use kube::ResourceExt;
+
+use super::{
+    exit::{Code, Failure, Result},
+    instance::{self, Instance},
+    target::Connection,
+};
+use crate::api::MeshService;
 
 /// What a word means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,11 +17,32 @@ pub enum Selected {
     Instance(String),
 }
 
+/// What a word means, and all that it could have meant.
+#[derive(Debug)]
+pub struct Found {
+    /// What it means.
+    pub selected: Selected,
+    /// The services of the namespace.
+    pub services: Vec<MeshService>,
+    /// The instances of the namespace.
+    pub instances: Vec<Instance>,
+}
+
+/// Asks the API what there is, and finds what `word` means.
+pub async fn find(connection: &Connection, word: &str) -> Result<Found> {
+    let services = connection.list_services(false).await?;
+    let instances = instance::list(connection, false).await?;
+    let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
+    let ids: Vec<String> = instances.iter().map(|instance| instance.id.clone()).collect();
+    let selected = select(word, &names, &ids).map_err(|text| Failure::new(Code::Failed, text))?;
+    Ok(Found { selected, services, instances })
+}
+
 /// Finds what `word` means. A service's name wins over an id; an id may be cut short as long as it fits one instance only.
 ///
 /// # Errors
 /// The text for the user: nothing fits, or several do (and which).
-pub fn select(word: &str, services: &[String], instances: &[String]) -> Result<Selected, String> {
+fn select(word: &str, services: &[String], instances: &[String]) -> Result<Selected, String> {
     if services.iter().any(|service| service == word) {
         return Ok(Selected::Service(word.to_owned()));
     }

@@ -3,11 +3,11 @@ use clap::Args;
 use kube::ResourceExt;
 
 use super::{
-    exit::{Code, Failure, Result},
+    exit::Result,
     instance::{self, Kind},
     output,
     scale::scale,
-    select::{Selected, select},
+    select::{Found, Selected, find},
     target::Connection,
 };
 
@@ -22,17 +22,15 @@ pub struct Stop {
 impl Stop {
     /// Stops it, and says how it comes back.
     pub async fn run(self, connection: &Connection) -> Result {
-        let services = connection.list_services(false).await?;
         let Some(word) = self.what else {
+            let services = connection.list_services(false).await?;
             for service in services.iter().filter(|service| service.spec.replicas > 0) {
                 stop_service(connection, &service.name_any(), service.spec.replicas).await?;
             }
             return if services.is_empty() { output::print_line("there are no services here") } else { Ok(()) };
         };
-        let instances = instance::list(connection, false).await?;
-        let ids: Vec<String> = instances.iter().map(|instance| instance.id.clone()).collect();
-        let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
-        match select(&word, &names, &ids).map_err(|text| Failure::new(Code::Failed, text))? {
+        let Found { selected, services, instances } = find(connection, &word).await?;
+        match selected {
             Selected::Service(name) => {
                 let replicas = services.iter().find(|service| service.name_any() == name).map_or(0, |service| service.spec.replicas);
                 stop_service(connection, &name, replicas).await

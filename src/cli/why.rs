@@ -10,9 +10,9 @@ use kube::ResourceExt;
 
 use super::{
     exit::{Code, Failure, Result},
-    instance, output,
+    output,
     paint::Paint,
-    select::{Selected, select},
+    select::{Found, Selected, find},
     target::Connection,
 };
 use crate::kit::clock;
@@ -32,11 +32,7 @@ pub struct Why {
 impl Why {
     /// Looks, and says what it found. The exit code tells as well.
     pub async fn run(self, connection: &Connection) -> Result {
-        let services = connection.list_services(false).await?;
-        let instances = instance::list(connection, false).await?;
-        let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
-        let ids: Vec<String> = instances.iter().map(|instance| instance.id.clone()).collect();
-        let selected = select(&self.what, &names, &ids).map_err(|text| Failure::new(Code::Failed, text))?;
+        let Found { selected, services, instances } = find(connection, &self.what).await?;
         let only = match &selected {
             Selected::Service(_) => None,
             Selected::Instance(id) => Some(id.as_str()),

@@ -22,11 +22,7 @@ use self::{apply::End, dereference::World};
 pub(super) use self::{apply::set_finalizer, update_status::publish_status};
 use super::{Error, Reconciles, drive, error_policy, notes::Notes, our_slices};
 use crate::{
-    api::{
-        MeshInstance, MeshNode, MeshService,
-        conditions::{is_true, service::ROUTES_ACCEPTED},
-        labels, names,
-    },
+    api::{MeshInstance, MeshNode, MeshService, labels, names},
     plan::{
         endpoints::Announced,
         rollout::{self, Existing, Wanted},
@@ -79,14 +75,10 @@ fn service_of_slice(slice: &PartialObjectMeta<EndpointSlice>) -> Option<ObjectRe
 /// The services whose routes a change of this one may free or take.
 fn rivals(store: &Store<MeshService>, changed: &MeshService) -> Vec<ObjectRef<MeshService>> {
     let claims = routes::claims(&changed.spec);
-    let concerned = |other: &MeshService| {
-        let refused = other.status.as_ref().is_some_and(|status| !is_true(&status.conditions, ROUTES_ACCEPTED));
-        refused || routes::claims(&other.spec).iter().any(|claim| claims.contains(claim))
-    };
     store
         .state()
         .iter()
-        .filter(|other| other.uid() != changed.uid() && concerned(other))
+        .filter(|other| other.uid() != changed.uid() && routes::concerns(other, &claims))
         .map(|other| ObjectRef::from_obj(&**other))
         .collect()
 }

@@ -18,7 +18,7 @@ use kube::{Resource, ResourceExt};
 use crate::api::{
     MeshInstance,
     conditions::{instance::READY, is_true},
-    labels,
+    labels, names,
 };
 
 /// The slice of an instance; none while it has no address.
@@ -39,7 +39,7 @@ pub fn slice(instance: &MeshInstance, now: Timestamp) -> Option<EndpointSlice> {
         ..Endpoint::default()
     };
     let port = EndpointPort {
-        name: Some("http".to_owned()),
+        name: Some(names::PORT_NAME.to_owned()),
         port: Some(i32::from(address.port())),
         protocol: Some("TCP".to_owned()),
         ..EndpointPort::default()

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::api::{MeshService, MeshServiceSpec};
+use crate::api::{
+    MeshService, MeshServiceSpec,
+    conditions::{is_true, service::ROUTES_ACCEPTED},
+};
 
 /// One claim of a service: a hostname (none: any) and a path prefix without a trailing slash (`""` is the root).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +50,12 @@ pub fn claims(spec: &MeshServiceSpec) -> Vec<Claim> {
 pub fn seniority(service: &MeshService) -> (Timestamp, String, String) {
     let born = service.creation_timestamp().map_or(Timestamp::MAX, |time| time.0);
     (born, service.namespace().unwrap_or_default(), service.name_any())
+}
+
+/// Whether it may matter to a service that somebody takes or frees these claims: it has one of them too, or has not been given all of its own.
+pub fn concerns(service: &MeshService, taken_or_freed: &[Claim]) -> bool {
+    let refused = service.status.as_ref().is_some_and(|status| !is_true(&status.conditions, ROUTES_ACCEPTED));
+    refused || claims(&service.spec).iter().any(|claim| taken_or_freed.contains(claim))
 }
 
 /// The first of `service`'s claims that a more senior service has as well, and which service that is.

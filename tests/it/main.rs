@@ -6,6 +6,7 @@ mod cluster;
 mod controllers;
 mod crds;
 mod election;
+mod gear;
 mod import;
 mod imports;
 mod kubectl;

@@ -12,26 +12,18 @@ use mesh_controller::{
 };
 use serde_json::{Value, json};
 
+use super::gear::{cache, there};
+
 const TOP: &str = env!("CARGO_MANIFEST_DIR");
 const NAMESPACE: &str = "mesh-system";
 /// What the charts say that they need.
 const KUBERNETES: &str = "1.31.0";
 const MADE: &str = "# Made from charts/mesh-controller: UPDATE_GOLDEN=1 cargo test --test it packaging\n";
 
-/// helm or kubectl, if tests/run.sh has built them. Where every test is required, one that is missing is a failure.
+/// helm or kubectl, if tests/run.sh has built them.
 fn tool(name: &str) -> Option<PathBuf> {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache");
-    let file = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("meshtest").join(name);
-    let there = file.exists();
-    assert!(
-        there || !std::env::var("MESH_TEST_REQUIRE").is_ok_and(|value| value == "all"),
-        "{} is missing: tests/run.sh builds it",
-        file.display()
-    );
-    if !there {
-        eprintln!("SKIPPED {}: tests/run.sh builds {}", std::thread::current().name().unwrap_or_default(), file.display());
-    }
-    there.then_some(file)
+    let file = cache().join(name);
+    there(file.exists(), &format!("tests/run.sh builds {}", file.display())).then_some(file)
 }
 
 fn run(program: &Path, args: &[&str]) -> Output {

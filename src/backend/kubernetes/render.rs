@@ -33,12 +33,6 @@ use crate::{
     },
 };
 
-/// What the container of the service is called in its pods.
-pub const CONTAINER: &str = "app";
-
-/// What its port is called, in the pod and in the Services.
-pub const PORT_NAME: &str = "http";
-
 /// What a cluster has that the objects depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Surroundings {

@@ -7,8 +7,8 @@ use crate::{
     api::node::PortRange,
     cli::{
         backend::{BackendArgs, BackendFlag},
-        daemon,
         exit::{Code, Failure, Result},
+        hostname::hostname,
         serve::{
             ServeOptions,
             cluster::{self, ClusterOptions},
@@ -108,7 +108,7 @@ impl MachineArgs {
             router_listen,
             admin_listen,
             port_range: self.port_range.unwrap_or_default(),
-            node_name: self.node_name.unwrap_or_else(daemon::hostname),
+            node_name: self.node_name.unwrap_or_else(hostname),
             backend,
         })
     }

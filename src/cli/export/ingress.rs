@@ -5,8 +5,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{MeshService, labels},
-    backend::kubernetes::render::PORT_NAME,
+    api::{MeshService, labels, names::PORT_NAME},
     plan::routes::{Claim, claims},
 };
 

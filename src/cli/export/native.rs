@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::{ingress, lost::Lost, references::References};
 use crate::{
-    api::{MeshService, MeshServiceSpec, labels},
-    backend::kubernetes::render::{CONTAINER, Objects, Surroundings, objects},
+    api::{MeshService, MeshServiceSpec, labels, names::CONTAINER},
+    backend::kubernetes::render::{Objects, Surroundings, objects},
     plan::template::serves,
 };
 

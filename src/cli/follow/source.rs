@@ -6,10 +6,10 @@ use kube::{Client, Resource};
 
 use super::lines::{Line, lines};
 use crate::{
-    api::MeshInstance,
+    api::{MeshInstance, names::CONTAINER},
     cli::{
         exit::Result,
-        instance::{Instance, Kind, api, pod},
+        instance::{Instance, Kind, api},
     },
 };
 
@@ -92,7 +92,7 @@ impl Source {
             Kind::MeshInstance => (MeshInstance::url_path(&(), namespace), String::new()),
             Kind::Pod => {
                 let previous = if part.previous { "&previous=true" } else { "" };
-                (Pod::url_path(&(), namespace), format!("&container={}{previous}", pod::APP))
+                (Pod::url_path(&(), namespace), format!("&container={CONTAINER}{previous}"))
             }
         };
         format!("{url}/{}/log?timestamps=true&follow={follow}{tail}{since}{container}", self.id)

@@ -4,10 +4,12 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod,
 use kube::ResourceExt;
 
 use super::{Exit, Instance, Kind, mesh::word};
-use crate::api::{conditions::instance, instance::InstanceState, labels::SERVICE};
-
-/// The service's own container.
-pub const APP: &str = "app";
+use crate::api::{
+    conditions::instance,
+    instance::InstanceState,
+    labels::SERVICE,
+    names::{CONTAINER, PORT_NAME},
+};
 
 /// Reasons to wait that are no trouble.
 const WELL: [&str; 2] = ["ContainerCreating", "PodInitializing"];
@@ -47,7 +49,7 @@ struct Facts<'a> {
 impl<'a> Facts<'a> {
     fn new(pod: &Pod, status: &'a PodStatus) -> Self {
         let containers = status.container_statuses.as_deref().unwrap_or_default();
-        let app = containers.iter().find(|container| container.name == APP).or(containers.first());
+        let app = containers.iter().find(|container| container.name == CONTAINER).or(containers.first());
         Self { deleted: pod.metadata.deletion_timestamp.is_some(), status, app }
     }
 
@@ -117,7 +119,7 @@ impl<'a> Facts<'a> {
         self.app
             .and_then(of_container)
             .or_else(|| inits.iter().find_map(|container| named("init container", container)))
-            .or_else(|| others.iter().filter(|c| c.name != APP).find_map(|container| named("container", container)))
+            .or_else(|| others.iter().filter(|c| c.name != CONTAINER).find_map(|container| named("container", container)))
             .or_else(|| unready(state))
     }
 }
@@ -146,7 +148,7 @@ fn of_container(container: &ContainerStatus) -> Option<String> {
             (None, _) => None,
         };
     }
-    let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0 || container.name == APP)?;
+    let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0 || container.name == CONTAINER)?;
     Some(exit(ended).text)
 }
 
@@ -191,9 +193,9 @@ fn said(reason: &str, message: Option<&str>) -> String {
 /// The pod's address with the port of the service's container.
 fn address(spec: &PodSpec, status: &PodStatus) -> Option<String> {
     let ip = status.pod_ip.as_deref().filter(|ip| !ip.is_empty())?;
-    let app = spec.containers.iter().find(|container| container.name == APP).or(spec.containers.first())?;
+    let app = spec.containers.iter().find(|container| container.name == CONTAINER).or(spec.containers.first())?;
     let ports = app.ports.as_deref().unwrap_or_default();
-    let port = ports.iter().find(|port| port.name.as_deref() == Some("http")).or(ports.first())?.container_port;
+    let port = ports.iter().find(|port| port.name.as_deref() == Some(PORT_NAME)).or(ports.first())?.container_port;
     Some(if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") })
 }
 

@@ -13,7 +13,7 @@ use super::{
     plan::{Member, Plan},
 };
 use crate::{
-    api::{MeshService, labels},
+    api::{MeshService, labels, names::PORT_NAME},
     backend::quadlet::{
         keys::{service as setting, socket},
         render::Host,
@@ -122,7 +122,7 @@ fn slice(member: &Member, port: u16) -> EndpointSlice {
             ..Endpoint::default()
         }]),
         ports: Some(vec![EndpointPort {
-            name: Some("http".to_owned()),
+            name: Some(PORT_NAME.to_owned()),
             port: Some(i32::from(port)),
             protocol: Some("TCP".to_owned()),
             ..EndpointPort::default()

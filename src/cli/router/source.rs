@@ -10,12 +10,13 @@ use kube::{
 use super::files::Files;
 use crate::{
     api::labels::SYSTEM_NAMESPACE,
-    cli::exit::{Code, Failure, Result},
+    cli::{
+        exit::{Code, Failure, Result},
+        in_cluster,
+    },
     kit::{metrics::Metrics, shutdown::Shutdown},
 };
 
-/// Set in every pod of a cluster.
-const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
 /// The namespace of a pod, as its service account's volume says it.
 const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
@@ -64,14 +65,11 @@ async fn of_kubeconfig(file: &Path) -> Result<Config> {
 }
 
 fn of_cluster() -> Result<Config> {
-    if std::env::var_os(IN_CLUSTER).is_none() {
+    if !in_cluster::is_here() {
         let what = "where are the services? --kubeconfig FILE follows an API, --from FILE|DIR reads files; without both it must run in a pod of a cluster";
-        return Err(Failure::new(Code::Usage, format!("{what} ({IN_CLUSTER} is not set)")));
+        return Err(Failure::new(Code::Usage, format!("{what} ({} is not set)", in_cluster::VARIABLE)));
     }
-    Config::incluster().map_err(|error| {
-        let remedy = "the pod needs a service account whose token is mounted (automountServiceAccountToken: true)";
-        Failure::new(Code::Unreachable, format!("the cluster that this runs in: {error}; {remedy}"))
-    })
+    in_cluster::config().map_err(|text| Failure::new(Code::Unreachable, text))
 }
 
 /// The namespace of this pod.

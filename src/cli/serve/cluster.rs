@@ -15,7 +15,7 @@ use tokio::{
 
 use super::admin::{self, Admin};
 use crate::{
-    cli::daemon,
+    cli::hostname::hostname,
     controller::{self, Reconciles, cluster_service},
     coordination::{
         Leadership,
@@ -72,13 +72,8 @@ pub enum Error {
         text: String,
     },
     /// In a Pod, but without what a Pod has.
-    #[error(
-        "this Pod has no access to its cluster: {text}; give it a service account with automountServiceAccountToken: true, or name a kubeconfig with --kubeconfig"
-    )]
-    InCluster {
-        /// What is missing.
-        text: String,
-    },
+    #[error("{0}")]
+    InCluster(String),
     /// The client could not be made.
     #[error("{from}: {text}")]
     Client {
@@ -235,5 +230,5 @@ pub(in crate::cli) fn own_name() -> String {
     ["MESH_POD_NAME", "POD_NAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-        .unwrap_or_else(daemon::hostname)
+        .unwrap_or_else(hostname)
 }

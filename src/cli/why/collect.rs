@@ -2,8 +2,7 @@
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{core::v1::Event as CoreEvent, events::v1::Event as NewEvent};
-use kube::{Api, api::ListParams};
-use serde::de::DeserializeOwned;
+use kube::api::ListParams;
 
 use super::{
     events::{self, Told},
@@ -14,7 +13,7 @@ use crate::{
     cli::{
         exit::Result,
         follow::source::{Part, Source},
-        instance::{Instance, Kind, api},
+        instance::{Instance, Kind, api, listed},
         paint::Paint,
         target::Connection,
     },
@@ -22,6 +21,8 @@ use crate::{
 
 /// How many lines of a log are shown.
 const LINES: usize = 20;
+/// Events that may not be read, or that the API does not have, are none.
+const ABSENT: [u16; 2] = [403, 404];
 /// How many are read to find those of the run that failed.
 const READ: u64 = 500;
 
@@ -74,20 +75,10 @@ async fn read(source: &Source, part: &Part) -> Result<Vec<(Option<Timestamp>, St
 
 async fn told(connection: &Connection) -> Result<Vec<Told>> {
     let namespace = Some(connection.namespace.as_str());
+    let all = ListParams::default();
     let (old, new) = (api::<CoreEvent>(&connection.client, namespace), api::<NewEvent>(&connection.client, namespace));
-    let (old, new) = tokio::try_join!(readable(&old), readable(&new))?;
+    let (old, new) = tokio::try_join!(listed(&old, all.clone(), &ABSENT), listed(&new, all, &ABSENT))?;
     Ok(events::once(old.into_iter().map(events::core).chain(new.into_iter().map(events::new)).collect()))
-}
-
-async fn readable<K>(api: &Api<K>) -> Result<Vec<K>>
-where
-    K: Clone + DeserializeOwned + std::fmt::Debug,
-{
-    match api.list(&ListParams::default()).await {
-        Ok(list) => Ok(list.items),
-        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Whether it is about the service, what the cluster made of it, or one of its instances.

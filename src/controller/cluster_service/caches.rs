@@ -16,11 +16,7 @@ use kube::{
 
 use super::cache::{Cache, Changed, Group, Kept, watched};
 use crate::{
-    api::{
-        MeshService,
-        conditions::{is_true, service::ROUTES_ACCEPTED},
-        labels,
-    },
+    api::{MeshService, labels},
     plan::routes,
 };
 
@@ -111,11 +107,8 @@ pub(super) fn rivals(all: &Store<MeshService>, old: Option<&MeshService>, new: O
     if before == after {
         return Vec::new();
     }
-    let is_concerned = |other: &MeshService| {
-        let refused = other.status.as_ref().is_some_and(|status| !is_true(&status.conditions, ROUTES_ACCEPTED));
-        refused || routes::claims(&other.spec).iter().any(|claim| before.contains(claim) || after.contains(claim))
-    };
-    all.state().iter().filter(|other| is_concerned(other)).map(|other| own_key(&**other)).collect()
+    let moved = [before, after].concat();
+    all.state().iter().filter(|other| routes::concerns(other, &moved)).map(|other| own_key(&**other)).collect()
 }
 
 fn by_name<K: Resource<DynamicType = ()>>(object: &K) -> Vec<Group> {

@@ -2,16 +2,16 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
-    machine::{Cluster, assets},
-    product::{DEPLOY, ready},
+    machine::Cluster,
+    product::{DEPLOY, ready, shop},
 };
-use crate::acceptance::load::get;
+use crate::{acceptance::load::get, gear::cache};
 
 const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts");
 
 impl Cluster {
     fn helm(&self, words: &str) -> String {
-        let helm: PathBuf = assets().parent().unwrap().join("helm/helm");
+        let helm: PathBuf = cache().join("helm/helm");
         let words: Vec<&str> = words.split_whitespace().collect();
         let output = self.command(&helm, &words, "");
         assert!(output.status.success(), "helm {words:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -37,7 +37,7 @@ async fn the_charts_bring_up_the_same_and_leave_nothing() {
     cluster.kubectl(&["-n", "meshes", "exec", &pod, "--", "/usr/local/bin/mesh-controller", "ready", &url], "");
 
     let space = cluster.namespace("helm");
-    space.apply(&std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop-containers/mesh.yaml")).unwrap());
+    space.apply(&shop());
     ready(&space);
     let router = "jsonpath={.items[?(@.spec.ports[0].name==\"http\")].spec.clusterIP}";
     let ip = cluster.kubectl(&["-n", "meshes", "get", "services", "-l", "app.kubernetes.io/component=router", "-o", router], "");

@@ -92,7 +92,7 @@ impl Cluster {
     fn versions(&self, namespace: &str) -> BTreeMap<String, String> {
         let template = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{\"\\n\"}{end}";
         let kinds = "deployments,services,serviceaccounts,poddisruptionbudgets,msvc";
-        let all = self.kubectl(&["-n", namespace, "get", kinds, "-l", "!kubernetes.io/metadata.name", "-o", template], "");
+        let all = self.kubectl(&["-n", namespace, "get", kinds, "-o", template], "");
         all.lines().filter_map(|line| line.split_once(' ')).map(|(key, version)| (key.to_owned(), version.to_owned())).collect()
     }
 }

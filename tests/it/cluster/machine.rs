@@ -8,26 +8,26 @@
 //! ```
 //! Tests run at the same time, each in a namespace of its own. Whoever stops a component, or needs what there is only one of, takes [`Cluster::alone`].
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
+
+use crate::gear::{Session, cache, there};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kube/cluster.sh");
 /// How long a test waits for what must come.
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// One for tests that need pods to run, one for those that look at objects only.
-static WITH_NODE: OnceLock<Option<RwLock<Cluster>>> = OnceLock::new();
-static CONTROL_PLANE: OnceLock<Option<RwLock<Cluster>>> = OnceLock::new();
+static WITH_NODE: OnceLock<RwLock<Cluster>> = OnceLock::new();
+static CONTROL_PLANE: OnceLock<RwLock<Cluster>> = OnceLock::new();
 
 /// A running cluster.
 pub(crate) struct Cluster {
-    dir: PathBuf,
-    /// `cluster.sh session`: ends, and the cluster with it, when its standard input does.
-    session: Child,
+    session: Session,
 }
 
 impl Cluster {
@@ -43,8 +43,8 @@ impl Cluster {
 
     /// The cluster without a node: pods stay Pending.
     pub(crate) fn control_plane() -> Option<RwLockReadGuard<'static, Self>> {
-        let cluster = CONTROL_PLANE.get_or_init(|| able().then(|| RwLock::new(Self::start(&[]))));
-        cluster.as_ref().map(|cluster| cluster.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        let cluster = able().then(|| CONTROL_PLANE.get_or_init(|| RwLock::new(Self::start(&[]))));
+        cluster.map(|cluster| cluster.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// One for the caller alone, gone with its value: for tests that run controllers of their own.
@@ -53,32 +53,22 @@ impl Cluster {
     }
 
     fn start(options: &[&str]) -> Self {
-        let mut session = Command::new(SCRIPT)
-            .arg("session")
-            .args(options)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{SCRIPT}: {error}"));
-        let mut dir = String::new();
-        BufReader::new(session.stdout.take().unwrap()).read_line(&mut dir).unwrap();
-        assert!(dir.ends_with('\n'), "{SCRIPT} session started no cluster; its words are above");
-        Self { dir: PathBuf::from(dir.trim_end()), session }
+        Self { session: Session::start(SCRIPT, options) }
     }
 
     /// Its folder: logs, and what `cluster.sh` needs to know.
     pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+        &self.session.dir
     }
 
     /// For kubectl, helm and our own programs, as the cluster's administrator.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
-        self.dir.join("kubeconfig")
+        self.dir().join("kubeconfig")
     }
 
     /// `cluster.sh VERB DIR ARGS…`: stop, start, load, compact.
     pub(crate) fn script(&self, verb: &str, args: &[&str]) {
-        let output = Command::new(SCRIPT).arg(verb).arg(&self.dir).args(args).stdin(Stdio::null()).output().unwrap();
+        let output = Command::new(SCRIPT).arg(verb).arg(self.dir()).args(args).stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "cluster.sh {verb} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -133,13 +123,6 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        drop(self.session.stdin.take());
-        let _ = self.session.wait();
-    }
-}
-
 /// A namespace of one test.
 pub(crate) struct Namespace<'a> {
     cluster: &'a Cluster,
@@ -181,10 +164,7 @@ impl Drop for Namespace<'_> {
 
 /// Where the cluster's programs are.
 pub(crate) fn assets() -> PathBuf {
-    let cache = || {
-        std::env::var_os("XDG_CACHE_HOME").map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from)
-    };
-    std::env::var_os("KUBEBUILDER_ASSETS").map_or_else(|| cache().join("meshtest/kube"), PathBuf::from)
+    std::env::var_os("KUBEBUILDER_ASSETS").map_or_else(|| cache().join("kube"), PathBuf::from)
 }
 
 fn node() -> Option<&'static RwLock<Cluster>> {
@@ -195,21 +175,11 @@ fn node() -> Option<&'static RwLock<Cluster>> {
         cluster.install();
         RwLock::new(cluster)
     };
-    WITH_NODE.get_or_init(|| able().then(make)).as_ref()
+    able().then(|| WITH_NODE.get_or_init(make))
 }
 
-/// Whether a cluster can be had here. Where every test is required, one that cannot is a failure.
+/// Whether a cluster can be had here.
 fn able() -> bool {
-    let built = assets().join("kube-proxy").exists();
-    let able = built && rustix::process::geteuid().is_root();
-    assert!(
-        able || !std::env::var("MESH_TEST_REQUIRE").is_ok_and(|value| value == "all"),
-        "a cluster needs root and what tests/kube/cluster.sh build makes"
-    );
-    if !able {
-        // Not through a macro: those are captured in a test that passes.
-        let test = std::thread::current().name().unwrap_or_default().to_owned();
-        let _ = writeln!(std::io::stderr(), "SKIPPED {test}: a cluster needs root and what tests/kube/cluster.sh build makes");
-    }
-    able
+    let able = assets().join("kube-proxy").exists() && rustix::process::geteuid().is_root();
+    there(able, "a cluster needs root and what tests/kube/cluster.sh build makes")
 }

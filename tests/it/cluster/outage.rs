@@ -3,17 +3,19 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-use super::product::ready;
+use super::{
+    machine::Cluster,
+    product::{ready, shop},
+};
 use crate::acceptance::load::Load;
 
 const AWAY: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_minute_without_the_api_server_is_not_noticed_by_traffic_and_not_followed_by_a_storm() {
-    let Some(cluster) = super::machine::Cluster::alone() else { return };
+    let Some(cluster) = Cluster::alone() else { return };
     let space = cluster.namespace("outage");
-    let shop = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop-containers/mesh.yaml")).unwrap();
-    space.apply(&shop);
+    space.apply(&shop());
     ready(&space);
     let load = Load::start(cluster.router(), "/api", 4);
     load.requests(100).await;

@@ -3,7 +3,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::RwLockReadGuard,
 };
 
 use super::machine::{Cluster, Namespace};
@@ -45,9 +44,9 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The cluster with the product in it, together with other tests.
-pub(crate) fn installed() -> Option<RwLockReadGuard<'static, Cluster>> {
-    Cluster::with_node()
+/// The example shop, as its users have it.
+pub(crate) fn shop() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop-containers/mesh.yaml")).unwrap()
 }
 
 /// Waits until every service of a namespace is ready.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{machine::Namespace, product::installed};
+use super::machine::{Cluster, Namespace};
 
 fn ready_condition(space: &Namespace<'_>, name: &str) -> (String, String) {
     let service: Value = serde_json::from_str(&space.kubectl(&format!("get msvc {name} -o json"))).unwrap();
@@ -28,7 +28,7 @@ fn told(space: &Namespace<'_>, name: &str, reasons: &[&str]) -> String {
 
 #[test]
 fn what_stands_in_the_way_of_a_pod_is_a_condition_of_its_service() {
-    let Some(cluster) = installed() else { return };
+    let Some(cluster) = Cluster::with_node() else { return };
     let space = cluster.namespace("wrong");
     let sh = |script: &str| format!("imagePullPolicy: Never, securityContext: {{runAsUser: 1000}}, command: [/bin/sh, -c, {script:?}]");
     let busybox = "localhost/busybox:test";
@@ -66,7 +66,7 @@ fn what_stands_in_the_way_of_a_pod_is_a_condition_of_its_service() {
 
 #[test]
 fn a_quota_that_forbids_pods_and_a_namespace_that_goes_are_told_and_make_no_loop() {
-    let Some(cluster) = installed() else { return };
+    let Some(cluster) = Cluster::with_node() else { return };
     let space = cluster.namespace("quota");
     space.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: none}\nspec: {hard: {pods: \"0\"}}\n");
     space.apply(&service("web", "localhost/busybox:test", "replicas: 2"));

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{
-    machine::Namespace,
-    product::{installed, ready},
+    machine::{Cluster, Namespace},
+    product::ready,
 };
 use crate::acceptance::load::{Load, Report};
 
@@ -61,7 +61,7 @@ async fn changes(space: &Namespace<'_>, router: std::net::SocketAddr, path: &'st
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_rollouts_and_twenty_scalings_lose_no_request_and_without_the_hook_some() {
-    let Some(cluster) = installed() else { return };
+    let Some(cluster) = Cluster::with_node() else { return };
     let router = cluster.router();
     let (with, without) = (cluster.namespace("rolls"), cluster.namespace("rolls-bare"));
     let held = changes(&with, router, "/cgi-bin/work", ROUNDS, "20s").await;

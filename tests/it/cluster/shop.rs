@@ -3,19 +3,18 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::product::{installed, ready};
+use super::{
+    machine::Cluster,
+    product::{ready, shop},
+};
 use crate::acceptance::load::{self, get};
-
-const SHOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shop-containers/mesh.yaml");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shop_of_one_machine_runs_unchanged() {
-    let Some(cluster) = installed() else { return };
+    let Some(cluster) = Cluster::with_node() else { return };
     let space = cluster.namespace("shop");
-    space.kubectl("label namespace default pod-security.kubernetes.io/warn=restricted --overwrite");
-    let name = space.name.clone();
-    cluster.kubectl(&["label", "namespace", &name, "pod-security.kubernetes.io/enforce=restricted"], "");
-    let shop = std::fs::read_to_string(SHOP).unwrap();
+    cluster.kubectl(&["label", "namespace", &space.name, "pod-security.kubernetes.io/enforce=restricted"], "");
+    let shop = shop();
     space.apply(&shop);
     ready(&space);
     let router = cluster.router();

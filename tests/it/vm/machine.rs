@@ -11,27 +11,26 @@
 //! There is no network inside. `MESH_TEST_VM` names another root than the one in ~/.cache/meshtest/vm.
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
+use crate::gear::{Session, there};
+
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/vm.sh");
 /// How long a test waits for what must come.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-static MACHINE: OnceLock<Option<RwLock<Vm>>> = OnceLock::new();
+static MACHINE: OnceLock<RwLock<Vm>> = OnceLock::new();
 
 /// A booted machine.
 pub(crate) struct Vm {
-    root: PathBuf,
-    /// `vm.sh session`: ends, and the machine with it, when its standard input does.
-    _session: Child,
+    session: Session,
 }
 
 impl Vm {
@@ -46,16 +45,7 @@ impl Vm {
     }
 
     fn boot() -> Self {
-        let mut session = Command::new(SCRIPT)
-            .arg("session")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{SCRIPT}: {error}"));
-        let mut root = String::new();
-        BufReader::new(session.stdout.take().unwrap()).read_line(&mut root).unwrap();
-        assert!(root.ends_with('\n'), "{SCRIPT} session did not boot a machine; its words are above");
-        let vm = Self { root: PathBuf::from(root.trim_end()), _session: session };
+        let vm = Self { session: Session::start(SCRIPT, &[]) };
         for program in [env!("CARGO_BIN_EXE_mesh-controller"), env!("CARGO_BIN_EXE_mesh"), env!("CARGO_BIN_EXE_mesh-shim")] {
             vm.copy(program, &format!("/usr/local/bin/{}", Path::new(program).file_name().unwrap().display()));
         }
@@ -65,7 +55,7 @@ impl Vm {
     /// Where a file of the machine is on the host; not for /run and /tmp, which are mounts inside.
     pub(crate) fn path(&self, inside: &str) -> PathBuf {
         assert!(!inside.starts_with("/run/") && !inside.starts_with("/tmp/"), "{inside} is in a mount of the machine");
-        self.root.join(inside.trim_start_matches('/'))
+        self.session.dir.join(inside.trim_start_matches('/'))
     }
 
     /// Writes a file inside, and the folders above it.
@@ -86,7 +76,7 @@ impl Vm {
 
     /// Runs a script of bash inside, as root; `set -e` is on.
     pub(crate) fn run(&self, script: &str) -> Output {
-        Command::new(SCRIPT).arg("sh").arg(&self.root).args(["bash", "-ec", script]).stdin(Stdio::null()).output().unwrap()
+        Command::new(SCRIPT).arg("sh").arg(&self.session.dir).args(["bash", "-ec", script]).stdin(Stdio::null()).output().unwrap()
     }
 
     /// What such a script prints; it must succeed.
@@ -121,26 +111,19 @@ impl Vm {
     /// Powers off and boots again; units that are enabled or generated start by themselves.
     pub(crate) fn reboot(&mut self) {
         for verb in ["stop", "start"] {
-            let status = Command::new(SCRIPT).arg(verb).arg(&self.root).stdin(Stdio::null()).status().unwrap();
+            let status = Command::new(SCRIPT).arg(verb).arg(&self.session.dir).stdin(Stdio::null()).status().unwrap();
             assert!(status.success(), "vm.sh {verb}: {status}");
         }
     }
 }
 
 fn machine() -> Option<&'static RwLock<Vm>> {
-    let machine = MACHINE.get_or_init(|| able().then(|| RwLock::new(Vm::boot())));
-    if machine.is_none() {
-        // Not through a macro: those are captured in a test that passes.
-        let test = std::thread::current().name().unwrap_or_default().to_owned();
-        let _ = writeln!(std::io::stderr(), "SKIPPED {test}: the VM needs root and Debian's apt-get");
-    }
-    machine.as_ref()
+    able().then(|| MACHINE.get_or_init(|| RwLock::new(Vm::boot())))
 }
 
-/// Whether a machine can be had here. Where every test is required, one that cannot is a failure.
+/// Whether a machine can be had here.
 fn able() -> bool {
     let tool = |name: &str| std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()));
     let able = rustix::process::geteuid().is_root() && (tool("apt-get") || tool("systemd-nspawn"));
-    assert!(able || !std::env::var("MESH_TEST_REQUIRE").is_ok_and(|value| value == "all"), "the VM needs root and Debian's apt-get");
-    able
+    there(able, "the VM needs root and Debian's apt-get")
 }

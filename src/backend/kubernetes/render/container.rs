@@ -6,12 +6,13 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::{CONTAINER, PORT_NAME, environment, port, probes, probes::Kind, security, some, volumes};
+use super::{environment, port, probes, probes::Kind, security, some, volumes};
 use crate::{
     api::{
         MeshService,
         container::{self, ImagePullPolicy, ResourceList},
         instance::InstanceTemplate,
+        names::{CONTAINER, PORT_NAME},
     },
     plan::container::default_pull,
 };

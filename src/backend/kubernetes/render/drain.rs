@@ -2,9 +2,9 @@
 //! Pods under "restricted" may have no `httpGet` hook to another host, and an image need not have a program to ask with: an init container brings one.
 use k8s_openapi::api::core::v1::{Container, ExecAction, Lifecycle, LifecycleHandler, PodSpec, VolumeMount};
 
-use super::{CONTAINER, DrainHook, container::pull_policy, environment, security, volumes};
+use super::{DrainHook, container::pull_policy, environment, security, volumes};
 use crate::{
-    api::MeshServiceSpec,
+    api::{MeshServiceSpec, names::CONTAINER},
     plan::{
         container::default_pull,
         template::serves,

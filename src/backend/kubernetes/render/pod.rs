@@ -6,9 +6,14 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{CONTAINER, Surroundings, container, drain, environment, meta, patch, port, probes, security, some, volumes};
+use super::{Surroundings, container, drain, environment, meta, patch, port, probes, security, some, volumes};
 use crate::{
-    api::{MeshService, instance::InstanceTemplate, labels, names},
+    api::{
+        MeshService,
+        instance::InstanceTemplate,
+        labels,
+        names::{self, CONTAINER},
+    },
     plan::{
         template,
         validate::{DRAIN_VOLUME, Refusal},

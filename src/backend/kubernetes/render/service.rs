@@ -5,8 +5,8 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{PORT_NAME, meta, port};
-use crate::api::{MeshService, kubernetes::TrafficDistribution, labels};
+use super::{meta, port};
+use crate::api::{MeshService, kubernetes::TrafficDistribution, labels, names::PORT_NAME};
 
 pub(super) fn services(service: &MeshService) -> Vec<Service> {
     let port = port(&service.spec);

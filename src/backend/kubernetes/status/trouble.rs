@@ -2,15 +2,13 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 
-use crate::{api::conditions::instance as reason, plan::service_status::replicas::Trouble};
+use crate::{
+    api::{conditions::instance as reason, names::CONTAINER},
+    plan::{service_status::replicas::Trouble, validate::DRAIN_VOLUME},
+};
 
 /// The longest text that is taken from elsewhere; a condition is to be read in a terminal.
 const LONGEST: usize = 600;
-
-/// The container that is the service itself.
-const OWN: &str = "app";
-/// The init container that brings the drain hook.
-const DRAIN: &str = "mesh-drain";
 
 /// How long a container may run without being ready before that is called a failure.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
@@ -126,8 +124,10 @@ fn unready(container: &ContainerStatus, last: Option<&ContainerStateTerminated>,
 /// Whose trouble it is, where it is not that of the service's own container.
 fn whose(name: &str, init: bool) -> String {
     match (name, init) {
-        (OWN, false) => String::new(),
-        (DRAIN, true) => "init container mesh-drain (brings the drain hook; its image is the controller's --drain-image): ".to_owned(),
+        (CONTAINER, false) => String::new(),
+        (DRAIN_VOLUME, true) => {
+            "init container mesh-drain (brings the drain hook; its image is the controller's --drain-image): ".to_owned()
+        }
         (name, true) => format!("init container {name}: "),
         (name, false) => format!("container {name}: "),
     }

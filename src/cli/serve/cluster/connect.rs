@@ -8,7 +8,7 @@ use kube::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Error, version};
-use crate::{api::labels, kit::backoff::Backoff};
+use crate::{api::labels, cli::in_cluster, kit::backoff::Backoff};
 
 /// At start the API is waited for no longer than this: whoever started this process should learn of it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ pub(super) async fn find(kubeconfig: Option<&Path>) -> Result<Found, Error> {
             let read = Kubeconfig::read_from(file).map_err(|error| Error::Kubeconfig { from: source.clone(), text: error.to_string() })?;
             from(read, source).await?
         }
-        None if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => in_cluster()?,
+        None if in_cluster::is_here() => of_pod()?,
         None => {
             let source = match std::env::var("KUBECONFIG") {
                 Ok(files) if !files.is_empty() => format!("$KUBECONFIG {files}"),
@@ -54,8 +54,8 @@ async fn from(kubeconfig: Kubeconfig, source: String) -> Result<Found, Error> {
     Ok(Found { config, source, own_namespace: None })
 }
 
-fn in_cluster() -> Result<Found, Error> {
-    let config = Config::incluster().map_err(|error| Error::InCluster { text: error.to_string() })?;
+fn of_pod() -> Result<Found, Error> {
+    let config = in_cluster::config().map_err(Error::InCluster)?;
     let own_namespace = Some(config.default_namespace.clone());
     Ok(Found { config, source: "the cluster that this Pod runs in".to_owned(), own_namespace })
 }

@@ -9,10 +9,10 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use kube::ResourceExt;
 
 use super::near::{Here, Hints};
-use crate::router::endpoint::{Condition, InstanceRef};
-
-/// The name of the port that requests go to, where a slice has more than one.
-const PORT: &str = "http";
+use crate::{
+    api::names::PORT_NAME,
+    router::endpoint::{Condition, InstanceRef},
+};
 
 /// What a slice's word about an endpoint weighs against another's: the end before all else, then the later write.
 type Weight = (bool, u64);
@@ -63,7 +63,7 @@ pub(super) fn endpoints<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>,
 fn port(ports: &[EndpointPort]) -> Option<u16> {
     let tcp = || ports.iter().filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
     let number = |port: &EndpointPort| u16::try_from(port.port?).ok();
-    tcp().filter(|port| port.name.as_deref() == Some(PORT)).find_map(number).or_else(|| tcp().find_map(number))
+    tcp().filter(|port| port.name.as_deref() == Some(PORT_NAME)).find_map(number).or_else(|| tcp().find_map(number))
 }
 
 fn seen(endpoint: &Endpoint, port: u16, namespace: Option<&str>, revision: &str, here: &Here) -> Option<Seen> {

@@ -2,9 +2,12 @@
 //! An error begins with the field: `spec.x: …`.
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Probe};
 
-use super::super::{CONTAINER, PORT_NAME, drain, environment, meta, port};
+use super::super::{drain, environment, meta, port};
 use crate::{
-    api::{MeshService, labels},
+    api::{
+        MeshService, labels,
+        names::{CONTAINER, PORT_NAME},
+    },
     plan::{
         template,
         validate::{DRAIN_PATH, DRAIN_VOLUME},

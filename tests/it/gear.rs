@@ -1,0 +1,52 @@
+//! What tests need of the machine: whether what is missing is a failure, where tests/run.sh keeps what it builds, and what runs only as long as the tests.
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// Whether something is there. Where it is not, the test is left out and says so; where every test is required, that is a failure.
+pub(crate) fn there(is_there: bool, what_it_takes: &str) -> bool {
+    assert!(is_there || !std::env::var("MESH_TEST_REQUIRE").is_ok_and(|value| value == "all"), "{what_it_takes}");
+    if !is_there {
+        // Not through a macro: those are captured in a test that passes.
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {what_it_takes}");
+    }
+    is_there
+}
+
+/// Where tests/run.sh keeps what it builds.
+pub(crate) fn cache() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache");
+    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("meshtest")
+}
+
+/// A script's `session`: it makes something, prints its folder, and takes it away when its standard input ends, so also when the tests do.
+pub(crate) struct Session {
+    pub(crate) dir: PathBuf,
+    child: Child,
+}
+
+impl Session {
+    pub(crate) fn start(script: &str, options: &[&str]) -> Self {
+        let mut child = Command::new(script)
+            .arg("session")
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{script}: {error}"));
+        let mut dir = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut dir).unwrap();
+        assert!(dir.ends_with('\n'), "{script} session made nothing; its words are above");
+        Self { dir: Path::new(dir.trim_end()).to_owned(), child }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
