@@ -67,7 +67,7 @@ pub const ROUTER: &[Permission] = &[
     cluster(MESH, "meshservices", WATCHED),
     cluster("discovery.k8s.io", "endpointslices", WATCHED),
     cluster("", "pods", &["get"]),
-    cluster("", "nodes", &["get"]),
+    cluster("", "nodes", WATCHED),
     system(MESH, "meshrouters", &[], WATCHED),
     system("", "secrets", &["mesh-router-cookie-keys"], WATCHED),
     system("coordination.k8s.io", "leases", &[], &["list", "create", "patch", "delete"]),

@@ -27,25 +27,35 @@ pub fn events<K>(api: Api<K>, config: watcher::Config, who: &'static str, trim: 
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
+    events_and_gaps(api, config, who, trim).filter_map(std::future::ready).boxed()
+}
+
+/// The same, and nothing in the place of whatever may have happened during a failure: once for each attempt, as soon as it failed.
+pub fn events_and_gaps<K>(api: Api<K>, config: watcher::Config, who: &'static str, trim: fn(&mut K)) -> BoxStream<'static, Option<Event<K>>>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
     let namespace = api.namespace().map(str::to_owned);
     let stream = watcher(api, config).modify(trim).boxed();
     let what = format!("{}.{}", K::plural(&()), K::group(&())).trim_end_matches('.').to_owned();
     let troubles = Troubles { who, what, namespace, row: 0, told: None };
-    let next = |(mut stream, mut troubles): (BoxStream<'static, watcher::Result<Event<K>>>, Troubles)| async move {
-        loop {
-            match stream.next().await? {
-                Ok(event) => {
-                    // Not when a list begins: it may fail yet.
-                    if !matches!(event, Event::Init | Event::InitApply(_)) {
-                        troubles.over();
-                    }
-                    return Some((event, (stream, troubles)));
+    let next = |(mut stream, mut troubles, pause): (BoxStream<'static, watcher::Result<Event<K>>>, Troubles, Duration)| async move {
+        tokio::time::sleep(pause).await;
+        match stream.next().await? {
+            Ok(event) => {
+                // Not when a list begins: it may fail yet.
+                if !matches!(event, Event::Init | Event::InitApply(_)) {
+                    troubles.over();
                 }
-                Err(error) => tokio::time::sleep(troubles.take(&error, rand::random())).await,
+                Some((Some(event), (stream, troubles, Duration::ZERO)))
+            }
+            Err(error) => {
+                let pause = troubles.take(&error, rand::random());
+                Some((None, (stream, troubles, pause)))
             }
         }
     };
-    futures::stream::unfold((stream, troubles), next).boxed()
+    futures::stream::unfold((stream, troubles, Duration::ZERO), next).boxed()
 }
 
 /// The failures in a row of one watch.

@@ -18,7 +18,8 @@ pub struct Choice<'a> {
     pub tried: &'a [u64],
 }
 
-/// An endpoint for a new request or session: a ready one that connects; else a ready one; else, as a last resort, one that is ending and serves.
+/// An endpoint for a new request or session: a ready one that connects; else a ready one; else, as a last resort, one that is ending and serves, or one
+/// of a node that the cluster lost.
 pub fn pick<'a>(service: &'a Service, choice: &Choice<'_>) -> Option<&'a Arc<Endpoint>> {
     let turn = match service.strategy {
         Strategy::LeastConnections => usize::try_from(choice.random >> 33).unwrap_or(0),
@@ -29,6 +30,7 @@ pub fn pick<'a>(service: &'a Service, choice: &Choice<'_>) -> Option<&'a Arc<End
     choose(&service.ready, turn, least, |e| untried(e) && !e.live.is_ejected(choice.now))
         .or_else(|| choose(&service.ready, turn, least, untried))
         .or_else(|| if service.last_resort { choose(&service.terminating, turn, least, untried) } else { None })
+        .or_else(|| choose(&service.stranded, turn, least, untried))
 }
 
 /// From the turn on, the first that will do; or of all that will do, the one with the least under way.
@@ -98,5 +100,9 @@ mod tests {
         assert_eq!(names(&service, 2, &[1]), "ee");
         service.last_resort = false;
         assert_eq!(names(&service, 1, &[1]), "-");
+        service.stranded = vec![endpoint("s", 3)];
+        assert_eq!(names(&service, 2, &[]), "aa");
+        assert_eq!(names(&service, 1, &[1]), "s");
+        assert_eq!(names(&service, 1, &[1, 3]), "-");
     }
 }

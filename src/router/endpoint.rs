@@ -48,6 +48,8 @@ pub enum Condition {
     Ended,
     /// It is not ready and not ending.
     Unready,
+    /// It was called unready because the cluster lost its node; it may well serve, and does where nothing else is left.
+    Stranded,
 }
 
 impl Condition {

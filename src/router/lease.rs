@@ -80,15 +80,12 @@ impl RouterLease {
         } else {
             None
         };
-        let Some(remedy) = remedy else {
-            tracing::warn!(lease = self.name(), %error, "router: {act} the lease");
-            return AWAY.delay(row, rand::random());
-        };
-        // The API is there and says no: once is enough.
+        // The first of a row says it.
         if row == 2 {
+            let remedy = remedy.as_deref().unwrap_or("it goes on as soon as the API answers");
             tracing::warn!(lease = self.name(), %error, "router: {act} the lease: {remedy}");
         }
-        REFUSED.delay(row, rand::random())
+        if remedy.is_some() { REFUSED } else { AWAY }.delay(row, rand::random())
     }
 
     /// Gives it back; an API that is away finds it expired later.

@@ -146,7 +146,7 @@ impl RouterMetrics {
             match condition {
                 Condition::Ready => ready += 1,
                 Condition::Terminating | Condition::Ended => ending += 1,
-                Condition::Unready => unready += 1,
+                Condition::Unready | Condition::Stranded => unready += 1,
             }
         }
         for (cell, count) in self.endpoints.iter().zip([ready, ending, unready]) {

@@ -1,20 +1,22 @@
 //! What the router knows of the API: it watches, folds what it sees into a route table, and publishes the table when something changed.
 //! While the API is away the last table stays in force.
 pub mod known;
-mod place;
+mod nodes;
 
 use std::{
     collections::{HashMap, HashSet},
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use futures::{FutureExt, StreamExt, stream::BoxStream};
+use futures::{StreamExt, stream::BoxStream};
 use jiff::Timestamp;
 use k8s_openapi::{
     ByteString,
-    api::{core::v1::Secret, discovery::v1::EndpointSlice},
+    api::{
+        core::v1::{Node, Secret},
+        discovery::v1::EndpointSlice,
+    },
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -26,7 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::known::Known;
+use self::{known::Known, nodes::Nodes};
 use super::{
     RouterOptions,
     affinity::KeyRing,
@@ -34,7 +36,7 @@ use super::{
     settings::Settings,
     table::{
         RouteTable,
-        build::{Carry, Key, service_of},
+        build::{Carry, Key, near::Here, service_of},
     },
 };
 use crate::{
@@ -42,7 +44,10 @@ use crate::{
         MeshRouter, MeshRouterSpec, MeshService,
         labels::{APP_MANAGED_BY, MANAGER, SLICE_TRIGGERED, SLICE_WRITTEN},
     },
-    kit::{clock, watch::events},
+    kit::{
+        clock,
+        watch::{events, events_and_gaps},
+    },
 };
 
 /// Something that was seen.
@@ -51,6 +56,8 @@ enum Seen {
     Slice(Box<Event<EndpointSlice>>),
     Router(Box<Event<MeshRouter>>),
     Keys(Box<Event<Secret>>),
+    /// Nothing if the watch failed.
+    Node(Box<Option<Event<Node>>>),
 }
 
 /// Everything that a table is made of.
@@ -59,6 +66,7 @@ struct World {
     slices: Known<EndpointSlice>,
     routers: Known<MeshRouter>,
     keys: Known<Secret>,
+    nodes: Nodes,
     /// The name of the Secret that is watched.
     keys_name: Option<String>,
     /// For as long as no Secret has keys: sessions last as long as the process.
@@ -74,6 +82,8 @@ struct Stale {
     services: HashSet<Key>,
     /// Every service.
     all: bool,
+    /// Where requests may go, by the nodes.
+    nodes: bool,
     settings: bool,
     /// When the slices among it were written.
     written: Vec<Timestamp>,
@@ -89,26 +99,24 @@ pub async fn follow(
     quiet: Arc<Notify>,
     ready: watch::Sender<bool>,
 ) {
-    let mut world = World::default();
+    let mut world = World::new(Here { zone: options.zone.clone(), node: options.node.clone() });
     let mut carry = Carry::new(proxy.metrics.clone(), quiet);
-    let told = place::told(options.zone.as_deref(), options.node.as_deref());
-    carry.is_at(told.clone());
-    let mut place = pin!(place::find(client.clone(), told).fuse());
     let mut seen = watch_all(&client, options).ready_chunks(1024);
     let mut keys: BoxStream<'static, Vec<Seen>> = futures::stream::pending().boxed();
     // Where many things change at once, half of the time is left for other work: the next table waits for as long as the last one took to make.
     let mut not_before = Instant::now();
     loop {
         let is_leased = leased.is_cancelled();
+        let returned = world.nodes.next();
         let waits = is_leased && world.is_synced() && !world.stale.is_none();
         let chunk = tokio::select! {
             chunk = seen.next() => chunk,
             chunk = keys.next() => chunk,
             () = tokio::time::sleep_until(not_before), if waits => Some(Vec::new()),
             () = leased.cancelled(), if !is_leased => Some(Vec::new()),
-            here = &mut place => {
-                carry.is_at(here);
-                world.stale.all = true;
+            () = tokio::time::sleep_until(returned.unwrap_or(not_before)), if returned.is_some() => {
+                world.nodes.settle(Instant::now());
+                world.stale.nodes = true;
                 Some(Vec::new())
             }
         };
@@ -136,24 +144,9 @@ pub async fn follow(
     }
 }
 
-impl Default for World {
-    fn default() -> Self {
-        Self {
-            services: Known::default(),
-            slices: Known::default(),
-            routers: Known::default(),
-            keys: Known::default(),
-            keys_name: None,
-            own_key: rand::random(),
-            settings: Arc::default(),
-            stale: Stale { settings: true, ..Stale::default() },
-        }
-    }
-}
-
 impl Stale {
     fn is_none(&self) -> bool {
-        self.services.is_empty() && !self.all && !self.settings
+        self.services.is_empty() && !self.all && !self.nodes && !self.settings
     }
 
     fn slice(&mut self, old: Option<&EndpointSlice>, new: Option<&EndpointSlice>) {
@@ -178,6 +171,20 @@ fn written(slice: &EndpointSlice) -> Option<Timestamp> {
 }
 
 impl World {
+    fn new(told: Here) -> Self {
+        Self {
+            services: Known::default(),
+            slices: Known::default(),
+            routers: Known::default(),
+            keys: Known::default(),
+            nodes: Nodes::new(told),
+            keys_name: None,
+            own_key: rand::random(),
+            settings: Arc::default(),
+            stale: Stale { settings: true, nodes: true, ..Stale::default() },
+        }
+    }
+
     fn take(&mut self, chunk: Vec<Seen>) {
         for seen in chunk {
             match seen {
@@ -197,17 +204,26 @@ impl World {
                 }
                 Seen::Router(event) => self.stale.settings |= self.routers.take(*event, |a, b| a.spec == b.spec, |_, _| {}),
                 Seen::Keys(event) => self.stale.settings |= self.keys.take(*event, |a, b| a.data == b.data, |_, _| {}),
+                Seen::Node(event) => self.stale.nodes |= self.nodes.take(*event, Instant::now()),
             }
         }
     }
 
     /// The table of now. Only what changed is made anew.
     fn table(&mut self, carry: &mut Carry) -> (RouteTable, Vec<Timestamp>) {
-        let Stale { services: mut keys, mut all, settings, written } = std::mem::take(&mut self.stale);
+        let Stale { services: mut keys, mut all, nodes, settings, written } = std::mem::take(&mut self.stale);
         if settings {
             let limits = self.settings.limits;
             self.settings = Arc::new(self.settings());
             all |= limits != self.settings.limits;
+        }
+        if nodes {
+            let lost = self.nodes.lost();
+            if !lost.is_empty() {
+                tracing::info!(nodes = ?lost, "router: these nodes are, or may be, lost to the cluster; of pods that are not ready those there serve if no other is");
+            }
+            carry.nodes(self.nodes.here(), lost);
+            all = true;
         }
         if all {
             keys.extend(carry.services().cloned());
@@ -272,6 +288,10 @@ fn watch_all(client: &Client, options: &RouterOptions) -> BoxStream<'static, See
         events(Api::all(client.clone()), slices, "router", trim).map(|event| Seen::Slice(Box::new(event))).boxed(),
         events(Api::namespaced(client.clone(), &options.namespace), this, "router", trim)
             .map(|event| Seen::Router(Box::new(event)))
+            .boxed(),
+        // Nothing waits for these: without them requests go wherever a ready endpoint is.
+        events_and_gaps(Api::all(client.clone()), watcher::Config::default(), "router", nodes::trim)
+            .map(|event| Seen::Node(Box::new(event)))
             .boxed(),
     ])
     .boxed()

@@ -90,9 +90,11 @@ pub struct Service {
     pub endpoints: Vec<Arc<Endpoint>>,
     /// Those for new requests and sessions.
     pub ready: Vec<Arc<Endpoint>>,
+    /// Those on nodes that the cluster lost: for requests when there are no others.
+    pub stranded: Vec<Arc<Endpoint>>,
     /// Those that are ending and serve still.
     pub terminating: Vec<Arc<Endpoint>>,
-    /// By the name in cookies: the ready ones, and those that are ending and serve still.
+    /// By the name in cookies: the ready ones, the stranded, and those that are ending and serve still.
     pub by_token: HashMap<Token, Arc<Endpoint>>,
     /// Whose turn it is; goes on from table to table.
     pub turn: Arc<AtomicUsize>,

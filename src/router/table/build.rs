@@ -45,6 +45,7 @@ pub struct Carry {
     made: HashMap<Key, Made>,
     departed: Vec<Departed>,
     here: Here,
+    lost: HashSet<String>,
     next_id: u64,
     quiet: Arc<Notify>,
     metrics: Arc<RouterMetrics>,
@@ -61,12 +62,12 @@ struct Made {
 impl Carry {
     /// Nothing yet. `quiet` is told whenever a draining endpoint has nothing under way any more.
     pub fn new(metrics: Arc<RouterMetrics>, quiet: Arc<Notify>) -> Self {
-        Self { made: HashMap::new(), departed: Vec::new(), here: Here::default(), next_id: 1, quiet, metrics }
+        Self { made: HashMap::new(), departed: Vec::new(), here: Here::default(), lost: HashSet::new(), next_id: 1, quiet, metrics }
     }
 
-    /// From now on hints count by this place; all services are to be made anew.
-    pub fn is_at(&mut self, here: Here) {
-        self.here = here;
+    /// From now on hints count by this place, and these nodes are lost to the cluster; all services are to be made anew.
+    pub fn nodes(&mut self, here: Here, lost: HashSet<String>) {
+        (self.here, self.lost) = (here, lost);
     }
 
     /// Every service that was made.
@@ -83,7 +84,7 @@ impl Carry {
         slices: impl IntoIterator<Item = &'a EndpointSlice>,
         settings: &Settings,
     ) {
-        let seen = slices::endpoints(slices, &self.here);
+        let seen = slices::endpoints(slices, &self.here, &self.lost);
         let before = self.made.remove(key);
         let before = before.as_ref().map(|made| made.service.as_ref());
         let uid = object.and_then(ResourceExt::uid).unwrap_or_default();
@@ -134,6 +135,7 @@ impl Carry {
             last_resort: false,
             endpoints: Vec::new(),
             ready: Vec::new(),
+            stranded: Vec::new(),
             terminating: Vec::new(),
             by_token: HashMap::new(),
             turn: before.map_or_else(Arc::default, |before| before.turn.clone()),
@@ -156,10 +158,11 @@ impl Carry {
             match condition {
                 Condition::Ready => ready.push((endpoint.clone(), hints)),
                 Condition::Terminating => service.terminating.push(endpoint.clone()),
+                Condition::Stranded => service.stranded.push(endpoint.clone()),
                 Condition::Ended | Condition::Unready => {}
             }
             // Whom a session belongs to gets it wherever it is.
-            if matches!(condition, Condition::Ready | Condition::Terminating) {
+            if matches!(condition, Condition::Ready | Condition::Terminating | Condition::Stranded) {
                 service.by_token.insert(token, endpoint.clone());
             }
             service.endpoints.push(endpoint);
@@ -365,11 +368,30 @@ mod tests {
         for (endpoint, zone) in slice.endpoints.as_mut().unwrap().iter_mut().zip(["z1", "z2"]) {
             endpoint.hints = serde_json::from_value(json!({ "forZones": [{ "name": zone }] })).unwrap();
         }
-        carry.is_at(Here { zone: Some("z1".to_owned()), node: None });
+        carry.nodes(Here { zone: Some("z1".to_owned()), node: None }, HashSet::new());
         let table = build([&service], [&slice], Arc::default(), &mut carry);
         let service = &table.services[0];
         assert_eq!((service.ready.len(), service.by_token.len(), service.endpoints.len()), (1, 2, 2));
         assert_eq!(service.ready[0].instance.uid, "uid-a");
+    }
+
+    #[test]
+    fn on_a_lost_node_nothing_is_known_to_be_unready_and_what_ends_there_ends() {
+        let (mut carry, service) = (carry(), web(&json!({})));
+        let mut found = |lost: &[&str], conditions: &Value| {
+            let mut slice = at("10.1.0.1", 80, conditions);
+            slice.endpoints.as_mut().unwrap()[0].node_name = Some("n1".to_owned());
+            carry.nodes(Here::default(), lost.iter().map(|&name| name.to_owned()).collect());
+            let table = build([&service], [&slice], Arc::default(), &mut carry);
+            let service = &table.services[0];
+            (service.ready.len(), service.stranded.len(), service.by_token.len(), service.endpoints[0].live.id)
+        };
+        let (ready, unready, ended) =
+            (json!({}), json!({ "ready": false }), json!({ "ready": false, "serving": false, "terminating": true }));
+        assert_eq!(found(&["n1"], &ready), (1, 0, 1, 1));
+        assert_eq!(found(&["n1"], &unready), (0, 1, 1, 1), "what it has under way goes on");
+        assert_eq!(found(&["n2"], &unready), (0, 0, 0, 1));
+        assert_eq!(found(&["n1"], &ended), (0, 0, 0, 1));
     }
 
     #[test]

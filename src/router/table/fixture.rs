@@ -41,6 +41,7 @@ pub(crate) fn service(strategy: Strategy, ready: Vec<Arc<Endpoint>>, terminating
         endpoints: ready.iter().chain(&terminating).cloned().collect(),
         by_token: ready.iter().chain(&terminating).map(|e| (e.token, e.clone())).collect(),
         ready,
+        stranded: Vec::new(),
         terminating,
         turn: Arc::default(),
         cells: Arc::default(),

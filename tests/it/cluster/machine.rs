@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::gear::{Session, cache, there};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kube/cluster.sh");
@@ -70,6 +72,12 @@ impl Cluster {
     pub(crate) fn script(&self, verb: &str, args: &[&str]) {
         let output = Command::new(SCRIPT).arg(verb).arg(self.dir()).args(args).stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "cluster.sh {verb} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Sends a component a signal.
+    pub(crate) fn signal(&self, component: &str, signal: Signal) {
+        let pid = std::fs::read_to_string(self.dir().join(component).with_extension("pid")).unwrap();
+        kill_process(Pid::from_raw(pid.trim().parse().unwrap()).unwrap(), signal).unwrap();
     }
 
     /// A command with the cluster's kubeconfig; standard input as given.

@@ -14,11 +14,12 @@ use tokio::{net::TcpStream, sync::watch, task::JoinSet};
 
 use super::{
     api::FakeApi,
-    fixture::{Answer, Client, ENDING, READY, eventually, service, slice, soon},
+    fixture::{Answer, Client, ENDING, READY, UNREADY, eventually, service, slice, soon},
     instance::instance,
 };
 
 const SERVICES: &str = "/apis/mesh-controller.dev/v1alpha1/meshservices";
+const NODES: &str = "/api/v1/nodes";
 const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 
 struct Running {
@@ -101,6 +102,36 @@ async fn the_router_learns_by_watch_and_keeps_what_it_knows_while_the_api_is_awa
     let api = router.api.clone();
     assert!(router.supervisor.finish(Duration::from_secs(10)).await);
     assert!(api.written().iter().any(|w| w.method == Method::DELETE && w.path.ends_with("/leases/router-r1")), "the lease is given back");
+}
+
+#[tokio::test]
+async fn what_the_cluster_calls_unready_because_it_lost_the_node_serves_where_nothing_else_is_ready() {
+    let node = |ready: &str| json!({ "metadata": { "name": "n1" }, "status": { "conditions": [{ "type": "Ready", "status": ready }] } });
+    let (a, b) = (instance("a").await, instance("b").await);
+    let api = FakeApi::default();
+    api.put(NODES, node("True"));
+    api.put(SERVICES, service("web", json!({})));
+    api.put(SLICES, written(slice("web", &a, UNREADY, 1)));
+    let router = running(api).await;
+    assert_eq!(router.get("/").await.status, 503, "it says so itself");
+    router.api.put(NODES, node("Unknown"));
+    let mut answer = router.get("/").await;
+    soon("the loss of the node is learned", async {
+        while answer.status != 200 {
+            answer = router.get("/").await;
+        }
+    })
+    .await;
+    assert_eq!(answer.body, "a");
+    router.api.put(NODES, node("True"));
+    router.api.put(SLICES, written(slice("web", &b, READY, 2)));
+    eventually("the other is learned", || router.metrics.render().contains("mesh_router_endpoint_learned_seconds_count 1")).await;
+    for _ in 0..20 {
+        assert_eq!(router.get("/").await.body, "b");
+    }
+    router.api.put(SLICES, written(slice("web", &b, UNREADY, 3)));
+    eventually("its end is learned", || router.metrics.render().contains("mesh_router_endpoint_learned_seconds_count 2")).await;
+    assert_eq!(router.get("/").await.status, 200, "the node is back, but its word on its pods may not be there yet");
 }
 
 #[tokio::test]

@@ -117,6 +117,7 @@ pub(crate) fn service(name: &str, spec: Value) -> MeshService {
 /// Conditions of an endpoint: (ready, serving, terminating).
 pub(crate) type Conditions = (bool, bool, bool);
 pub(crate) const READY: Conditions = (true, true, false);
+pub(crate) const UNREADY: Conditions = (false, false, false);
 pub(crate) const ENDING: Conditions = (false, true, true);
 
 /// A slice of `default/<service>` for one instance.
@@ -131,6 +132,7 @@ pub(crate) fn slice(service: &str, instance: &Instance, (ready, serving, termina
         "endpoints": [{
             "addresses": [instance.address.ip().to_string()],
             "conditions": { "ready": ready, "serving": serving, "terminating": terminating },
+            "nodeName": "n1",
             "targetRef": { "kind": "MeshInstance", "namespace": "default", "name": instance.name, "uid": format!("uid-{}", instance.name) },
         }],
     }))

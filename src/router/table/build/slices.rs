@@ -1,7 +1,7 @@
 //! From the slices of one service to its endpoints, each of them once. Pure. Slices are as a VM writes them (one for each instance) or as a cluster
 //! does: many of them, an endpoint in two while it moves, one list for IPv4 and one for IPv6, several ports.
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, HashSet, btree_map::Entry},
     net::{IpAddr, SocketAddr},
 };
 
@@ -42,14 +42,17 @@ impl Seen {
     }
 }
 
-/// The endpoints in these slices of one service, in the order of their uids.
-pub(super) fn endpoints<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>, here: &Here) -> Vec<Seen> {
+/// The endpoints in these slices of one service, in the order of their uids; `lost` are the nodes whose pods the cluster knows nothing of.
+pub(super) fn endpoints<'a>(slices: impl IntoIterator<Item = &'a EndpointSlice>, here: &Here, lost: &HashSet<String>) -> Vec<Seen> {
     let mut all: BTreeMap<String, Seen> = BTreeMap::new();
     for slice in slices.into_iter().filter(|slice| slice.address_type != "FQDN") {
         let Some(port) = port(slice.ports.as_deref().unwrap_or_default()) else { continue };
         let revision = slice.resource_version().unwrap_or_default();
         for endpoint in slice.endpoints.iter().flatten() {
-            let Some(seen) = seen(endpoint, port, slice.metadata.namespace.as_deref(), &revision, here) else { continue };
+            let Some(mut seen) = seen(endpoint, port, slice.metadata.namespace.as_deref(), &revision, here) else { continue };
+            if seen.condition == Condition::Unready && endpoint.node_name.as_ref().is_some_and(|node| lost.contains(node)) {
+                seen.condition = Condition::Stranded;
+            }
             match all.entry(seen.instance.uid.clone()) {
                 Entry::Vacant(new) => drop(new.insert(seen)),
                 Entry::Occupied(mut known) => known.get_mut().join(seen),
@@ -111,7 +114,7 @@ mod tests {
     }
 
     fn found(slices: &[EndpointSlice]) -> Vec<(String, String, Condition)> {
-        let seen = endpoints(slices, &Here::default());
+        let seen = endpoints(slices, &Here::default(), &HashSet::new());
         seen.into_iter().map(|s| (s.instance.uid, s.address.to_string(), s.condition)).collect()
     }
 
