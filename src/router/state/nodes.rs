@@ -106,14 +106,14 @@ mod tests {
 
     use super::*;
 
-    fn node(name: &str, zone: &str, ready: &str) -> Option<Event<Node>> {
+    fn node(name: &str, zone: &str, ready: &str) -> Event<Node> {
         let mut node: Node = serde_json::from_value(json!({
             "metadata": { "name": name, "labels": { ZONE: zone } },
             "status": { "conditions": [{ "type": "MemoryPressure", "status": "Unknown" }, { "type": "Ready", "status": ready }] },
         }))
         .unwrap();
         trim(&mut node);
-        Some(Event::Apply(node))
+        Event::Apply(node)
     }
 
     fn lost(nodes: &Nodes) -> Vec<String> {
@@ -125,19 +125,19 @@ mod tests {
     #[test]
     fn a_node_that_is_not_heard_of_is_lost_and_for_a_while_after_its_return() {
         let (mut nodes, now) = (Nodes::default(), Instant::now());
-        assert!(nodes.take(node("a", "z1", "True"), now));
-        assert!(!nodes.take(node("a", "z1", "True"), now), "its heartbeat is no news");
+        assert!(nodes.take(Some(node("a", "z1", "True")), now));
+        assert!(!nodes.take(Some(node("a", "z1", "True")), now), "its heartbeat is no news");
         assert_eq!((lost(&nodes), nodes.next()), (vec![], None));
-        assert!(nodes.take(node("a", "z1", "Unknown"), now));
+        assert!(nodes.take(Some(node("a", "z1", "Unknown")), now));
         assert_eq!((lost(&nodes), nodes.next()), (vec!["a".to_owned()], None), "however long that takes");
-        assert!(nodes.take(node("a", "z1", "True"), now));
+        assert!(nodes.take(Some(node("a", "z1", "True")), now));
         assert_eq!((lost(&nodes), nodes.next()), (vec!["a".to_owned()], Some(now + RETURN)));
         nodes.settle(now + RETURN / 2);
         assert_eq!(lost(&nodes), ["a"]);
-        nodes.take(node("a", "z1", "False"), now + RETURN / 2);
+        nodes.take(Some(node("a", "z1", "False")), now + RETURN / 2);
         nodes.settle(now + RETURN);
         assert_eq!(lost(&nodes), ["a"], "it was lost again");
-        nodes.take(node("a", "z1", "True"), now + RETURN);
+        nodes.take(Some(node("a", "z1", "True")), now + RETURN);
         nodes.settle(now + RETURN * 2);
         assert_eq!((lost(&nodes), nodes.next()), (vec![], None));
     }
@@ -146,8 +146,8 @@ mod tests {
     fn while_the_watch_fails_and_for_a_while_after_it_any_node_may_be_lost() {
         let (mut nodes, now) = (Nodes::default(), Instant::now());
         assert!(!nodes.take(None, now), "none is known");
-        nodes.take(node("a", "z1", "True"), now);
-        nodes.take(node("b", "z1", "Unknown"), now);
+        nodes.take(Some(node("a", "z1", "True")), now);
+        nodes.take(Some(node("b", "z1", "Unknown")), now);
         assert!(nodes.take(None, now));
         assert_eq!((lost(&nodes), nodes.next()), (vec!["a".to_owned(), "b".to_owned()], Some(now + RETURN)));
         assert!(!nodes.take(None, now + RETURN), "it fails again");
@@ -161,8 +161,8 @@ mod tests {
         let here = |zone: Option<&str>, node_name: Option<&str>| {
             let told = Here { zone: zone.map(str::to_owned), node: node_name.map(str::to_owned) };
             let mut nodes = Nodes::new(told);
-            nodes.take(node("a", "z1", "True"), Instant::now());
-            nodes.take(node("b", "z2", "True"), Instant::now());
+            nodes.take(Some(node("a", "z1", "True")), Instant::now());
+            nodes.take(Some(node("b", "z2", "True")), Instant::now());
             nodes.here().zone
         };
         assert_eq!(here(None, Some("b")).as_deref(), Some("z2"));
