@@ -1,12 +1,17 @@
 //! Which API a command talks to: found by flags, by the project's `.mesh`, by the environment, or by the default state directory.
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use kube::{
     Api, Client, Config,
     api::ListParams,
+    client::{ClientBuilder, retry::RetryPolicy},
     config::{KubeConfigOptions, Kubeconfig},
 };
+use tower::{buffer::BufferLayer, retry::RetryLayer};
 
 use super::{
     exit::{Code, Failure, Result},
@@ -96,7 +101,7 @@ impl Target {
         let config = config(&found, &places).await?;
         let address = config.cluster_url.to_string();
         let namespace = self.namespace.unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|error| Failure::from(error).context(source_of(&found)))?;
+        let client = client(config).map_err(|error| Failure::from(error).context(source_of(&found)))?;
         act(&Connection { client, namespace }).await.map_err(|failure| match failure.code {
             Code::Unreachable => Failure::new(
                 Code::Unreachable,
@@ -174,10 +179,17 @@ async fn config(found: &Found, places: &Places) -> Result<Config> {
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| Failure::new(Code::Unreachable, format!("{}: {error}", source_of(found))))?;
-    config.connect_timeout = Some(std::time::Duration::from_secs(5));
-    // A person waits: say at once that nothing answers.
-    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
     Ok(config)
+}
+
+/// An API that is busy, or has just got our definitions ("storage is (re)initializing"), is asked again for some seconds: a person waits.
+fn client(mut config: Config) -> kube::Result<Client> {
+    // Its own goes on for minutes.
+    config.default_retry = false;
+    let Ok(policy) = RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(2), 6, true) else { return Client::try_from(config) };
+    // A retry clones its service; this is the one that can be cloned.
+    Ok(ClientBuilder::try_from(config)?.with_layer(&BufferLayer::new(64)).with_layer(&RetryLayer::new(policy)).build())
 }
 
 #[cfg(test)]

@@ -1,7 +1,15 @@
 //! `mesh` as people use it: the real binary, its output, its exit codes, and what is left when it ends.
 pub(crate) mod session;
 
-use std::{net::TcpListener, path::Path};
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use self::session::{Session, mesh, project};
 
@@ -52,6 +60,53 @@ fn a_router_port_in_use_is_named_with_the_flag_that_changes_it() {
     let end = mesh(dir.path(), &["run", "--all", "--router-listen", &address]);
     assert_eq!(end.code, 1);
     assert!(end.stderr.contains(&address) && end.stderr.contains("--router-listen"), "{}", end.stderr);
+}
+
+/// An API that is busy for its first `busy` requests and empty then; its kubeconfig, and how often it was asked.
+fn busy_api(dir: &Path, busy: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            lines.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+            let (status, body) = if count.fetch_add(1, Ordering::Relaxed) < busy {
+                let status = "429 Too Many Requests\r\nRetry-After: 1";
+                (status, r#"{"kind":"Status","apiVersion":"v1","status":"Failure","code":429,"message":"storage is (re)initializing"}"#)
+            } else {
+                ("200 OK", r#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#)
+            };
+            let length = body.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{body}"
+            );
+        }
+    });
+    let kubeconfig = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "clusters": [{ "name": "a", "cluster": { "server": server } }], "users": [{ "name": "a", "user": {} }],
+        "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
+    });
+    let file = dir.join("busy.kubeconfig");
+    std::fs::write(&file, kubeconfig.to_string()).unwrap();
+    (file.to_str().unwrap().to_owned(), asked)
+}
+
+#[test]
+fn an_api_that_is_busy_for_a_moment_is_asked_again_and_one_that_stays_so_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (kubeconfig, asked) = busy_api(dir.path(), 2);
+    let ps = mesh(dir.path(), &["ps", "--kubeconfig", &kubeconfig]);
+    assert_eq!(ps.code, 0, "{}", ps.stderr);
+    assert!(asked.load(Ordering::Relaxed) > 2);
+    let (kubeconfig, asked) = busy_api(dir.path(), usize::MAX);
+    let ps = mesh(dir.path(), &["ps", "--kubeconfig", &kubeconfig]);
+    assert!(ps.code != 0 && ps.stderr.contains("storage is (re)initializing"), "{}: {}", ps.code, ps.stderr);
+    assert!((2..20).contains(&asked.load(Ordering::Relaxed)), "{asked:?}");
 }
 
 #[tokio::test]
