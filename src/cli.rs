@@ -17,6 +17,7 @@ pub mod follow;
 mod golden;
 mod hostname;
 mod in_cluster;
+mod lifetime;
 
 pub mod import;
 pub mod init;

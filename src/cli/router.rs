@@ -16,9 +16,9 @@ use self::{
     source::{Opened, Source},
 };
 use super::{
-    daemon,
     exit::Result,
     hostname::hostname,
+    lifetime,
     serve::{self, ROUTER_GRACE, admin},
     signals::{Asked, Signals},
 };
@@ -105,7 +105,7 @@ impl Router {
         shutdown.spawn("admin", admin::run(admin_listener, answers, shutdown.clone()));
         let status = format!("router {address}, admin {admin}");
         tracing::info!(router = %address, %admin, version = env!("CARGO_PKG_VERSION"), "started");
-        daemon::tell_when_ready(ready, status.clone(), &shutdown);
+        lifetime::tell_when_ready(ready, status.clone(), &shutdown);
         let death = loop {
             let asked = tokio::select! {
                 asked = signals.asked() => asked,
@@ -117,7 +117,7 @@ impl Router {
             }
         };
         tracing::info!("ending");
-        daemon::end(supervisor, &mut signals, death, GRACE).await
+        lifetime::end(supervisor, &mut signals, death, GRACE).await
     }
 }
 
