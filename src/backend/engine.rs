@@ -3,6 +3,7 @@
 //!
 //! What the two engines share goes through bollard; what libpod alone has, or says better, goes through the thin client in [`http`].
 pub mod containers;
+pub mod create;
 mod docker;
 pub mod error;
 pub mod events;

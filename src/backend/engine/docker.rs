@@ -7,7 +7,7 @@ use bollard::models::{
 };
 
 use super::{
-    containers::{Create, Mounted},
+    create::{Create, Mounted},
     spec::shares,
 };
 

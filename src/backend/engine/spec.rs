@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::containers::{Create, Mounted};
+use super::create::{Create, Mounted};
 
 /// Of a CPU's time, in microseconds: limits are parts of it.
 pub(super) const CPU_PERIOD: u64 = 100_000;

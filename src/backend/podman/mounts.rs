@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::{Inner, refusal::refused};
 use crate::{
     api::labels,
-    backend::{Error, engine::containers::Mounted},
+    backend::{Error, engine::create::Mounted},
     plan::{
         container::{Mount, Source},
         instance::ContainerLaunch,

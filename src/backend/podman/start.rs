@@ -11,7 +11,7 @@ use crate::{
     api::labels,
     backend::{
         Error,
-        engine::{self, containers::Create, images::Image},
+        engine::{self, create::Create, images::Image},
     },
     plan::instance::{ContainerLaunch, Observed},
 };
