@@ -2,7 +2,6 @@
 pub(crate) mod session;
 
 use std::{
-    io::{BufRead, BufReader, Write},
     net::TcpListener,
     path::Path,
     sync::{
@@ -12,6 +11,7 @@ use std::{
 };
 
 use self::session::{Session, mesh, project};
+use crate::gear::api;
 
 fn golden(name: &str, made: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cli").join(name);
@@ -64,36 +64,17 @@ fn a_router_port_in_use_is_named_with_the_flag_that_changes_it() {
 
 /// An API that is busy for its first `busy` requests and empty then; its kubeconfig, and how often it was asked.
 fn busy_api(dir: &Path, busy: usize) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = format!("http://{}", listener.local_addr().unwrap());
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            lines.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
-            let (status, body) = if count.fetch_add(1, Ordering::Relaxed) < busy {
-                let status = "429 Too Many Requests\r\nRetry-After: 1";
-                (status, r#"{"kind":"Status","apiVersion":"v1","status":"Failure","code":429,"message":"storage is (re)initializing"}"#)
-            } else {
-                ("200 OK", r#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#)
-            };
-            let length = body.len();
-            let _ = write!(
-                stream,
-                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{body}"
-            );
+    let kubeconfig = api(dir, move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) < busy {
+            let body = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","code":429,"message":"storage is (re)initializing"}"#;
+            ("429 Too Many Requests\r\nRetry-After: 1", body.to_owned())
+        } else {
+            ("200 OK", r#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#.to_owned())
         }
     });
-    let kubeconfig = serde_json::json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "a",
-        "clusters": [{ "name": "a", "cluster": { "server": server } }], "users": [{ "name": "a", "user": {} }],
-        "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
-    });
-    let file = dir.join("busy.kubeconfig");
-    std::fs::write(&file, kubeconfig.to_string()).unwrap();
-    (file.to_str().unwrap().to_owned(), asked)
+    (kubeconfig, asked)
 }
 
 #[test]

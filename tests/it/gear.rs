@@ -1,6 +1,7 @@
 //! What tests need of the machine: whether what is missing is a failure, where tests/run.sh keeps what it builds, and what runs only as long as the tests.
 use std::{
     io::{BufRead, BufReader, Write},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -49,4 +50,32 @@ impl Drop for Session {
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
+}
+
+/// An API that answers GET as it is told to, by path: status (with what follows it in the head) and JSON. Its kubeconfig, in `dir`.
+pub(crate) fn api(dir: &Path, answer: impl Fn(&str) -> (&'static str, String) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let head: Vec<String> =
+                BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+            // One that connected and asked nothing.
+            let Some(path) = head.first().and_then(|line| line.split_whitespace().nth(1)) else { continue };
+            let (status, body) = answer(path);
+            let length = body.len();
+            let head =
+                format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n");
+            let _ = stream.write_all((head + &body).as_bytes());
+        }
+    });
+    let kubeconfig = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "clusters": [{ "name": "a", "cluster": { "server": server } }], "users": [{ "name": "a", "user": {} }],
+        "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
+    });
+    let file = dir.join(format!("{:08x}.kubeconfig", rand::random::<u32>()));
+    std::fs::write(&file, kubeconfig.to_string()).unwrap();
+    file.to_str().unwrap().to_owned()
 }

@@ -1,10 +1,11 @@
 //! What goes wrong in a cluster, and how the service says it: a condition that names the thing, no crash, no busy loop.
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::machine::{Cluster, Namespace};
+use crate::gear::api;
 
 fn ready_condition(space: &Namespace<'_>, name: &str) -> (String, String) {
     let service: Value = serde_json::from_str(&space.kubectl(&format!("get msvc {name} -o json"))).unwrap();
@@ -79,4 +80,15 @@ fn a_quota_that_forbids_pods_and_a_namespace_that_goes_are_told_and_make_no_loop
     let writes =
         cluster.asked("mesh-system:mesh-controller", before).into_iter().filter(|asked| asked.writes() && asked.name == "web").count();
     assert!(writes <= 12, "{writes} writes about a service that goes with its namespace");
+}
+
+#[test]
+fn a_cluster_that_is_too_old_ends_the_controller_with_what_mends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = api(dir.path(), |_| ("200 OK", r#"{"major":"1","minor":"30","gitVersion":"v1.30.9"}"#.to_owned()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mesh-controller"));
+    let output = command.args(["--backend", "kubernetes", "--admin-listen", "127.0.0.1:0", "--kubeconfig", &kubeconfig]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("this cluster is Kubernetes 1.30; mesh-controller needs 1.31 or newer: upgrade the cluster"), "{said}");
 }
