@@ -99,12 +99,15 @@ impl Source {
     }
 }
 
+/// What the kubelet writes, without a time, in the place of a log that it has thrown away.
+const THROWN_AWAY: &[u8] = b"unable to retrieve container logs for ";
+
 /// A cluster cuts `sinceTime` to whole seconds: what is older is left out here.
 fn boxed(reader: impl AsyncBufRead + Send + 'static, since: Option<Timestamp>) -> BoxStream<'static, Line> {
     let mut known = since.is_none();
     let new = lines(reader).filter(move |line| {
         known = line.at.map_or(known, |at| since.is_none_or(|since| at >= since));
-        ready(known)
+        ready(known && (line.at.is_some() || !line.text.starts_with(THROWN_AWAY)))
     });
     // Who has seen the end may look again.
     Box::pin(new.fuse())
@@ -115,6 +118,12 @@ mod tests {
     use futures::io::Cursor;
 
     use super::*;
+
+    #[tokio::test]
+    async fn the_kubelets_own_words_are_no_line_of_a_log() {
+        let mut lines = boxed(Cursor::new(b"unable to retrieve container logs for containerd://456b".to_vec()), None);
+        assert!(lines.next().await.is_none());
+    }
 
     #[tokio::test]
     async fn what_is_older_is_left_out_and_the_end_may_be_seen_twice() {
