@@ -118,7 +118,8 @@ async fn end<K>(api: Api<K>, name: &str, uid: &str) -> Result
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
-    await_condition(api, name, conditions::is_deleted(uid)).await.map(drop).map_err(|error| Failure::from(anyhow::Error::from(error)))
+    let end = Box::pin(await_condition(api, name, conditions::is_deleted(uid))).await;
+    end.map(drop).map_err(|error| Failure::from(anyhow::Error::from(error)))
 }
 
 /// In a cluster the service goes first, and what was made of it is collected then. Another service of the name would have pods of its own.

@@ -183,9 +183,9 @@ async fn logs_are_those_of_all_pods_and_are_followed_over_scaling_and_rollout() 
     terminal.until("both to speak", "logs count", |end| speakers(&end.stdout) == first);
     let tail = terminal.says("logs count --tail 3");
     assert_eq!((speakers(&tail), tail.lines().count()), (first.clone(), 6), "{tail}");
-    let timed = terminal.says("logs count --timestamps");
-    let times: Vec<&str> = timed.lines().map(|line| line.split_once("| ").unwrap().1.split(' ').next().unwrap()).collect();
-    assert!(times.is_sorted() && times[0].ends_with('Z'), "{timed}");
+    let stamped = terminal.says("logs count --timestamps");
+    let times: Vec<&str> = stamped.lines().map(|line| line.split_once("| ").unwrap().1.split(' ').next().unwrap()).collect();
+    assert!(times.is_sorted() && times[0].ends_with('Z'), "{stamped}");
     // As short as it may be, without a name before the lines.
     let other = first.last().unwrap();
     let common = some.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
@@ -237,7 +237,7 @@ fn what_is_wrong_is_told_with_the_last_words_and_the_remedy() {
     let missing = "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {name: missing}\nspec: {type: Worker, image: \"registry.invalid/nothing:1\"}\n";
     space.apply(
         &[
-            &busybox("crash", "echo starting; echo no database >&2; exit 3", ""),
+            &busybox("crash", "echo starting; echo no database; exit 3", ""),
             &busybox("flaky", "echo run; test -e /tmp/x && exec sleep 1000; sleep 1; touch /tmp/x; echo out of luck; exit 4", KEEPS),
             &busybox("well", "echo hello; exec sleep 1000", "  logs: {maxFiles: 2}\n"),
             missing,

@@ -111,7 +111,7 @@ fn image(fields: &mut Fields, top: &Top, draft: &mut Draft, book: &mut Book<'_>)
     let own = format!("localhost/{}-{}:latest", top.project, draft.name);
     let image = image.unwrap_or(own);
     if let Some(build) = build {
-        built(fields.path("build"), build, &image, book);
+        built(&fields.path("build"), &build, &image, book);
     }
     draft.set("image", image);
     match fields.text("pull_policy").as_deref() {
@@ -126,9 +126,9 @@ fn image(fields: &mut Fields, top: &Top, draft: &mut Draft, book: &mut Book<'_>)
 }
 
 /// What is built is told as the command that builds it; what that does not take is told one by one.
-fn built(path: String, build: Value, image: &str, book: &mut Book<'_>) {
-    let mut fields = Fields::new(path.clone(), build.clone());
-    let context = scalar(&build).or_else(|| fields.text("context")).unwrap_or_else(|| ".".to_owned());
+fn built(path: &str, build: &Value, image: &str, book: &mut Book<'_>) {
+    let mut fields = Fields::new(path, build.clone());
+    let context = scalar(build).or_else(|| fields.text("context")).unwrap_or_else(|| ".".to_owned());
     let mut words = vec!["podman build -t".to_owned(), image.to_owned()];
     words.extend(fields.text("dockerfile").map(|file| format!("-f {}", quoted(&format!("{context}/{file}")))));
     words.extend(fields.text("target").map(|target| format!("--target {}", quoted(&target))));
@@ -138,7 +138,7 @@ fn built(path: String, build: Value, image: &str, book: &mut Book<'_>) {
     };
     words.extend(fields.pairs("args").into_iter().map(argument));
     words.push(quoted(&context));
-    book.lost(&path, format!("build: nothing is built here: {}", words.join(" ")));
+    book.lost(path, format!("build: nothing is built here: {}", words.join(" ")));
     for (path, key, value) in fields.left().into_iter().filter(|(_, _, value)| !value.is_null()) {
         if key.starts_with("x-") {
             book.moot(key);
