@@ -2,9 +2,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Resource,
-    api::{DeleteParams, DynamicObject},
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, DynamicObject, ListParams},
     runtime::{conditions, wait::await_condition},
 };
 use serde::de::DeserializeOwned;
@@ -12,10 +13,12 @@ use serde::de::DeserializeOwned;
 use super::{
     apply::api_of,
     exit::{Code, Failure, Result},
-    manifest, output,
+    instance,
+    manifest::{self, Document},
+    output,
     target::Connection,
 };
-use crate::api::duration::Duration as Wait;
+use crate::api::{MeshService, duration::Duration as Wait};
 
 /// Delete services, or the objects in files.
 #[derive(Debug, Args)]
@@ -44,20 +47,22 @@ impl Delete {
         for name in &self.services {
             let api = connection.services();
             let uid = self.delete(&api, name, &format!("MeshService {name}")).await?;
-            gone.extend(uid.map(|uid| (Target::Service(api), name.clone(), uid)));
+            gone.extend(uid.map(|uid| (Target::Service(api, connection.namespace.clone()), name.clone(), uid)));
         }
+        // Without files there is nothing to read; a file with nothing in it is a mistake.
+        let documents = if self.files.is_empty() { Vec::new() } else { manifest::read(&self.files)? };
         // What came first when it was applied goes last.
-        for document in manifest::read(&self.files)?.iter().rev() {
+        for document in documents.iter().rev() {
             let (api, _) = api_of(connection, document).await?;
             let uid = self.delete(&api, document.name(), &document.title()).await?;
-            gone.extend(uid.map(|uid| (Target::Any(api), document.name().to_owned(), uid)));
+            gone.extend(uid.map(|uid| (Target::of(connection, document, api), document.name().to_owned(), uid)));
         }
         if self.no_wait {
             return Ok(());
         }
         let wait = async {
             for (target, name, uid) in gone {
-                target.gone(&name, &uid).await?;
+                target.gone(connection, &name, &uid).await?;
             }
             Ok(())
         };
@@ -84,16 +89,49 @@ impl Delete {
 
 /// An object whose end is waited for.
 enum Target {
-    Service(Api<crate::api::MeshService>),
+    /// A service of a namespace.
+    Service(Api<MeshService>, String),
     Any(Api<DynamicObject>),
 }
 
 impl Target {
-    async fn gone(self, name: &str, uid: &str) -> Result {
-        let end = match self {
-            Self::Service(api) => await_condition(api, name, conditions::is_deleted(uid)).await.map(drop),
-            Self::Any(api) => await_condition(api, name, conditions::is_deleted(uid)).await.map(drop),
-        };
-        end.map_err(|error| Failure::from(anyhow::Error::from(error)))
+    fn of(connection: &Connection, document: &Document, api: Api<DynamicObject>) -> Self {
+        if document.gvk.group != MeshService::group(&()) || document.gvk.kind != MeshService::kind(&()) {
+            return Self::Any(api);
+        }
+        let namespace = document.object.metadata.namespace.clone().unwrap_or_else(|| connection.namespace.clone());
+        Self::Service(Api::namespaced(connection.client.clone(), &namespace), namespace)
+    }
+
+    async fn gone(self, connection: &Connection, name: &str, uid: &str) -> Result {
+        match self {
+            Self::Any(api) => end(api, name, uid).await,
+            Self::Service(services, namespace) => {
+                end(services.clone(), name, uid).await?;
+                pods_gone(&services, &instance::api(&connection.client, Some(&namespace)), name).await
+            }
+        }
+    }
+}
+
+async fn end<K>(api: Api<K>, name: &str, uid: &str) -> Result
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+{
+    let end = Box::pin(await_condition(api, name, conditions::is_deleted(uid))).await;
+    end.map(drop).map_err(|error| Failure::from(anyhow::Error::from(error)))
+}
+
+/// In a cluster the service goes first, and what was made of it is collected then. Another service of the name would have pods of its own.
+async fn pods_gone(services: &Api<MeshService>, pods: &Api<Pod>, name: &str) -> Result {
+    let of_service = ListParams::default().labels(&instance::pods_of(Some(name)));
+    loop {
+        let left = instance::listed(pods, of_service.clone(), &[403, 404]).await?;
+        if left.is_empty() || services.get_opt(name).await?.is_some() {
+            return Ok(());
+        }
+        for pod in left {
+            end(pods.clone(), &pod.name_any(), &pod.uid().unwrap_or_default()).await?;
+        }
     }
 }

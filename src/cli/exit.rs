@@ -106,11 +106,10 @@ fn code_of(status: &Status) -> Code {
 
 /// The API's message; where it gives none, its reason or its code.
 fn text_of(status: &Status) -> String {
-    [&status.message, &status.reason]
-        .into_iter()
-        .find(|text| !text.is_empty())
-        .cloned()
-        .unwrap_or_else(|| format!("HTTP status {}", status.code))
+    let said = [&status.message, &status.reason].into_iter().find(|text| !text.is_empty()).cloned();
+    let said = said.unwrap_or_else(|| format!("HTTP status {}", status.code));
+    // `storage is (re)initializing`, for example, where definitions have just been installed.
+    if status.code == 429 { format!("the API is not ready for this yet ({said}): try again in a moment") } else { said }
 }
 
 #[cfg(test)]
@@ -125,6 +124,13 @@ mod tests {
             [400, 422, 409, 404, 500, 503].map(code),
             [Code::Invalid, Code::Invalid, Code::Conflict, Code::Failed, Code::Failed, Code::Unreachable]
         );
+    }
+
+    #[test]
+    fn an_api_that_wants_to_be_asked_later_is_told_so() {
+        let status = Status { code: 429, message: "storage is (re)initializing".into(), ..Status::default() };
+        let text = "the API is not ready for this yet (storage is (re)initializing): try again in a moment";
+        assert_eq!(Failure::from(kube::Error::Api(status.boxed())).text(), text);
     }
 
     #[test]

@@ -67,13 +67,11 @@ impl Logs {
         let mut open = Vec::new();
         for instance in instances.iter().filter(|instance| fits(instance, selected)) {
             let source = Source::new(&connection.client, instance);
-            let mut part = self.part();
-            // Its present run has not begun; on a VM one log holds all runs.
-            part.previous = instance.kind == Kind::Pod && instance.backs_off() && part == Part::all();
-            if part.previous {
+            // On a VM one log holds all runs. In a cluster that of a container which has ended is that of its last run.
+            if instance.kind == Kind::Pod && instance.backs_off() {
                 printer.say(format!("{} waits for its next start; this is what its last run wrote", instance.id)).await;
             }
-            let Some(mut lines) = source.open(&part, false).await? else { continue };
+            let Some(mut lines) = source.open(&self.part(), false).await? else { continue };
             let first = lines.next().await;
             if let (None, Some(trouble)) = (&first, &instance.trouble) {
                 printer.say(format!("{} has written nothing: {trouble}", instance.id)).await;

@@ -19,7 +19,7 @@ use crate::kit::clock;
 
 /// Say why a service or an instance is (not) as wanted, and what mends it.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 all is as wanted, 1 it is not, 5 no API answers.")]
+#[command(after_help = "Exit codes: 0 all is as wanted (what is Degraded is told, and is no failure), 1 it is not, 5 no API answers.")]
 pub struct Why {
     /// A service, or the beginning of an instance's id.
     #[arg(value_name = "SERVICE|ID")]

@@ -165,5 +165,8 @@ async fn why_says_how_the_last_run_ended_with_its_last_words() {
     assert_eq!(told.code, 1);
     let json: serde_json::Value = serde_json::from_str(&mesh(dir.path(), &["why", "--json", "one-"]).stdout).unwrap();
     assert_eq!((&json["wanted"], &json["instances"][0]["lastExit"]["text"]), (&false.into(), &"ended with exit code 3".into()), "{json}");
+    let deleted = mesh(dir.path(), &["delete", "one"]);
+    assert_eq!((deleted.code, deleted.stdout.as_str(), deleted.stderr.as_str()), (0, "MeshService one deleted\n", ""));
+    assert_eq!(mesh(dir.path(), &["ps", "--json"]).stdout, "[]\n", "delete returns when all is gone");
     run.interrupt().await;
 }

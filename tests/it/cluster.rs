@@ -5,6 +5,7 @@
     reason = "these tests drive kubectl and real processes: they block, by real time, and hold the one cluster while they do"
 )]
 mod audit;
+mod cli;
 mod export;
 mod helm;
 mod leaders;

@@ -196,10 +196,11 @@ oom_score = 0
     bin_dir = "/usr/lib/cni"
     conf_dir = "$n/cni"
 TOML
-  sed "s|BRIDGE|$bridge|; s|PODS|$pods|" > "$n/cni/10-bridge.conflist" <<'JSON'
+  # Addresses are remembered with the cluster: those of a cluster that was killed would never be given back.
+  sed "s|BRIDGE|$bridge|; s|PODS|$pods|; s|IPAM|$n/ipam|" > "$n/cni/10-bridge.conflist" <<'JSON'
 {"cniVersion":"1.0.0","name":"meshtest","plugins":[
  {"type":"bridge","bridge":"BRIDGE","isGateway":true,"hairpinMode":true,
-  "ipam":{"type":"host-local","ranges":[[{"subnet":"PODS"}]],"routes":[{"dst":"0.0.0.0/0"}]}},
+  "ipam":{"type":"host-local","dataDir":"IPAM","ranges":[[{"subnet":"PODS"}]],"routes":[{"dst":"0.0.0.0/0"}]}},
  {"type":"portmap","capabilities":{"portMappings":true}}]}
 JSON
   cat > "$n/kubelet.yaml" <<YAML

@@ -66,9 +66,12 @@ impl Source {
         let request = http::Request::get(self.uri(part, follow)).body(Vec::new()).map_err(anyhow::Error::from)?;
         match self.client.request_stream(request).await {
             Ok(reader) => Ok(Some(boxed(reader, part.since))),
+            // "container "app" in pod "x" is waiting to start: …", "previous terminated container …"; 404 is the kubelet's, which may hear of
+            // a pod later than we do: "pod "x" does not exist".
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) && self.kind == Kind::Pod => {
+                Ok(Some(Box::pin(futures::stream::empty())))
+            }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            // "container "app" in pod "x" is waiting to start: …", "previous terminated container …".
-            Err(kube::Error::Api(status)) if status.code == 400 && self.kind == Kind::Pod => Ok(Some(Box::pin(futures::stream::empty()))),
             Err(error) => Err(error.into()),
         }
     }
@@ -99,12 +102,15 @@ impl Source {
     }
 }
 
+/// What the kubelet writes, without a time, in the place of a log that it has thrown away.
+const THROWN_AWAY: &[u8] = b"unable to retrieve container logs for ";
+
 /// A cluster cuts `sinceTime` to whole seconds: what is older is left out here.
 fn boxed(reader: impl AsyncBufRead + Send + 'static, since: Option<Timestamp>) -> BoxStream<'static, Line> {
     let mut known = since.is_none();
     let new = lines(reader).filter(move |line| {
         known = line.at.map_or(known, |at| since.is_none_or(|since| at >= since));
-        ready(known)
+        ready(known && (line.at.is_some() || !line.text.starts_with(THROWN_AWAY)))
     });
     // Who has seen the end may look again.
     Box::pin(new.fuse())
@@ -113,8 +119,38 @@ fn boxed(reader: impl AsyncBufRead + Send + 'static, since: Option<Timestamp>) -
 #[cfg(test)]
 mod tests {
     use futures::io::Cursor;
+    use serde_json::json;
 
     use super::*;
+
+    /// A source of pod `web-1`, at an API that has the pod of uid 1 and answers to a request for its log with this code.
+    fn of_pod(uid: &str, log: u16) -> Source {
+        let answer = move |request: http::Request<kube::client::Body>| {
+            let (code, body) = match request.uri().path() {
+                "/api/v1/namespaces/shop/pods/web-1" => (200, json!({"metadata": {"name": "web-1", "uid": "1"}})),
+                _ => (log, json!({"kind": "Status", "status": "Failure", "code": log, "message": "pod \"web-1\" does not exist"})),
+            };
+            ready(http::Response::builder().status(code).body(kube::client::Body::from(body.to_string().into_bytes())))
+        };
+        let client = Client::new(tower::service_fn(answer), "shop");
+        Source { client, kind: Kind::Pod, namespace: "shop".into(), id: "web-1".into(), uid: Some(uid.into()) }
+    }
+
+    #[tokio::test]
+    async fn a_pod_of_which_its_kubelet_has_not_heard_has_written_nothing_yet_and_is_not_gone() {
+        for code in [400, 404] {
+            let mut lines = of_pod("1", code).open(&Part::all(), true).await.unwrap().unwrap();
+            assert!(lines.next().await.is_none());
+        }
+        assert!(of_pod("1", 500).open(&Part::all(), true).await.is_err());
+        assert!(of_pod("2", 200).open(&Part::all(), true).await.unwrap().is_none(), "another pod of its name");
+    }
+
+    #[tokio::test]
+    async fn the_kubelets_own_words_are_no_line_of_a_log() {
+        let mut lines = boxed(Cursor::new(b"unable to retrieve container logs for containerd://456b".to_vec()), None);
+        assert!(lines.next().await.is_none());
+    }
 
     #[tokio::test]
     async fn what_is_older_is_left_out_and_the_end_may_be_seen_twice() {

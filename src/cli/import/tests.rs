@@ -90,6 +90,39 @@ fn every_key_of_the_input_is_carried_over_listed_or_named() {
 }
 
 #[test]
+fn what_builds_an_image_is_told_as_a_command_and_the_rest_of_it_one_by_one() {
+    let told = |build: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("compose.yaml");
+        std::fs::write(&file, format!("name: shop\nservices:\n  web:\n    expose: [80]\n    build:{build}")).unwrap();
+        let outcome = import(input::read(&[file], None).unwrap(), &setting()).unwrap();
+        let lost = |note: &draft::Note| note.lost.then(|| format!("{} {}", note.line, note.text));
+        outcome.notes.iter().filter_map(lost).collect::<Vec<_>>()
+    };
+    let command = "build: nothing is built here: podman build -t localhost/shop-web:latest";
+    assert_eq!(told(" ./web\n"), [format!("5 {command} ./web")]);
+    let build = [
+        "",
+        "      context: web",
+        "      dockerfile: Dev",
+        "      target: dev",
+        "      args: {A: 'b c'}",
+        "      cache_from: [x]",
+        "      zzz: 1",
+        "      x-own: 2",
+        "      ssh:",
+        "",
+    ];
+    let wanted = [
+        format!("5 {command} -f web/Dev --target dev --build-arg 'A=b c' web"),
+        "10 build.cache_from has no counterpart: [\"x\"]".to_owned(),
+        "11 build.zzz has no counterpart: 1".to_owned(),
+    ];
+    assert_eq!(told(&build.join("\n")), wanted);
+    assert_eq!(told("\n      args: [A=1, B]\n"), [format!("5 {command} --build-arg A=1 --build-arg B .")]);
+}
+
+#[test]
 fn for_plain_processes_what_only_containers_have_is_named_and_what_has_no_command_is_left_out() {
     let folder = fixtures().into_iter().find(|folder| folder.ends_with("compose-extends")).unwrap();
     let (outcome, text) = run(&folder, &Setting { backend: Some(BackendKind::Process), ..setting() }).unwrap();

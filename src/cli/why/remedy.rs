@@ -230,7 +230,16 @@ pub(super) fn remedies(report: &Report, spec: Option<&MeshServiceSpec>) -> Vec<S
     }
     remedies.dedup();
     remedies.truncate(5);
-    remedies
+    if remedies.is_empty() { ended(report).into_iter().collect() } else { remedies }
+}
+
+/// A program that ends by itself, for a cause that only its author knows.
+fn ended(report: &Report) -> Option<String> {
+    let (instance, exit) = report.instances.iter().filter(|instance| !instance.ready).find_map(|i| Some((i, i.last_exit.as_ref()?)))?;
+    Some(format!(
+        "its program {}, and its last lines say why if anything does: `mesh logs {}` shows all of them; mend it, or what it is told in spec.command, spec.args and spec.env",
+        exit.text, instance.id
+    ))
 }
 
 fn pull(text: &str, spec: Option<&MeshServiceSpec>) -> String {

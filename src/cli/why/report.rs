@@ -52,7 +52,7 @@ pub(super) struct Report {
     pub(super) summary: String,
     /// Where it is reached.
     pub(super) reached_at: Vec<String>,
-    /// Conditions that are not as they should be.
+    /// Conditions that are not as they should be, and what is degraded.
     pub(super) conditions: Vec<Off>,
     /// Instances that are not ready, or were started again lately.
     pub(super) instances: Vec<Detail>,
@@ -119,7 +119,9 @@ pub(super) fn is_of_interest(instance: &Instance, now: Timestamp) -> bool {
 pub(super) fn report(facts: &Facts, only: Option<&str>) -> Report {
     let conditions = if only.is_some() { Vec::new() } else { off(facts) };
     let interesting: Vec<&Looked> = facts.looked.iter().filter(|looked| is_of_interest(&looked.instance, facts.now)).collect();
-    let well = conditions.is_empty() && facts.service.is_some() && facts.looked.iter().all(|looked| looked.instance.ready);
+    // What is degraded works: it is told, and no failure.
+    let wrong = conditions.iter().any(|off| off.type_ != condition::DEGRADED);
+    let well = !wrong && facts.service.is_some() && facts.looked.iter().all(|looked| looked.instance.ready);
     let instances: Vec<Detail> = interesting.iter().take(DETAILED).map(|looked| detail(looked, &facts.events)).collect();
     let others = interesting.iter().skip(DETAILED).map(|looked| &looked.instance);
     let probes: Vec<&Told> = instances.iter().flat_map(|instance| &instance.probes).collect();
@@ -131,7 +133,7 @@ pub(super) fn report(facts: &Facts, only: Option<&str>) -> Report {
         service: facts.name.clone(),
         instance: only.map(str::to_owned),
         wanted: well,
-        summary: summary(facts, well, only),
+        summary: summary(facts, well, !conditions.is_empty(), only),
         reached_at: reached(facts),
         conditions,
         others: others.map(|i| Other { id: i.id.clone(), state: i.state.clone(), problem: i.problem() }).collect(),
@@ -143,7 +145,7 @@ pub(super) fn report(facts: &Facts, only: Option<&str>) -> Report {
     report
 }
 
-/// The conditions that are not True; all types of a service's conditions are good when True.
+/// The conditions that are not as they should be: all types of a service's conditions are good when True, but for the one that says what is degraded.
 fn off(facts: &Facts) -> Vec<Off> {
     let Some(service) = &facts.service else { return Vec::new() };
     let own = |reason: &str, message: &str| Off {
@@ -157,8 +159,9 @@ fn off(facts: &Facts) -> Vec<Off> {
     if status.conditions.is_empty() {
         return vec![own("NotObserved", "no controller has looked at it yet: is a mesh-controller running for this API?")];
     }
-    let mut off: Vec<Off> = status.conditions.iter().filter(|condition| condition.status != "True").map(of_condition).collect();
-    if off.is_empty() && status.observed_generation < service.metadata.generation {
+    let is_off = |one: &&Condition| (one.status == "True") == (one.type_ == condition::DEGRADED);
+    let mut off: Vec<Off> = status.conditions.iter().filter(is_off).map(of_condition).collect();
+    if off.iter().all(|off| off.type_ == condition::DEGRADED) && status.observed_generation < service.metadata.generation {
         off.push(own("SpecNotObserved", "the controller has not acted on the newest spec yet"));
     }
     off
@@ -192,16 +195,17 @@ fn detail(looked: &Looked, events: &[Told]) -> Detail {
     }
 }
 
-fn summary(facts: &Facts, well: bool, only: Option<&str>) -> String {
+fn summary(facts: &Facts, well: bool, degraded: bool, only: Option<&str>) -> String {
     if let Some(id) = only {
         let state = facts.looked.first().map(|looked| looked.instance.state.as_str()).unwrap_or_default();
         return if well { format!("{id} is as wanted: {state}") } else { format!("{id} is not as wanted: {state}") };
     }
     let (name, ready) = (&facts.name, facts.looked.iter().filter(|looked| looked.instance.ready).count());
     let Some(service) = &facts.service else { return format!("{name} is deleted, and its instances are being ended") };
+    let but = if degraded { ", but for what follows" } else { "" };
     match (well, service.spec.replicas) {
-        (true, 0) => format!("{name} is as wanted: it is scaled to 0, and nothing runs (`mesh scale {name}=1` brings it back)"),
-        (true, wanted) => format!("{name} is as wanted: {ready} of {wanted} ready"),
+        (true, 0) => format!("{name} is as wanted{but}: it is scaled to 0, and nothing runs (`mesh scale {name}=1` brings it back)"),
+        (true, wanted) => format!("{name} is as wanted{but}: {ready} of {wanted} ready"),
         (false, wanted) => format!("{name} is not as wanted: {ready} of {wanted} ready"),
     }
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 const LONG: Duration = Duration::from_mins(1);
@@ -48,39 +48,50 @@ pub(super) fn shop() -> PathBuf {
     super::super::acceptance::controller::shop()
 }
 
-pub(super) struct Session {
+pub(crate) struct Session {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     said: String,
 }
 
 impl Session {
+    /// One that runs services.
     pub(super) fn start(dir: &TempDir, words: &[&str]) -> Self {
-        let words = [words, &["--router-listen", "127.0.0.1:0"]].concat();
-        let mut command = tokio::process::Command::from(command(dir.path(), &words));
+        Self::of(dir.path(), &[words, &["--router-listen", "127.0.0.1:0"]].concat())
+    }
+
+    /// Any.
+    pub(crate) fn of(dir: &Path, words: &[&str]) -> Self {
+        let mut command = tokio::process::Command::from(command(dir, words));
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines, said: String::new() }
     }
 
     /// Reads until a line has these words, unless one had them already; that line.
-    pub(super) async fn until(&mut self, words: &str) -> String {
-        if let Some(line) = self.said.lines().find(|line| line.contains(words)) {
+    pub(crate) async fn until(&mut self, words: &str) -> String {
+        self.until_line(words, |line| line.contains(words)).await
+    }
+
+    /// Reads until a line is right, unless one was already; that line.
+    pub(crate) async fn until_line(&mut self, what: &str, right: impl Fn(&str) -> bool) -> String {
+        if let Some(line) = self.said.lines().find(|line| right(line)) {
             return line.to_owned();
         }
+        let deadline = Instant::now() + LONG;
         loop {
-            let line = timeout(LONG, self.lines.next_line()).await;
-            let Ok(Ok(Some(line))) = line else { panic!("{words:?} was not said:\n{}", self.said) };
+            let line = timeout_at(deadline, self.lines.next_line()).await;
+            let Ok(Ok(Some(line))) = line else { panic!("{what:?} was not said:\n{}", self.said) };
             self.said.push_str(&line);
             self.said.push('\n');
-            if line.contains(words) {
+            if right(&line) {
                 return line;
             }
         }
     }
 
     /// Everything that it has said.
-    pub(super) fn output(&self) -> &str {
+    pub(crate) fn output(&self) -> &str {
         &self.said
     }
 
@@ -91,9 +102,15 @@ impl Session {
     }
 
     /// Ctrl-C, and waits for the end: its exit code.
-    pub(super) async fn interrupt(&mut self) -> Option<i32> {
+    pub(crate) async fn interrupt(&mut self) -> Option<i32> {
         self.signal();
-        while let Ok(Ok(Some(line))) = timeout(LONG, self.lines.next_line()).await {
+        self.end().await
+    }
+
+    /// Waits for the end: its exit code; none if a signal was its end.
+    pub(crate) async fn end(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + LONG;
+        while let Ok(Ok(Some(line))) = timeout_at(deadline, self.lines.next_line()).await {
             self.said.push_str(&line);
             self.said.push('\n');
         }

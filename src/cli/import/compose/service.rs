@@ -2,11 +2,14 @@
 use serde_json::{Value, json};
 
 use super::{Top, deploy, health, traefik, units, volumes};
-use crate::cli::import::{
-    Setting, dotenv,
-    draft::{Book, Draft, label, literal},
-    fields::{Fields, scalar},
-    loosen, words,
+use crate::cli::{
+    import::{
+        Setting, dotenv,
+        draft::{Book, Draft, label, literal},
+        fields::{Fields, scalar},
+        loosen, words,
+    },
+    podman::quoted,
 };
 
 /// Ports of images that are well known, for services that say none (compose needs none on its network).
@@ -105,19 +108,10 @@ pub(super) fn service(name: &str, value: Value, top: &Top, setting: &Setting, bo
 
 fn image(fields: &mut Fields, top: &Top, draft: &mut Draft, book: &mut Book<'_>) {
     let (build, image) = (fields.take("build"), fields.text("image"));
-    let path = fields.path("build");
-    let context =
-        build.as_ref().and_then(|build| scalar(build).or_else(|| build.get("context").and_then(scalar))).unwrap_or_else(|| ".".to_owned());
-    let file = build
-        .as_ref()
-        .and_then(|build| build.get("dockerfile"))
-        .and_then(scalar)
-        .map(|file| format!("-f {context}/{file} "))
-        .unwrap_or_default();
     let own = format!("localhost/{}-{}:latest", top.project, draft.name);
     let image = image.unwrap_or(own);
-    if build.is_some() {
-        book.lost(&path, format!("build: nothing is built here: podman build -t {image} {file}{context}"));
+    if let Some(build) = build {
+        built(&fields.path("build"), &build, &image, book);
     }
     draft.set("image", image);
     match fields.text("pull_policy").as_deref() {
@@ -128,6 +122,29 @@ fn image(fields: &mut Fields, top: &Top, draft: &mut Draft, book: &mut Book<'_>)
             book.lost(&fields.path("pull_policy"), format!("pull_policy {other}: Always, IfNotPresent and Never are there"));
         }
         _ => {}
+    }
+}
+
+/// What is built is told as the command that builds it; what that does not take is told one by one.
+fn built(path: &str, build: &Value, image: &str, book: &mut Book<'_>) {
+    let mut fields = Fields::new(path, build.clone());
+    let context = scalar(build).or_else(|| fields.text("context")).unwrap_or_else(|| ".".to_owned());
+    let mut words = vec!["podman build -t".to_owned(), image.to_owned()];
+    words.extend(fields.text("dockerfile").map(|file| format!("-f {}", quoted(&format!("{context}/{file}")))));
+    words.extend(fields.text("target").map(|target| format!("--target {}", quoted(&target))));
+    let argument = |(_, name, value): (String, String, Option<String>)| match value {
+        Some(value) => format!("--build-arg {}", quoted(&format!("{name}={value}"))),
+        None => format!("--build-arg {name}"),
+    };
+    words.extend(fields.pairs("args").into_iter().map(argument));
+    words.push(quoted(&context));
+    book.lost(path, format!("build: nothing is built here: {}", words.join(" ")));
+    for (path, key, value) in fields.left().into_iter().filter(|(_, _, value)| !value.is_null()) {
+        if key.starts_with("x-") {
+            book.moot(key);
+        } else {
+            book.lost(&path, format!("build.{key} has no counterpart: {value}"));
+        }
     }
 }
 

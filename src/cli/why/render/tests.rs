@@ -178,6 +178,35 @@ fn each_known_fault_has_its_remedy() {
 }
 
 #[test]
+fn what_is_degraded_is_told_and_is_no_failure() {
+    let unhonoured = ("Degraded", "True", "NotHonoured", "spec.logs: the kubelet keeps the output of pods, by its own limits");
+    let spec = json!({"image": "web:1"});
+    let looked = || vec![Looked { instance: instance(Kind::Pod, "web-7d9f-a", "Ready"), log: Vec::new() }];
+    let web = service(&spec, &[("Ready", "True", "AllReplicasReady", ""), unhonoured]);
+    check("why-degraded.txt", &facts(web.clone(), looked(), Vec::new()), None, true);
+    let mut newer = web.clone();
+    newer.metadata.generation = Some(3);
+    let told = report(&facts(newer, looked(), Vec::new()), None);
+    assert!(!told.wanted && told.conditions.iter().any(|off| off.reason == "SpecNotObserved"), "{:?}", told.conditions);
+    let told = report(&facts(service(&spec, &[("Ready", "False", "RollingOut", ""), unhonoured]), looked(), Vec::new()), None);
+    assert!(!told.wanted && told.conditions.len() == 2, "{:?}", told.conditions);
+    let told = report(&facts(service(&spec, &[("Ready", "True", "", ""), ("Degraded", "False", "", "")]), looked(), Vec::new()), None);
+    assert!(told.wanted && told.conditions.is_empty(), "{:?}", told.conditions);
+}
+
+#[test]
+fn a_program_that_ends_for_no_known_cause_has_a_remedy_too() {
+    let mut crashed = instance(Kind::Pod, "web-1", "BackOff");
+    crashed.last_exit = Some(Exit { text: "ended with exit code 3".into(), at: None, message: None });
+    let web = service(&json!({"image": "web:1"}), &[("Ready", "False", "CrashLoopBackOff", "")]);
+    let looked = |log: &[&str]| vec![Looked { instance: crashed.clone(), log: log.iter().map(|line| (*line).to_owned()).collect() }];
+    let remedies = |log: &[&str]| report(&facts(web.clone(), looked(log), Vec::new()), None).remedies;
+    let own = "its program ended with exit code 3, and its last lines say why if anything does: `mesh logs web-1` shows all of them; mend it, or what it is told in spec.command, spec.args and spec.env";
+    assert_eq!(remedies(&["no database"]), [own]);
+    assert!(!remedies(&["listen: EADDRINUSE"]).contains(&own.to_owned()));
+}
+
+#[test]
 fn those_in_trouble_come_first() {
     let order = in_order(vec![instance(Kind::Pod, "a", "Ready"), instance(Kind::Pod, "b", "BackOff")], now());
     assert_eq!(order.iter().map(|instance| instance.id.as_str()).collect::<Vec<_>>(), ["b", "a"]);
