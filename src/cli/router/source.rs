@@ -48,10 +48,12 @@ impl Source {
             let files = Files::open(self.from, metrics, shutdown).await?;
             return Ok(Opened { client: files.client(), files: Some(files), namespace: SYSTEM_NAMESPACE.to_owned() });
         }
-        let config = match &self.kubeconfig {
+        let mut config = match &self.kubeconfig {
             Some(file) => of_kubeconfig(file).await?,
             None => of_cluster()?,
         };
+        // Its watches and its Lease have their own pauses; kube's retries of 429, 503 and 504 go on for minutes, and say nothing.
+        config.default_retry = false;
         let client = Client::try_from(config).map_err(|error| Failure::new(Code::Unreachable, format!("the API: {error}")))?;
         let namespace = namespace.filter(|namespace| !namespace.is_empty()).or_else(own_namespace);
         Ok(Opened { client, files: None, namespace: namespace.unwrap_or_else(|| SYSTEM_NAMESPACE.to_owned()) })

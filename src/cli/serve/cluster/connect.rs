@@ -45,6 +45,8 @@ pub(super) async fn find(kubeconfig: Option<&Path>) -> Result<Found, Error> {
         }
     };
     found.config.connect_timeout = Some(CALL);
+    // Who asks knows when to ask again; kube's own retries of 429, 503 and 504 would hide an API that is away, for minutes in the end.
+    found.config.default_retry = false;
     Ok(found)
 }
 
