@@ -2,14 +2,28 @@
 use serde_json::json;
 
 use super::{controlled, get, service, set_status, told};
+use crate::cluster::machine::Namespace;
+
+/// Kubernetes' own scheduler would write into the pods' status too.
+const BY_HAND: &str = "replicas: 1, port: 8080, kubernetes: {podTemplate: {spec: {schedulerName: nobody}}}";
+
+/// Waits for the one pod that is not called `old`, which no node takes; its name.
+fn unscheduled(space: &Namespace<'_>, old: &str) -> String {
+    let new = |text: &str| text.split_whitespace().find(|name| *name != old).map(str::to_owned);
+    let pods = space.until("a new pod", "get pods -o jsonpath={.items[*].metadata.name}", |text| new(text).is_some());
+    let pod = new(&pods).unwrap();
+    let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no nodes available"});
+    set_status(space, &format!("pod {pod}"), &json!({"conditions": [condition]}));
+    pod
+}
 
 #[test]
 fn what_happens_to_pods_is_in_the_status() {
     let Some(cluster) = controlled() else { return };
     let space = cluster.namespace("pods");
-    space.apply(&service("web", "replicas: 1, port: 8080"));
+    space.apply(&service("web", BY_HAND));
+    let pod = unscheduled(&space, "");
     told(&space, "web", "Ready", "Unschedulable");
-    let pod = get(&space, "pods")["items"][0]["metadata"]["name"].as_str().unwrap().to_owned();
     let scheduled = json!({"type": "PodScheduled", "status": "True"});
     let container = |state: serde_json::Value, ready: bool| json!([{"name": "app", "image": "quay.io/you/web:1", "imageID": "", "ready": ready, "started": ready, "restartCount": 0, "state": state}]);
     let pull = json!({"waiting": {"reason": "ErrImagePull", "message": "rpc error: no such host quay.io"}});
@@ -44,7 +58,8 @@ fn what_happens_to_pods_is_in_the_status() {
     assert_eq!((&status["readyReplicas"], &status["updatedReplicas"], &status["ready"]), (&1.into(), &1.into(), &"1/1".into()));
 
     // A new revision: the old pod serves on.
-    space.apply(&service("web", "replicas: 1, port: 8080, env: [{name: A, value: b}]"));
+    space.apply(&service("web", &format!("{BY_HAND}, env: [{{name: A, value: b}}]")));
+    unscheduled(&space, &pod);
     let message = told(&space, "web", "Ready", "Unschedulable");
     assert!(message.starts_with("1 of 1 ready (0 of the new revision, 1 of an old one)"), "{message}");
     let status = get(&space, "msvc web")["status"].clone();
