@@ -43,11 +43,12 @@ enum Verb {
 impl Daemon {
     /// How the process logs.
     pub fn telemetry(&self) -> (LogFormat, String) {
-        match &self.verb {
-            Some(Verb::Run(serve)) => serve.telemetry(),
-            Some(Verb::Router(router)) => router.telemetry(),
-            Some(Verb::Crd(_) | Verb::Ready(_) | Verb::Install(_) | Verb::Uninstall(_)) | None => self.serve.telemetry(),
-        }
+        let log = match &self.verb {
+            Some(Verb::Run(serve)) => &serve.log,
+            Some(Verb::Router(router)) => &router.log,
+            Some(Verb::Crd(_) | Verb::Ready(_) | Verb::Install(_) | Verb::Uninstall(_)) | None => &self.serve.log,
+        };
+        log.telemetry()
     }
 
     /// Does what was asked for, with the sockets that systemd passed.

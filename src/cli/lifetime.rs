@@ -1,6 +1,7 @@
-//! What the processes that run until a signal have in common: they tell systemd when they are ready, and end in order.
+//! What the processes that run until a signal have in common: how they log, that they tell systemd when they are ready, and that they end in order.
 use std::time::Duration;
 
+use clap::Args;
 use tokio::sync::watch;
 
 use super::{
@@ -10,7 +11,26 @@ use super::{
 use crate::kit::{
     shutdown::{Shutdown, Supervisor},
     systemd,
+    telemetry::LogFormat,
 };
+
+/// How a process logs.
+#[derive(Debug, Clone, Args)]
+pub(super) struct LogArgs {
+    /// How its own log looks.
+    #[arg(long, env = "MESH_LOG_FORMAT", value_enum, default_value = "auto")]
+    log_format: LogFormat,
+    /// What of it is written: error, warn, info, debug, trace, or a tracing filter.
+    #[arg(long, env = "MESH_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
+    log_level: String,
+}
+
+impl LogArgs {
+    /// The format, and the filter.
+    pub(super) fn telemetry(&self) -> (LogFormat, String) {
+        (self.log_format, self.log_level.clone())
+    }
+}
 
 /// Tells the service manager once the router knows where requests go.
 pub(super) fn tell_when_ready(mut ready: watch::Receiver<bool>, status: String, shutdown: &Shutdown) {

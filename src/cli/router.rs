@@ -18,13 +18,13 @@ use self::{
 use super::{
     exit::Result,
     hostname::hostname,
-    lifetime,
+    lifetime::{self, LogArgs},
     serve::{self, ROUTER_GRACE, admin},
     signals::{Asked, Signals},
 };
 use crate::{
     api::labels::DEFAULT_ROUTER,
-    kit::{metrics::Metrics, shutdown::Shutdown, systemd, telemetry::LogFormat},
+    kit::{metrics::Metrics, shutdown::Shutdown, systemd},
     router::{
         self, RouterOptions,
         hook::Hooks,
@@ -64,20 +64,11 @@ pub struct Router {
     /// Where /livez, /readyz and /metrics are, and /drain for pods that are to end.
     #[arg(long, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
     admin_listen: SocketAddr,
-    /// How its own log looks.
-    #[arg(long, env = "MESH_LOG_FORMAT", value_enum, default_value = "auto")]
-    log_format: LogFormat,
-    /// What of it is written: error, warn, info, debug, trace, or a tracing filter.
-    #[arg(long, env = "MESH_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
-    log_level: String,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
 }
 
 impl Router {
-    /// How the process logs.
-    pub(super) fn telemetry(&self) -> (LogFormat, String) {
-        (self.log_format, self.log_level.clone())
-    }
-
     /// Routes until a signal.
     pub(super) async fn run(self, passed: Passed) -> Result {
         let mut signals = Signals::new()?;

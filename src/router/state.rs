@@ -217,12 +217,14 @@ impl World {
             self.settings = Arc::new(self.settings());
             all |= limits != self.settings.limits;
         }
-        if nodes {
-            let lost = self.nodes.lost();
-            if !lost.is_empty() {
-                tracing::info!(nodes = ?lost, "router: these nodes are, or may be, lost to the cluster; of pods that are not ready those there serve if no other is");
+        if nodes && carry.nodes(self.nodes.here(), self.nodes.lost()) {
+            let nodes = self.nodes.lost();
+            if !nodes.is_empty() {
+                tracing::info!(
+                    ?nodes,
+                    "router: these nodes are, or may be, lost to the cluster; of pods that are not ready those there serve if no other is"
+                );
             }
-            carry.nodes(self.nodes.here(), lost);
             all = true;
         }
         if all {

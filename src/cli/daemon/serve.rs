@@ -8,11 +8,11 @@ use crate::{
     cli::{
         backend::{BackendArgs, BackendFlag},
         exit::{Code, Failure, Result},
-        lifetime,
+        lifetime::{self, LogArgs},
         serve::{self, Serving, cluster},
         signals::Signals,
     },
-    kit::{metrics::Metrics, shutdown::Shutdown, systemd, telemetry::LogFormat},
+    kit::{metrics::Metrics, shutdown::Shutdown, systemd},
     router::listener::passed::Passed,
 };
 
@@ -27,12 +27,8 @@ pub(in crate::cli) struct Serve {
     /// Where /livez, /readyz and /metrics are.
     #[arg(long, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
     admin_listen: SocketAddr,
-    /// How the controller's own log looks.
-    #[arg(long, env = "MESH_LOG_FORMAT", value_enum, default_value = "auto")]
-    log_format: LogFormat,
-    /// What of it is written: error, warn, info, debug, trace, or a tracing filter.
-    #[arg(long, env = "MESH_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
-    log_level: String,
+    #[command(flatten)]
+    pub(super) log: LogArgs,
     #[command(flatten)]
     pub(in crate::cli) machine: MachineArgs,
     #[command(flatten)]
@@ -40,11 +36,6 @@ pub(in crate::cli) struct Serve {
 }
 
 impl Serve {
-    /// How the process logs.
-    pub(super) fn telemetry(&self) -> (LogFormat, String) {
-        (self.log_format, self.log_level.clone())
-    }
-
     /// Runs until a signal, with the sockets that systemd passed.
     pub(super) async fn run(self, passed: Passed) -> Result {
         match self.backend.backend {

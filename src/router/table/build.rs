@@ -65,9 +65,11 @@ impl Carry {
         Self { made: HashMap::new(), departed: Vec::new(), here: Here::default(), lost: HashSet::new(), next_id: 1, quiet, metrics }
     }
 
-    /// From now on hints count by this place, and these nodes are lost to the cluster; all services are to be made anew.
-    pub fn nodes(&mut self, here: Here, lost: HashSet<String>) {
+    /// From now on hints count by this place, and these nodes are lost to the cluster; if that is news, all services are to be made anew.
+    pub fn nodes(&mut self, here: Here, lost: HashSet<String>) -> bool {
+        let news = (&self.here, &self.lost) != (&here, &lost);
         (self.here, self.lost) = (here, lost);
+        news
     }
 
     /// Every service that was made.
