@@ -1,5 +1,5 @@
 //! In which form an answer is wanted: the `Accept` header.
-use crate::apiserver::status::ApiError;
+use crate::status::ApiError;
 
 /// The forms that objects are answered in, all as JSON unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Admission: pure functions of the wiring's that may refuse a write after it was found valid.
 use serde_json::Value;
 
-use crate::apiserver::schema::FieldError;
+use crate::schema::FieldError;
 
 /// A write that is about to be committed.
 #[derive(Debug, Clone, Copy)]

@@ -5,10 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, Uri, header};
 use subtle::ConstantTimeEq;
 
-use crate::{
-    apiserver::{request::User, status::ApiError},
-    kit::redact::Redacted,
-};
+use mesh_kit::redact::Redacted;
+use crate::{request::User, status::ApiError};
 
 /// The door.
 #[derive(Debug, Clone)]

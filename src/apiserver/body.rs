@@ -8,7 +8,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use serde_json::Value;
 
-use crate::apiserver::status::ApiError;
+use crate::status::ApiError;
 
 /// The body of every answer.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;

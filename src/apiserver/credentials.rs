@@ -21,7 +21,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
-use crate::kit::redact::Redacted;
+use mesh_kit::redact::Redacted;
 
 /// Why there are no credentials. The text names the file.
 #[derive(Debug, thiserror::Error)]
@@ -272,7 +272,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::kit::clock;
+    use mesh_kit::clock;
 
     #[test]
     fn credentials_are_kept_until_they_end_or_the_address_is_not_covered() {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 mod traced;
 
-use crate::apiserver::protobuf;
+use crate::protobuf;
 
 /// A decoded body.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,16 +7,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::{
-    apiserver::{
-        Inner, object,
-        registry::CRDS,
-        rest::{self, Deletion},
-        schema::{FieldError, Reason, Schema},
-    },
-    kit::clock,
-    store::Key,
-};
+use mesh_kit::clock;
+use mesh_store::Key;
+use crate::{Inner, object, registry::CRDS, rest::{self, Deletion}, schema::{FieldError, Reason, Schema}};
 
 use self::names::{Accepted, Taken};
 

@@ -2,7 +2,7 @@
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::apiserver::{
+use crate::{
     Inner,
     body::{self, Body},
     registry::{Behaviour, Registry, Resource},
@@ -63,7 +63,7 @@ pub(crate) fn group(server: &Inner, group: &str) -> Response<Body> {
     let mut value = api_group(group, versions);
     let kind = json!({"kind": "APIGroup", "apiVersion": "v1"});
     for field in ["kind", "apiVersion"] {
-        crate::apiserver::object::copy_field(&kind, &mut value, field);
+        crate::object::copy_field(&kind, &mut value, field);
     }
     body::json(StatusCode::OK, &value)
 }
@@ -91,7 +91,7 @@ pub(crate) fn resources(server: &Inner, request: &Request, group: &str, version:
 fn plain(resource: &Resource) -> Vec<Value> {
     let Resource { kind, plural, singular, short_names, categories, namespaced, .. } = resource;
     let mut main = json!({"name": plural, "singularName": singular, "namespaced": namespaced, "kind": kind, "verbs": resource.verbs()});
-    let map = crate::apiserver::object::map(&mut main);
+    let map = crate::object::map(&mut main);
     for (field, names) in [("shortNames", short_names), ("categories", categories)] {
         if !names.is_empty() {
             map.insert(field.to_owned(), names.clone().into());
@@ -102,7 +102,7 @@ fn plain(resource: &Resource) -> Vec<Value> {
         let mut sub =
             json!({"name": format!("{plural}/{name}"), "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": verbs});
         if let Some((group, version)) = foreign {
-            let map = crate::apiserver::object::map(&mut sub);
+            let map = crate::object::map(&mut sub);
             map.insert("group".to_owned(), group.into());
             map.insert("version".to_owned(), version.into());
         }
@@ -188,7 +188,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
     let scope = if *namespaced { "Namespaced" } else { "Cluster" };
     let mut value =
         json!({"resource": plural, "responseKind": own, "scope": scope, "singularResource": singular, "verbs": resource.verbs()});
-    let map = crate::apiserver::object::map(&mut value);
+    let map = crate::object::map(&mut value);
     for (field, names) in [("shortNames", short_names), ("categories", categories)] {
         if !names.is_empty() {
             map.insert(field.to_owned(), names.clone().into());

@@ -6,13 +6,8 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{
-    apiserver::{
-        Inner, object,
-        rest::{self, Deletion, Propagation},
-    },
-    store::{Entry, Event, Key, WriteError},
-};
+use mesh_store::{Entry, Event, Key, WriteError};
+use crate::{Inner, object, rest::{self, Deletion, Propagation}};
 
 /// One owner reference.
 #[derive(Debug, Clone, PartialEq, Eq)]

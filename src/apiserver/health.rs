@@ -1,7 +1,7 @@
 //! `/livez`, `/readyz`, `/healthz`: whether the server answers, and whether it takes writes.
 use http::{Response, StatusCode};
 
-use crate::apiserver::{
+use crate::{
     Inner,
     body::{self, Body},
     request::Request,

@@ -1,4 +1,4 @@
-//! `metadata.managedFields`: who owns which field. Create and update record it here; apply lives in [`crate::apiserver::patch`].
+//! `metadata.managedFields`: who owns which field. Create and update record it here; apply lives in [`crate::patch`].
 //!
 //! The rules are Kubernetes' (KEP-555): an update owns what it added or changed, and takes it from whoever had it.
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ pub(crate) mod typed;
 use field_set::FieldSet;
 use managers::{Managed, Manager, Managers};
 
-use crate::apiserver::schema::Schema;
+use crate::schema::Schema;
 
 /// What the server owns in `metadata`, and what no one can own.
 const SERVERS_OWN: [&[&str]; 11] = [

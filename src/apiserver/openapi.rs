@@ -18,7 +18,7 @@ pub struct OpenApiResource {
     pub plural: String,
     /// Whether its objects live in namespaces.
     pub namespaced: bool,
-    /// The CRD's `openAPIV3Schema`, or [`crate::apiserver::schema::builtin_open_api`].
+    /// The CRD's `openAPIV3Schema`, or [`crate::schema::builtin_open_api`].
     pub schema: Value,
     /// Whether it has the status subresource.
     pub has_status: bool,

@@ -3,7 +3,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::apiserver::{
+use crate::{
     Inner,
     body::{self, Body},
     openapi::{self, OpenApiResource},
@@ -12,7 +12,7 @@ use crate::apiserver::{
     schema,
     status::ApiError,
 };
-use crate::store::Key;
+use mesh_store::Key;
 
 /// As far ahead as an HTTP date should be: a year, said once and for all.
 const A_YEAR: HeaderValue = HeaderValue::from_static("public, immutable, max-age=31536000");

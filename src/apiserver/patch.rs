@@ -7,7 +7,7 @@ mod strategic;
 
 pub use apply::{ApplyError, ApplyOptions, Conflict, apply};
 
-use crate::apiserver::schema::Schema;
+use crate::schema::Schema;
 
 /// Why a patch could not be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

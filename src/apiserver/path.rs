@@ -1,5 +1,5 @@
 //! What a path names.
-use crate::apiserver::query::decode;
+use crate::query::decode;
 
 /// A path below `/api/v1` or `/apis/GROUP/VERSION`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

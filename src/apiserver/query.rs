@@ -1,5 +1,5 @@
 //! The query of a request: decoded pairs, and the options that every verb shares.
-use crate::apiserver::{
+use crate::{
     schema::{FieldError, Reason},
     status::ApiError,
 };

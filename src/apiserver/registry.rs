@@ -11,7 +11,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::store::Listing;
+use mesh_store::Listing;
 
 pub(crate) use self::resource::{Behaviour, Resource, ScalePaths};
 

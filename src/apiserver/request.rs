@@ -3,7 +3,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use crate::apiserver::{
+use crate::{
     accept::Form,
     decode::{self, DecodeError, Decoded},
     path::Path,

@@ -20,7 +20,7 @@ pub(crate) use self::{
     delete::{Deletion, Propagation, remove},
     write::alter,
 };
-use crate::apiserver::{
+use crate::{
     Inner,
     body::Body,
     path::ObjectPath,

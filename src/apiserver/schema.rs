@@ -2,7 +2,7 @@
 //!
 //! Pure: no IO and no clock. The REST layer calls it in the API server's order: prune, default, validate.
 //! A schema of a `CustomResourceDefinition` is read by [`structural`]; one of a built-in kind comes from k8s-openapi ([`builtin`]), completed
-//! by what that crate leaves out ([`overlay`]). [`crate::apiserver::patch`] and [`crate::apiserver::managed_fields`] walk the same nodes.
+//! by what that crate leaves out ([`overlay`]). [`crate::patch`] and [`crate::managed_fields`] walk the same nodes.
 use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;

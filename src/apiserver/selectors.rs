@@ -1,10 +1,8 @@
 //! Label and field selectors: parsed once, then asked of each object.
 use serde_json::Value;
 
-use crate::{
-    apiserver::{query::Query, registry::Resource, status::ApiError},
-    store::Entry,
-};
+use mesh_store::Entry;
+use crate::{query::Query, registry::Resource, status::ApiError};
 
 /// One requirement on one label.
 #[derive(Debug, Clone, PartialEq, Eq)]

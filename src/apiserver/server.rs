@@ -24,7 +24,7 @@ use super::{
     credentials::Credentials,
     service::ApiService,
 };
-use crate::kit::shutdown::Shutdown;
+use mesh_kit::shutdown::Shutdown;
 
 /// At most so many connections at once; more wait to be accepted.
 const CONNECTIONS: usize = 1000;

@@ -10,7 +10,7 @@ use futures::{FutureExt, future::BoxFuture};
 use http::{Method, Response};
 use tokio::time::Instant;
 
-use crate::apiserver::{
+use crate::{
     Inner,
     body::{self, Body},
     discovery, health,

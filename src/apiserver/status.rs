@@ -2,14 +2,8 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    apiserver::{
-        patch::{ApplyError, Conflict, PatchError},
-        registry::Resource,
-        schema::FieldError,
-    },
-    store::{Expired, WriteError},
-};
+use mesh_store::{Expired, WriteError};
+use crate::{patch::{ApplyError, Conflict, PatchError}, registry::Resource, schema::FieldError};
 
 /// A refused request. Boxed inside: errors are rare, and results stay small.
 #[derive(Debug, Clone)]

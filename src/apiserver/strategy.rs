@@ -2,7 +2,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::apiserver::{
+use crate::{
     Inner,
     definitions::{self, names::Taken},
     object,

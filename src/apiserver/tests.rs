@@ -19,7 +19,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::kit::shutdown::Supervisor;
+use mesh_kit::shutdown::Supervisor;
 
 /// A server on a store in memory, and a client of it.
 pub(crate) struct Fixture {
@@ -29,10 +29,10 @@ pub(crate) struct Fixture {
 }
 
 pub(crate) async fn server() -> Fixture {
-    server_on(&crate::store::Options::default()).await
+    server_on(&mesh_store::Options::default()).await
 }
 
-async fn server_on(options: &crate::store::Options) -> Fixture {
+async fn server_on(options: &mesh_store::Options) -> Fixture {
     let (shutdown, supervisor) = Shutdown::new();
     let server = ApiServer::start(Store::memory_with(options).unwrap(), Options::default(), &shutdown).await.unwrap();
     Fixture { client: Client::new(server.service(), "default"), server, _supervisor: supervisor }

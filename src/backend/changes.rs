@@ -5,7 +5,7 @@ use futures::{StreamExt, stream::BoxStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::plan::instance::InstanceKey;
+use mesh_plan::instance::InstanceKey;
 
 /// The subscribers. Unbounded: what is sent is a key per start or end of an instance, and one that reads no more is dropped when it goes.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use self::instance::FakeInstance;
 use super::{Error, ExecOutput, LogQuery};
-use crate::plan::instance::{Action, ExitHow, InstanceKey, Launch, Observed, PortOwner};
+use mesh_plan::instance::{Action, ExitHow, InstanceKey, Launch, Observed, PortOwner};
 
 /// What an instance does when it is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -34,10 +34,8 @@ use futures::stream::BoxStream;
 use tokio::sync::{Mutex, RwLock, Semaphore, watch as latest};
 
 use super::{Error, ExecOutput, InstanceUsage, LogQuery, changes::Subscribers, engine::Engine, sockets};
-use crate::{
-    kit::shutdown::Shutdown,
-    plan::instance::{Action, ContainerLaunch, InstanceKey, Launch, Observed},
-};
+use mesh_kit::shutdown::Shutdown;
+use mesh_plan::instance::{Action, ContainerLaunch, InstanceKey, Launch, Observed};
 
 /// So many containers are made and started at once; more only get into each other's way in the engine.
 const STARTS_AT_ONCE: usize = 4;

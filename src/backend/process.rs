@@ -34,10 +34,8 @@ use std::{
 use futures::stream::BoxStream;
 
 use super::{Error, ExecOutput, LogQuery};
-use crate::{
-    kit::shutdown::Shutdown,
-    plan::instance::{Action, InstanceKey, Launch, Observed, ProcessLaunch},
-};
+use mesh_kit::shutdown::Shutdown;
+use mesh_plan::instance::{Action, InstanceKey, Launch, Observed, ProcessLaunch};
 
 /// The backend. A clone is the same backend.
 #[derive(Debug, Clone)]

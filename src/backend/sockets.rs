@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use crate::plan::instance::PortOwner;
+use mesh_plan::instance::PortOwner;
 
 /// A listening TCP socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

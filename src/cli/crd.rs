@@ -6,7 +6,7 @@ use clap::Args;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 use super::{exit::Result, output};
-use crate::api::crds;
+use mesh_api::crds;
 
 /// Print the CustomResourceDefinitions as YAML.
 #[derive(Debug, Args)]

@@ -12,7 +12,8 @@ use super::{
     ready::Ready,
     router::Router,
 };
-use crate::{kit::telemetry::LogFormat, router::listener::passed::Passed};
+use mesh_kit::telemetry::LogFormat;
+use mesh_router::listener::passed::Passed;
 
 /// Runs what MeshServices declare: API, controllers, node agent and router in one process.
 #[derive(Debug, Parser)]

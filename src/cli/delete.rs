@@ -18,7 +18,7 @@ use super::{
     output,
     target::Connection,
 };
-use crate::api::{MeshService, duration::Duration as Wait};
+use mesh_api::{MeshService, duration::Duration as Wait};
 
 /// Delete services, or the objects in files.
 #[derive(Debug, Args)]

@@ -18,7 +18,7 @@ use super::{
     paint::Paint,
     state_dir,
 };
-use crate::api::node::PortRange;
+use mesh_api::node::PortRange;
 
 /// Look at the machine, and say what stands in the way and the command that mends it.
 #[derive(Debug, Args)]

@@ -27,7 +27,8 @@ use super::{
     quadlet::load::Loaded,
     target::{Connection, Target},
 };
-use crate::{api::MeshService, plan::environment::Sources};
+use mesh_api::MeshService;
+use mesh_plan::environment::Sources;
 
 /// Print plain manifests of what runs here, for a cluster without a controller of ours.
 #[derive(Debug, Args)]

@@ -17,7 +17,7 @@ use super::{
     exit::{Failure, Result},
     printer::{Message, Printer},
 };
-use crate::kit::clock;
+use mesh_kit::clock;
 
 /// The pause before a stream that broke is opened again.
 const REOPEN: Duration = Duration::from_millis(500);

@@ -13,7 +13,7 @@ mod pm2;
 mod procfile;
 mod render;
 mod words;
-pub(in crate::cli) mod yaml;
+pub(crate) mod yaml;
 
 use std::{collections::BTreeMap, path::PathBuf, thread::available_parallelism};
 
@@ -25,7 +25,7 @@ use super::{
     exit::{Code, Failure, Result},
     output,
 };
-use crate::api::node::BackendKind;
+use mesh_api::node::BackendKind;
 
 /// Make MeshServices of compose files, Procfiles, pm2 ecosystem files or Deployments.
 #[derive(Debug, Args)]

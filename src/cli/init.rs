@@ -83,7 +83,8 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::MeshService, cli::manifest};
+    use mesh_api::MeshService;
+    use crate::manifest;
 
     #[test]
     fn what_is_written_can_be_read_and_says_what_was_guessed() {

@@ -11,7 +11,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{exit::Result, target::Connection};
-use crate::api::{
+use mesh_api::{
     MeshInstance,
     labels::{APP_MANAGED_BY, MANAGER, SERVICE},
 };

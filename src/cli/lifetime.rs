@@ -8,7 +8,7 @@ use super::{
     exit::{Code, Failure, Result},
     signals::Signals,
 };
-use crate::kit::{
+use mesh_kit::{
     shutdown::{Shutdown, Supervisor},
     systemd,
     telemetry::LogFormat,

@@ -18,7 +18,8 @@ use super::{
     select::{Found, Selected, find},
     target::Connection,
 };
-use crate::{api::duration::Duration, kit::clock};
+use mesh_api::duration::Duration;
+use mesh_kit::clock;
 
 /// Print what instances wrote.
 #[derive(Debug, Args)]

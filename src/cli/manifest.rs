@@ -44,7 +44,7 @@ impl Document {
 
     /// Whether it is a `MeshService`.
     pub fn is_service(&self) -> bool {
-        self.gvk.group == crate::api::GROUP && self.gvk.kind == "MeshService"
+        self.gvk.group == mesh_api::GROUP && self.gvk.kind == "MeshService"
     }
 
     /// `mesh.yaml:12`: where it begins.

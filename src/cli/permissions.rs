@@ -28,7 +28,7 @@ pub struct Permission {
 /// The verbs of server-side apply, and what it takes to keep a view of the objects.
 const OWNED: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 const WATCHED: &[&str] = &["list", "watch"];
-const MESH: &str = crate::api::GROUP;
+const MESH: &str = mesh_api::GROUP;
 
 const fn cluster(group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Permission {
     Permission { scope: Scope::Cluster, group, resource, names: &[], verbs }

@@ -12,7 +12,9 @@ use super::{
     quadlet::{PodmanGenerate, Source, install::Systemctl},
     target::Target,
 };
-use crate::{api::labels, backend::quadlet::argv, plan::container::Source as Mounted};
+use mesh_api::labels;
+use mesh_backend::quadlet::argv;
+use mesh_plan::container::Source as Mounted;
 
 /// Containers of Podman from manifests, without a controller.
 #[derive(Debug, Args)]

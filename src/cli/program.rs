@@ -8,10 +8,8 @@ use super::{
     daemon::Daemon,
     exit::{Code, Failure, Result},
 };
-use crate::{
-    kit::telemetry::{self, LogFormat},
-    router::listener::passed::Passed,
-};
+use mesh_kit::telemetry::{self, LogFormat};
+use mesh_router::listener::passed::Passed;
 
 /// All of `mesh-controller`: parse → telemetry → run → exit code.
 pub fn controller() -> ExitCode {

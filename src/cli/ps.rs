@@ -12,10 +12,8 @@ use super::{
     table::table,
     target::Connection,
 };
-use crate::{
-    api::{MeshService, conditions::service},
-    kit::clock,
-};
+use mesh_api::{MeshService, conditions::service};
+use mesh_kit::clock;
 
 /// List instances, and services that have none.
 #[derive(Debug, Args)]

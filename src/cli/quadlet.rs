@@ -1,7 +1,7 @@
 //! `mesh quadlet`: units of systemd from manifests, without a controller: what would be made, made into a folder, checked, compared, installed.
 //!
 //! Manifests are checked by the embedded API in memory, as a controller would ([`load`]); [`plan`] makes files of them by
-//! [`crate::backend::quadlet`]; [`disk`] compares them with what lies there. Nothing here talks to a controller.
+//! [`mesh_backend::quadlet`]; [`disk`] compares them with what lies there. Nothing here talks to a controller.
 mod disk;
 mod files;
 mod generator;
@@ -27,13 +27,11 @@ use super::{
     exit::{Code, Failure, Result},
     manifest, output,
 };
-use crate::{
-    api::node::PortRange,
-    backend::quadlet::{
+use mesh_api::node::PortRange;
+use mesh_backend::quadlet::{
         render::Host,
         version::{Podman, Systemd},
-    },
-};
+    };
 
 /// The version whose units are made where no Podman is installed and none is named.
 const WITHOUT_PODMAN: Podman = Podman::new(5, 4);
@@ -243,5 +241,5 @@ fn set_of(files: &[PathBuf]) -> String {
     let first = files.first().and_then(|path| path.canonicalize().ok());
     let dir = first.and_then(|path| if path.is_dir() { Some(path) } else { path.parent().map(ToOwned::to_owned) });
     let name = dir.and_then(|dir| dir.file_name().map(|name| name.to_string_lossy().into_owned()));
-    name.filter(|name| crate::backend::quadlet::names::is_plain(name)).unwrap_or_else(|| "mesh".to_owned())
+    name.filter(|name| mesh_backend::quadlet::names::is_plain(name)).unwrap_or_else(|| "mesh".to_owned())
 }

@@ -15,7 +15,7 @@ use super::{
     exit::{Code, Failure, Result},
     output,
 };
-use crate::api::duration::Duration as Wait;
+use mesh_api::duration::Duration as Wait;
 
 /// For one question, and between two.
 const CALL: Duration = Duration::from_secs(5);

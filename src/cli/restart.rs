@@ -4,7 +4,8 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::{exit::Result, output, target::Connection};
-use crate::{api::labels::RESTARTED_AT, kit::clock};
+use mesh_api::labels::RESTARTED_AT;
+use mesh_kit::clock;
 
 /// Replace all instances of services, one after the other.
 #[derive(Debug, Args)]

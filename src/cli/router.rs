@@ -22,15 +22,13 @@ use super::{
     serve::{self, ROUTER_GRACE, admin},
     signals::{Asked, Signals},
 };
-use crate::{
-    api::labels::DEFAULT_ROUTER,
-    kit::{metrics::Metrics, shutdown::Shutdown, systemd},
-    router::{
+use mesh_api::labels::DEFAULT_ROUTER;
+use mesh_kit::{metrics::Metrics, shutdown::Shutdown, systemd};
+use mesh_router::{
         self, RouterOptions,
         hook::Hooks,
         listener::{self, passed::Passed},
-    },
-};
+    };
 
 /// How long its parts have to end: requests, the lease, hooks; a little more than all of them.
 const GRACE: Duration = ROUTER_GRACE.saturating_add(admin::HOOK_GRACE).saturating_add(Duration::from_secs(3));

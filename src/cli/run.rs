@@ -22,11 +22,9 @@ use super::{
     signals::Signals,
     target::{Connection, Target},
 };
-use crate::{
-    api::node::PortRange,
-    kit::shutdown::{Shutdown, Supervisor},
-    router::listener::passed::Passed,
-};
+use mesh_api::node::PortRange;
+use mesh_kit::shutdown::{Shutdown, Supervisor};
+use mesh_router::listener::passed::Passed;
 
 /// How long the controller's own tasks may take to end.
 const GRACE: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use super::{
     instance::{self, Instance},
     target::Connection,
 };
-use crate::api::MeshService;
+use mesh_api::MeshService;
 
 /// What a word means.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,24 +16,22 @@ use tokio::{net::TcpListener, sync::watch};
 
 use self::usage::UsageMetrics;
 
-use crate::{
-    api::{
+use mesh_api::{
         labels::{DEFAULT_ROUTER, SYSTEM_NAMESPACE},
         node::PortRange,
-    },
-    apiserver::{
+    };
+use mesh_apiserver::{
         self, ApiServer,
         credentials::{Credentials, CredentialsError},
-    },
-    backend::{Backend, engine},
-    controller::{self, mesh_instance, node},
-    kit::{clock, metrics::Metrics, shutdown::Shutdown},
-    router::{
+    };
+use mesh_backend::{Backend, engine};
+use mesh_controller::{self, mesh_instance, node};
+use mesh_kit::{clock, metrics::Metrics, shutdown::Shutdown};
+use mesh_router::{
         self,
         listener::{self, passed::Passed},
-    },
-    store::{self, Store},
-};
+    };
+use mesh_store::{self, Store};
 
 /// How long requests may take to end at shutdown.
 pub(super) const ROUTER_GRACE: Duration = Duration::from_secs(10);
@@ -115,7 +113,7 @@ pub enum Error {
     Credentials(#[from] CredentialsError),
     /// The backend cannot work here.
     #[error(transparent)]
-    Backend(#[from] crate::backend::Error),
+    Backend(#[from] mesh_backend::Error),
     /// There is no container engine, or it cannot be used.
     #[error(transparent)]
     Engine(#[from] engine::Error),

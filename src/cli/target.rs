@@ -17,7 +17,7 @@ use super::{
     exit::{Code, Failure, Result},
     state_dir,
 };
-use crate::api::{MeshInstance, MeshService};
+use mesh_api::{MeshInstance, MeshService};
 
 /// The flags that say which API.
 #[derive(Debug, Clone, Default, Args)]

@@ -15,7 +15,7 @@ use super::{
     select::{Found, Selected, find},
     target::Connection,
 };
-use crate::kit::clock;
+use mesh_kit::clock;
 
 /// Say why a service or an instance is (not) as wanted, and what mends it.
 #[derive(Debug, Args)]

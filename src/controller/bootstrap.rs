@@ -15,7 +15,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Error, api};
-use crate::api::{MeshRouter, MeshRouterSpec, crds, env::ObjectRef, labels};
+use mesh_api::{MeshRouter, MeshRouterSpec, crds, env::ObjectRef, labels};
 
 /// The Secret with the default router's cookie keys.
 const COOKIE_KEYS: &str = "mesh-router-cookie-keys";

@@ -37,13 +37,11 @@ use self::{
     memory::Memory,
 };
 use super::{Error, Reconciles, drive, mesh_service, notes::Notes};
-use crate::{
-    api::{MeshService, labels},
-    backend::kubernetes::render::{self, Objects, Surroundings},
-    coordination::is_not_leader,
-    kit::backoff::Backoff,
-    plan::validate::Refusal,
-};
+use mesh_api::{MeshService, labels};
+use mesh_backend::kubernetes::render::{self, Objects, Surroundings};
+use mesh_coordination::is_not_leader;
+use mesh_kit::backoff::Backoff;
+use mesh_plan::validate::Refusal;
 
 /// What the wiring decides.
 #[derive(Debug, Clone)]

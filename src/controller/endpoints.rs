@@ -14,11 +14,9 @@ use kube::{
 };
 
 use super::{Error, Reconciles, api, drive, error_policy, of_instances, our_slices};
-use crate::{
-    api::{MeshInstance, labels},
-    kit::clock,
-    plan::endpoints::{same, slice},
-};
+use mesh_api::{MeshInstance, labels};
+use mesh_kit::clock;
+use mesh_plan::endpoints::{same, slice};
 
 /// Runs until shutdown.
 ///

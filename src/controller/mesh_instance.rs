@@ -22,19 +22,17 @@ use kube::{
 
 use self::agent::Agent;
 use super::{Error, Reconciles, api, drive, error_policy, notes::Notes, of_instances};
-use crate::{
-    api::{
+use mesh_api::{
         MeshInstance, labels,
         node::{BackendKind, PortRange},
-    },
-    backend::{self, Backend},
-    kit::clock,
-    plan::{
+    };
+use mesh_backend::{self, Backend};
+use mesh_kit::clock;
+use mesh_plan::{
         instance::{Action as Do, InstanceKey},
         leases,
         lifecycle::{self, Facts, Step, plan},
-    },
-};
+    };
 
 /// How the agent runs.
 #[derive(Debug, Clone)]

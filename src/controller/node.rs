@@ -14,16 +14,14 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{Error, api};
-use crate::{
-    api::{
+use mesh_api::{
         GROUP, MeshNode, VERSION,
         conditions::{Want, node as reason},
         labels,
         node::{BackendKind, MeshNodeStatus, PortRange},
-    },
-    kit::clock,
-    plan::leases,
-};
+    };
+use mesh_kit::clock;
+use mesh_plan::leases;
 
 /// What a node says of itself.
 #[derive(Debug, Clone)]

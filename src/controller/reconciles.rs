@@ -1,7 +1,7 @@
 //! How often each controller has looked at an object: near nothing at rest, and whoever sees it rise has found a loop.
 use prometheus_client::metrics::{counter::Counter, family::Family};
 
-use crate::kit::metrics::Metrics;
+use mesh_kit::metrics::Metrics;
 
 type Labels = Vec<(&'static str, &'static str)>;
 

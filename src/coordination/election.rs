@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 
 pub use self::runner::{Election, Options};
-use crate::kit::clock::BootTime;
+use mesh_kit::clock::BootTime;
 
 /// How long things last in an election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -94,7 +94,7 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
-    use crate::kit::clock::{BootClock, BootTime};
+    use mesh_kit::clock::{BootClock, BootTime};
 
     /// A clock that a test sets, in seconds.
     fn clock() -> (Arc<AtomicU64>, BootClock) {

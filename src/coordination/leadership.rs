@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::kit::clock::{BootClock, BootTime};
+use mesh_kit::clock::{BootClock, BootTime};
 
 /// Never led, or no longer.
 const NEVER: u64 = 0;

@@ -3,18 +3,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    api::{
+use mesh_api::{
         container::{HostPathType, ImagePullPolicy, Medium, ResourceList, SecurityContext, Volume},
         instance::InstanceTemplate,
         labels,
-    },
-    kit::redact::Redacted,
-    plan::{
-        environment::{self, Missing, Sources, Var},
-        files, quantity,
-    },
-};
+    };
+use mesh_kit::redact::Redacted;
+use crate::{environment::{self, Missing, Sources, Var}, files, quantity};
 
 /// The port that a container listens on where the spec gives none.
 pub const DEFAULT_PORT: u16 = 8080;
@@ -339,7 +334,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::plan::{fixture::service, template};
+    use crate::{fixture::service, template};
 
     fn made(spec: Value) -> Result<Container, Missing> {
         let service = service(spec);

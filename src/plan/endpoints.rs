@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 
-use crate::api::{
+use mesh_api::{
     MeshInstance,
     conditions::{instance::READY, is_true},
     labels, names,
@@ -116,10 +116,8 @@ fn announced(slice: &EndpointSlice) -> Option<(String, SocketAddr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        api::conditions::instance::PROBE_FAILED,
-        plan::fixture::{at, deleted, instance, ready, unready},
-    };
+    use mesh_api::conditions::instance::PROBE_FAILED;
+    use crate::fixture::{at, deleted, instance, ready, unready};
 
     #[test]
     fn an_endpoint_is_ready_serving_and_terminating_as_its_instance_is() {

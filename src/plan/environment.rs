@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    api::{
+use mesh_api::{
         env::{EnvVar, KeyRef, ObjectRef},
         instance::InstanceTemplate,
-    },
-    kit::redact::Redacted,
-};
+    };
+use mesh_kit::redact::Redacted;
 
 /// One variable of a program's environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

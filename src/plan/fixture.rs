@@ -3,7 +3,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Value, json};
 
-use crate::api::{
+use mesh_api::{
     MeshInstance, MeshInstanceStatus, MeshService,
     conditions::{Want, instance as reason},
 };

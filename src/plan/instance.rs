@@ -4,10 +4,8 @@ use std::{fmt, path::PathBuf, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    kit::redact::Redacted,
-    plan::container::{Container, RegistryAuth},
-};
+use mesh_kit::redact::Redacted;
+use crate::container::{Container, RegistryAuth};
 
 /// Which instance. The uid is the identity: an object of the same name made anew is another instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -4,14 +4,9 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
-use crate::{
-    api::container::LocalObjectReference,
-    kit::redact::Redacted,
-    plan::{
-        container::RegistryAuth,
-        environment::{Missing, Sources},
-    },
-};
+use mesh_api::container::LocalObjectReference;
+use mesh_kit::redact::Redacted;
+use crate::{container::RegistryAuth, environment::{Missing, Sources}};
 
 /// The key in such a Secret.
 const KEY: &str = ".dockerconfigjson";

@@ -1,7 +1,7 @@
 //! Which instances of a service to make and which to end: the pure heart of scaling and rolling updates.
 use std::collections::BTreeSet;
 
-use crate::api::{
+use mesh_api::{
     probe::share,
     service::{Rollout, RolloutType},
 };

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::api::{
+use mesh_api::{
     MeshService, MeshServiceSpec,
     conditions::{is_true, service::ROUTES_ACCEPTED},
 };

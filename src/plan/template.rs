@@ -1,7 +1,7 @@
 //! The template of a service: the part of its spec that makes a revision, in its long form.
 use kube::ResourceExt;
 
-use crate::api::{
+use mesh_api::{
     MeshService, MeshServiceSpec,
     instance::InstanceTemplate,
     labels, names,
@@ -107,7 +107,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::plan::fixture::service;
+    use crate::fixture::service;
 
     fn name(spec: Value) -> String {
         revision(&service(spec)).name

@@ -3,17 +3,15 @@ use std::path::Path;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::{
-    api::{
+use mesh_api::{
         MeshServiceSpec,
         conditions::service::{INVALID_SPEC, UNSUPPORTED},
         container::ResourceRequirements,
         node::BackendKind,
         probe::Probe,
         service::{Logs, Rollout, RolloutType},
-    },
-    plan::{container::DEFAULT_PORT, quantity, template::serves},
-};
+    };
+use crate::{container::DEFAULT_PORT, quantity, template::serves};
 
 /// Why a spec is not acted on; it waits for a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,7 +205,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::plan::fixture::service;
+    use crate::fixture::service;
 
     #[test]
     fn a_probe_that_asks_a_port_needs_one_to_ask() {

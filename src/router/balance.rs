@@ -2,7 +2,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{endpoint::Endpoint, table::Service};
-use crate::api::service::Strategy;
+use mesh_api::service::Strategy;
 
 /// From so many endpoints on, two at random are compared instead of all.
 const COMPARE_ALL: usize = 32;
@@ -48,7 +48,7 @@ fn choose(endpoints: &[Arc<Endpoint>], turn: usize, least: bool, will_do: impl F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::table::fixture::{endpoint, service};
+    use crate::table::fixture::{endpoint, service};
 
     fn choice(tried: &[u64]) -> Choice<'_> {
         Choice { now: 0, random: 0, tried }

@@ -24,7 +24,7 @@ use super::{
     metrics::RouterMetrics,
     table::{Departed, RouteTable},
 };
-use crate::api::{MeshInstance, instance::RouterDrain, service::Strategy};
+use mesh_api::{MeshInstance, instance::RouterDrain, service::Strategy};
 
 /// How often a count that changes is reported, and a report that failed is tried again.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -220,7 +220,7 @@ async fn write(client: &Client, router: &str, report: Report) -> (Report, Result
     };
     // The uid is a precondition: names come back, and an acknowledgement must not reach the successor.
     let patch = json!({
-        "apiVersion": format!("{}/{}", crate::api::GROUP, crate::api::VERSION),
+        "apiVersion": format!("{}/{}", mesh_api::GROUP, mesh_api::VERSION),
         "kind": "MeshInstance",
         "metadata": { "name": instance.name, "namespace": instance.namespace, "uid": instance.uid },
         "status": { "routers": [entry] },
@@ -238,7 +238,7 @@ async fn write(client: &Client, router: &str, report: Report) -> (Report, Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::table::fixture::{self, ending, endpoint, service};
+    use crate::table::fixture::{self, ending, endpoint, service};
 
     fn table(strategy: Strategy, terminating: &[Arc<Endpoint>]) -> RouteTable {
         fixture::table(vec![service(strategy, vec![], terminating.to_vec())], &[])

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{ask::Ask, metrics::HookMetrics};
 use super::{RouterOptions, table::RouteTable};
-use crate::kit::{backoff::Backoff, metrics::Metrics, watch::refused::remedy};
+use mesh_kit::{backoff::Backoff, metrics::Metrics, watch::refused::remedy};
 
 /// More at a time are told to come again.
 const MOST: i64 = 20_000;

@@ -10,10 +10,8 @@ use kube::{
 use serde_json::json;
 
 use super::RouterOptions;
-use crate::{
-    api::labels::{DRAIN_ADDRESS, ROUTER_LEASE},
-    kit::{backoff::Backoff, clock, watch::refused::remedy},
-};
+use mesh_api::labels::{DRAIN_ADDRESS, ROUTER_LEASE};
+use mesh_kit::{backoff::Backoff, clock, watch::refused::remedy};
 
 /// After so long without renewal the router counts as dead.
 const DURATION: Duration = Duration::from_secs(15);

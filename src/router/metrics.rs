@@ -18,7 +18,7 @@ use prometheus_client::{
 };
 
 use super::{endpoint::Condition, table::RouteTable};
-use crate::kit::metrics::Metrics;
+use mesh_kit::metrics::Metrics;
 
 /// Upper bounds of durations, in seconds.
 const BOUNDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];

@@ -2,7 +2,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::affinity::KeyRing;
-use crate::api::MeshRouterSpec;
+use mesh_api::MeshRouterSpec;
 
 /// The settings in use.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub struct Limits {
 impl Settings {
     /// From the spec, with the keys read from its Secret.
     pub fn new(spec: &MeshRouterSpec, keys: KeyRing) -> Self {
-        let limit = |duration: crate::api::duration::Duration| Some(duration.get()).filter(|d| !d.is_zero());
+        let limit = |duration: mesh_api::duration::Duration| Some(duration.get()).filter(|d| !d.is_zero());
         let times = &spec.timeouts;
         Self {
             trusted: spec.trusted_proxies.iter().filter_map(|text| text.parse().ok()).collect(),
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn zero_seconds_are_no_limit() {
         let mut spec = MeshRouterSpec::default();
-        spec.timeouts.request = crate::api::duration::Duration::from_secs(0);
+        spec.timeouts.request = mesh_api::duration::Duration::from_secs(0);
         let settings = Settings::new(&spec, KeyRing::new([]).0);
         assert_eq!((settings.limits.request, settings.limits.connect), (None, Some(Duration::from_secs(2))));
     }

@@ -39,16 +39,14 @@ use super::{
         build::{Carry, Key, near::Here, service_of},
     },
 };
-use crate::{
-    api::{
+use mesh_api::{
         MeshRouter, MeshRouterSpec, MeshService,
         labels::{APP_MANAGED_BY, MANAGER, SLICE_TRIGGERED, SLICE_WRITTEN},
-    },
-    kit::{
+    };
+use mesh_kit::{
         clock,
         watch::{events, events_and_gaps},
-    },
-};
+    };
 
 /// Something that was seen.
 enum Seen {

@@ -19,7 +19,7 @@ use super::{
     metrics::ServiceCells,
     settings::Settings,
 };
-use crate::api::service::Strategy;
+use mesh_api::service::Strategy;
 
 /// Which service gets what, at one moment.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
 
-use crate::kit::metrics::Metrics;
+use mesh_kit::metrics::Metrics;
 
 #[derive(Debug)]
 pub(super) struct StoreMetrics {

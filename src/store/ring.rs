@@ -64,7 +64,7 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Key;
+    use crate::Key;
 
     fn event(revision: u64, bytes: usize) -> Event {
         let json = vec![b' '; bytes].into();

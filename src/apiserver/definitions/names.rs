@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::{
-    apiserver::{object, registry::CRDS},
-    store::Store,
-};
+use mesh_store::Store;
+use crate::{object, registry::CRDS};
 
 /// What the other definitions of a group have.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 //! it would be noticed only by who scales or selects.
 use serde_json::Value;
 
-use crate::apiserver::schema::{FieldError, Reason};
+use crate::schema::{FieldError, Reason};
 
 /// What is wrong with the paths of a version; `field` is where the version stands.
 pub(super) fn check(version: &Value, field: &str) -> Vec<FieldError> {

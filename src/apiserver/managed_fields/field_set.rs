@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::apiserver::schema::node::{At, ListType};
+use crate::schema::node::{At, ListType};
 
 /// One step down into an object. Keys and values are kept as JSON text, whose object keys are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::field_set::{FieldSet, Step, step_to};
-use crate::apiserver::schema::node::{At, ListType};
+use crate::schema::node::{At, ListType};
 
 /// Whether a value is merged field by field or item by item; otherwise it is one leaf.
 pub(crate) fn is_granular(at: At<'_>, value: &Value) -> bool {

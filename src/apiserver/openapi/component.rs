@@ -2,7 +2,7 @@
 use serde_json::{Map, Value, json};
 
 use super::OpenApiResource;
-use crate::apiserver::schema;
+use crate::schema;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::apiserver::schema::builtin_open_api;
+use crate::schema::builtin_open_api;
 
 fn widgets() -> Value {
     let schema = json!({"type": "object", "description": "Widgets are judged.", "properties": {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::merging;
-use crate::apiserver::{
+use crate::{
     managed_fields::{
         self,
         field_set::FieldSet,

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::apiserver::{
+use crate::{
     managed_fields::{
         field_set::{Step, step_to},
         typed::{is_granular, items_by_step},

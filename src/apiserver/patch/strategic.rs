@@ -2,7 +2,7 @@
 use serde_json::{Map, Value};
 
 use super::PatchError;
-use crate::apiserver::schema::node::{At, PatchStrategy};
+use crate::schema::node::{At, PatchStrategy};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::apiserver::managed_fields::record_update;
+use crate::managed_fields::record_update;
 
 const VERSION: &str = "judge.example/v1";
 

@@ -1,6 +1,6 @@
 //! The table of built-in resources.
 use super::resource::{Behaviour, Resource};
-use crate::apiserver::{schema::Schema, table::Columns};
+use crate::{schema::Schema, table::Columns};
 
 /// A row: what differs between built-in kinds.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 use serde_json::Value;
 
 use super::resource::{Behaviour, Resource, ScalePaths};
-use crate::apiserver::{definitions::is_established, schema::Schema, table::Columns};
+use crate::{definitions::is_established, schema::Schema, table::Columns};
 
 /// The resources of a definition that is established, under the names that it was given; none of one that is malformed (which admission keeps
 /// from being stored).

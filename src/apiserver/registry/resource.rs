@@ -3,10 +3,8 @@ use std::{cmp::Reverse, sync::Arc};
 
 use serde_json::Value;
 
-use crate::{
-    apiserver::{schema::Schema, table::Columns},
-    store::{Entry, Key},
-};
+use mesh_store::{Entry, Key};
+use crate::{schema::Schema, table::Columns};
 
 /// What is special about a kind. Everything else is data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +106,7 @@ impl Resource {
     pub(crate) fn view(&self, entry: &Entry) -> Value {
         let mut value = entry.value();
         if self.behaviour == Behaviour::EventsV1 {
-            value = crate::apiserver::events::to_events_v1(value);
+            value = crate::events::to_events_v1(value);
         }
         self.name_kind(&mut value);
         if !self.is_verbatim(entry)
@@ -124,7 +122,7 @@ impl Resource {
     /// What is stored of an object of this version: without kind and version, which the reader knows.
     pub(crate) fn unview(&self, mut value: Value) -> Value {
         if self.behaviour == Behaviour::EventsV1 {
-            value = crate::apiserver::events::to_core_v1(value);
+            value = crate::events::to_core_v1(value);
         }
         if let Some(object) = value.as_object_mut() {
             object.remove("apiVersion");

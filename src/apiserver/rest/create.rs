@@ -7,7 +7,7 @@ use super::{
     Call, form,
     write::{Intent, Ownership, check_identity, insert},
 };
-use crate::apiserver::{
+use crate::{
     body::{self, Body},
     object,
     schema::{FieldError, Reason},

@@ -5,19 +5,9 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Call, form};
-use crate::{
-    apiserver::{
-        Inner,
-        body::{self, Body},
-        object,
-        registry::{Behaviour, Resource},
-        selectors::Selector,
-        status::ApiError,
-        strategy,
-    },
-    kit::clock,
-    store::{Change, Entry, Write, WriteError},
-};
+use mesh_kit::clock;
+use mesh_store::{Change, Entry, Write, WriteError};
+use crate::{Inner, body::{self, Body}, object, registry::{Behaviour, Resource}, selectors::Selector, status::ApiError, strategy};
 
 /// What becomes of what an object owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 use http::{Response, StatusCode};
 
 use super::{Call, form};
-use crate::apiserver::{body::Body, status::ApiError};
+use crate::{body::Body, status::ApiError};
 
 pub(super) fn get(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let Call { server, request, resource, namespace, name, .. } = call;

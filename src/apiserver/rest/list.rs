@@ -7,16 +7,8 @@ use super::{
     Call,
     form::{self, ListMeta},
 };
-use crate::{
-    apiserver::{
-        body::Body,
-        query::Query,
-        schema::{FieldError, Reason},
-        selectors::Selector,
-        status::ApiError,
-    },
-    store::{Key, Listing},
-};
+use mesh_store::{Key, Listing};
+use crate::{body::Body, query::Query, schema::{FieldError, Reason}, selectors::Selector, status::ApiError};
 
 /// Where the next page begins. Opaque to clients; the shape is Kubernetes' own.
 #[derive(Debug, Serialize, Deserialize)]

@@ -5,16 +5,10 @@ use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Call;
-use crate::{
-    apiserver::{
-        body::{self, Body},
-        object,
-        status::ApiError,
-    },
-    backend::LogQuery,
-    kit::clock,
-    plan::instance::InstanceKey,
-};
+use mesh_backend::LogQuery;
+use mesh_kit::clock;
+use mesh_plan::instance::InstanceKey;
+use crate::{body::{self, Body}, object, status::ApiError};
 
 pub(super) fn log(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let Call { server, resource, namespace, name, .. } = call;

@@ -6,7 +6,7 @@ use super::{
     Call, form,
     write::{Draft, Intent, Ownership, change, check_identity, insert},
 };
-use crate::apiserver::{
+use crate::{
     body::{self, Body},
     decode::Decoded,
     object, patch,
@@ -62,7 +62,7 @@ pub(super) fn kind(resource: &Resource, media_type: Option<&str>) -> Result<Kind
 
 /// Patches are JSON whatever their own media type is called.
 pub(super) fn decode_json(call: &Call<'_>) -> Result<Decoded, ApiError> {
-    crate::apiserver::decode::body(Some("application/json"), &call.request.body)
+    crate::decode::body(Some("application/json"), &call.request.body)
         .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
 }
 
@@ -102,7 +102,7 @@ fn check_patched(call: &Call<'_>, old: &Value, new: &Value) -> Result<(), ApiErr
     Ok(())
 }
 
-async fn apply(call: &Call<'_>, form: crate::apiserver::accept::Form) -> Result<Response<Body>, ApiError> {
+async fn apply(call: &Call<'_>, form: crate::accept::Form) -> Result<Response<Body>, ApiError> {
     let Call { request, resource, part, .. } = call;
     let mut intent = Intent::parse(call, "PatchOptions")?;
     let Some(manager) = request.query.get("fieldManager") else { return Err(no_manager()) };
@@ -164,7 +164,7 @@ fn own_part(resource: &Resource, part: super::Part, mut applied: Value) -> Value
 }
 
 fn decode_apply(call: &Call<'_>) -> Result<Decoded, ApiError> {
-    crate::apiserver::decode::body(Some("application/apply-patch+yaml"), &call.request.body)
+    crate::decode::body(Some("application/apply-patch+yaml"), &call.request.body)
         .map_err(|error| ApiError::bad_request(error.to_string()))
 }
 

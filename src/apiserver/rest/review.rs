@@ -3,7 +3,7 @@ use http::{Response, StatusCode};
 use serde_json::json;
 
 use super::Call;
-use crate::apiserver::{
+use crate::{
     body::{self, Body},
     object,
     status::ApiError,

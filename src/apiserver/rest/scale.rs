@@ -6,16 +6,8 @@ use super::{
     Call, form, patch,
     write::{Draft, Intent, Ownership, change},
 };
-use crate::{
-    apiserver::{
-        body::{self, Body},
-        object,
-        registry::{Resource, ScalePaths},
-        schema::{FieldError, Reason},
-        status::ApiError,
-    },
-    store::Entry,
-};
+use mesh_store::Entry;
+use crate::{body::{self, Body}, object, registry::{Resource, ScalePaths}, schema::{FieldError, Reason}, status::ApiError};
 
 pub(super) fn get(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let Call { server, resource, namespace, name, .. } = call;
@@ -36,7 +28,7 @@ pub(super) async fn patch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let sent = match media_type {
         // An apply of a Scale sets its replicas; ownership is recorded for the path that they stand at.
         Some("application/apply-patch+yaml") => {
-            crate::apiserver::decode::body(Some("application/apply-patch+yaml"), &call.request.body)
+            crate::decode::body(Some("application/apply-patch+yaml"), &call.request.body)
                 .map_err(|error| ApiError::bad_request(error.to_string()))?
                 .value
         }
@@ -66,7 +58,7 @@ async fn write(
             let error = FieldError { reason: Reason::Invalid, message, field: "spec.replicas".to_owned() };
             return Err(ApiError::invalid_kind("Scale", "autoscaling", call.name, &[error]));
         }
-        let value = crate::apiserver::patch::merge(old, &patch::merge_at(&paths.spec_replicas, json!(replicas)));
+        let value = crate::patch::merge(old, &patch::merge_at(&paths.spec_replicas, json!(replicas)));
         Ok(Draft { value, ownership: Ownership::Record })
     };
     let changed = change(call, intent, draft).await?.ok_or_else(|| ApiError::not_found(call.resource, call.name))?;
@@ -81,7 +73,7 @@ fn answer(call: &Call<'_>, object: &Value) -> Result<Response<Body>, ApiError> {
     let form = call.request.form()?;
     let scale = scale(paths(call.resource)?, object);
     match form {
-        crate::apiserver::accept::Form::Object => Ok(body::json(StatusCode::OK, &scale)),
+        crate::accept::Form::Object => Ok(body::json(StatusCode::OK, &scale)),
         other => Ok(form::one(call, other, StatusCode::OK, &scale)),
     }
 }

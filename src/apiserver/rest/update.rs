@@ -6,16 +6,8 @@ use super::{
     Call, Part, form,
     write::{Draft, Intent, Ownership, change, check_identity},
 };
-use crate::{
-    apiserver::{
-        body::{self, Body},
-        object,
-        registry::Resource,
-        schema::{FieldError, Reason},
-        status::ApiError,
-    },
-    store::Entry,
-};
+use mesh_store::Entry;
+use crate::{body::{self, Body}, object, registry::Resource, schema::{FieldError, Reason}, status::ApiError};
 
 pub(super) async fn update(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let form = call.request.form()?;

@@ -11,20 +11,8 @@ use super::{
     Call,
     form::{self, Include, ListMeta},
 };
-use crate::{
-    apiserver::{
-        Inner,
-        accept::Form,
-        body::{self, Body},
-        metrics::OpenWatch,
-        query::Query,
-        registry::Resource,
-        schema::{FieldError, Reason},
-        selectors::Selector,
-        status::ApiError,
-    },
-    store::{Entry, Event, Expired, Watcher},
-};
+use mesh_store::{Entry, Event, Expired, Watcher};
+use crate::{Inner, accept::Form, body::{self, Body}, metrics::OpenWatch, query::Query, registry::Resource, schema::{FieldError, Reason}, selectors::Selector, status::ApiError};
 
 /// How often an idle watcher that wants bookmarks is told how far it is.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
@@ -151,7 +139,7 @@ impl Shape {
                 let meta = ListMeta { revision, ..ListMeta::default() };
                 let headers = std::mem::take(&mut self.headers);
                 let mut table = form::table(&self.resource.columns, version, &meta, &[], self.include, headers);
-                crate::apiserver::object::copy_field(&object, &mut table, "metadata");
+                crate::object::copy_field(&object, &mut table, "metadata");
                 object = table;
             }
             Form::Object | Form::Yaml => self.resource.name_kind(&mut object),
@@ -258,7 +246,7 @@ impl Feed {
 
     fn left(&mut self, before: &Entry, revision: u64) -> Bytes {
         let mut value = before.value();
-        crate::apiserver::object::metadata(&mut value).insert("resourceVersion".to_owned(), revision.to_string().into());
+        crate::object::metadata(&mut value).insert("resourceVersion".to_owned(), revision.to_string().into());
         let json = Bytes::from(value.to_string());
         self.shape.object(&Entry { key: before.key.clone(), revision, json, labels: before.labels.clone() })
     }

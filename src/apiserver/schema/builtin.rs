@@ -92,7 +92,7 @@ fn generate(add: fn(&mut SchemaGenerator) -> schemars::Schema) -> (Value, Map<St
     (root, definitions)
 }
 
-/// The `OpenAPI` schema of a built-in kind for [`crate::apiserver::openapi::document`]: `{"$ref": "#/components/schemas/…", "definitions": {…}}`.
+/// The `OpenAPI` schema of a built-in kind for [`crate::openapi::document`]: `{"$ref": "#/components/schemas/…", "definitions": {…}}`.
 pub fn open_api(group: &str, version: &str, name: &str) -> Option<Value> {
     let (root, definitions) = generate(find(group, version, name)?.add);
     Some(json!({"$ref": root.get("$ref")?, "definitions": definitions}))

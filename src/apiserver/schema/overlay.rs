@@ -112,7 +112,7 @@ pub(super) fn without_lists_in_required(definitions: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apiserver::schema::builtin_open_api;
+    use crate::schema::builtin_open_api;
 
     #[test]
     fn every_entry_names_a_field_that_there_is() {

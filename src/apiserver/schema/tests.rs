@@ -333,7 +333,7 @@ fn own_schemas() -> Vec<(String, Schema)> {
         assert_eq!(definitions.validate(&definition, None), [], "{name}");
         (name, schema)
     };
-    crate::api::crds::all().into_iter().map(read).collect()
+    mesh_api::crds::all().into_iter().map(read).collect()
 }
 
 #[test]

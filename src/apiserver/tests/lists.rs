@@ -21,17 +21,17 @@ async fn pages_show_the_first_pages_revision_whatever_happens_meanwhile() {
 
 #[tokio::test]
 async fn a_token_older_than_what_is_kept_is_expired() {
-    let fixture = server_on(&crate::store::Options { ring_events: 20, ..Default::default() }).await;
+    let fixture = server_on(&mesh_store::Options { ring_events: 20, ..Default::default() }).await;
     for n in 0..3 {
         fixture.map(&format!("m{n}"), json!({})).await;
     }
     let first = fixture.get(&format!("{MAPS}?limit=1")).await.body;
     for n in 0..30 {
-        let key = crate::store::Key::new("leases.coordination.k8s.io", "default", format!("l{n}"));
+        let key = mesh_store::Key::new("leases.coordination.k8s.io", "default", format!("l{n}"));
         fixture
             .server
             .store()
-            .write(Write { key, change: crate::store::Change::Create(json!({"metadata": {}})), guard: None })
+            .write(Write { key, change: mesh_store::Change::Create(json!({"metadata": {}})), guard: None })
             .await
             .unwrap();
     }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Engine, Error, Kind, LIBPOD, create::Create, docker, http::encode, spec};
-use crate::plan::container::Published;
+use mesh_plan::container::Published;
 
 /// How long after a container's grace the engine may still take to say that it has stopped.
 const STOP_SLACK: Duration = Duration::from_secs(30);

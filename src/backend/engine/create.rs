@@ -1,7 +1,7 @@
 //! What a container is made from, whichever engine makes it.
 use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::plan::container::Container;
+use mesh_plan::container::Container;
 
 /// Everything that a container is made from.
 #[derive(Debug, Clone)]

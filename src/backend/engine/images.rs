@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Engine, Error, Kind, LIBPOD, PATIENCE, http::encode};
-use crate::plan::container::RegistryAuth;
+use mesh_plan::container::RegistryAuth;
 
 /// An image of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,7 +171,7 @@ fn header(auth: &RegistryAuth) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kit::redact::Redacted;
+    use mesh_kit::redact::Redacted;
 
     #[test]
     fn the_registry_of_a_reference_is_found() {

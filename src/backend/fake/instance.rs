@@ -4,10 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::{
-    kit::clock,
-    plan::instance::{Exit, ExitHow, Launch, Observed, PortOwner, Running},
-};
+use mesh_kit::clock;
+use mesh_plan::instance::{Exit, ExitHow, Launch, Observed, PortOwner, Running};
 
 /// A program that runs or ran.
 #[derive(Debug)]

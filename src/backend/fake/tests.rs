@@ -1,6 +1,6 @@
 //! The fake backend does what it is told, and keeps count of it.
 use super::*;
-use crate::plan::instance::{LogLimits, ProcessLaunch};
+use mesh_plan::instance::{LogLimits, ProcessLaunch};
 
 fn launch(name: &str, attempt: u32) -> Launch {
     Launch::Process(ProcessLaunch {

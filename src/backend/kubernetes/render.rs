@@ -24,14 +24,12 @@ use k8s_openapi::api::{
 };
 use kube::ResourceExt;
 
-use crate::{
-    api::{MeshService, MeshServiceSpec, node::BackendKind, probe::Probe, service::Logs},
-    plan::{
+use mesh_api::{MeshService, MeshServiceSpec, node::BackendKind, probe::Probe, service::Logs};
+use mesh_plan::{
         container::DEFAULT_PORT,
         template::serves,
         validate::{Refusal, validate},
-    },
-};
+    };
 
 /// What a cluster has that the objects depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,5 +1,5 @@
 //! The status of a service in a cluster, from its Deployment, pods and endpoints. Pure; `controller::cluster_service` writes it. The words are those of
-//! [`crate::plan::service_status::replicas`], where a pod stands in the place of an instance.
+//! [`mesh_plan::service_status::replicas`], where a pod stands in the place of an instance.
 mod trouble;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -12,15 +12,13 @@ use k8s_openapi::api::{
 };
 use kube::ResourceExt;
 
-use crate::{
-    api::{MeshService, MeshServiceStatus, conditions::instance as reason, labels},
-    plan::{
+use mesh_api::{MeshService, MeshServiceStatus, conditions::instance as reason, labels};
+use mesh_plan::{
         routes::Claim,
         service_status::replicas::{self, Picture, Replica, Trouble},
         template::serves,
         validate::Refusal,
-    },
-};
+    };
 
 /// Everything the status is made from.
 #[derive(Debug, Clone)]

@@ -2,10 +2,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Inner, process, refusal::refused};
-use crate::{
-    backend::{Error, ExecOutput, output::KEPT},
-    plan::instance::{InstanceKey, Observed},
-};
+use mesh_plan::instance::{InstanceKey, Observed};
+use crate::{Error, ExecOutput, output::KEPT};
 
 impl Inner {
     pub(super) async fn exec(self: &Arc<Self>, key: &InstanceKey, argv: &[String], limit: Duration) -> Result<ExecOutput, Error> {

@@ -8,17 +8,12 @@ use super::{
     pulls::{Claim, Progress},
     refusal::{not_pulled, refused},
 };
-use crate::{
-    api::container::ImagePullPolicy,
-    backend::{
-        Error,
-        engine::{
+use mesh_api::container::ImagePullPolicy;
+use mesh_plan::instance::ContainerLaunch;
+use crate::{Error, engine::{
             self,
             images::{Image, auth_for, go_name},
-        },
-    },
-    plan::instance::ContainerLaunch,
-};
+        }};
 
 /// So long a start waits for a pull before it says that it is under way.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -14,16 +14,11 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use self::cursor::Cursor;
 use super::{Inner, identity::attempt, refusal::refused, slot::Slot};
-use crate::{
-    backend::{
-        Error, LogQuery,
-        engine::{
+use mesh_plan::instance::InstanceKey;
+use crate::{Error, LogQuery, engine::{
             containers::{Status, Summary},
             logs::Part,
-        },
-    },
-    plan::instance::InstanceKey,
-};
+        }};
 
 /// So many lines wait for a slow reader.
 const AHEAD: usize = 64;
@@ -192,7 +187,7 @@ impl Reader<'_> {
         }
     }
 
-    fn error(&self, error: &crate::backend::engine::Error) -> Error {
+    fn error(&self, error: &crate::engine::Error) -> Error {
         refused(&self.inner.engine, format!("read the log of {}", self.slot.key), error)
     }
 }

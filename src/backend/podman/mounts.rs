@@ -5,14 +5,12 @@ pub(crate) mod host;
 use std::collections::BTreeMap;
 
 use super::{Inner, refusal::refused};
-use crate::{
-    api::labels,
-    backend::{Error, engine::create::Mounted},
-    plan::{
+use mesh_api::labels;
+use mesh_plan::{
         container::{Mount, Source},
         instance::ContainerLaunch,
-    },
-};
+    };
+use crate::{Error, engine::create::Mounted};
 
 /// What can be written in a container whose root cannot.
 const SCRATCH: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
@@ -72,7 +70,7 @@ impl Inner {
     }
 
     /// Removes the volumes and files that go with an instance.
-    pub(super) async fn remove_mounts(&self, key: &crate::plan::instance::InstanceKey) -> Result<(), Error> {
+    pub(super) async fn remove_mounts(&self, key: &mesh_plan::instance::InstanceKey) -> Result<(), Error> {
         let owned = self.engine.volumes(&self.of_instance(key)).await;
         let owned = owned.map_err(|error| refused(&self.engine, format!("list the volumes of {key}"), &error))?;
         for (volume, _) in owned {

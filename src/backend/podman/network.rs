@@ -1,6 +1,7 @@
 //! The network of an application: made at its first use, ours or refused.
 use super::{Inner, refusal::refused};
-use crate::{api::labels, backend::Error};
+use mesh_api::labels;
+use crate::Error;
 
 impl Inner {
     /// Sees to it that the network is there and ours.

@@ -18,17 +18,10 @@ use super::{
     refusal::refused,
     slot::{Held, Slot, State},
 };
-use crate::{
-    api::labels,
-    backend::{
-        Error,
-        engine::containers::{Inspected, Status, Summary},
-        process::identity::hold,
-        ready, sockets,
-    },
-    kit::clock,
-    plan::instance::{Exit, ExitHow, InstanceKey, Observed, PortOwner, Running},
-};
+use mesh_api::labels;
+use mesh_kit::clock;
+use mesh_plan::instance::{Exit, ExitHow, InstanceKey, Observed, PortOwner, Running};
+use crate::{Error, engine::containers::{Inspected, Status, Summary}, process::identity::hold, ready, sockets};
 
 /// So long the engine may take to notice the end of a process whose conmon lives.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -6,7 +6,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::backend::engine;
+use crate::engine;
 
 /// How far a pull is.
 #[derive(Debug, Clone)]

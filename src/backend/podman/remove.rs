@@ -2,11 +2,9 @@
 use std::sync::Arc;
 
 use super::{Inner, refusal::refused};
-use crate::{
-    api::labels,
-    backend::{Error, engine::containers::Summary},
-    plan::instance::{InstanceKey, Observed},
-};
+use mesh_api::labels;
+use mesh_plan::instance::{InstanceKey, Observed};
+use crate::{Error, engine::containers::Summary};
 
 impl Inner {
     /// Refused while it runs; what is not there is as good.

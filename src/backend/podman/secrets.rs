@@ -11,14 +11,9 @@ use super::{
     identity::{self, SECRETS},
     refusal::refused,
 };
-use crate::{
-    api::labels,
-    backend::{
-        Error,
-        engine::{Kind, MASKS_SECRET_ENV, containers::Summary},
-    },
-    plan::{container::Container, environment::Var},
-};
+use mesh_api::labels;
+use mesh_plan::{container::Container, environment::Var};
+use crate::{Error, engine::{Kind, MASKS_SECRET_ENV, containers::Summary}};
 
 const FILE: &str = "engine-key";
 const KEY_BYTES: usize = 32;
@@ -101,7 +96,7 @@ fn secret_variables(container: &Container) -> impl Iterator<Item = (&str, &Var)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kit::redact::Redacted;
+    use mesh_kit::redact::Redacted;
 
     #[test]
     fn only_what_is_secret_in_the_end_counts() {

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 
-use crate::plan::{container::Published, instance::InstanceKey};
+use mesh_plan::{container::Published, instance::InstanceKey};
 
 /// The slots by uid.
 #[derive(Debug, Default)]

@@ -7,14 +7,9 @@ use super::{
     refusal::{not_started, refused},
     slot::State,
 };
-use crate::{
-    api::labels,
-    backend::{
-        Error,
-        engine::{self, create::Create, images::Image},
-    },
-    plan::instance::{ContainerLaunch, Observed},
-};
+use mesh_api::labels;
+use mesh_plan::instance::{ContainerLaunch, Observed};
+use crate::{Error, engine::{self, create::Create, images::Image}};
 
 impl Inner {
     /// Starts it, unless it runs or this very attempt was made already.
@@ -76,7 +71,7 @@ impl Inner {
         Err(not_started(&self.engine, container, &error))
     }
 
-    async fn not_created(&self, container: &crate::plan::container::Container, error: engine::Error) -> Error {
+    async fn not_created(&self, container: &mesh_plan::container::Container, error: engine::Error) -> Error {
         let name = &container.name;
         if !error.says("already in use") {
             return not_started(&self.engine, container, &error);
@@ -112,13 +107,11 @@ pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{
-        api::container::ImagePullPolicy,
-        plan::{
+    use mesh_api::container::ImagePullPolicy;
+    use mesh_plan::{
             container::{Container, Resources, Security},
             instance::{InstanceKey, LogLimits},
-        },
-    };
+        };
 
     pub(crate) fn container() -> Container {
         let security = Security { user: None, group: None, read_only_root: true, no_new_privileges: true, drop: vec![], add: vec![] };

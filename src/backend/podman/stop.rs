@@ -10,14 +10,9 @@ use super::{
     Inner, process,
     slot::{Held, Slot, Stopping},
 };
-use crate::{
-    backend::{
-        Error,
-        engine::{self, containers::Status},
-    },
-    kit::backoff::Backoff,
-    plan::instance::{InstanceKey, Observed},
-};
+use mesh_kit::backoff::Backoff;
+use mesh_plan::instance::{InstanceKey, Observed};
+use crate::{Error, engine::{self, containers::Status}};
 
 /// The engine itself kills after the grace; so much later it is taken to be stuck.
 const STUCK: Duration = Duration::from_secs(10);

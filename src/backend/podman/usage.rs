@@ -1,9 +1,7 @@
 //! What the instances use, for metrics.
 use super::{Inner, identity, refusal::refused};
-use crate::{
-    api::labels,
-    backend::{Error, InstanceUsage, engine::containers::Status},
-};
+use mesh_api::labels;
+use crate::{Error, InstanceUsage, engine::containers::Status};
 
 impl Inner {
     pub(super) async fn usage(&self) -> Result<Vec<InstanceUsage>, Error> {

@@ -9,10 +9,8 @@ use tokio::{
 };
 
 use super::{identity, program};
-use crate::{
-    backend::{Error, ExecOutput, output::collect, ready},
-    plan::instance::ProcessLaunch,
-};
+use mesh_plan::instance::ProcessLaunch;
+use crate::{Error, ExecOutput, output::collect, ready};
 
 /// Output is not waited for longer than this after the end, whoever still has it open.
 const DRAIN: Duration = Duration::from_millis(100);

@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn record(nonce: &str, boot_id: &str) -> Record {
-        let key = crate::plan::instance::InstanceKey { namespace: "default".into(), name: "web".into(), uid: "1".into() };
+        let key = mesh_plan::instance::InstanceKey { namespace: "default".into(), name: "web".into(), uid: "1".into() };
         Record {
             key,
             attempt: 0,
@@ -172,7 +172,7 @@ mod tests {
             boot_id: boot_id.into(),
             shim: Proc { pid: 1, start: 1 },
             child: None,
-            since: crate::kit::clock::now(),
+            since: mesh_kit::clock::now(),
             containment: super::super::record::Containment::Subreaper,
             cgroup: None,
             stopping: None,

@@ -9,11 +9,9 @@ use super::{
     slot::{self, Held},
     system, tree,
 };
-use crate::{
-    backend::Error,
-    kit::clock,
-    plan::instance::{Exit, ExitHow, InstanceKey, Observed, PortOwner, Running},
-};
+use mesh_kit::clock;
+use mesh_plan::instance::{Exit, ExitHow, InstanceKey, Observed, PortOwner, Running};
+use crate::Error;
 
 /// How long a shim may take between taking its lock and answering, or between its last word and its end.
 const PATIENCE: Duration = Duration::from_secs(3);

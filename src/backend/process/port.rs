@@ -6,10 +6,8 @@ use std::{
 };
 
 use super::tree;
-use crate::{
-    backend::sockets::{Listener, listeners},
-    plan::instance::PortOwner,
-};
+use mesh_plan::instance::PortOwner;
+use crate::sockets::{Listener, listeners};
 
 /// Who gets a connection to the port on this machine, and under which address.
 pub(crate) fn owner(port: u16, tree: impl IntoIterator<Item = i32>) -> (PortOwner, SocketAddr) {
@@ -47,7 +45,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::backend::sockets::is_free;
+    use crate::sockets::is_free;
 
     #[test]
     fn the_listener_of_this_process_is_ours_only_for_its_own_tree() {

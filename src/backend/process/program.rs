@@ -6,7 +6,8 @@ use std::{
 
 use rustix::fs::Access;
 
-use crate::{backend::Error, plan::instance::ProcessLaunch};
+use mesh_plan::instance::ProcessLaunch;
+use crate::Error;
 
 /// The program's file, absolute, after the working directory was checked.
 pub(crate) fn resolve(launch: &ProcessLaunch) -> Result<PathBuf, Error> {
@@ -81,10 +82,8 @@ pub(crate) fn refusal(program: PathBuf, errno: i32) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        kit::redact::Redacted,
-        plan::instance::{InstanceKey, LogLimits},
-    };
+    use mesh_kit::redact::Redacted;
+    use mesh_plan::instance::{InstanceKey, LogLimits};
 
     fn launch(program: &str, dir: &Path, path: &str) -> ProcessLaunch {
         ProcessLaunch {

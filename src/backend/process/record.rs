@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::plan::instance::{Exit, InstanceKey};
+use mesh_plan::instance::{Exit, InstanceKey};
 
 /// The name of the environment variable by which a process is known to belong to an instance.
 pub(crate) const NONCE_VARIABLE: &str = "MESH_NONCE";

@@ -7,7 +7,7 @@ use super::{
     record::{Containment, Record},
     shim, tree,
 };
-use crate::plan::instance::InstanceKey;
+use mesh_plan::instance::InstanceKey;
 
 /// A nonce shorter than this was not made here.
 const LEAST_NONCE: usize = 16;

@@ -19,7 +19,7 @@ use super::{
     dir::{InstanceDir, SOCKET},
     record::Record,
 };
-use crate::plan::instance::PortOwner;
+use mesh_plan::instance::PortOwner;
 
 /// The slots by uid.
 #[derive(Debug, Default)]

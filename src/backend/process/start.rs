@@ -16,11 +16,9 @@ use super::{
     system,
     wire::{self, Reply, Request, ShimSpec},
 };
-use crate::{
-    backend::Error,
-    kit::clock,
-    plan::instance::{InstanceKey, Observed, ProcessLaunch},
-};
+use mesh_kit::clock;
+use mesh_plan::instance::{InstanceKey, Observed, ProcessLaunch};
+use crate::Error;
 
 /// A shim answers within milliseconds; a machine that swaps may take its time.
 const ANSWER: Duration = Duration::from_secs(30);

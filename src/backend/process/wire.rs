@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
-use crate::plan::instance::ProcessLaunch;
+use mesh_plan::instance::ProcessLaunch;
 
 /// Everything a shim is told at its start.
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! `podman run` for a container: what a unit for an old Podman starts, and what `mesh podman plan` prints. Each value is one word behind its flag.
 use super::render::{Error, Host, Instance, check_image, data_mounts, pull_policy, secrets};
-use crate::plan::container::Container;
+use mesh_plan::container::Container;
 
 /// Where Podman is.
 pub const PODMAN: &str = "/usr/bin/podman";

@@ -47,13 +47,9 @@ use self::{
     place::Place,
     reload::Reloads,
 };
-use crate::{
-    backend::{
-        Error, ExecOutput, InstanceUsage, LogQuery, changes::Subscribers, podman::identity::controller_id, process::identity, sockets,
-    },
-    kit::shutdown::Shutdown,
-    plan::instance::{Action, ContainerLaunch, InstanceKey, Launch, Observed},
-};
+use mesh_kit::shutdown::Shutdown;
+use mesh_plan::instance::{Action, ContainerLaunch, InstanceKey, Launch, Observed};
+use crate::{Error, ExecOutput, InstanceUsage, LogQuery, changes::Subscribers, podman::identity::controller_id, process::identity, sockets};
 
 /// The backend. A clone is the same backend.
 #[derive(Debug, Clone)]

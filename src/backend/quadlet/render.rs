@@ -22,10 +22,8 @@ use super::{
     unit::{Refused, Unit, Value},
     version::{Podman, Systemd},
 };
-use crate::{
-    api::container::ImagePullPolicy,
-    plan::container::{Container, Resources},
-};
+use mesh_api::container::ImagePullPolicy;
+use mesh_plan::container::{Container, Resources};
 
 /// Why a container cannot be a unit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,19 +3,11 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Args};
 
-use crate::{
-    api::node::PortRange,
-    cli::{
-        backend::{BackendArgs, BackendFlag},
-        exit::{Code, Failure, Result},
-        hostname::hostname,
-        serve::{
+use mesh_api::node::PortRange;
+use crate::{backend::{BackendArgs, BackendFlag}, exit::{Code, Failure, Result}, hostname::hostname, serve::{
             ServeOptions,
             cluster::{self, ClusterOptions},
-        },
-        state_dir,
-    },
-};
+        }, state_dir};
 
 const ROUTER_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const API_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7443);
@@ -23,10 +15,10 @@ const API_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ip
 /// What counts where instances run on this machine.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "On this machine")]
-pub(in crate::cli) struct MachineArgs {
+pub(crate) struct MachineArgs {
     /// Holds the store, credentials, kubeconfig, and instances' records and logs [default: $XDG_STATE_HOME/mesh; root: /var/lib/mesh].
     #[arg(long, env = "MESH_STATE_DIR", value_name = "DIR")]
-    pub(in crate::cli) state_dir: Option<PathBuf>,
+    pub(crate) state_dir: Option<PathBuf>,
     /// What a relative workingDir is relative to [default: .].
     #[arg(long, env = "MESH_PROJECT_DIR", value_name = "DIR")]
     project_dir: Option<PathBuf>,
@@ -47,7 +39,7 @@ pub(in crate::cli) struct MachineArgs {
 /// What counts in a cluster.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "In a cluster (--backend kubernetes)")]
-pub(in crate::cli) struct ClusterArgs {
+pub(crate) struct ClusterArgs {
     /// The cluster's kubeconfig [default: the Pod's own access, else $KUBECONFIG, else ~/.kube/config].
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -77,7 +69,7 @@ fn namespace_and_name(text: &str) -> Result<(String, String), String> {
 
 impl MachineArgs {
     /// Where the router listens.
-    pub(in crate::cli) fn router_listen(&self) -> SocketAddr {
+    pub(crate) fn router_listen(&self) -> SocketAddr {
         self.router_listen.unwrap_or(ROUTER_LISTEN)
     }
 

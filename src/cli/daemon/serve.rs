@@ -4,33 +4,25 @@ use std::{net::SocketAddr, time::Duration};
 use clap::Args;
 
 use super::flags::{ClusterArgs, MachineArgs};
-use crate::{
-    cli::{
-        backend::{BackendArgs, BackendFlag},
-        exit::{Code, Failure, Result},
-        lifetime::{self, LogArgs},
-        serve::{self, Serving, cluster},
-        signals::Signals,
-    },
-    kit::{metrics::Metrics, shutdown::Shutdown, systemd},
-    router::listener::passed::Passed,
-};
+use mesh_kit::{metrics::Metrics, shutdown::Shutdown, systemd};
+use mesh_router::listener::passed::Passed;
+use crate::{backend::{BackendArgs, BackendFlag}, exit::{Code, Failure, Result}, lifetime::{self, LogArgs}, serve::{self, Serving, cluster}, signals::Signals};
 
 /// How long tasks may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Where and how the controller runs.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Serve {
+pub(crate) struct Serve {
     #[command(flatten)]
-    pub(in crate::cli) backend: BackendArgs,
+    pub(crate) backend: BackendArgs,
     /// Where /livez, /readyz and /metrics are.
     #[arg(long, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
     admin_listen: SocketAddr,
     #[command(flatten)]
     pub(super) log: LogArgs,
     #[command(flatten)]
-    pub(in crate::cli) machine: MachineArgs,
+    pub(crate) machine: MachineArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -99,7 +91,7 @@ impl From<cluster::Error> for Failure {
 impl From<serve::Error> for Failure {
     fn from(error: serve::Error) -> Self {
         let code = match &error {
-            serve::Error::OpenStore(crate::store::Error::LockedBy { .. }) => Code::Conflict,
+            serve::Error::OpenStore(mesh_store::Error::LockedBy { .. }) => Code::Conflict,
             _ => Code::Failed,
         };
         Self { code, error: Some(error.into()) }

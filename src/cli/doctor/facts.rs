@@ -2,7 +2,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use super::Purpose;
-use crate::api::node::PortRange;
+use mesh_api::node::PortRange;
 
 /// The machine.
 #[derive(Debug, Clone)]

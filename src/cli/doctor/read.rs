@@ -6,7 +6,7 @@ mod ports;
 use std::{net::SocketAddr, path::PathBuf};
 
 use super::{Purpose, facts::Facts};
-use crate::api::node::PortRange;
+use mesh_api::node::PortRange;
 
 /// What to look at.
 #[derive(Debug, Clone)]

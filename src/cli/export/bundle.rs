@@ -11,10 +11,8 @@ use super::{
     references::{Optional, References},
     text,
 };
-use crate::{
-    api::MeshService,
-    plan::{environment::Sources, routes},
-};
+use mesh_api::MeshService;
+use mesh_plan::{environment::Sources, routes};
 
 /// What the user wants.
 #[derive(Debug)]

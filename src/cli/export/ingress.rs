@@ -4,10 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use crate::{
-    api::{MeshService, labels, names::PORT_NAME},
-    plan::routes::{Claim, claims},
-};
+use mesh_api::{MeshService, labels, names::PORT_NAME};
+use mesh_plan::routes::{Claim, claims};
 
 /// None for a service without routes that an Ingress can have.
 pub(super) fn ingress(service: &MeshService) -> Option<Value> {

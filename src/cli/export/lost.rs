@@ -1,13 +1,11 @@
 //! What a service asks for and plain manifests do not do.
-use crate::{
-    api::{
+use mesh_api::{
         MeshService, MeshServiceSpec,
         container::Volume,
         service::{Strategy, Timeouts},
-    },
-    backend::kubernetes::render::unhonoured_fields,
-    plan::{routes::claims, template::serves},
-};
+    };
+use mesh_backend::kubernetes::render::unhonoured_fields;
+use mesh_plan::{routes::claims, template::serves};
 
 use super::ingress::is_address;
 

@@ -4,11 +4,9 @@ use kube::{ResourceExt, core::ObjectMeta};
 use serde_json::{Map, Value, json};
 
 use super::{ingress, lost::Lost, references::References};
-use crate::{
-    api::{MeshService, MeshServiceSpec, labels, names::CONTAINER},
-    backend::kubernetes::render::{Objects, Surroundings, objects},
-    plan::template::serves,
-};
+use mesh_api::{MeshService, MeshServiceSpec, labels, names::CONTAINER};
+use mesh_backend::kubernetes::render::{Objects, Surroundings, objects};
+use mesh_plan::template::serves;
 
 /// How long a pod that is to end goes on, so that nobody sends it anything new: what a cluster has in the place of the acknowledged drain.
 const SLEEP_SECONDS: i64 = 5;

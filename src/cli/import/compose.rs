@@ -20,7 +20,7 @@ use super::{
     fields::{Fields, scalar},
     input::Input,
 };
-use crate::cli::exit::Result;
+use crate::exit::Result;
 
 /// What the whole file says to its services.
 pub(super) struct Top {

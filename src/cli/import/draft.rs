@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::input::Input;
-use crate::api::names::MAX_SERVICE_NAME;
+use mesh_api::names::MAX_SERVICE_NAME;
 
 /// Something that people must know of.
 #[derive(Debug, Clone, PartialEq, Eq)]

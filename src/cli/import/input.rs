@@ -7,7 +7,7 @@ use std::{
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::cli::{
+use crate::{
     exit::{Code, Failure, Result},
     manifest::lines::Lines,
 };

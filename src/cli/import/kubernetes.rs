@@ -12,7 +12,7 @@ use super::{
     finish::clean,
     input::Input,
 };
-use crate::cli::exit::Result;
+use crate::exit::Result;
 
 /// One object of the input.
 pub(super) struct Object {

@@ -10,7 +10,7 @@ use super::{
     fields::Fields,
     input::Input,
 };
-use crate::cli::exit::Result;
+use crate::exit::Result;
 
 /// Imports files.
 pub(super) fn import(inputs: Vec<Input>, setting: &Setting, outcome: &mut Outcome) -> Result {

@@ -7,7 +7,7 @@ use super::{
     input::Input,
     words,
 };
-use crate::cli::{exit::Result, manifest::lines::Lines};
+use crate::{exit::Result, manifest::lines::Lines};
 
 /// What each instance has in its environment, so that it may be referred to.
 const GIVEN: [&str; 5] = ["PORT", "MESH_SERVICE", "MESH_INSTANCE", "MESH_REVISION", "MESH_NAMESPACE"];

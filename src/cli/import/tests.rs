@@ -2,10 +2,8 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::{
-    api::MeshService,
-    backend::kubernetes::render::{Surroundings, objects},
-};
+use mesh_api::MeshService;
+use mesh_backend::kubernetes::render::{Surroundings, objects};
 
 fn setting() -> Setting {
     Setting { backend: None, environment: BTreeMap::from([("DOMAIN".to_owned(), "blog.example".to_owned())]), cores: 4, pm2_env: None }
@@ -44,7 +42,7 @@ fn realistic_files_become_services_and_what_is_lost_is_said() {
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         assert!(!outcome.drafts.is_empty(), "{name}");
         assert!(!text.contains("not valid yet"), "{name}: {text}");
-        crate::cli::golden::check(&format!("import-{name}.txt"), &text);
+        crate::golden::check(&format!("import-{name}.txt"), &text);
     }
 }
 

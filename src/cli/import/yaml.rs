@@ -151,7 +151,7 @@ fn block(text: &str, indent: usize, out: &mut String) {
 }
 
 /// A word as YAML reads it back: in quotes (a JSON string is one of YAML) unless it is plain beyond doubt.
-pub(in crate::cli) fn word(word: &str) -> String {
+pub(crate) fn word(word: &str) -> String {
     let plain = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '.' || c == '_')
         && word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@=:".contains(c))
         && !word.contains("::")

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind, parser::ValueSource};
 
-use crate::cli::daemon::serve::Serve;
+use crate::daemon::serve::Serve;
 
 /// Flags that the units say in another way.
 const ELSEWHERE: [&str; 3] = ["backend", "state_dir", "router_listen"];

@@ -5,10 +5,8 @@ use std::{
 };
 
 use super::failed;
-use crate::{
-    backend::quadlet::header,
-    cli::exit::{Code, Failure, Result},
-};
+use mesh_backend::quadlet::header;
+use crate::exit::{Code, Failure, Result};
 
 /// What all files of `install` are called in their headers.
 const SET: &str = "mesh-controller";

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::cli::{
+use crate::{
     exit::{Code, Failure, Result},
     output,
 };

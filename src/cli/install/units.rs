@@ -1,13 +1,8 @@
 //! The texts of the two units. Pure.
 use std::{net::SocketAddr, path::Path};
 
-use crate::{
-    backend::quadlet::{encode, keys::Class, unit::Value},
-    cli::{
-        backend::BackendFlag,
-        exit::{Code, Failure, Result},
-    },
-};
+use mesh_backend::quadlet::{encode, keys::Class, unit::Value};
+use crate::{backend::BackendFlag, exit::{Code, Failure, Result}};
 
 /// The controller's unit.
 pub(super) const SERVICE: &str = "mesh-controller.service";
@@ -201,8 +196,8 @@ mod tests {
             ("process", BackendFlag::Process, false),
             ("quadlet-user", BackendFlag::Quadlet, true),
         ] {
-            crate::cli::golden::check(&format!("install-{name}.service"), &wanted(backend, user).service().unwrap());
+            crate::golden::check(&format!("install-{name}.service"), &wanted(backend, user).service().unwrap());
         }
-        crate::cli::golden::check("install.socket", &wanted(BackendFlag::Podman, false).socket());
+        crate::golden::check("install.socket", &wanted(BackendFlag::Podman, false).socket());
     }
 }

@@ -2,7 +2,7 @@
 use kube::ResourceExt;
 
 use super::{Exit, Instance, Kind};
-use crate::api::{
+use mesh_api::{
     MeshInstance, MeshInstanceStatus,
     conditions::{self, instance},
     instance::InstanceState,
@@ -14,7 +14,7 @@ pub fn instance(object: &MeshInstance) -> Instance {
     let status = object.status.as_ref().unwrap_or(&nothing);
     let ready = status.conditions.iter().find(|c| c.type_ == instance::READY);
     let not_ready = ready.filter(|c| c.status == "False");
-    let exit = |exit: &crate::api::instance::LastExit| Exit { text: exit.message.clone(), at: Some(exit.finished_at.0), message: None };
+    let exit = |exit: &mesh_api::instance::LastExit| Exit { text: exit.message.clone(), at: Some(exit.finished_at.0), message: None };
     Instance {
         kind: Kind::MeshInstance,
         namespace: object.namespace().unwrap_or_default(),

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod,
 use kube::ResourceExt;
 
 use super::{Exit, Instance, Kind, mesh::word};
-use crate::api::{
+use mesh_api::{
     conditions::instance,
     instance::InstanceState,
     labels::SERVICE,

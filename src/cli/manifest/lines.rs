@@ -38,7 +38,7 @@ impl Lines {
     }
 
     /// Those of a text that another reader has read.
-    pub(in crate::cli) fn of_fields(fields: HashMap<String, u64>) -> Self {
+    pub(crate) fn of_fields(fields: HashMap<String, u64>) -> Self {
         Self { start: fields.values().copied().min().unwrap_or(1), fields }
     }
 

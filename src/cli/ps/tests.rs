@@ -2,7 +2,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::{api::MeshInstance, cli::instance::mesh};
+use mesh_api::MeshInstance;
+use crate::instance::mesh;
 
 fn service(name: &str, reason: &str, ready: &str) -> MeshService {
     serde_json::from_value(json!({
@@ -58,11 +59,11 @@ fn fixture() -> Vec<Row> {
 #[test]
 fn the_table_shows_instances_by_service_and_services_that_have_none() {
     let now = "2026-01-01T00:03:10Z".parse().unwrap();
-    crate::cli::golden::check("ps.txt", &render(&fixture(), false, now));
-    crate::cli::golden::check("ps-all-namespaces.txt", &render(&fixture(), true, now));
+    crate::golden::check("ps.txt", &render(&fixture(), false, now));
+    crate::golden::check("ps-all-namespaces.txt", &render(&fixture(), true, now));
 }
 
 #[test]
 fn the_json_is_what_scripts_rely_on() {
-    crate::cli::golden::check("ps.json", &(serde_json::to_string_pretty(&fixture()).unwrap() + "\n"));
+    crate::golden::check("ps.json", &(serde_json::to_string_pretty(&fixture()).unwrap() + "\n"));
 }

@@ -1,7 +1,7 @@
 //! Files that are to be there, by the three places that they belong to.
 use std::path::{Path, PathBuf};
 
-use crate::cli::exit::{Code, Failure, Result};
+use crate::exit::{Code, Failure, Result};
 
 /// Where a kind of file belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

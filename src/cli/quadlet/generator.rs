@@ -4,7 +4,7 @@ use std::{
     process::Command,
 };
 
-use crate::backend::quadlet::version::{Podman, Systemd};
+use mesh_backend::quadlet::version::{Podman, Systemd};
 
 /// The installed Podman's version.
 pub(super) fn podman() -> Option<Podman> {

@@ -12,13 +12,8 @@ use super::{
     plan::{Member, Plan},
     show,
 };
-use crate::{
-    backend::quadlet::{names, render},
-    cli::{
-        exit::{Code, Failure, Result},
-        output,
-    },
-};
+use mesh_backend::quadlet::{names, render};
+use crate::{exit::{Code, Failure, Result}, output};
 
 /// Write the units to where systemd and Podman read them, reload once, and start what is new.
 #[derive(Debug, Args)]
@@ -124,8 +119,8 @@ fn stopped(disk: &Disk<'_>) -> Vec<String> {
 }
 
 /// The systemd of the machine or of the user.
-pub(in crate::cli) struct Systemctl {
-    pub(in crate::cli) user: bool,
+pub(crate) struct Systemctl {
+    pub(crate) user: bool,
 }
 
 impl Systemctl {
@@ -133,7 +128,7 @@ impl Systemctl {
     ///
     /// # Errors
     /// What it said.
-    pub(in crate::cli) fn run(&self, verb: &str, units: &[String]) -> Result {
+    pub(crate) fn run(&self, verb: &str, units: &[String]) -> Result {
         let mut command = Command::new("systemctl");
         if self.user {
             command.arg("--user");

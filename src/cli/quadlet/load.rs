@@ -8,25 +8,18 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{
-    api::MeshService,
-    apiserver::{ApiServer, Options},
-    cli::{
-        apply::{How, apply_all},
-        exit::{Code, Failure, Result},
-        manifest::{self, Document},
-        target::Connection,
-    },
-    controller::bootstrap,
-    kit::shutdown::Shutdown,
-    plan::environment::Sources,
-    store::Store,
-};
+use mesh_api::MeshService;
+use mesh_apiserver::{ApiServer, Options};
+use mesh_controller::bootstrap;
+use mesh_kit::shutdown::Shutdown;
+use mesh_plan::environment::Sources;
+use mesh_store::Store;
+use crate::{apply::{How, apply_all}, exit::{Code, Failure, Result}, manifest::{self, Document}, target::Connection};
 
 /// What the manifests say, with defaults filled in.
-pub(in crate::cli) struct Loaded {
+pub(crate) struct Loaded {
     /// In the order of namespace and name.
-    pub(in crate::cli) services: Vec<MeshService>,
+    pub(crate) services: Vec<MeshService>,
     /// By namespace.
     sources: BTreeMap<String, Sources>,
     documents: Vec<Document>,
@@ -34,12 +27,12 @@ pub(in crate::cli) struct Loaded {
 
 impl Loaded {
     /// Reads files. Objects without a namespace are put into `namespace`.
-    pub(in crate::cli) async fn read(files: &[PathBuf], namespace: Option<String>) -> Result<Self> {
+    pub(crate) async fn read(files: &[PathBuf], namespace: Option<String>) -> Result<Self> {
         Self::of(manifest::read(files)?, namespace.unwrap_or_else(|| "default".to_owned())).await
     }
 
     /// Has documents checked.
-    pub(in crate::cli) async fn of(documents: Vec<Document>, namespace: String) -> Result<Self> {
+    pub(crate) async fn of(documents: Vec<Document>, namespace: String) -> Result<Self> {
         let (shutdown, _supervisor) = Shutdown::new();
         let internal = |error: &dyn std::fmt::Display| Failure::new(Code::Failed, format!("checking the manifests: {error}"));
         let store = Store::memory().map_err(|error| internal(&error))?;
@@ -60,18 +53,18 @@ impl Loaded {
     }
 
     /// The objects that a service of that namespace can refer to.
-    pub(in crate::cli) fn sources(&self, namespace: &str) -> Sources {
+    pub(crate) fn sources(&self, namespace: &str) -> Sources {
         self.sources.get(namespace).cloned().unwrap_or_default()
     }
 
     /// Titles of documents that are neither services nor what services refer to.
-    pub(in crate::cli) fn others(&self) -> Vec<String> {
+    pub(crate) fn others(&self) -> Vec<String> {
         let known = |document: &Document| document.is_service() || ["ConfigMap", "Secret"].contains(&document.gvk.kind.as_str());
         self.documents.iter().filter(|document| !known(document)).map(Document::title).collect()
     }
 
     /// `mesh.yaml:12: MeshService api: spec.image: …` for something that is wrong with a service's field.
-    pub(in crate::cli) fn complaint(&self, service: &MeshService, text: &str) -> Failure {
+    pub(crate) fn complaint(&self, service: &MeshService, text: &str) -> Failure {
         let document = self.documents.iter().find(|document| document.is_service() && document.name() == service.name_any());
         let place = document.map(|document| {
             let field = text.split([':', ' ']).next().unwrap_or_default();

@@ -10,72 +10,70 @@ use super::{
     redis,
     router::Router,
 };
-use crate::{
-    api::{
+use mesh_api::{
         MeshService, labels, names as api_names,
         node::{BackendKind, PortRange},
-    },
-    backend::quadlet::{
+    };
+use mesh_backend::quadlet::{
         header, names,
         render::{self, EngineSecret, Health, Host, Instance},
         unit::Unit,
         version::Podman,
-    },
-    cli::exit::{Code, Failure, Result},
-    plan::{
+    };
+use mesh_plan::{
         container::{self, Container, Of, Source},
         template, validate,
-    },
-};
+    };
+use crate::exit::{Code, Failure, Result};
 
 /// What is asked for beside the manifests.
-pub(in crate::cli) struct Wishes {
-    pub(in crate::cli) host: Host,
-    pub(in crate::cli) ports: PortRange,
-    pub(in crate::cli) redis: Option<String>,
+pub(crate) struct Wishes {
+    pub(crate) host: Host,
+    pub(crate) ports: PortRange,
+    pub(crate) redis: Option<String>,
     pub(super) router: Option<Router>,
-    pub(in crate::cli) set: String,
-    pub(in crate::cli) pods: bool,
+    pub(crate) set: String,
+    pub(crate) pods: bool,
 }
 
 /// An instance, with all that it is made of.
-pub(in crate::cli) struct Member {
-    pub(in crate::cli) namespace: String,
-    pub(in crate::cli) service: String,
-    pub(in crate::cli) revision: String,
-    pub(in crate::cli) name: String,
-    pub(in crate::cli) ordinal: u32,
-    pub(in crate::cli) container: Container,
-    pub(in crate::cli) health: Option<Health>,
-    pub(in crate::cli) after: Vec<String>,
+pub(crate) struct Member {
+    pub(crate) namespace: String,
+    pub(crate) service: String,
+    pub(crate) revision: String,
+    pub(crate) name: String,
+    pub(crate) ordinal: u32,
+    pub(crate) container: Container,
+    pub(crate) health: Option<Health>,
+    pub(crate) after: Vec<String>,
 }
 
 impl Member {
     /// As the renderer wants it.
-    pub(in crate::cli) fn instance(&self) -> Instance<'_> {
+    pub(crate) fn instance(&self) -> Instance<'_> {
         let Self { namespace, service, revision, name, ordinal, container, health, after } = self;
         Instance { namespace, service, revision, name, ordinal: *ordinal, container, health: health.as_ref(), after }
     }
 }
 
 /// What is to be made.
-pub(in crate::cli) struct Plan {
-    pub(in crate::cli) host: Host,
+pub(crate) struct Plan {
+    pub(crate) host: Host,
     pub(super) set: String,
     pub(super) files: Vec<File>,
-    pub(in crate::cli) members: Vec<Member>,
-    pub(in crate::cli) secrets: Vec<EngineSecret>,
+    pub(crate) members: Vec<Member>,
+    pub(crate) secrets: Vec<EngineSecret>,
     /// The units to start, in order; and whether they are enabled by a link (Quadlet's are enabled by their generator).
     pub(super) units: Vec<(String, bool)>,
     /// What the user must know.
-    pub(in crate::cli) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Makes the plan.
 ///
 /// # Errors
 /// The first service that cannot be units, by file and line.
-pub(in crate::cli) fn plan(loaded: &Loaded, wishes: &Wishes) -> Result<Plan> {
+pub(crate) fn plan(loaded: &Loaded, wishes: &Wishes) -> Result<Plan> {
     let mut plan = Plan {
         host: wishes.host.clone(),
         set: wishes.set.clone(),

@@ -5,11 +5,9 @@ use std::{
 };
 
 use super::plan::Member;
-use crate::{
-    api::{container::ImagePullPolicy, labels, names},
-    backend::quadlet::names as unit_names,
-    plan::container::{Container, Mount, Resources, Security, Source},
-};
+use mesh_api::{container::ImagePullPolicy, labels, names};
+use mesh_backend::quadlet::names as unit_names;
+use mesh_plan::container::{Container, Mount, Resources, Security, Source};
 
 /// The image, unless another is named.
 pub(super) const IMAGE: &str = "docker.io/library/redis:7";

@@ -12,17 +12,15 @@ use super::{
     files::Root,
     plan::{Member, Plan},
 };
-use crate::{
-    api::{MeshService, labels, names::PORT_NAME},
-    backend::quadlet::{
+use mesh_api::{MeshService, labels, names::PORT_NAME};
+use mesh_backend::quadlet::{
         keys::{service as setting, socket},
         render::Host,
         templates,
         unit::Refused,
         version::Systemd,
-    },
-    cli::exit::{Code, Failure, Result},
-};
+    };
+use crate::exit::{Code, Failure, Result};
 
 /// The units' names, without their suffix.
 const NAME: &str = "mesh-router";

@@ -8,16 +8,11 @@ use std::{
 use clap::Args;
 
 use super::generator;
-use crate::{
-    backend::quadlet::{
+use mesh_backend::quadlet::{
         verify::{self, Level},
         version::Podman,
-    },
-    cli::{
-        exit::{Code, Failure, Result},
-        output,
-    },
-};
+    };
+use crate::{exit::{Code, Failure, Result}, output};
 
 /// Check unit files. Exit code 1 if there are errors.
 #[derive(Debug, Args)]

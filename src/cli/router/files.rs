@@ -10,19 +10,11 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 
-use crate::{
-    apiserver::{self, ApiServer},
-    cli::{
-        apply::{How, api_of, apply_all},
-        exit::{Code, Failure, Result},
-        manifest::{self, Document},
-        serve,
-        target::Connection,
-    },
-    controller::bootstrap::bootstrap,
-    kit::{metrics::Metrics, shutdown::Shutdown},
-    store::{self, Store},
-};
+use mesh_apiserver::{self, ApiServer};
+use mesh_controller::bootstrap::bootstrap;
+use mesh_kit::{metrics::Metrics, shutdown::Shutdown};
+use mesh_store::{self, Store};
+use crate::{apply::{How, api_of, apply_all}, exit::{Code, Failure, Result}, manifest::{self, Document}, serve, target::Connection};
 
 /// Files, and the API that holds what they say.
 pub(super) struct Files {

@@ -8,14 +8,9 @@ use kube::{
 };
 
 use super::files::Files;
-use crate::{
-    api::labels::SYSTEM_NAMESPACE,
-    cli::{
-        exit::{Code, Failure, Result},
-        in_cluster,
-    },
-    kit::{metrics::Metrics, shutdown::Shutdown},
-};
+use mesh_api::labels::SYSTEM_NAMESPACE;
+use mesh_kit::{metrics::Metrics, shutdown::Shutdown};
+use crate::{exit::{Code, Failure, Result}, in_cluster};
 
 /// The namespace of a pod, as its service account's volume says it.
 const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";

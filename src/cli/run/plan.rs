@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::Run;
-use crate::cli::{
+use crate::{
     exit::{Code, Failure, Result},
     manifest::{self, DEFAULT_NAMES, Document},
 };

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::cli::{
+use crate::{
     exit::{Code, Failure, Result},
     state_dir::IN_PROJECT,
 };

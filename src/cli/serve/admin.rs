@@ -11,19 +11,17 @@ use hyper_util::{
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::usage::UsageMetrics;
-use crate::{
-    kit::{metrics::Metrics, shutdown::Shutdown},
-    router::hook::Hooks,
-};
+use mesh_kit::{metrics::Metrics, shutdown::Shutdown};
+use mesh_router::hook::Hooks;
 
 /// How long hooks may wait for other routers once this one has ended; then they ask another.
-pub(in crate::cli) const HOOK_GRACE: Duration = Duration::from_secs(5);
+pub(crate) const HOOK_GRACE: Duration = Duration::from_secs(5);
 /// The media type of OpenMetrics text.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What `/readyz` says.
 #[derive(Debug, Clone)]
-pub(in crate::cli) enum Ready {
+pub(crate) enum Ready {
     /// True once a router has read all endpoints.
     Router(watch::Receiver<bool>),
     /// What a controller in a cluster waits for; nothing once it works.
@@ -54,22 +52,22 @@ impl From<watch::Receiver<Option<String>>> for Ready {
 
 /// What the answers are made of.
 #[derive(Debug, Clone)]
-pub(in crate::cli) struct Admin {
+pub(crate) struct Admin {
     /// Everything that is counted.
-    pub(in crate::cli) metrics: Metrics,
+    pub(crate) metrics: Metrics,
     /// What instances use, where there are any.
-    pub(in crate::cli) usage: Option<UsageMetrics>,
+    pub(crate) usage: Option<UsageMetrics>,
     /// Whether this process does its work.
-    pub(in crate::cli) ready: Ready,
+    pub(crate) ready: Ready,
     /// Of a router that is asked about pods.
-    pub(in crate::cli) hooks: Option<Hooks>,
+    pub(crate) hooks: Option<Hooks>,
 }
 
 /// Answers until shutdown; where there are hooks, until the router has ended and no hook waits, within [`HOOK_GRACE`].
 ///
 /// # Errors
 /// None: a connection that fails is its client's matter.
-pub(in crate::cli) async fn run(listener: TcpListener, admin: Admin, shutdown: Shutdown) -> Result<(), Infallible> {
+pub(crate) async fn run(listener: TcpListener, admin: Admin, shutdown: Shutdown) -> Result<(), Infallible> {
     let end = async {
         shutdown.triggered().await;
         if let Some(hooks) = &admin.hooks {

@@ -2,17 +2,15 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use crate::{
-    api::node::BackendKind,
-    backend::{
+use mesh_api::node::BackendKind;
+use mesh_backend::{
         Backend,
         engine::{Engine, socket::Surroundings},
         podman::PodmanBackend,
         process::ProcessBackend,
         quadlet::live::QuadletBackend,
-    },
-    kit::shutdown::Shutdown,
-};
+    };
+use mesh_kit::shutdown::Shutdown;
 
 /// Which one, and what it needs.
 #[derive(Debug, Clone)]

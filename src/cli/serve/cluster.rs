@@ -14,17 +14,15 @@ use tokio::{
 };
 
 use super::admin::{self, Admin};
-use crate::{
-    cli::hostname::hostname,
-    controller::{self, Reconciles, cluster_service},
-    coordination::{
+use mesh_controller::{self, Reconciles, cluster_service};
+use mesh_coordination::{
         Leadership,
         election::{self, Election, Timing},
         gate::Gate,
         is_not_leader,
-    },
-    kit::{backoff::Backoff, clock::BootClock, metrics::Metrics, shutdown::Shutdown},
-};
+    };
+use mesh_kit::{backoff::Backoff, clock::BootClock, metrics::Metrics, shutdown::Shutdown};
+use crate::hostname::hostname;
 
 /// The name of the Lease.
 const LEASE: &str = "mesh-controller";
@@ -37,19 +35,19 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// What is to be run, and for which cluster.
 #[derive(Debug, Clone)]
-pub(in crate::cli) struct ClusterOptions {
+pub(crate) struct ClusterOptions {
     /// The cluster's kubeconfig, if it was named.
-    pub(in crate::cli) kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// Where Lease, default MeshRouter and cookie keys are, if it was said.
-    pub(in crate::cli) system_namespace: Option<String>,
+    pub(crate) system_namespace: Option<String>,
     /// Namespace and name of the routers' drain Service, if it was said.
-    pub(in crate::cli) router_service: Option<(String, String)>,
+    pub(crate) router_service: Option<(String, String)>,
     /// The image that holds `mesh-drain`; none: pods get no drain hook.
-    pub(in crate::cli) drain_image: Option<String>,
+    pub(crate) drain_image: Option<String>,
     /// Whether several controllers may run.
-    pub(in crate::cli) leader_elect: bool,
+    pub(crate) leader_elect: bool,
     /// This process among them: the Pod's name.
-    pub(in crate::cli) name: String,
+    pub(crate) name: String,
 }
 
 /// Why it could not be started. The text names the thing and the remedy.
@@ -100,7 +98,7 @@ pub enum Error {
 }
 
 /// Starts it; returns once the cluster has answered. What stands in the way then (CRDs, permissions) is waited for.
-pub(in crate::cli) async fn start(
+pub(crate) async fn start(
     options: ClusterOptions,
     admin: TcpListener,
     metrics: Metrics,
@@ -226,7 +224,7 @@ async fn prepare(client: &Client, namespace: &str, mut leading: watch::Receiver<
 }
 
 /// This process's name among the replicas: the Pod's, else the machine's.
-pub(in crate::cli) fn own_name() -> String {
+pub(crate) fn own_name() -> String {
     ["MESH_POD_NAME", "POD_NAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))

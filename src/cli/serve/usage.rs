@@ -13,10 +13,8 @@ use prometheus_client::{
 };
 use tokio::time::{Instant, timeout};
 
-use crate::{
-    backend::{Backend, InstanceUsage},
-    kit::metrics::Metrics,
-};
+use mesh_backend::{Backend, InstanceUsage};
+use mesh_kit::metrics::Metrics;
 
 /// What was asked less than this ago is not asked again.
 const FRESH: Duration = Duration::from_secs(2);
@@ -25,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The metrics of what instances use.
 #[derive(Debug, Clone)]
-pub(in crate::cli) struct UsageMetrics {
+pub(crate) struct UsageMetrics {
     backend: Backend,
     last: Arc<Mutex<Last>>,
 }

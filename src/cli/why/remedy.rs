@@ -1,6 +1,6 @@
 //! What mends what is known to go wrong. Read from reasons and messages, as Kubernetes, the engines and we ourselves write them.
 use super::report::Report;
-use crate::api::MeshServiceSpec;
+use mesh_api::MeshServiceSpec;
 
 /// A fault that can be recognised.
 struct Rule {

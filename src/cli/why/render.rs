@@ -5,7 +5,7 @@ use super::{
     events::Told,
     report::{Detail, Report},
 };
-use crate::cli::{age::age, paint::Paint};
+use crate::{age::age, paint::Paint};
 
 /// The text for people.
 pub(super) fn render(report: &Report, now: Timestamp, paint: Paint) -> String {

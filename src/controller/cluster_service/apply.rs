@@ -19,11 +19,9 @@ use super::{
     owners,
     refused::{Verdict, verdict},
 };
-use crate::{
-    api::{MeshService, conditions::service::NAME_TAKEN, labels},
-    controller::{Error, api, notes::Note},
-    plan::validate::Refusal,
-};
+use mesh_api::{MeshService, conditions::service::NAME_TAKEN, labels};
+use mesh_plan::validate::Refusal;
+use crate::{Error, api, notes::Note};
 
 /// How a service's objects stand after it.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::kit::watch::events;
+use mesh_kit::watch::events;
 
 /// Namespace and name of a MeshService that an object matters to.
 pub(super) type Group = (String, String);

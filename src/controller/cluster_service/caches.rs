@@ -15,10 +15,8 @@ use kube::{
 };
 
 use super::cache::{Cache, Changed, Group, Kept, watched};
-use crate::{
-    api::{MeshService, labels},
-    plan::routes,
-};
+use mesh_api::{MeshService, labels};
+use mesh_plan::routes;
 
 /// How many kinds are watched: that many caches have to be complete before anything is decided.
 pub(super) const KINDS: usize = 8;

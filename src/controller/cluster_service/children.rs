@@ -14,10 +14,8 @@ use super::{
     caches::Caches,
     dereference::{World, is_of, value},
 };
-use crate::{
-    api::{MeshService, labels},
-    backend::kubernetes::render::Objects,
-};
+use mesh_api::{MeshService, labels};
+use mesh_backend::kubernetes::render::Objects;
 
 /// One of them.
 pub(super) struct Child {

@@ -13,11 +13,9 @@ use super::{
     Options,
     caches::{Caches, own_key},
 };
-use crate::{
-    api::MeshService,
-    backend::kubernetes::render::{DrainHook, Surroundings, installed_hook},
-    plan::routes::{self, Claim},
-};
+use mesh_api::MeshService;
+use mesh_backend::kubernetes::render::{DrainHook, Surroundings, installed_hook};
+use mesh_plan::routes::{self, Claim};
 
 /// What was found.
 pub(super) struct World {

@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::plan::quantity;
+use mesh_plan::quantity;
 
 /// A field of an object, or an element of a list that is known by its key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::drift::Difference;
-use crate::{kit::backoff::Backoff, plan::validate::Refusal};
+use mesh_kit::backoff::Backoff;
+use mesh_plan::validate::Refusal;
 
 /// Between two times that an object which is changed again and again is put right.
 const HEALING: Backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_secs(300) };

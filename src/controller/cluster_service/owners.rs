@@ -3,7 +3,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
 
 use super::drift::{Path, Step};
-use crate::api::labels;
+use mesh_api::labels;
 
 /// Those who own one of these fields and are not this controller.
 pub(super) fn others(entries: &[ManagedFieldsEntry], paths: &[Path]) -> Vec<String> {

@@ -1,11 +1,9 @@
 //! What a refused write means: trouble of the spec, of the controller's rights, or of nobody. Pure.
 use kube::core::Status;
 
-use crate::{
-    api::conditions::service::{FORBIDDEN, REJECTED},
-    coordination::is_not_leader,
-    plan::validate::Refusal,
-};
+use mesh_api::conditions::service::{FORBIDDEN, REJECTED};
+use mesh_coordination::is_not_leader;
+use mesh_plan::validate::Refusal;
 
 /// What to make of it.
 #[derive(Debug, PartialEq)]

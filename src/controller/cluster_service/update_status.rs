@@ -8,19 +8,17 @@ use super::{
     apply::Applied,
     dereference::{World, is_of},
 };
-use crate::{
-    api::{
+use mesh_api::{
         MeshService,
         conditions::service::{FIELD_CONTESTED, UNHONOURED},
-    },
-    backend::kubernetes::{
+    };
+use mesh_backend::kubernetes::{
         render,
         status::{Facts, status},
-    },
-    controller::{Error, mesh_service},
-    kit::clock,
-    plan::service_status::replicas::Trouble,
-};
+    };
+use mesh_kit::clock;
+use mesh_plan::service_status::replicas::Trouble;
+use crate::{Error, mesh_service};
 
 /// Writes it, and says when to look again.
 pub(super) async fn update_status(

@@ -12,16 +12,14 @@ use super::{
     ports::Ports,
     probes::{Probers, Target},
 };
-use crate::{
-    api::{MeshInstance, MeshInstanceStatus, conditions::instance as reason},
-    backend::Backend,
-    controller::notes::Notes,
-    plan::{
+use mesh_api::{MeshInstance, MeshInstanceStatus, conditions::instance as reason};
+use mesh_backend::Backend;
+use mesh_plan::{
         container,
         instance::{InstanceKey, Observed},
         lifecycle::{Health, Memory, StartFailure},
-    },
-};
+    };
+use crate::notes::Notes;
 
 /// The agent's state.
 pub(super) struct Agent {

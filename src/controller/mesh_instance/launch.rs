@@ -6,17 +6,15 @@ use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::agent::Agent;
-use crate::{
-    api::{MeshInstance, conditions::instance as reason, labels, service::Logs},
-    kit::{clock, redact::Redacted},
-    plan::{
+use mesh_api::{MeshInstance, conditions::instance as reason, labels, service::Logs};
+use mesh_kit::{clock, redact::Redacted};
+use mesh_plan::{
         container::{self, Of},
         environment::{self, Missing, Sources},
         instance::{ContainerLaunch, InstanceKey, Launch, LogLimits, ProcessLaunch},
         lifecycle::StartFailure,
         pull_secrets, quantity,
-    },
-};
+    };
 
 /// What a program gets from the controller's own environment; the rest of it is not its business.
 const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "SHELL"];

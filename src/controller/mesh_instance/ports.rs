@@ -4,7 +4,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::api::node::PortRange;
+use mesh_api::node::PortRange;
 
 /// The ports of a node.
 pub(super) struct Ports {

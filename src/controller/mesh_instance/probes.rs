@@ -16,18 +16,16 @@ use tokio::{
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::{
-    api::{
+use mesh_api::{
         MeshInstance,
         conditions::{instance::READY, is_true},
         probe::Probe,
-    },
-    backend::Backend,
-    plan::{
+    };
+use mesh_backend::Backend;
+use mesh_plan::{
         instance::{InstanceKey, Launch, Running},
         lifecycle::Health,
-    },
-};
+    };
 
 /// One run of a program, and how it is probed.
 #[derive(Debug, Clone)]

@@ -13,14 +13,12 @@ use kube::{
 use serde_json::json;
 
 use super::{Context, dereference::World};
-use crate::{
-    api::{MeshInstance, MeshInstanceSpec, MeshService, labels, names, node::BackendKind},
-    controller::{Error, api, notes::Note},
-    plan::{
+use mesh_api::{MeshInstance, MeshInstanceSpec, MeshService, labels, names, node::BackendKind};
+use mesh_plan::{
         rollout::Plan,
         template::{Revision, fixed_port, serves},
-    },
-};
+    };
+use crate::{Error, api, notes::Note};
 
 /// How many instances are made or deleted at the same time.
 const WRITES_AT_ONCE: usize = 32;
@@ -213,7 +211,7 @@ async fn adopt_revisions(context: &Context, service: &MeshService, world: &World
 }
 
 /// Puts our finalizer on the service, or takes it away.
-pub(in crate::controller) async fn set_finalizer(client: &Client, service: &MeshService, wanted: bool) -> Result<(), Error> {
+pub(crate) async fn set_finalizer(client: &Client, service: &MeshService, wanted: bool) -> Result<(), Error> {
     let has = service.finalizers().iter().any(|name| name == labels::DRAIN_FINALIZER);
     if has == wanted {
         return Ok(());

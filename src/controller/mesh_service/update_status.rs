@@ -9,18 +9,13 @@ use kube::{
 use serde_json::json;
 
 use super::{Context, dereference::World};
-use crate::{
-    api::{GROUP, MeshService, MeshServiceStatus, VERSION, conditions::service::READY, labels},
-    controller::{
-        Error, api,
-        notes::{Note, Notes},
-    },
-    kit::clock,
-    plan::{
+use mesh_api::{GROUP, MeshService, MeshServiceStatus, VERSION, conditions::service::READY, labels};
+use mesh_kit::clock;
+use mesh_plan::{
         service_status::{Facts, status},
         validate::Refusal,
-    },
-};
+    };
+use crate::{Error, api, notes::{Note, Notes}};
 
 /// Writes it, and says when to look again.
 pub(super) async fn update_status(
@@ -39,7 +34,7 @@ pub(super) async fn update_status(
 }
 
 /// Writes a status that differs from the one that is there, and tells of a new reason of it.
-pub(in crate::controller) async fn publish_status(
+pub(crate) async fn publish_status(
     client: &Client,
     notes: &Notes,
     service: &MeshService,

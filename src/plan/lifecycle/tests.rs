@@ -1,12 +1,10 @@
 //! A table of situations in the life of an instance.
-use crate::{
-    api::{
+use mesh_api::{
         MeshInstanceSpec, duration,
         instance::{InstanceTemplate, RouterDrain},
         service::Logs,
-    },
-    plan::instance::PortOwner,
-};
+    };
+use crate::instance::PortOwner;
 
 use super::*;
 

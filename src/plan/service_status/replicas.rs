@@ -3,18 +3,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-use crate::{
-    api::{
+use mesh_api::{
         MeshService, MeshServiceStatus,
         conditions::{Want, instance as reason, service as condition},
         labels,
-    },
-    plan::{
-        rollout::bounds,
-        routes::{self, Claim},
-        validate::Refusal,
-    },
-};
+    };
+use crate::{rollout::bounds, routes::{self, Claim}, validate::Refusal};
 
 /// One running copy of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]

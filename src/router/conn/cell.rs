@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::router::gate::Reject;
+use crate::gate::Reject;
 
 /// A client that has connected and not asked yet, when the connection is to end, most likely is about to: it gets its answer if it asks within this.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);

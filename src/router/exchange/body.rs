@@ -12,7 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
 use super::Client;
-use crate::router::{endpoint::InFlight, pool::Upstream, table::Service};
+use crate::{endpoint::InFlight, pool::Upstream, table::Service};
 
 /// What is noted of a request; counted when dropped.
 #[derive(Debug)]

@@ -7,16 +7,9 @@ use http::{
 };
 
 use super::Client;
-use crate::{
-    api::service::Strategy,
-    kit::clock,
-    router::{
-        affinity::{self, KeyRing, Session},
-        endpoint::Endpoint,
-        forward::{self, Peer},
-        table::{Route, Service},
-    },
-};
+use mesh_api::service::Strategy;
+use mesh_kit::clock;
+use crate::{affinity::{self, KeyRing, Session}, endpoint::Endpoint, forward::{self, Peer}, table::{Route, Service}};
 
 /// A request to a service with `SessionAffinity`.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::{
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
 use tokio::time::Instant;
 
-use crate::kit::metrics::Metrics;
+use mesh_kit::metrics::Metrics;
 
 /// Upper bounds in seconds: drains take as long as requests do.
 const BOUNDS: [f64; 11] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];

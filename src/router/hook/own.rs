@@ -6,7 +6,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::router::{endpoint::Live, table::RouteTable};
+use crate::{endpoint::Live, table::RouteTable};
 
 /// A pod that no table has had for so long is no endpoint of ours. A slice that is on its way is here by then.
 const UNKNOWN: Duration = Duration::from_secs(1);
@@ -77,13 +77,8 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::{
-        api::service::Strategy,
-        router::{
-            endpoint::Endpoint,
-            table::fixture::{self, endpoint, service},
-        },
-    };
+    use mesh_api::service::Strategy;
+    use crate::{endpoint::Endpoint, table::fixture::{self, endpoint, service}};
 
     fn table(endpoints: &[&Arc<Endpoint>]) -> Arc<RouteTable> {
         let services = endpoints.iter().map(|endpoint| service(Strategy::RoundRobin, vec![(*endpoint).clone()], vec![]));

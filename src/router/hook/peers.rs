@@ -15,11 +15,9 @@ use tokio::{
 };
 
 use super::{Inner, PATIENCE, RETRY, ask::Ask};
-use crate::{
-    api::labels::{DRAIN_ADDRESS, ROUTER_LEASE},
-    kit::clock,
-    plan::leases::holder,
-};
+use mesh_api::labels::{DRAIN_ADDRESS, ROUTER_LEASE};
+use mesh_kit::clock;
+use mesh_plan::leases::holder;
 
 /// A router that cannot be reached is asked again after this, while its Lease lives.
 const AGAIN: Duration = Duration::from_millis(500);

@@ -9,7 +9,7 @@ use kube::{ResourceExt, runtime::watcher::Event};
 use tokio::time::Instant;
 
 use super::known::Known;
-use crate::router::table::build::near::Here;
+use crate::table::build::near::Here;
 
 /// The label that says the zone (Kubernetes' own).
 const ZONE: &str = "topology.kubernetes.io/zone";

@@ -16,24 +16,17 @@ use tokio::sync::Notify;
 
 use self::{near::Here, slices::Seen};
 use super::{Cookie, Departed, Route, RouteTable, Service};
-use crate::{
-    api::{
+use mesh_api::{
         MeshService,
         labels::SLICE_SERVICE,
         node::BackendKind,
         service::{RolloutType, Strategy},
-    },
-    plan::{
+    };
+use mesh_plan::{
         routes::{Claim, claims, seniority},
         template,
-    },
-    router::{
-        affinity::{Scope, Token},
-        endpoint::{Condition, Endpoint, InstanceRef, Live},
-        metrics::RouterMetrics,
-        settings::Settings,
-    },
-};
+    };
+use crate::{affinity::{Scope, Token}, endpoint::{Condition, Endpoint, InstanceRef, Live}, metrics::RouterMetrics, settings::Settings};
 
 /// Namespace and name of a service.
 pub type Key = (String, String);
@@ -244,7 +237,7 @@ fn say(service: &mut Service, object: &MeshService, settings: &Settings) {
     let persistence = spec.session_persistence.clone().unwrap_or_default();
     service.strategy = spec.strategy;
     service.cookie.name = persistence.session_name;
-    service.cookie.lifetime = persistence.absolute_timeout.map(crate::api::duration::Duration::get);
+    service.cookie.lifetime = persistence.absolute_timeout.map(mesh_api::duration::Duration::get);
     service.request_limit = match spec.timeouts.as_ref().and_then(|t| t.request) {
         Some(own) => Some(own.get()).filter(|d| !d.is_zero()),
         None => settings.limits.request,

@@ -6,10 +6,8 @@ use k8s_openapi::{
 use kube::ResourceExt;
 
 use super::{Surroundings, deployment::count, meta};
-use crate::{
-    api::{MeshService, MeshServiceSpec, node::BackendKind, service::RolloutType},
-    plan::template::rollout_type,
-};
+use mesh_api::{MeshService, MeshServiceSpec, node::BackendKind, service::RolloutType};
+use mesh_plan::template::rollout_type;
 
 /// None for a single pod: a budget for it would stop the emptying of its node for good, or do nothing.
 pub(super) fn budget(service: &MeshService, around: &Surroundings) -> Option<PodDisruptionBudget> {

@@ -7,15 +7,13 @@ use k8s_openapi::{
 };
 
 use super::{environment, port, probes, probes::Kind, security, some, volumes};
-use crate::{
-    api::{
+use mesh_api::{
         MeshService,
         container::{self, ImagePullPolicy, ResourceList},
         instance::InstanceTemplate,
         names::{CONTAINER, PORT_NAME},
-    },
-    plan::container::default_pull,
-};
+    };
+use mesh_plan::container::default_pull;
 
 pub(super) fn container(service: &MeshService, template: &InstanceTemplate) -> Container {
     let own = port(&service.spec);

@@ -9,14 +9,12 @@ use k8s_openapi::{
 use kube::ResourceExt;
 
 use super::{Surroundings, meta};
-use crate::{
-    api::{
+use mesh_api::{
         MeshService, MeshServiceSpec,
         node::BackendKind,
         service::{Rollout, RolloutType},
-    },
-    plan::template::rollout_type,
-};
+    };
+use mesh_plan::template::rollout_type;
 
 pub(super) fn deployment(service: &MeshService, around: &Surroundings, template: PodTemplateSpec) -> Deployment {
     let spec = &service.spec;

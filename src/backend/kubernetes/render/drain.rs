@@ -3,14 +3,12 @@
 use k8s_openapi::api::core::v1::{Container, ExecAction, Lifecycle, LifecycleHandler, PodSpec, VolumeMount};
 
 use super::{DrainHook, container::pull_policy, environment, security, volumes};
-use crate::{
-    api::{MeshServiceSpec, names::CONTAINER},
-    plan::{
+use mesh_api::{MeshServiceSpec, names::CONTAINER};
+use mesh_plan::{
         container::default_pull,
         template::serves,
         validate::{DRAIN_PATH, DRAIN_VOLUME},
-    },
-};
+    };
 
 /// Over the drain's own time and the program's: for the kubelet to start the hook and to see its end.
 const SPARE_SECONDS: i64 = 2;

@@ -5,10 +5,8 @@ use k8s_openapi::api::core::v1::{
 use kube::ResourceExt;
 
 use super::port;
-use crate::{
-    api::{MeshService, MeshServiceSpec, env, instance::InstanceTemplate},
-    plan::template::serves,
-};
+use mesh_api::{MeshService, MeshServiceSpec, env, instance::InstanceTemplate};
+use mesh_plan::template::serves;
 
 /// The variable that is filled in once the revision is known.
 pub(super) const REVISION: &str = "MESH_REVISION";

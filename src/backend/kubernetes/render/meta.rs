@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::{Resource, ResourceExt};
 
-use crate::api::{MeshService, labels};
+use mesh_api::{MeshService, labels};
 
 pub(super) type Labels = BTreeMap<String, String>;
 

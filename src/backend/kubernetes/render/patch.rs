@@ -4,10 +4,8 @@ mod shape;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
-use crate::{
-    api::MeshService,
-    plan::validate::{Refusal, invalid},
-};
+use mesh_api::MeshService;
+use mesh_plan::validate::{Refusal, invalid};
 
 /// What stands before the paths of its fields.
 const FIELD: &str = "spec.kubernetes.podTemplate";

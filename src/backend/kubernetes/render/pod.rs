@@ -7,18 +7,16 @@ use k8s_openapi::{
 use kube::ResourceExt;
 
 use super::{Surroundings, container, drain, environment, meta, patch, port, probes, security, some, volumes};
-use crate::{
-    api::{
+use mesh_api::{
         MeshService,
         instance::InstanceTemplate,
         labels,
         names::{self, CONTAINER},
-    },
-    plan::{
+    };
+use mesh_plan::{
         template,
         validate::{DRAIN_VOLUME, Refusal},
-    },
-};
+    };
 
 /// What `kubectl logs` and `kubectl exec` mean where no container is named.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";

@@ -4,7 +4,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use crate::api::probe::{self, PortNumber};
+use mesh_api::probe::{self, PortNumber};
 
 /// Which of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

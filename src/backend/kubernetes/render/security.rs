@@ -1,7 +1,7 @@
 //! What pods may do: by default all that the Pod Security Standard "restricted" asks for.
 use k8s_openapi::api::core::v1::{Capabilities, PodSecurityContext, SeccompProfile, SecurityContext};
 
-use crate::api::{container, instance::InstanceTemplate};
+use mesh_api::{container, instance::InstanceTemplate};
 
 /// Of all containers in the pod.
 pub(super) fn of_pod(template: &InstanceTemplate) -> PodSecurityContext {

@@ -6,7 +6,7 @@ use k8s_openapi::{
 use kube::ResourceExt;
 
 use super::{meta, port};
-use crate::api::{MeshService, kubernetes::TrafficDistribution, labels, names::PORT_NAME};
+use mesh_api::{MeshService, kubernetes::TrafficDistribution, labels, names::PORT_NAME};
 
 pub(super) fn services(service: &MeshService) -> Vec<Service> {
     let port = port(&service.spec);

@@ -6,10 +6,8 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    api::{labels, names::CONTAINER},
-    plan::fixture,
-};
+use mesh_api::{labels, names::CONTAINER};
+use mesh_plan::fixture;
 
 /// A service of this spec, with an image.
 fn service(spec: Value) -> MeshService {

@@ -7,13 +7,11 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
 
-use crate::{
-    api::{
+use mesh_api::{
         container::{self, HostPathType, Medium},
         instance::InstanceTemplate,
-    },
-    plan::{quantity, validate::SCRATCH},
-};
+    };
+use mesh_plan::{quantity, validate::SCRATCH};
 
 /// The volumes of the service, then those that its container writes to where its root cannot be written.
 pub(super) fn volumes(template: &InstanceTemplate) -> Vec<Volume> {

@@ -3,7 +3,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::plan::fixture::{at, service};
+use mesh_plan::fixture::{at, service};
 
 /// A pod of `shop/web`, made at second 100.
 #[expect(clippy::needless_pass_by_value, reason = "it reads better where it is called")]

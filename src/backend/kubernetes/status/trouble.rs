@@ -2,10 +2,8 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 
-use crate::{
-    api::{conditions::instance as reason, names::CONTAINER},
-    plan::{service_status::replicas::Trouble, validate::DRAIN_VOLUME},
-};
+use mesh_api::{conditions::instance as reason, names::CONTAINER};
+use mesh_plan::{service_status::replicas::Trouble, validate::DRAIN_VOLUME};
 
 /// The longest text that is taken from elsewhere; a condition is to be read in a terminal.
 const LONGEST: usize = 600;

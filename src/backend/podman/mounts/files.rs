@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{backend::Error, backend::podman::system, plan::container::Content};
+use mesh_plan::container::Content;
+use crate::{Error, podman::system};
 
 const FOLDER: &str = "volumes";
 

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Line, tail};
-use crate::backend::{
+use crate::{
     LogQuery,
     process::dir::{InstanceDir, LOG},
 };

@@ -7,7 +7,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 
 use super::cursor::Cursor;
-use crate::backend::{
+use crate::{
     Error, LogQuery,
     process::{dir::InstanceDir, system},
     ready,

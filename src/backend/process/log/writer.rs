@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{LEAST_BYTES, PART, Stream, format_line};
-use crate::plan::instance::LogLimits;
+use mesh_plan::instance::LogLimits;
 
 /// So much is brought to the file at once: a flood of empty lines grows by its heads.
 const COLLECTED: usize = 64 * 1024;
@@ -177,7 +177,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kit::clock;
+    use mesh_kit::clock;
 
     fn written(limits: LogLimits, writes: &[&[u8]]) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();

@@ -21,8 +21,9 @@ use super::{
     launch::Launched,
     signals::Signals,
 };
-use crate::{
-    backend::process::{
+use mesh_kit::clock;
+use mesh_plan::instance::{Exit, ExitHow};
+use crate::process::{
         dir::{EXIT, RECORD, SOCKET},
         log::{
             Stream,
@@ -31,10 +32,7 @@ use crate::{
         record::{self, Containment, ExitRecord, Record},
         tree,
         wire::Request,
-    },
-    kit::clock,
-    plan::instance::{Exit, ExitHow},
-};
+    };
 
 /// The grace when the shim itself gets SIGTERM (a shutdown of the machine), where nobody named one.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);

@@ -5,7 +5,7 @@ use tokio::sync::Mutex;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, connection::Builder};
 
 use super::{place::Manager, state::UnitState};
-use crate::backend::Error;
+use crate::Error;
 
 /// The name of systemd on the bus.
 pub(super) const SYSTEMD: &str = "org.freedesktop.systemd1";

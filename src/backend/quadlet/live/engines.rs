@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::Mutex;
 
 use super::place::Manager;
-use crate::backend::engine::{Engine, Kind};
+use crate::engine::{Engine, Kind};
 
 /// The engine, once it was found.
 #[derive(Debug, Default)]

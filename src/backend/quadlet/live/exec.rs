@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use super::{Inner, podman};
-use crate::backend::{
+use crate::{
     Error, ExecOutput,
     output::{KEPT, collect},
     podman::process,

@@ -7,20 +7,15 @@ use std::{
 };
 
 use super::{place::Place, record::Record, shown, system};
-use crate::{
-    api::labels,
-    backend::{
-        Error,
-        quadlet::{
+use mesh_api::labels;
+use mesh_kit::clock;
+use mesh_plan::instance::InstanceKey;
+use crate::{Error, quadlet::{
             header::{self, Found},
             keys::container as key,
             names, parse,
             unit::{Unit, Value},
-        },
-    },
-    kit::clock,
-    plan::instance::InstanceKey,
-};
+        }};
 
 /// The folder of what services share; no service's folder can be called so.
 const SHARED: &str = "mesh.shared";
@@ -289,7 +284,7 @@ fn told(text: &str, stem: &str, ordinal: u32, controller: &str) -> Option<Record
     Some(record)
 }
 
-fn last_text(unit: &Unit, key: crate::backend::quadlet::keys::Key) -> Option<String> {
+fn last_text(unit: &Unit, key: crate::quadlet::keys::Key) -> Option<String> {
     unit.values(key).last().and_then(|value| match value {
         Value::Text(text) => Some(text.clone()),
         Value::Words(_) | Value::Pair(..) | Value::Flag(_) => None,

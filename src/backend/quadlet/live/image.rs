@@ -16,14 +16,9 @@ use tokio::{
 };
 
 use super::{Inner, podman, system};
-use crate::{
-    api::container::ImagePullPolicy,
-    backend::{
-        Error,
-        engine::images::{auth_for, go_name},
-    },
-    plan::{container::RegistryAuth, instance::ContainerLaunch},
-};
+use mesh_api::container::ImagePullPolicy;
+use mesh_plan::{container::RegistryAuth, instance::ContainerLaunch};
+use crate::{Error, engine::images::{auth_for, go_name}};
 
 /// A pull that is done within this is not talked about.
 const SHORT: Duration = Duration::from_secs(2);

@@ -5,7 +5,8 @@ use std::{
 };
 
 use super::{bus::object_path, files, place::Place, record, record::Record, system};
-use crate::{backend::Error, plan::instance::InstanceKey};
+use mesh_plan::instance::InstanceKey;
+use crate::Error;
 
 /// The instances, by uid.
 #[derive(Debug, Default)]

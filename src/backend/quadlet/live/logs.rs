@@ -12,10 +12,8 @@ use tokio::{
 };
 
 use super::{Inner, journal::Lines, record::Record};
-use crate::{
-    backend::{Error, LogQuery},
-    plan::instance::InstanceKey,
-};
+use mesh_plan::instance::InstanceKey;
+use crate::{Error, LogQuery};
 
 impl Inner {
     /// The instance's output; following ends when the instance is removed.

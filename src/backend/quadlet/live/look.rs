@@ -2,11 +2,9 @@
 use super::{Inner, proc, record::Record, state, state::Phase, state::UnitState};
 use std::time::Duration;
 
-use crate::{
-    backend::{Error, InstanceUsage, sockets},
-    kit::clock,
-    plan::instance::{InstanceKey, Observed, PortOwner, Running},
-};
+use mesh_kit::clock;
+use mesh_plan::instance::{InstanceKey, Observed, PortOwner, Running};
+use crate::{Error, InstanceUsage, sockets};
 
 impl Inner {
     /// Looks at one instance.
@@ -73,7 +71,7 @@ fn observed(record: &Record, state: &UnitState, processes: impl Fn(u32, Option<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::instance::{Exit, ExitHow};
+    use mesh_plan::instance::{Exit, ExitHow};
 
     fn record() -> Record {
         let key = InstanceKey { namespace: "shop".into(), name: "api-r-0".into(), uid: "u".into() };

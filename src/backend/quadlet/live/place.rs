@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{own_dir, podman, system};
-use crate::backend::{
+use crate::{
     Error,
     quadlet::{
         render::Host,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, process::Stdio, time::Duration};
 use serde::Deserialize;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use crate::backend::{Error, quadlet::version::Podman};
+use crate::{Error, quadlet::version::Podman};
 
 /// What no answer takes longer than; pulls have no limit.
 const ANSWER: Duration = Duration::from_secs(60);

@@ -4,10 +4,8 @@ use std::{fs, io, path::Path};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    backend::process::record as file,
-    plan::instance::{Exit, InstanceKey},
-};
+use mesh_plan::instance::{Exit, InstanceKey};
+use crate::process::record as file;
 
 /// One instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +73,7 @@ impl Record {
 
     /// The service that systemd runs.
     pub(super) fn unit(&self) -> String {
-        crate::backend::quadlet::names::service(&self.stem, self.ordinal)
+        crate::quadlet::names::service(&self.stem, self.ordinal)
     }
 }
 

@@ -2,7 +2,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bus::Bus;
-use crate::backend::Error;
+use crate::Error;
 
 /// Counts what was asked for and what was done.
 #[derive(Debug, Default)]

@@ -11,11 +11,9 @@ use super::{
     record::Record,
     state::{self, Phase, UnitState},
 };
-use crate::{
-    backend::{Error, podman::mounts::host},
-    kit::clock,
-    plan::{container::Source, instance::ContainerLaunch},
-};
+use mesh_kit::clock;
+use mesh_plan::{container::Source, instance::ContainerLaunch};
+use crate::{Error, podman::mounts::host};
 
 use made::Made;
 

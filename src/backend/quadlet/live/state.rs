@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use zbus::OwnedVariant;
 
 use super::record::Record;
-use crate::plan::instance::{Exit, ExitHow};
+use mesh_plan::instance::{Exit, ExitHow};
 
 /// The properties of a unit that matter here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -160,7 +160,7 @@ fn exit(record: &Record, state: &UnitState, now: Timestamp) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::instance::InstanceKey;
+    use mesh_plan::instance::InstanceKey;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()

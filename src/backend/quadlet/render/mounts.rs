@@ -3,14 +3,12 @@
 use std::path::PathBuf;
 
 use super::{Error, Host, Instance, Writer, field, volume_file};
-use crate::{
-    api::container::HostPathType,
-    backend::quadlet::{
+use mesh_api::container::HostPathType;
+use mesh_plan::container::{Mount, Source};
+use crate::quadlet::{
         keys::{container as key, service as setting, unit as about},
         names,
-    },
-    plan::container::{Mount, Source},
-};
+    };
 
 /// A file that must lie on the machine before the instance starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +132,7 @@ pub fn data_mounts(instance: &Instance<'_>, host: &Host) -> Result<Vec<(&'static
 impl Writer<'_> {
     pub(super) fn mounts(&mut self, instance: &Instance<'_>) -> Result<(), Error> {
         // Before VolumeName= a unit's volume would have another name than the one that is wanted; Podman makes it at its first use instead.
-        let unit_files = self.has(crate::backend::quadlet::keys::volume::VOLUME_NAME);
+        let unit_files = self.has(crate::quadlet::keys::volume::VOLUME_NAME);
         for mount in &instance.container.mounts {
             let of = format!("spec.volumeMounts[name={}]", mount.name);
             match form(instance, mount, self.host, unit_files)? {

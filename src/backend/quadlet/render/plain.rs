@@ -1,6 +1,6 @@
 //! Plain services, for a Podman before 4.4: what Quadlet would make of the units, with the same containers.
 use super::{Error, Host, Instance, Writer, field};
-use crate::backend::quadlet::{
+use crate::quadlet::{
     argv,
     keys::{service as setting, unit as about},
     names, templates,

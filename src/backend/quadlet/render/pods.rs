@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 
 use super::{Error, Host, Instance, field, network_file};
-use crate::backend::quadlet::{
+use crate::quadlet::{
     keys::{container as key, pod as pod_key, unit as about},
     templates,
     unit::{Refused, Unit},

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, Level};
-use crate::backend::quadlet::parse::{Document, Line};
+use crate::quadlet::parse::{Document, Line};
 
 /// Every reference to a file that is not among `files`.
 pub(super) fn references<'a>(files: &BTreeMap<String, String>, documents: impl Iterator<Item = (&'a str, &'a Document)>) -> Vec<Finding> {

@@ -2,14 +2,12 @@
 use std::path::Path;
 
 use super::{as_root, needed_by};
-use crate::{
-    api::labels,
-    cli::doctor::{
+use mesh_api::labels;
+use crate::doctor::{
         Purpose,
         facts::{Engine, EngineKind, Facts, Version},
         finding::{Finding, Level},
-    },
-};
+    };
 
 /// The first Podman whose API and networks are those that are used.
 const OLDEST_PODMAN: Version = (4, 0);

@@ -1,6 +1,6 @@
 //! The machine: control groups, systemd, SELinux, the state directory, and the programs beside this one.
 use super::{as_root, needed_by};
-use crate::cli::doctor::{
+use crate::doctor::{
     Purpose,
     facts::{Facts, Selinux, StateDirState},
     finding::Finding,

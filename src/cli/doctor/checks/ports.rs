@@ -1,5 +1,5 @@
 //! What is to be listened on.
-use crate::cli::doctor::{
+use crate::doctor::{
     facts::{Facts, Port, PortState},
     finding::Finding,
 };

@@ -1,6 +1,6 @@
 //! What an engine without root needs. Root needs none of it.
 use super::needed_by;
-use crate::cli::doctor::{Purpose, facts::Facts, finding::Finding};
+use crate::doctor::{Purpose, facts::Facts, finding::Finding};
 
 const CONTAINERS: [Purpose; 2] = [Purpose::Podman, Purpose::Quadlet];
 /// As many ids as an image may use.

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::cli::doctor::facts::{
+use crate::doctor::facts::{
     Cgroups, Engine, EngineKind, Generator, Leftovers, Port, PortState, Range, Selinux, StateDir, StateDirState, SubIds, Systemd, User,
 };
 

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::fs::Access;
 
-use crate::cli::doctor::facts::{Cgroups, Generator, Selinux, StateDir, StateDirState, SubIds, Systemd, User, Version};
+use crate::doctor::facts::{Cgroups, Generator, Selinux, StateDir, StateDirState, SubIds, Systemd, User, Version};
 
 pub(super) fn user() -> User {
     let uid = rustix::process::geteuid().as_raw();

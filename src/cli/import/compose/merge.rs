@@ -1,7 +1,7 @@
 //! One service laid over another, for `extends` and for several files, by the rules of the Compose Specification.
 use serde_json::{Map, Value};
 
-use crate::cli::import::fields::scalar;
+use crate::import::fields::scalar;
 
 /// Lists of which the later one wins as a whole.
 const REPLACED: [&str; 3] = ["command", "entrypoint", "test"];

@@ -2,7 +2,7 @@
 use serde_json::{Value, json};
 
 use super::{Top, deploy, health, traefik, units, volumes};
-use crate::cli::{
+use crate::{
     import::{
         Setting, dotenv,
         draft::{Book, Draft, label, literal},

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::cli::import::draft::{Book, Draft};
+use crate::import::draft::{Book, Draft};
 
 /// Takes the labels that begin with `traefik.`: path in the file, name, value.
 pub(super) fn labels(labels: &[(String, String, String)], draft: &mut Draft, book: &mut Book<'_>) {
@@ -49,7 +49,7 @@ pub(super) fn labels(labels: &[(String, String, String)], draft: &mut Draft, boo
 }
 
 /// One path for any host is the short form.
-pub(in crate::cli::import) fn set_routes(draft: &mut Draft, routes: &[(Option<String>, String)]) {
+pub(in crate::import) fn set_routes(draft: &mut Draft, routes: &[(Option<String>, String)]) {
     match routes {
         [] => {}
         [(None, path)] => draft.set("route", path.clone()),

@@ -2,7 +2,7 @@
 use serde_json::{Value, json};
 
 use super::{Top, units};
-use crate::cli::import::{
+use crate::import::{
     draft::{Book, Draft, label},
     fields::{Fields, scalar},
 };

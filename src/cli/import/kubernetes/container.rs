@@ -2,7 +2,7 @@
 use serde_json::{Map, Value, json};
 
 use super::routing::Target;
-use crate::cli::import::{
+use crate::import::{
     draft::{Book, Draft},
     fields::{Fields, number},
     loosen,

@@ -2,7 +2,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Object, pod, routing};
-use crate::cli::import::{
+use crate::import::{
     draft::{Book, Draft, inner, label},
     fields::Fields,
     input::Input,

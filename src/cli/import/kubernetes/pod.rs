@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::{container, routing::Target};
-use crate::cli::import::{
+use crate::import::{
     draft::{Book, Draft, inner},
     fields::Fields,
 };

@@ -2,7 +2,7 @@
 use serde_json::{Map, Value};
 
 use super::Object;
-use crate::cli::import::{
+use crate::import::{
     compose::set_routes,
     draft::{Book, Draft},
     fields::{Fields, number, scalar},

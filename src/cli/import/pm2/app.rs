@@ -1,7 +1,7 @@
 //! One app of an ecosystem file.
 use serde_json::{Value, json};
 
-use crate::cli::import::{
+use crate::import::{
     Setting,
     draft::{Book, Draft, label, literal},
     fields::{Fields, scalar},

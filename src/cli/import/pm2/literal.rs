@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Number, Value};
 
-use crate::cli::manifest::lines::Lines;
+use crate::manifest::lines::Lines;
 
 /// What was read.
 #[derive(Debug, Default)]

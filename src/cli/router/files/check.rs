@@ -6,13 +6,8 @@ use std::{
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use crate::{
-    api::labels::{APP_MANAGED_BY, MANAGER, SLICE_SERVICE, SYSTEM_NAMESPACE},
-    cli::{
-        exit::{Code, Failure, Result},
-        manifest::Document,
-    },
-};
+use mesh_api::labels::{APP_MANAGED_BY, MANAGER, SLICE_SERVICE, SYSTEM_NAMESPACE};
+use crate::{exit::{Code, Failure, Result}, manifest::Document};
 
 /// Kind, namespace and name.
 pub(super) fn identity(document: &Document) -> (&str, &str, &str) {
@@ -49,8 +44,8 @@ fn name_of(document: &Document) -> (String, String) {
 /// What belongs to the router itself is looked for in one namespace; the rest is in `default` unless it says another.
 fn place(document: &mut Document) -> Result {
     let own = match (document.gvk.group.as_str(), document.gvk.kind.as_str()) {
-        (crate::api::GROUP, "MeshService") | ("discovery.k8s.io", "EndpointSlice") => "default",
-        (crate::api::GROUP, "MeshRouter") | ("", "Secret") => SYSTEM_NAMESPACE,
+        (mesh_api::GROUP, "MeshService") | ("discovery.k8s.io", "EndpointSlice") => "default",
+        (mesh_api::GROUP, "MeshRouter") | ("", "Secret") => SYSTEM_NAMESPACE,
         _ => return Err(refuse(document, "kind", "a router reads MeshService, EndpointSlice, MeshRouter and Secret objects only")),
     };
     let namespace = document.object.metadata.namespace.get_or_insert_with(|| own.to_owned());
@@ -89,7 +84,7 @@ fn endpoints(document: &mut Document, services: &BTreeSet<(String, String)>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::manifest::parse;
+    use crate::manifest::parse;
 
     const SERVICE: &str =
         "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\nmetadata: {name: web}\nspec: {command: [x], route: /}\n---\n";

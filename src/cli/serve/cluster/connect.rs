@@ -8,7 +8,9 @@ use kube::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Error, version};
-use crate::{api::labels, cli::in_cluster, kit::backoff::Backoff};
+use mesh_api::labels;
+use mesh_kit::backoff::Backoff;
+use crate::in_cluster;
 
 /// At start the API is waited for no longer than this: whoever started this process should learn of it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,7 +76,7 @@ impl Found {
         loop {
             let text = match timeout(CALL, client.apiserver_version()).await {
                 Ok(Ok(info)) => return version::trouble(&info.major, &info.minor).map_or(Ok(()), |text| Err(Error::TooOld(text))),
-                Ok(Err(error)) => crate::cli::exit::Failure::from(error).text(),
+                Ok(Err(error)) => crate::exit::Failure::from(error).text(),
                 Err(_) => format!("no answer in {} s", CALL.as_secs()),
             };
             failures += 1;

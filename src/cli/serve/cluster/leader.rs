@@ -7,7 +7,8 @@ use prometheus_client::{
     metrics::{MetricType, gauge::ConstGauge},
 };
 
-use crate::{coordination::Leadership, kit::metrics::Metrics};
+use mesh_coordination::Leadership;
+use mesh_kit::metrics::Metrics;
 
 /// The gauge `mesh_leader`.
 #[derive(Debug)]

@@ -8,10 +8,8 @@ use super::{
     },
     *,
 };
-use crate::{
-    api::MeshService,
-    cli::instance::{Exit, Instance, Kind},
-};
+use mesh_api::MeshService;
+use crate::instance::{Exit, Instance, Kind};
 
 #[expect(clippy::unnecessary_wraps, reason = "where it goes, there may be none")]
 fn at(text: &str) -> Option<Timestamp> {
@@ -68,7 +66,7 @@ fn facts(service: MeshService, looked: Vec<Looked>, events: Vec<Told>) -> Facts 
 fn check(name: &str, facts: &Facts, only: Option<&str>, wanted: bool) {
     let report = report(facts, only);
     assert_eq!(report.wanted, wanted);
-    crate::cli::golden::check(name, &render(&report, now(), Paint::OFF));
+    crate::golden::check(name, &render(&report, now(), Paint::OFF));
 }
 
 fn crashing() -> Facts {
@@ -113,7 +111,7 @@ fn a_service_that_crashes_says_how_with_its_last_words_and_the_remedy() {
 
 #[test]
 fn the_json_is_what_scripts_rely_on() {
-    crate::cli::golden::check("why.json", &(serde_json::to_string_pretty(&report(&crashing(), None)).unwrap() + "\n"));
+    crate::golden::check("why.json", &(serde_json::to_string_pretty(&report(&crashing(), None)).unwrap() + "\n"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{
     },
     Settling,
 };
-use crate::api::labels;
+use mesh_api::labels;
 
 /// Does that, if it has to be done.
 pub(super) async fn before(settling: &Settling<'_>, wanted: &Rendered, live: Option<&Live>) -> Result<(), kube::Error> {

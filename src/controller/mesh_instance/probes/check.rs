@@ -8,10 +8,8 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::Target;
-use crate::{
-    api::probe::{HttpGetAction, PortNumber, Probe},
-    backend::Backend,
-};
+use mesh_api::probe::{HttpGetAction, PortNumber, Probe};
+use mesh_backend::Backend;
 
 /// Makes the check that a probe asks for, within its timeout.
 pub(super) async fn check(probe: &Probe, target: &Target, backend: &Backend) -> Result<(), String> {

@@ -4,11 +4,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Answers, Target, check::check};
-use crate::{
-    api::{conditions::instance as reason, probe::Probe},
-    backend::Backend,
-    plan::instance::{Observed, PortOwner},
-};
+use mesh_api::{conditions::instance as reason, probe::Probe};
+use mesh_backend::Backend;
+use mesh_plan::instance::{Observed, PortOwner};
 
 /// A program that has just started is asked often at first, then less and less.
 const FIRST: Duration = Duration::from_millis(5);
@@ -69,7 +67,7 @@ async fn readiness(target: &Target, backend: &Backend, answers: &Answers) {
     if target.address.is_some() {
         listens(target, backend, answers).await;
     }
-    let ready = |health: &mut crate::plan::lifecycle::Health| {
+    let ready = |health: &mut mesh_plan::lifecycle::Health| {
         health.ready = true;
         health.was_ready = true;
         health.not_ready = None;

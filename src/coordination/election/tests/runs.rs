@@ -16,7 +16,8 @@ use tokio::{
 use tower::{BoxError, service_fn};
 
 use super::*;
-use crate::{coordination::Leadership, kit::clock::BootClock};
+use mesh_kit::clock::BootClock;
+use crate::Leadership;
 
 /// An API that knows one Lease.
 #[derive(Clone, Default)]

@@ -3,16 +3,14 @@
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Probe};
 
 use super::super::{drain, environment, meta, port};
-use crate::{
-    api::{
+use mesh_api::{
         MeshService, labels,
         names::{CONTAINER, PORT_NAME},
-    },
-    plan::{
+    };
+use mesh_plan::{
         template,
         validate::{DRAIN_PATH, DRAIN_VOLUME},
-    },
-};
+    };
 
 /// Begins the names of labels and annotations that are ours.
 const OURS: &str = "mesh-controller.dev/";

@@ -2,7 +2,7 @@
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Map, Value, json};
 
-use crate::plan::quantity;
+use mesh_plan::quantity;
 
 /// The patch as a pod template.
 pub(super) fn typed(patch: &Value) -> Result<PodTemplateSpec, String> {

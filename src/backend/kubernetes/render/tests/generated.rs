@@ -5,7 +5,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
 use super::{CONTAINER, Surroundings, app, objects, pod, routed, service, written};
-use crate::api::labels;
+use mesh_api::labels;
 
 fn spec() -> impl Strategy<Value = Value> {
     let parts = (

@@ -2,7 +2,8 @@
 use serde_json::{Value, json};
 
 use super::{objects, routed, service};
-use crate::{api::conditions::service::INVALID_SPEC, plan::fixture};
+use mesh_api::conditions::service::INVALID_SPEC;
+use mesh_plan::fixture;
 
 fn refusal(spec: Value) -> String {
     let refusal = objects(&service(spec), &routed()).err();

@@ -4,11 +4,9 @@ use std::{fs, io, path::Path, process::Stdio, time::Duration};
 use tokio::process::Command;
 
 use super::Made;
-use crate::{
-    api::labels,
-    backend::{
-        Error,
-        quadlet::{
+use mesh_api::labels;
+use mesh_plan::instance::ContainerLaunch;
+use crate::{Error, quadlet::{
             live::{
                 Inner,
                 files::{self, Wanted},
@@ -18,10 +16,7 @@ use crate::{
                 system,
             },
             render::DataFile,
-        },
-    },
-    plan::instance::ContainerLaunch,
-};
+        }};
 
 /// The generator's dry run takes milliseconds.
 const DRY_RUN: Duration = Duration::from_secs(20);

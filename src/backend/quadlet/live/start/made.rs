@@ -1,9 +1,10 @@
 //! Everything that a launch becomes: names, unit files, secrets. Pure.
-use crate::{
-    api::{container::ImagePullPolicy, labels},
-    backend::{
-        Error,
-        quadlet::{
+use mesh_api::{container::ImagePullPolicy, labels};
+use mesh_plan::{
+        container::{Container, Source},
+        instance::{ContainerLaunch, InstanceKey},
+    };
+use crate::{Error, quadlet::{
             header,
             keys::{container as key, network as network_key, volume as volume_key},
             live::{
@@ -13,13 +14,7 @@ use crate::{
             names, render,
             unit::Unit,
             version::Podman,
-        },
-    },
-    plan::{
-        container::{Container, Source},
-        instance::{ContainerLaunch, InstanceKey},
-    },
-};
+        }};
 
 /// What a launch becomes.
 #[derive(Debug)]

@@ -1,14 +1,9 @@
 //! Secrets of the engine: made before the start, by standard input; removed with the last instance that names them.
-use crate::{
-    api::labels,
-    backend::{
-        Error,
-        quadlet::{
+use mesh_api::labels;
+use crate::{Error, quadlet::{
             live::{Inner, podman, record::Record},
             render::EngineSecret,
-        },
-    },
-};
+        }};
 
 impl Inner {
     /// Gives the engine the values.
@@ -26,7 +21,7 @@ impl Inner {
     }
 
     /// Takes back what an instance was the last to need.
-    pub(in crate::backend::quadlet::live) async fn forget_secrets(&self, record: &Record, revision: bool) -> Result<(), Error> {
+    pub(in crate::quadlet::live) async fn forget_secrets(&self, record: &Record, revision: bool) -> Result<(), Error> {
         let ours = podman::secrets((labels::CONTROLLER, &self.controller)).await?;
         let of =
             |name: &str, stem: &str| name.strip_prefix(stem).is_some_and(|rest| rest.starts_with("-env-") || rest.starts_with("-file-"));

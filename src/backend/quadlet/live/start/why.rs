@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tokio::process::Command;
 
 use super::Made;
-use crate::backend::{
+use crate::{
     Error,
     quadlet::live::{place::Manager, podman},
 };

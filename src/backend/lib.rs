@@ -16,7 +16,7 @@ use std::{path::PathBuf, time::Duration};
 use futures::stream::BoxStream;
 use tokio::sync::watch;
 
-use crate::plan::instance::{Action, InstanceKey, Launch, Observed};
+use mesh_plan::instance::{Action, InstanceKey, Launch, Observed};
 
 /// The backends there are.
 #[derive(Debug, Clone)]

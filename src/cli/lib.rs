@@ -50,7 +50,7 @@ pub mod why;
 use clap::{Parser, Subcommand};
 
 use self::{exit::Result, target::Target};
-use crate::kit::telemetry::LogFormat;
+use mesh_kit::telemetry::LogFormat;
 
 /// What stands after each `--help`.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 not ready in time, 4 invalid manifest, 5 no API answers, \

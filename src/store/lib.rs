@@ -30,7 +30,7 @@ pub use self::{
     shared::Listing,
     watcher::Watcher,
 };
-use crate::kit::metrics::Metrics;
+use mesh_kit::metrics::Metrics;
 
 /// Sizes, and where the store's metrics go.
 #[derive(Debug, Clone)]

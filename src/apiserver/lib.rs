@@ -48,11 +48,9 @@ use self::{
     metrics::ApiMetrics,
     registry::{Behaviour, CRDS, Registry, Resource},
 };
-use crate::{
-    backend::Backend,
-    kit::{metrics::Metrics, shutdown::Shutdown},
-    store::{Store, Write, WriteError, Written},
-};
+use mesh_backend::Backend;
+use mesh_kit::{metrics::Metrics, shutdown::Shutdown};
+use mesh_store::{Store, Write, WriteError, Written};
 
 /// What the wiring chooses.
 #[derive(Debug, Clone, Default)]

@@ -43,7 +43,7 @@ use kube::Client;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::kit::{metrics::Metrics, shutdown::Shutdown};
+use mesh_kit::{metrics::Metrics, shutdown::Shutdown};
 
 /// How long clients wait at most, at the start, for the router to know where requests go; after it they are told that it does not (503).
 const HOLD: Duration = Duration::from_secs(5);

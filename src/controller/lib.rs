@@ -23,7 +23,7 @@ use kube::{
 };
 
 pub use self::reconciles::Reconciles;
-use crate::api::{MeshInstance, labels};
+use mesh_api::{MeshInstance, labels};
 
 /// Why a reconcile ended early. All of these are retried: with what is wrong in a spec, the object's status deals.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub enum Error {
         /// What was being done.
         act: &'static str,
         /// What the backend said.
-        source: crate::backend::Error,
+        source: mesh_backend::Error,
     },
 }
 
@@ -55,7 +55,7 @@ fn api(act: &'static str) -> impl FnOnce(kube::Error) -> Error {
 fn error_policy<K: Debug, C>(_: Arc<K>, error: &Error, _: Arc<C>) -> Action {
     let conflict = matches!(error, Error::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 409));
     // One engine that is away is told of once, by its node; not by each of its instances.
-    let away = matches!(error, Error::Backend { source: crate::backend::Error::EngineUnreachable { .. }, .. });
+    let away = matches!(error, Error::Backend { source: mesh_backend::Error::EngineUnreachable { .. }, .. });
     if !conflict && !away {
         tracing::warn!(%error, "reconcile failed; it is tried again");
     }
