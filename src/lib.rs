@@ -47,13 +47,14 @@
 //! | [`router`] | HTTP and WebSocket to ready endpoints; acknowledged drain |
 //! | [`controller`] | one driver per kind and its steps |
 //! | [`cli`] | a file per verb, and the wiring of the whole |
-pub mod api;
-pub mod apiserver;
-pub mod backend;
-pub mod cli;
-pub mod controller;
-pub mod coordination;
-pub mod kit;
-pub mod plan;
-pub mod router;
-pub mod store;
+pub use mesh_api as api;
+pub use mesh_apiserver as apiserver;
+pub use mesh_backend as backend;
+pub use mesh_cli as cli;
+pub use mesh_controllers as controller;
+pub use mesh_coordination as coordination;
+pub use mesh_kit as kit;
+pub use mesh_plan as plan;
+pub use mesh_router as router;
+pub use mesh_shim as shim;
+pub use mesh_store as store;

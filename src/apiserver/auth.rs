@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, Uri, header};
 use subtle::ConstantTimeEq;
 
-use mesh_kit::redact::Redacted;
 use crate::{request::User, status::ApiError};
+use mesh_kit::redact::Redacted;
 
 /// The door.
 #[derive(Debug, Clone)]

@@ -7,9 +7,14 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::{
+    Inner, object,
+    registry::CRDS,
+    rest::{self, Deletion},
+    schema::{FieldError, Reason, Schema},
+};
 use mesh_kit::clock;
 use mesh_store::Key;
-use crate::{Inner, object, registry::CRDS, rest::{self, Deletion}, schema::{FieldError, Reason, Schema}};
 
 use self::names::{Accepted, Taken};
 

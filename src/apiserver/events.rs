@@ -4,8 +4,11 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+use crate::{
+    Inner, object,
+    rest::{self, Deletion},
+};
 use mesh_kit::clock;
-use crate::{Inner, object, rest::{self, Deletion}};
 
 /// How long an event is kept after it was last seen; Kubernetes' default.
 const KEPT: SignedDuration = SignedDuration::from_hours(1);

@@ -6,8 +6,11 @@ use std::{
 
 use serde_json::Value;
 
+use crate::{
+    Inner, object,
+    rest::{self, Deletion, Propagation},
+};
 use mesh_store::{Entry, Event, Key, WriteError};
-use crate::{Inner, object, rest::{self, Deletion, Propagation}};
 
 /// One owner reference.
 #[derive(Debug, Clone, PartialEq, Eq)]

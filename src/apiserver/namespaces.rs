@@ -3,9 +3,15 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 
+use crate::{
+    Inner, object,
+    registry::{Behaviour, NAMESPACES, Resource},
+    rest::{self, Deletion},
+    status::ApiError,
+    strategy::PERMANENT_NAMESPACES,
+};
 use mesh_kit::clock;
 use mesh_store::{Change, Key, Write, WriteError};
-use crate::{Inner, object, registry::{Behaviour, NAMESPACES, Resource}, rest::{self, Deletion}, status::ApiError, strategy::PERMANENT_NAMESPACES};
 
 impl Inner {
     /// The namespace that a new object goes into, at the revision it was seen alive; the create is refused if it moved since.

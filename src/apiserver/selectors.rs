@@ -1,8 +1,8 @@
 //! Label and field selectors: parsed once, then asked of each object.
 use serde_json::Value;
 
-use mesh_store::Entry;
 use crate::{query::Query, registry::Resource, status::ApiError};
+use mesh_store::Entry;
 
 /// One requirement on one label.
 #[derive(Debug, Clone, PartialEq, Eq)]

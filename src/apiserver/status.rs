@@ -2,8 +2,12 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use crate::{
+    patch::{ApplyError, Conflict, PatchError},
+    registry::Resource,
+    schema::FieldError,
+};
 use mesh_store::{Expired, WriteError};
-use crate::{patch::{ApplyError, Conflict, PatchError}, registry::Resource, schema::FieldError};
 
 /// A refused request. Boxed inside: errors are rare, and results stay small.
 #[derive(Debug, Clone)]

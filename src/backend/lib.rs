@@ -9,7 +9,7 @@ pub mod podman;
 pub mod process;
 pub mod quadlet;
 pub(crate) mod ready;
-pub(crate) mod sockets;
+pub mod sockets;
 
 use std::{path::PathBuf, time::Duration};
 

@@ -7,20 +7,14 @@
 //! ```
 //! A shim holds `lock` for as long as it lives, so whether one lives is never guessed from a process id.
 mod delegated;
-mod dir;
 mod exec;
-pub(crate) mod identity;
 mod log;
 mod observe;
 mod port;
 mod program;
-pub(crate) mod record;
 mod rescue;
-pub mod shim;
 mod slot;
 mod start;
-pub(crate) mod tree;
-mod wire;
 
 use std::{
     fs::DirBuilder,
@@ -36,6 +30,7 @@ use futures::stream::BoxStream;
 use super::{Error, ExecOutput, LogQuery};
 use mesh_kit::shutdown::Shutdown;
 use mesh_plan::instance::{Action, InstanceKey, Launch, Observed, ProcessLaunch};
+use mesh_shim::dir::InstanceDir;
 
 /// The backend. A clone is the same backend.
 #[derive(Debug, Clone)]
@@ -62,7 +57,7 @@ impl ProcessBackend {
     pub fn new(state_dir: &Path, shim: PathBuf, shutdown: Shutdown) -> Result<Self, Error> {
         let instances = std::path::absolute(state_dir).map_err(system("find", state_dir))?.join("instances");
         DirBuilder::new().recursive(true).mode(0o700).create(&instances).map_err(system("make", &instances))?;
-        let boot_id = identity::boot_id().map_err(system("read the boot id for", &instances))?;
+        let boot_id = mesh_shim::identity::boot_id().map_err(system("read the boot id for", &instances))?;
         let (slots, subscribers) = Default::default();
         Ok(Self(Arc::new(Inner { instances, shim, cgroup: delegated::find(), boot_id, shutdown, slots, subscribers })))
     }
@@ -133,8 +128,8 @@ impl ProcessBackend {
 }
 
 impl Inner {
-    fn dir(&self, key: &InstanceKey) -> Result<dir::InstanceDir, Error> {
-        dir::InstanceDir::new(&self.instances, &key.uid).map_err(system("find the instance", &self.instances))
+    fn dir(&self, key: &InstanceKey) -> Result<InstanceDir, Error> {
+        InstanceDir::new(&self.instances, &key.uid).map_err(system("find the instance", &self.instances))
     }
 }
 

@@ -9,7 +9,7 @@ use mesh_plan::instance::PortOwner;
 
 /// A listening TCP socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Listener {
+pub struct Listener {
     /// On which port.
     pub port: u16,
     /// On which address; an IPv4 one in an IPv6 socket is shown as IPv4.
@@ -19,13 +19,13 @@ pub(crate) struct Listener {
 }
 
 /// All of them; `net` is `/proc/net`, or `/proc/PID/net` for what that process sees.
-pub(crate) fn all(net: &Path) -> Vec<Listener> {
+pub fn all(net: &Path) -> Vec<Listener> {
     let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(net.join(table)).unwrap_or_default());
     tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(listener).collect()
 }
 
 /// Those on a port.
-pub(crate) fn listeners(net: &Path, port: u16) -> Vec<Listener> {
+pub fn listeners(net: &Path, port: u16) -> Vec<Listener> {
     let mut found = all(net);
     found.retain(|listener| listener.port == port);
     found

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mesh_controller::backend::process::shim::main()
+    mesh_shim::main()
 }

@@ -2,5 +2,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mesh_controller::cli::program::mesh()
+    mesh_cli::program::mesh()
 }

@@ -3,7 +3,7 @@ use std::path::Path;
 
 /// Compares a text with the golden file of that name.
 pub(crate) fn check(name: &str, made: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cli").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/cli").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, made).unwrap();
     }

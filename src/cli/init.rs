@@ -83,8 +83,8 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mesh_api::MeshService;
     use crate::manifest;
+    use mesh_api::MeshService;
 
     #[test]
     fn what_is_written_can_be_read_and_says_what_was_guessed() {

@@ -29,9 +29,9 @@ use super::{
 };
 use mesh_api::node::PortRange;
 use mesh_backend::quadlet::{
-        render::Host,
-        version::{Podman, Systemd},
-    };
+    render::Host,
+    version::{Podman, Systemd},
+};
 
 /// The version whose units are made where no Podman is installed and none is named.
 const WITHOUT_PODMAN: Podman = Podman::new(5, 4);

@@ -25,10 +25,10 @@ use super::{
 use mesh_api::labels::DEFAULT_ROUTER;
 use mesh_kit::{metrics::Metrics, shutdown::Shutdown, systemd};
 use mesh_router::{
-        self, RouterOptions,
-        hook::Hooks,
-        listener::{self, passed::Passed},
-    };
+    self, RouterOptions,
+    hook::Hooks,
+    listener::{self, passed::Passed},
+};
 
 /// How long its parts have to end: requests, the lease, hooks; a little more than all of them.
 const GRACE: Duration = ROUTER_GRACE.saturating_add(admin::HOOK_GRACE).saturating_add(Duration::from_secs(3));
@@ -88,7 +88,7 @@ impl Router {
             grace: ROUTER_GRACE,
         };
         let hooks = files.is_none().then(|| Hooks::new(client.clone(), &options, &metrics));
-        let router = router::run(options, client, listeners, metrics.clone(), shutdown.clone(), synced, hooks.clone());
+        let router = mesh_router::run(options, client, listeners, metrics.clone(), shutdown.clone(), synced, hooks.clone());
         shutdown.spawn("router", router);
         let answers = admin::Admin { metrics, usage: None, ready: ready.clone().into(), hooks };
         shutdown.spawn("admin", admin::run(admin_listener, answers, shutdown.clone()));

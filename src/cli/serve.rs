@@ -4,7 +4,7 @@ pub(super) mod backend;
 pub(super) mod cluster;
 pub(super) mod usage;
 
-use std::{
+pub use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     thread::available_parallelism,
@@ -17,21 +17,21 @@ use tokio::{net::TcpListener, sync::watch};
 use self::usage::UsageMetrics;
 
 use mesh_api::{
-        labels::{DEFAULT_ROUTER, SYSTEM_NAMESPACE},
-        node::PortRange,
-    };
+    labels::{DEFAULT_ROUTER, SYSTEM_NAMESPACE},
+    node::PortRange,
+};
 use mesh_apiserver::{
-        self, ApiServer,
-        credentials::{Credentials, CredentialsError},
-    };
+    self, ApiServer,
+    credentials::{Credentials, CredentialsError},
+};
 use mesh_backend::{Backend, engine};
-use mesh_controller::{self, mesh_instance, node};
+use mesh_controllers::{self as controller, mesh_instance, node};
 use mesh_kit::{clock, metrics::Metrics, shutdown::Shutdown};
 use mesh_router::{
-        self,
-        listener::{self, passed::Passed},
-    };
-use mesh_store::{self, Store};
+    self,
+    listener::{self, passed::Passed},
+};
+use mesh_store::{self as store, Store};
 
 /// How long requests may take to end at shutdown.
 pub(super) const ROUTER_GRACE: Duration = Duration::from_secs(10);
@@ -138,11 +138,11 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let backend = options.backend.open(&state_dir, shutdown).await?;
     let credentials = Credentials::load_or_create(&state_dir, api, clock::now())?;
     let kubeconfig = credentials.write_kubeconfig(&state_dir)?;
-    let api_options = apiserver::Options {
+    let api_options = mesh_apiserver::Options {
         logs: Some(backend.clone()),
         ca_certificate: credentials.ca_certificate().to_owned(),
         metrics: Some(metrics.clone()),
-        ..apiserver::Options::default()
+        ..mesh_apiserver::Options::default()
     };
     let server = ApiServer::start(store, api_options, shutdown).await?;
     let client = Client::new(server.service(), "default");
@@ -154,7 +154,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let reconciles = controller::Reconciles::register(&metrics);
     spawn_controllers(&client, backend.clone(), node, &options, &reconciles, shutdown);
     let (synced, ready) = watch::channel(false);
-    let router_options = router::RouterOptions {
+    let router_options = mesh_router::RouterOptions {
         name: options.node_name,
         namespace: SYSTEM_NAMESPACE.to_owned(),
         router: DEFAULT_ROUTER.to_owned(),
@@ -164,8 +164,10 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         grace: ROUTER_GRACE,
     };
     // Here instances are no pods: the agent asks in their status.
-    shutdown
-        .spawn("router", router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced, None));
+    shutdown.spawn(
+        "router",
+        mesh_router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced, None),
+    );
     let usage = UsageMetrics::register(&metrics, backend.clone());
     let admin = admin::Admin { metrics, usage: Some(usage), ready: ready.clone().into(), hooks: None };
     shutdown.spawn("admin", admin::run(admin_listener, admin, shutdown.clone()));

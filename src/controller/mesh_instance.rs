@@ -23,16 +23,16 @@ use kube::{
 use self::agent::Agent;
 use super::{Error, Reconciles, api, drive, error_policy, notes::Notes, of_instances};
 use mesh_api::{
-        MeshInstance, labels,
-        node::{BackendKind, PortRange},
-    };
-use mesh_backend::{self, Backend};
+    MeshInstance, labels,
+    node::{BackendKind, PortRange},
+};
+use mesh_backend::{self as backend, Backend};
 use mesh_kit::clock;
 use mesh_plan::{
-        instance::{Action as Do, InstanceKey},
-        leases,
-        lifecycle::{self, Facts, Step, plan},
-    };
+    instance::{Action as Do, InstanceKey},
+    leases,
+    lifecycle::{self, Facts, Step, plan},
+};
 
 /// How the agent runs.
 #[derive(Debug, Clone)]

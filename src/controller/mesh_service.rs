@@ -23,11 +23,11 @@ pub(super) use self::{apply::set_finalizer, update_status::publish_status};
 use super::{Error, Reconciles, drive, error_policy, notes::Notes, our_slices};
 use mesh_api::{MeshInstance, MeshNode, MeshService, labels, names};
 use mesh_plan::{
-        endpoints::Announced,
-        rollout::{self, Existing, Wanted},
-        routes, template,
-        validate::{Refusal, validate},
-    };
+    endpoints::Announced,
+    rollout::{self, Existing, Wanted},
+    routes, template,
+    validate::{Refusal, validate},
+};
 
 /// What every reconcile has at hand.
 struct Context {

@@ -15,11 +15,11 @@ use tokio::sync::watch;
 
 use super::{Error, api};
 use mesh_api::{
-        GROUP, MeshNode, VERSION,
-        conditions::{Want, node as reason},
-        labels,
-        node::{BackendKind, MeshNodeStatus, PortRange},
-    };
+    GROUP, MeshNode, VERSION,
+    conditions::{Want, node as reason},
+    labels,
+    node::{BackendKind, MeshNodeStatus, PortRange},
+};
 use mesh_kit::clock;
 use mesh_plan::leases;
 

@@ -23,7 +23,7 @@ fn with_quiet(filter: &str) -> String {
     if filter.contains("kube_client") || filter.is_empty() { filter.to_owned() } else { format!("{QUIET},{filter}") }
 }
 
-/// Installs the subscriber; called once, by `main`. `filter` is a `tracing` filter such as `info,mesh_controller::router=debug`.
+/// Installs the subscriber; called once, by `main`. `filter` is a `tracing` filter such as `info,mesh_router=debug`.
 ///
 /// # Errors
 /// A filter that does not parse, or a second call.

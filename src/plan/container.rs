@@ -3,13 +3,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    environment::{self, Missing, Sources, Var},
+    files, quantity,
+};
 use mesh_api::{
-        container::{HostPathType, ImagePullPolicy, Medium, ResourceList, SecurityContext, Volume},
-        instance::InstanceTemplate,
-        labels,
-    };
+    container::{HostPathType, ImagePullPolicy, Medium, ResourceList, SecurityContext, Volume},
+    instance::InstanceTemplate,
+    labels,
+};
 use mesh_kit::redact::Redacted;
-use crate::{environment::{self, Missing, Sources, Var}, files, quantity};
 
 /// The port that a container listens on where the spec gives none.
 pub const DEFAULT_PORT: u16 = 8080;
@@ -261,7 +264,7 @@ fn own_labels(of: &Of<'_>) -> BTreeMap<String, String> {
 }
 
 /// A tag that moves is followed, as in Kubernetes; an image that was built here is nowhere else.
-pub(crate) fn default_pull(image: &str) -> ImagePullPolicy {
+pub fn default_pull(image: &str) -> ImagePullPolicy {
     let last = image.rsplit('/').next().unwrap_or_default();
     let moves = !image.contains('@') && last.rsplit_once(':').is_none_or(|(_, tag)| tag == "latest");
     if moves && !image.starts_with("localhost/") { ImagePullPolicy::Always } else { ImagePullPolicy::IfNotPresent }

@@ -116,8 +116,8 @@ fn announced(slice: &EndpointSlice) -> Option<(String, SocketAddr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mesh_api::conditions::instance::PROBE_FAILED;
     use crate::fixture::{at, deleted, instance, ready, unready};
+    use mesh_api::conditions::instance::PROBE_FAILED;
 
     #[test]
     fn an_endpoint_is_ready_serving_and_terminating_as_its_instance_is() {

@@ -5,9 +5,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde::{Deserialize, Serialize};
 
 use mesh_api::{
-        env::{EnvVar, KeyRef, ObjectRef},
-        instance::InstanceTemplate,
-    };
+    env::{EnvVar, KeyRef, ObjectRef},
+    instance::InstanceTemplate,
+};
 use mesh_kit::redact::Redacted;
 
 /// One variable of a program's environment.

@@ -1,8 +1,11 @@
 //! The files of a volume that comes from a `ConfigMap` or a Secret; by the rules of Kubernetes core.
 use std::collections::BTreeMap;
 
+use crate::{
+    container::Content,
+    environment::{Missing, Sources},
+};
 use mesh_api::container::{ConfigMapVolume, KeyToPath, SecretVolume};
-use crate::{container::Content, environment::{Missing, Sources}};
 
 /// Those of a `ConfigMap`; none if it may be missing and is.
 ///

@@ -9,12 +9,12 @@ use mesh_api::{
 };
 
 /// A second of the tests' own time.
-pub(crate) fn at(second: i64) -> Timestamp {
+pub fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
 /// The service `shop/web` of generation 2, made at second 100, with this spec; a command is given.
-pub(crate) fn service(spec: Value) -> MeshService {
+pub fn service(spec: Value) -> MeshService {
     let mut object = json!({
         "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService",
         "metadata": {"name": "web", "namespace": "shop", "uid": "service", "generation": 2, "creationTimestamp": "1970-01-01T00:01:40Z"},
@@ -26,7 +26,7 @@ pub(crate) fn service(spec: Value) -> MeshService {
 }
 
 /// An instance of `shop/web` of this revision and number, made at second 100, not observed yet.
-pub(crate) fn instance(revision: &str, ordinal: u32) -> MeshInstance {
+pub fn instance(revision: &str, ordinal: u32) -> MeshInstance {
     serde_json::from_value(json!({
         "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshInstance",
         "metadata": {
@@ -43,13 +43,13 @@ pub(crate) fn instance(revision: &str, ordinal: u32) -> MeshInstance {
 }
 
 /// The same instance, not ready for this reason since second 110.
-pub(crate) fn unready(mut instance: MeshInstance, reason: &'static str, message: &str) -> MeshInstance {
+pub fn unready(mut instance: MeshInstance, reason: &'static str, message: &str) -> MeshInstance {
     instance.status = Some(status(Want::new(reason::READY, false, reason, message).over(&[], None, at(110))));
     instance
 }
 
 /// The same instance, ready since second 110, at 127.0.0.1:20000.
-pub(crate) fn ready(mut instance: MeshInstance) -> MeshInstance {
+pub fn ready(mut instance: MeshInstance) -> MeshInstance {
     instance.status = Some(status(Want::new(reason::READY, true, reason::RUNNING, "").over(&[], None, at(110))));
     instance
 }
@@ -59,7 +59,7 @@ fn status(ready: Condition) -> MeshInstanceStatus {
 }
 
 /// The same instance, deleted at second 120.
-pub(crate) fn deleted(mut instance: MeshInstance) -> MeshInstance {
+pub fn deleted(mut instance: MeshInstance) -> MeshInstance {
     instance.metadata.deletion_timestamp = Some(Time(at(120)));
     instance
 }

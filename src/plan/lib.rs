@@ -3,8 +3,8 @@ pub mod container;
 pub mod endpoints;
 pub mod environment;
 mod files;
-#[cfg(test)]
-pub(crate) mod fixture;
+#[cfg(any(test, feature = "fixture"))]
+pub mod fixture;
 pub mod instance;
 pub mod leases;
 pub mod lifecycle;

@@ -4,14 +4,14 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use mesh_api::{
-        MeshInstance, MeshInstanceStatus,
-        conditions::{Want, instance as reason},
-        instance::{InstanceState, LastExit},
-        probe::PortNumber,
-    };
-use mesh_kit::backoff::Backoff;
 use crate::instance::{Exit, ExitHow, Observed, Running};
+use mesh_api::{
+    MeshInstance, MeshInstanceStatus,
+    conditions::{Want, instance as reason},
+    instance::{InstanceState, LastExit},
+    probe::PortNumber,
+};
+use mesh_kit::backoff::Backoff;
 
 /// The waits between failed runs.
 pub const BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_mins(1) };

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
+use crate::{
+    container::RegistryAuth,
+    environment::{Missing, Sources},
+};
 use mesh_api::container::LocalObjectReference;
 use mesh_kit::redact::Redacted;
-use crate::{container::RegistryAuth, environment::{Missing, Sources}};
 
 /// The key in such a Secret.
 const KEY: &str = ".dockerconfigjson";

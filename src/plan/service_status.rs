@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use self::replicas::{Picture, Replica, TELLING};
-use mesh_api::{MeshInstance, MeshService, MeshServiceStatus, conditions::instance::READY};
 use crate::{endpoints::Announced, routes::Claim, validate::Refusal};
+use mesh_api::{MeshInstance, MeshService, MeshServiceStatus, conditions::instance::READY};
 
 /// Everything the status is made from.
 #[derive(Debug, Clone)]

@@ -3,15 +3,15 @@ use std::path::Path;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use mesh_api::{
-        MeshServiceSpec,
-        conditions::service::{INVALID_SPEC, UNSUPPORTED},
-        container::ResourceRequirements,
-        node::BackendKind,
-        probe::Probe,
-        service::{Logs, Rollout, RolloutType},
-    };
 use crate::{container::DEFAULT_PORT, quantity, template::serves};
+use mesh_api::{
+    MeshServiceSpec,
+    conditions::service::{INVALID_SPEC, UNSUPPORTED},
+    container::ResourceRequirements,
+    node::BackendKind,
+    probe::Probe,
+    service::{Logs, Rollout, RolloutType},
+};
 
 /// Why a spec is not acted on; it waits for a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,8 @@ pub fn validate(spec: &MeshServiceSpec, backend: BackendKind) -> Result<(), Refu
     Ok(())
 }
 
-pub(crate) fn invalid<T>(message: String) -> Result<T, Refusal> {
+/// A refusal of a value, in words.
+pub fn invalid<T>(message: String) -> Result<T, Refusal> {
     Err(Refusal { reason: INVALID_SPEC, message })
 }
 
@@ -114,13 +115,13 @@ fn of_pods(spec: &MeshServiceSpec) -> Result<(), Refusal> {
 }
 
 /// Where the containers of a pod can write although their root cannot be written, and the volumes for it.
-pub(crate) const SCRATCH: [(&str, &str); 3] = [("mesh-tmp", "/tmp"), ("mesh-run", "/run"), ("mesh-var-tmp", "/var/tmp")];
+pub const SCRATCH: [(&str, &str); 3] = [("mesh-tmp", "/tmp"), ("mesh-run", "/run"), ("mesh-var-tmp", "/var/tmp")];
 
 /// The volume with the program that a pod's drain hook runs, and the init container that brings it.
-pub(crate) const DRAIN_VOLUME: &str = "mesh-drain";
+pub const DRAIN_VOLUME: &str = "mesh-drain";
 
 /// Where that program lies.
-pub(crate) const DRAIN_PATH: &str = "/.mesh";
+pub const DRAIN_PATH: &str = "/.mesh";
 
 fn of_containers(spec: &MeshServiceSpec, backend: BackendKind) -> Result<(), Refusal> {
     of_images(spec)?;

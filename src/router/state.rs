@@ -40,13 +40,13 @@ use super::{
     },
 };
 use mesh_api::{
-        MeshRouter, MeshRouterSpec, MeshService,
-        labels::{APP_MANAGED_BY, MANAGER, SLICE_TRIGGERED, SLICE_WRITTEN},
-    };
+    MeshRouter, MeshRouterSpec, MeshService,
+    labels::{APP_MANAGED_BY, MANAGER, SLICE_TRIGGERED, SLICE_WRITTEN},
+};
 use mesh_kit::{
-        clock,
-        watch::{events, events_and_gaps},
-    };
+    clock,
+    watch::{events, events_and_gaps},
+};
 
 /// Something that was seen.
 enum Seen {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use mesh_store::Store;
 use crate::{object, registry::CRDS};
+use mesh_store::Store;
 
 /// What the other definitions of a group have.
 #[derive(Debug, Default)]

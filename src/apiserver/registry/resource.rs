@@ -3,8 +3,8 @@ use std::{cmp::Reverse, sync::Arc};
 
 use serde_json::Value;
 
-use mesh_store::{Entry, Key};
 use crate::{schema::Schema, table::Columns};
+use mesh_store::{Entry, Key};
 
 /// What is special about a kind. Everything else is data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

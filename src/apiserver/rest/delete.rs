@@ -5,9 +5,17 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Call, form};
+use crate::{
+    Inner,
+    body::{self, Body},
+    object,
+    registry::{Behaviour, Resource},
+    selectors::Selector,
+    status::ApiError,
+    strategy,
+};
 use mesh_kit::clock;
 use mesh_store::{Change, Entry, Write, WriteError};
-use crate::{Inner, body::{self, Body}, object, registry::{Behaviour, Resource}, selectors::Selector, status::ApiError, strategy};
 
 /// What becomes of what an object owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,9 +7,15 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Call, Part};
+use crate::{
+    accept::Form,
+    body::{self, Body},
+    query::Query,
+    registry::Resource,
+    table::Columns,
+};
 use mesh_kit::clock;
 use mesh_store::Entry;
-use crate::{accept::Form, body::{self, Body}, query::Query, registry::Resource, table::Columns};
 
 /// `metadata` of a list.
 #[derive(Debug, Clone, Default)]

@@ -7,8 +7,14 @@ use super::{
     Call,
     form::{self, ListMeta},
 };
+use crate::{
+    body::Body,
+    query::Query,
+    schema::{FieldError, Reason},
+    selectors::Selector,
+    status::ApiError,
+};
 use mesh_store::{Key, Listing};
-use crate::{body::Body, query::Query, schema::{FieldError, Reason}, selectors::Selector, status::ApiError};
 
 /// Where the next page begins. Opaque to clients; the shape is Kubernetes' own.
 #[derive(Debug, Serialize, Deserialize)]

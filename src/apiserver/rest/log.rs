@@ -5,10 +5,14 @@ use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Call;
+use crate::{
+    body::{self, Body},
+    object,
+    status::ApiError,
+};
 use mesh_backend::LogQuery;
 use mesh_kit::clock;
 use mesh_plan::instance::InstanceKey;
-use crate::{body::{self, Body}, object, status::ApiError};
 
 pub(super) fn log(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let Call { server, resource, namespace, name, .. } = call;

@@ -164,8 +164,7 @@ fn own_part(resource: &Resource, part: super::Part, mut applied: Value) -> Value
 }
 
 fn decode_apply(call: &Call<'_>) -> Result<Decoded, ApiError> {
-    crate::decode::body(Some("application/apply-patch+yaml"), &call.request.body)
-        .map_err(|error| ApiError::bad_request(error.to_string()))
+    crate::decode::body(Some("application/apply-patch+yaml"), &call.request.body).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
 fn no_manager() -> ApiError {

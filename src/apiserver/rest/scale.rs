@@ -6,8 +6,14 @@ use super::{
     Call, form, patch,
     write::{Draft, Intent, Ownership, change},
 };
+use crate::{
+    body::{self, Body},
+    object,
+    registry::{Resource, ScalePaths},
+    schema::{FieldError, Reason},
+    status::ApiError,
+};
 use mesh_store::Entry;
-use crate::{body::{self, Body}, object, registry::{Resource, ScalePaths}, schema::{FieldError, Reason}, status::ApiError};
 
 pub(super) fn get(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let Call { server, resource, namespace, name, .. } = call;

@@ -6,8 +6,14 @@ use super::{
     Call, Part, form,
     write::{Draft, Intent, Ownership, change, check_identity},
 };
+use crate::{
+    body::{self, Body},
+    object,
+    registry::Resource,
+    schema::{FieldError, Reason},
+    status::ApiError,
+};
 use mesh_store::Entry;
-use crate::{body::{self, Body}, object, registry::Resource, schema::{FieldError, Reason}, status::ApiError};
 
 pub(super) async fn update(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let form = call.request.form()?;

@@ -11,8 +11,18 @@ use super::{
     Call,
     form::{self, Include, ListMeta},
 };
+use crate::{
+    Inner,
+    accept::Form,
+    body::{self, Body},
+    metrics::OpenWatch,
+    query::Query,
+    registry::Resource,
+    schema::{FieldError, Reason},
+    selectors::Selector,
+    status::ApiError,
+};
 use mesh_store::{Entry, Event, Expired, Watcher};
-use crate::{Inner, accept::Form, body::{self, Body}, metrics::OpenWatch, query::Query, registry::Resource, schema::{FieldError, Reason}, selectors::Selector, status::ApiError};
 
 /// How often an idle watcher that wants bookmarks is told how far it is.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(30);

@@ -3,9 +3,19 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Call, Part};
+use crate::{
+    Inner,
+    admission::AdmissionRequest,
+    decode::Decoded,
+    managed_fields, object,
+    query::FieldValidation,
+    registry::{Behaviour, Resource},
+    schema::{FieldError, Reason},
+    status::ApiError,
+    strategy,
+};
 use mesh_kit::clock;
 use mesh_store::{Change, Entry, Write, WriteError, Written};
-use crate::{Inner, admission::AdmissionRequest, decode::Decoded, managed_fields, object, query::FieldValidation, registry::{Behaviour, Resource}, schema::{FieldError, Reason}, status::ApiError, strategy};
 
 /// How often a change is computed anew because somebody else was faster. Each time somebody made progress, so this is not reached in peace.
 const ATTEMPTS: u32 = 50;

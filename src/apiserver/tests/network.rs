@@ -6,9 +6,9 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::credentials::Credentials;
 use mesh_kit::clock;
 use mesh_store as store;
-use crate::credentials::Credentials;
 
 /// A server on a directory and a port of its own.
 struct Network {

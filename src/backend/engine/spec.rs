@@ -128,13 +128,13 @@ mod tests {
     use std::{collections::BTreeMap, time::Duration};
 
     use super::*;
+    use crate::engine::docker;
     use mesh_api::container::ImagePullPolicy;
     use mesh_kit::redact::Redacted;
     use mesh_plan::{
-            container::{Container, Published, Resources, Security},
-            environment::Var,
-        };
-    use crate::engine::docker;
+        container::{Container, Published, Resources, Security},
+        environment::Var,
+    };
 
     fn container() -> Container {
         let var = |name: &str, value: &str, secret| Var { name: name.to_owned(), value: Redacted::new(value), secret };

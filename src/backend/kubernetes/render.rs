@@ -26,10 +26,10 @@ use kube::ResourceExt;
 
 use mesh_api::{MeshService, MeshServiceSpec, node::BackendKind, probe::Probe, service::Logs};
 use mesh_plan::{
-        container::DEFAULT_PORT,
-        template::serves,
-        validate::{Refusal, validate},
-    };
+    container::DEFAULT_PORT,
+    template::serves,
+    validate::{Refusal, validate},
+};
 
 /// What a cluster has that the objects depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -14,11 +14,11 @@ use kube::ResourceExt;
 
 use mesh_api::{MeshService, MeshServiceStatus, conditions::instance as reason, labels};
 use mesh_plan::{
-        routes::Claim,
-        service_status::replicas::{self, Picture, Replica, Trouble},
-        template::serves,
-        validate::Refusal,
-    };
+    routes::Claim,
+    service_status::replicas::{self, Picture, Replica, Trouble},
+    template::serves,
+    validate::Refusal,
+};
 
 /// Everything the status is made from.
 #[derive(Debug, Clone)]

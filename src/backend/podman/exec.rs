@@ -2,8 +2,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Inner, process, refusal::refused};
-use mesh_plan::instance::{InstanceKey, Observed};
 use crate::{Error, ExecOutput, output::KEPT};
+use mesh_plan::instance::{InstanceKey, Observed};
 
 impl Inner {
     pub(super) async fn exec(self: &Arc<Self>, key: &InstanceKey, argv: &[String], limit: Duration) -> Result<ExecOutput, Error> {

@@ -10,9 +10,9 @@ use std::{
 use uuid::Uuid;
 
 use super::{Inner, system};
+use crate::Error;
 use mesh_api::labels;
 use mesh_plan::instance::{ContainerLaunch, InstanceKey};
-use crate::Error;
 
 /// On a container: the digest of the image that it was made from.
 pub(super) const IMAGE: &str = "mesh-controller.dev/image";

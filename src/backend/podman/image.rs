@@ -8,12 +8,15 @@ use super::{
     pulls::{Claim, Progress},
     refusal::{not_pulled, refused},
 };
+use crate::{
+    Error,
+    engine::{
+        self,
+        images::{Image, auth_for, go_name},
+    },
+};
 use mesh_api::container::ImagePullPolicy;
 use mesh_plan::instance::ContainerLaunch;
-use crate::{Error, engine::{
-            self,
-            images::{Image, auth_for, go_name},
-        }};
 
 /// So long a start waits for a pull before it says that it is under way.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -14,11 +14,14 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use self::cursor::Cursor;
 use super::{Inner, identity::attempt, refusal::refused, slot::Slot};
+use crate::{
+    Error, LogQuery,
+    engine::{
+        containers::{Status, Summary},
+        logs::Part,
+    },
+};
 use mesh_plan::instance::InstanceKey;
-use crate::{Error, LogQuery, engine::{
-            containers::{Status, Summary},
-            logs::Part,
-        }};
 
 /// So many lines wait for a slow reader.
 const AHEAD: usize = 64;

@@ -5,12 +5,12 @@ pub(crate) mod host;
 use std::collections::BTreeMap;
 
 use super::{Inner, refusal::refused};
+use crate::{Error, engine::create::Mounted};
 use mesh_api::labels;
 use mesh_plan::{
-        container::{Mount, Source},
-        instance::ContainerLaunch,
-    };
-use crate::{Error, engine::create::Mounted};
+    container::{Mount, Source},
+    instance::ContainerLaunch,
+};
 
 /// What can be written in a container whose root cannot.
 const SCRATCH: [&str; 3] = ["/tmp", "/run", "/var/tmp"];

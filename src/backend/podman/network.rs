@@ -1,7 +1,7 @@
 //! The network of an application: made at its first use, ours or refused.
 use super::{Inner, refusal::refused};
-use mesh_api::labels;
 use crate::Error;
+use mesh_api::labels;
 
 impl Inner {
     /// Sees to it that the network is there and ours.

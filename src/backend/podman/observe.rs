@@ -18,10 +18,15 @@ use super::{
     refusal::refused,
     slot::{Held, Slot, State},
 };
+use crate::{
+    Error,
+    engine::containers::{Inspected, Status, Summary},
+    ready, sockets,
+};
 use mesh_api::labels;
 use mesh_kit::clock;
 use mesh_plan::instance::{Exit, ExitHow, InstanceKey, Observed, PortOwner, Running};
-use crate::{Error, engine::containers::{Inspected, Status, Summary}, process::identity::hold, ready, sockets};
+use mesh_shim::identity::hold;
 
 /// So long the engine may take to notice the end of a process whose conmon lives.
 const PATIENCE: Duration = Duration::from_secs(3);

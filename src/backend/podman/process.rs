@@ -1,7 +1,7 @@
 //! What the kernel says of a container's processes. The engine's word alone is not enough: where conmon was killed it says "running" for ever.
 use std::fs;
 
-use crate::process::identity::{self, Stat};
+use mesh_shim::identity::{self, Stat};
 
 /// Whether a process lives and is of this container: in its control group or, where it has none (a user's engine on cgroup v1), held by its conmon.
 pub(super) fn is_of(pid: i32, container: &str) -> bool {

@@ -1,8 +1,11 @@
 //! From what an engine says to what a person is told: the thing, what is wrong, and the remedy.
 use std::{io, path::PathBuf};
 
+use crate::{
+    Error,
+    engine::{self, Engine},
+};
 use mesh_plan::container::Container;
-use crate::{Error, engine::{self, Engine}};
 
 /// Any refusal, with a hint where one is known.
 pub(super) fn refused(engine: &Engine, act: String, error: &engine::Error) -> Error {

@@ -2,9 +2,9 @@
 use std::sync::Arc;
 
 use super::{Inner, refusal::refused};
+use crate::{Error, engine::containers::Summary};
 use mesh_api::labels;
 use mesh_plan::instance::{InstanceKey, Observed};
-use crate::{Error, engine::containers::Summary};
 
 impl Inner {
     /// Refused while it runs; what is not there is as good.

@@ -4,8 +4,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{Inner, identity::attempt, refusal::refused};
+use crate::{
+    Error,
+    engine::containers::{Status, Summary},
+};
 use mesh_plan::instance::ContainerLaunch;
-use crate::{Error, engine::containers::{Status, Summary}};
 
 /// Behind the name of the container of the run before.
 const PREVIOUS: &str = "-previous";

@@ -11,9 +11,12 @@ use super::{
     identity::{self, SECRETS},
     refusal::refused,
 };
+use crate::{
+    Error,
+    engine::{Kind, MASKS_SECRET_ENV, containers::Summary},
+};
 use mesh_api::labels;
 use mesh_plan::{container::Container, environment::Var};
-use crate::{Error, engine::{Kind, MASKS_SECRET_ENV, containers::Summary}};
 
 const FILE: &str = "engine-key";
 const KEY_BYTES: usize = 32;

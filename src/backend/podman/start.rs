@@ -7,9 +7,12 @@ use super::{
     refusal::{not_started, refused},
     slot::State,
 };
+use crate::{
+    Error,
+    engine::{self, create::Create, images::Image},
+};
 use mesh_api::labels;
 use mesh_plan::instance::{ContainerLaunch, Observed};
-use crate::{Error, engine::{self, create::Create, images::Image}};
 
 impl Inner {
     /// Starts it, unless it runs or this very attempt was made already.
@@ -109,9 +112,9 @@ pub(super) mod tests {
     use super::*;
     use mesh_api::container::ImagePullPolicy;
     use mesh_plan::{
-            container::{Container, Resources, Security},
-            instance::{InstanceKey, LogLimits},
-        };
+        container::{Container, Resources, Security},
+        instance::{InstanceKey, LogLimits},
+    };
 
     pub(crate) fn container() -> Container {
         let security = Security { user: None, group: None, read_only_root: true, no_new_privileges: true, drop: vec![], add: vec![] };

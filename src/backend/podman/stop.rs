@@ -10,9 +10,12 @@ use super::{
     Inner, process,
     slot::{Held, Slot, Stopping},
 };
+use crate::{
+    Error,
+    engine::{self, containers::Status},
+};
 use mesh_kit::backoff::Backoff;
 use mesh_plan::instance::{InstanceKey, Observed};
-use crate::{Error, engine::{self, containers::Status}};
 
 /// The engine itself kills after the grace; so much later it is taken to be stuck.
 const STUCK: Duration = Duration::from_secs(10);

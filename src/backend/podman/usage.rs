@@ -1,7 +1,7 @@
 //! What the instances use, for metrics.
 use super::{Inner, identity, refusal::refused};
-use mesh_api::labels;
 use crate::{Error, InstanceUsage, engine::containers::Status};
+use mesh_api::labels;
 
 impl Inner {
     pub(super) async fn usage(&self) -> Result<Vec<InstanceUsage>, Error> {

@@ -5,9 +5,9 @@ use futures::{StreamExt, pin_mut};
 use tokio::time::sleep;
 
 use super::{Inner, identity};
+use crate::{Error, engine};
 use mesh_api::labels;
 use mesh_kit::{backoff::Backoff, clock};
-use crate::{Error, engine};
 
 const AGAIN: Backoff = Backoff { base: Duration::from_millis(200), max: Duration::from_secs(5) };
 /// Events are asked for from this long before the gap began: the engine counts whole seconds.

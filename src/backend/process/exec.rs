@@ -8,9 +8,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{identity, program};
-use mesh_plan::instance::ProcessLaunch;
+use super::program;
 use crate::{Error, ExecOutput, output::collect, ready};
+use mesh_plan::instance::ProcessLaunch;
+use mesh_shim::identity;
 
 /// Output is not waited for longer than this after the end, whoever still has it open.
 const DRAIN: Duration = Duration::from_millis(100);

@@ -2,16 +2,19 @@
 use std::{io, sync::Arc, time::Duration};
 
 use super::{
-    Inner,
-    dir::{EXIT, InstanceDir, RECORD},
-    identity, port,
-    record::{self, ExitRecord, Record},
+    Inner, port,
     slot::{self, Held},
-    system, tree,
+    system,
 };
+use crate::Error;
 use mesh_kit::clock;
 use mesh_plan::instance::{Exit, ExitHow, InstanceKey, Observed, PortOwner, Running};
-use crate::Error;
+use mesh_shim::{
+    dir::{EXIT, InstanceDir, RECORD},
+    identity,
+    record::{self, ExitRecord, Record},
+    tree,
+};
 
 /// How long a shim may take between taking its lock and answering, or between its last word and its end.
 const PATIENCE: Duration = Duration::from_secs(3);

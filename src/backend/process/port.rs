@@ -5,9 +5,9 @@ use std::{
     path::Path,
 };
 
-use super::tree;
-use mesh_plan::instance::PortOwner;
 use crate::sockets::{Listener, listeners};
+use mesh_plan::instance::PortOwner;
+use mesh_shim::tree;
 
 /// Who gets a connection to the port on this machine, and under which address.
 pub(crate) fn owner(port: u16, tree: impl IntoIterator<Item = i32>) -> (PortOwner, SocketAddr) {

@@ -6,8 +6,8 @@ use std::{
 
 use rustix::fs::Access;
 
-use mesh_plan::instance::ProcessLaunch;
 use crate::Error;
+use mesh_plan::instance::ProcessLaunch;
 
 /// The program's file, absolute, after the working directory was checked.
 pub(crate) fn resolve(launch: &ProcessLaunch) -> Result<PathBuf, Error> {

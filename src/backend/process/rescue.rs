@@ -2,12 +2,13 @@
 //! record: what is not provably the instance's is never signalled.
 use std::time::Duration;
 
-use super::{
-    Inner, identity, observe,
-    record::{Containment, Record},
-    shim, tree,
-};
+use super::{Inner, observe};
 use mesh_plan::instance::InstanceKey;
+use mesh_shim::{
+    cgroup, identity,
+    record::{Containment, Record},
+    tree,
+};
 
 /// A nonce shorter than this was not made here.
 const LEAST_NONCE: usize = 16;
@@ -29,7 +30,7 @@ impl Inner {
             tokio::time::sleep(PAUSE).await;
         }
         for _ in 0..ROUNDS {
-            if own_cgroup(record).is_none_or(shim::cgroup::remove) {
+            if own_cgroup(record).is_none_or(cgroup::remove) {
                 break;
             }
             tokio::time::sleep(PAUSE).await;
@@ -41,7 +42,7 @@ impl Inner {
         if let Some(group) = own_cgroup(record)
             && record.containment == Containment::Cgroup
         {
-            shim::cgroup::kill(group);
+            cgroup::kill(group);
         }
         let mut killed = tree::kill_marked(&record.nonce);
         // Below and in the session first: once the program is dead its children have another parent.

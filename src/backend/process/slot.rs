@@ -14,12 +14,12 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 use tokio::{net::UnixStream, process::Child};
 
-use super::{
-    Inner,
+use super::Inner;
+use mesh_plan::instance::PortOwner;
+use mesh_shim::{
     dir::{InstanceDir, SOCKET},
     record::Record,
 };
-use mesh_plan::instance::PortOwner;
 
 /// The slots by uid.
 #[derive(Debug, Default)]

@@ -8,17 +8,19 @@ use tokio::{
 };
 
 use super::{
-    Inner,
-    dir::{InstanceDir, RECORD},
-    identity, program,
-    record::{self, Record},
+    Inner, program,
     slot::{self, Held},
     system,
-    wire::{self, Reply, Request, ShimSpec},
 };
+use crate::Error;
 use mesh_kit::clock;
 use mesh_plan::instance::{InstanceKey, Observed, ProcessLaunch};
-use crate::Error;
+use mesh_shim::{
+    dir::{InstanceDir, RECORD},
+    identity,
+    record::{self, Record},
+    wire::{self, Reply, Request, ShimSpec},
+};
 
 /// A shim answers within milliseconds; a machine that swaps may take its time.
 const ANSWER: Duration = Duration::from_secs(30);

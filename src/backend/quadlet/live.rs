@@ -47,9 +47,10 @@ use self::{
     place::Place,
     reload::Reloads,
 };
+use crate::{Error, ExecOutput, InstanceUsage, LogQuery, changes::Subscribers, podman::identity::controller_id, sockets};
 use mesh_kit::shutdown::Shutdown;
 use mesh_plan::instance::{Action, ContainerLaunch, InstanceKey, Launch, Observed};
-use crate::{Error, ExecOutput, InstanceUsage, LogQuery, changes::Subscribers, podman::identity::controller_id, process::identity, sockets};
+use mesh_shim::identity;
 
 /// The backend. A clone is the same backend.
 #[derive(Debug, Clone)]

@@ -3,11 +3,17 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Args};
 
+use crate::{
+    backend::{BackendArgs, BackendFlag},
+    exit::{Code, Failure, Result},
+    hostname::hostname,
+    serve::{
+        ServeOptions,
+        cluster::{self, ClusterOptions},
+    },
+    state_dir,
+};
 use mesh_api::node::PortRange;
-use crate::{backend::{BackendArgs, BackendFlag}, exit::{Code, Failure, Result}, hostname::hostname, serve::{
-            ServeOptions,
-            cluster::{self, ClusterOptions},
-        }, state_dir};
 
 const ROUTER_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const API_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7443);

@@ -4,9 +4,15 @@ use std::{net::SocketAddr, time::Duration};
 use clap::Args;
 
 use super::flags::{ClusterArgs, MachineArgs};
+use crate::{
+    backend::{BackendArgs, BackendFlag},
+    exit::{Code, Failure, Result},
+    lifetime::{self, LogArgs},
+    serve::{self, Serving, cluster},
+    signals::Signals,
+};
 use mesh_kit::{metrics::Metrics, shutdown::Shutdown, systemd};
 use mesh_router::listener::passed::Passed;
-use crate::{backend::{BackendArgs, BackendFlag}, exit::{Code, Failure, Result}, lifetime::{self, LogArgs}, serve::{self, Serving, cluster}, signals::Signals};
 
 /// How long tasks may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(10);

@@ -1,9 +1,9 @@
 //! What a service asks for and plain manifests do not do.
 use mesh_api::{
-        MeshService, MeshServiceSpec,
-        container::Volume,
-        service::{Strategy, Timeouts},
-    };
+    MeshService, MeshServiceSpec,
+    container::Volume,
+    service::{Strategy, Timeouts},
+};
 use mesh_backend::kubernetes::render::unhonoured_fields;
 use mesh_plan::{routes::claims, template::serves};
 

@@ -5,8 +5,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, Resource};
 
 use super::lines::{Line, lines};
+use crate::{
+    exit::Result,
+    instance::{Instance, Kind, api},
+};
 use mesh_api::{MeshInstance, names::CONTAINER};
-use crate::{exit::Result, instance::{Instance, Kind, api}};
 
 /// Which part of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

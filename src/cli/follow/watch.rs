@@ -8,8 +8,11 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::Which;
+use crate::{
+    exit::{Code, Failure, Result},
+    instance::{Instance, api, has, mesh, pod, pods_of},
+};
 use mesh_api::MeshInstance;
-use crate::{exit::{Code, Failure, Result}, instance::{Instance, api, has, mesh, pod, pods_of}};
 
 /// Something about an instance.
 pub(super) enum Seen {

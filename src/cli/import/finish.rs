@@ -3,10 +3,10 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 use super::draft::{Draft, Note, Outcome};
+use crate::exit::{Code, Failure, Result};
 use mesh_api::{MeshService, node::BackendKind};
 use mesh_apiserver::schema::Schema;
 use mesh_plan::validate::validate;
-use crate::exit::{Code, Failure, Result};
 
 /// What only a container has.
 const CONTAINERS: [&str; 8] =

@@ -5,8 +5,8 @@ use std::{
 };
 
 use super::failed;
-use mesh_backend::quadlet::header;
 use crate::exit::{Code, Failure, Result};
+use mesh_backend::quadlet::header;
 
 /// What all files of `install` are called in their headers.
 const SET: &str = "mesh-controller";

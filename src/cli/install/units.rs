@@ -1,8 +1,11 @@
 //! The texts of the two units. Pure.
 use std::{net::SocketAddr, path::Path};
 
+use crate::{
+    backend::BackendFlag,
+    exit::{Code, Failure, Result},
+};
 use mesh_backend::quadlet::{encode, keys::Class, unit::Value};
-use crate::{backend::BackendFlag, exit::{Code, Failure, Result}};
 
 /// The controller's unit.
 pub(super) const SERVICE: &str = "mesh-controller.service";

@@ -2,8 +2,8 @@
 use serde_json::json;
 
 use super::*;
-use mesh_api::MeshInstance;
 use crate::instance::mesh;
+use mesh_api::MeshInstance;
 
 fn service(name: &str, reason: &str, ready: &str) -> MeshService {
     serde_json::from_value(json!({

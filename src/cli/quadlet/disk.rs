@@ -14,8 +14,8 @@ use super::{
     files::{Content, File, Layout, Root},
     plan::{self, Plan},
 };
-use mesh_backend::quadlet::header::{self, Found};
 use crate::exit::{Code, Failure, Result};
+use mesh_backend::quadlet::header::{self, Found};
 
 /// What a file is, compared with what is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

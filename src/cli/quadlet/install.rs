@@ -12,8 +12,11 @@ use super::{
     plan::{Member, Plan},
     show,
 };
+use crate::{
+    exit::{Code, Failure, Result},
+    output,
+};
 use mesh_backend::quadlet::{names, render};
-use crate::{exit::{Code, Failure, Result}, output};
 
 /// Write the units to where systemd and Podman read them, reload once, and start what is new.
 #[derive(Debug, Args)]

@@ -8,13 +8,18 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+use crate::{
+    apply::{How, apply_all},
+    exit::{Code, Failure, Result},
+    manifest::{self, Document},
+    target::Connection,
+};
 use mesh_api::MeshService;
 use mesh_apiserver::{ApiServer, Options};
-use mesh_controller::bootstrap;
+use mesh_controllers::bootstrap;
 use mesh_kit::shutdown::Shutdown;
 use mesh_plan::environment::Sources;
 use mesh_store::Store;
-use crate::{apply::{How, apply_all}, exit::{Code, Failure, Result}, manifest::{self, Document}, target::Connection};
 
 /// What the manifests say, with defaults filled in.
 pub(crate) struct Loaded {

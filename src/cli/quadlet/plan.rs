@@ -10,21 +10,21 @@ use super::{
     redis,
     router::Router,
 };
-use mesh_api::{
-        MeshService, labels, names as api_names,
-        node::{BackendKind, PortRange},
-    };
-use mesh_backend::quadlet::{
-        header, names,
-        render::{self, EngineSecret, Health, Host, Instance},
-        unit::Unit,
-        version::Podman,
-    };
-use mesh_plan::{
-        container::{self, Container, Of, Source},
-        template, validate,
-    };
 use crate::exit::{Code, Failure, Result};
+use mesh_api::{
+    MeshService, labels, names as api_names,
+    node::{BackendKind, PortRange},
+};
+use mesh_backend::quadlet::{
+    header, names,
+    render::{self, EngineSecret, Health, Host, Instance},
+    unit::Unit,
+    version::Podman,
+};
+use mesh_plan::{
+    container::{self, Container, Of, Source},
+    template, validate,
+};
 
 /// What is asked for beside the manifests.
 pub(crate) struct Wishes {

@@ -12,15 +12,15 @@ use super::{
     files::Root,
     plan::{Member, Plan},
 };
+use crate::exit::{Code, Failure, Result};
 use mesh_api::{MeshService, labels, names::PORT_NAME};
 use mesh_backend::quadlet::{
-        keys::{service as setting, socket},
-        render::Host,
-        templates,
-        unit::Refused,
-        version::Systemd,
-    };
-use crate::exit::{Code, Failure, Result};
+    keys::{service as setting, socket},
+    render::Host,
+    templates,
+    unit::Refused,
+    version::Systemd,
+};
 
 /// The units' names, without their suffix.
 const NAME: &str = "mesh-router";

@@ -8,11 +8,14 @@ use std::{
 use clap::Args;
 
 use super::generator;
+use crate::{
+    exit::{Code, Failure, Result},
+    output,
+};
 use mesh_backend::quadlet::{
-        verify::{self, Level},
-        version::Podman,
-    };
-use crate::{exit::{Code, Failure, Result}, output};
+    verify::{self, Level},
+    version::Podman,
+};
 
 /// Check unit files. Exit code 1 if there are errors.
 #[derive(Debug, Args)]

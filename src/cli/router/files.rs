@@ -10,11 +10,17 @@ use kube::{
     api::{DeleteParams, PostParams},
 };
 
-use mesh_apiserver::{self, ApiServer};
-use mesh_controller::bootstrap::bootstrap;
+use crate::{
+    apply::{How, api_of, apply_all},
+    exit::{Code, Failure, Result},
+    manifest::{self, Document},
+    serve,
+    target::Connection,
+};
+use mesh_apiserver::{self as apiserver, ApiServer};
+use mesh_controllers::bootstrap::bootstrap;
 use mesh_kit::{metrics::Metrics, shutdown::Shutdown};
-use mesh_store::{self, Store};
-use crate::{apply::{How, api_of, apply_all}, exit::{Code, Failure, Result}, manifest::{self, Document}, serve, target::Connection};
+use mesh_store::{self as store, Store};
 
 /// Files, and the API that holds what they say.
 pub(super) struct Files {

@@ -8,9 +8,12 @@ use kube::{
 };
 
 use super::files::Files;
+use crate::{
+    exit::{Code, Failure, Result},
+    in_cluster,
+};
 use mesh_api::labels::SYSTEM_NAMESPACE;
 use mesh_kit::{metrics::Metrics, shutdown::Shutdown};
-use crate::{exit::{Code, Failure, Result}, in_cluster};
 
 /// The namespace of a pod, as its service account's volume says it.
 const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";

@@ -8,10 +8,10 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 
+use crate::{exit::Result, manifest::Document, printer::Printer, signals::Signals, target::Connection};
 use mesh_api::{MeshInstance, MeshService};
 use mesh_backend::Backend;
 use mesh_plan::instance::{Action, InstanceKey, Observed};
-use crate::{exit::Result, manifest::Document, printer::Printer, signals::Signals, target::Connection};
 
 /// How long killed processes may take to be gone.
 const KILLED: Duration = Duration::from_secs(5);

@@ -7,9 +7,9 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 
+use crate::{exit::Result, manifest::Document, printer::Printer, serve::Serving, target::Connection};
 use mesh_api::{MeshService, conditions};
 use mesh_plan::routes;
-use crate::{exit::Result, manifest::Document, printer::Printer, serve::Serving, target::Connection};
 
 /// Reports until it is dropped.
 pub(super) async fn progress(connection: &Connection, serving: &Serving, documents: &[Document], printer: &Printer) -> Result {

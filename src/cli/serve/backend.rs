@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use mesh_api::node::BackendKind;
 use mesh_backend::{
-        Backend,
-        engine::{Engine, socket::Surroundings},
-        podman::PodmanBackend,
-        process::ProcessBackend,
-        quadlet::live::QuadletBackend,
-    };
+    Backend,
+    engine::{Engine, socket::Surroundings},
+    podman::PodmanBackend,
+    process::ProcessBackend,
+    quadlet::live::QuadletBackend,
+};
 use mesh_kit::shutdown::Shutdown;
 
 /// Which one, and what it needs.

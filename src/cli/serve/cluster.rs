@@ -14,15 +14,15 @@ use tokio::{
 };
 
 use super::admin::{self, Admin};
-use mesh_controller::{self, Reconciles, cluster_service};
-use mesh_coordination::{
-        Leadership,
-        election::{self, Election, Timing},
-        gate::Gate,
-        is_not_leader,
-    };
-use mesh_kit::{backoff::Backoff, clock::BootClock, metrics::Metrics, shutdown::Shutdown};
 use crate::hostname::hostname;
+use mesh_controllers::{self as controller, Reconciles, cluster_service};
+use mesh_coordination::{
+    Leadership,
+    election::{self, Election, Timing},
+    gate::Gate,
+    is_not_leader,
+};
+use mesh_kit::{backoff::Backoff, clock::BootClock, metrics::Metrics, shutdown::Shutdown};
 
 /// The name of the Lease.
 const LEASE: &str = "mesh-controller";
@@ -98,12 +98,7 @@ pub enum Error {
 }
 
 /// Starts it; returns once the cluster has answered. What stands in the way then (CRDs, permissions) is waited for.
-pub(crate) async fn start(
-    options: ClusterOptions,
-    admin: TcpListener,
-    metrics: Metrics,
-    shutdown: &Shutdown,
-) -> Result<String, Error> {
+pub(crate) async fn start(options: ClusterOptions, admin: TcpListener, metrics: Metrics, shutdown: &Shutdown) -> Result<String, Error> {
     let (waits, waiting) = watch::channel(Some("the cluster has not answered yet".to_owned()));
     let told = Admin { metrics: metrics.clone(), usage: None, ready: waiting.into(), hooks: None };
     shutdown.spawn("admin", admin::run(admin, told, shutdown.clone()));

@@ -8,8 +8,14 @@ use super::{
     events::{self, Told},
     report::{self, Facts, Looked},
 };
+use crate::{
+    exit::Result,
+    follow::source::{Part, Source},
+    instance::{Instance, Kind, api, listed},
+    paint::Paint,
+    target::Connection,
+};
 use mesh_api::MeshService;
-use crate::{exit::Result, follow::source::{Part, Source}, instance::{Instance, Kind, api, listed}, paint::Paint, target::Connection};
 
 /// How many lines of a log are shown.
 const LINES: usize = 20;

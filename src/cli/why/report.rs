@@ -4,9 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
 use super::{events::Told, remedy};
+use crate::instance::{Exit, Instance, Kind};
 use mesh_api::{MeshService, conditions::service as condition};
 use mesh_plan::routes::claims;
-use crate::instance::{Exit, Instance, Kind};
 
 /// How many instances are shown with all that is known of them.
 pub(super) const DETAILED: usize = 3;

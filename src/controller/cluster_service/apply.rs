@@ -19,9 +19,9 @@ use super::{
     owners,
     refused::{Verdict, verdict},
 };
+use crate::{Error, api, notes::Note};
 use mesh_api::{MeshService, conditions::service::NAME_TAKEN, labels};
 use mesh_plan::validate::Refusal;
-use crate::{Error, api, notes::Note};
 
 /// How a service's objects stand after it.
 #[derive(Debug, Default)]

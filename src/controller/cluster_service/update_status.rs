@@ -8,17 +8,17 @@ use super::{
     apply::Applied,
     dereference::{World, is_of},
 };
+use crate::{Error, mesh_service};
 use mesh_api::{
-        MeshService,
-        conditions::service::{FIELD_CONTESTED, UNHONOURED},
-    };
+    MeshService,
+    conditions::service::{FIELD_CONTESTED, UNHONOURED},
+};
 use mesh_backend::kubernetes::{
-        render,
-        status::{Facts, status},
-    };
+    render,
+    status::{Facts, status},
+};
 use mesh_kit::clock;
 use mesh_plan::service_status::replicas::Trouble;
-use crate::{Error, mesh_service};
 
 /// Writes it, and says when to look again.
 pub(super) async fn update_status(

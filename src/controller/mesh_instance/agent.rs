@@ -12,14 +12,14 @@ use super::{
     ports::Ports,
     probes::{Probers, Target},
 };
+use crate::notes::Notes;
 use mesh_api::{MeshInstance, MeshInstanceStatus, conditions::instance as reason};
 use mesh_backend::Backend;
 use mesh_plan::{
-        container,
-        instance::{InstanceKey, Observed},
-        lifecycle::{Health, Memory, StartFailure},
-    };
-use crate::notes::Notes;
+    container,
+    instance::{InstanceKey, Observed},
+    lifecycle::{Health, Memory, StartFailure},
+};
 
 /// The agent's state.
 pub(super) struct Agent {

@@ -8,14 +8,14 @@ use kube::{
 use serde_json::json;
 
 use super::{agent::Agent, launch};
+use crate::{Error, api, notes::Note};
 use mesh_api::{MeshInstance, conditions::instance as reason, labels};
 use mesh_backend as backend;
 use mesh_kit::clock;
 use mesh_plan::{
-        instance::{Action, InstanceKey},
-        lifecycle::{Memory, StartFailure},
-    };
-use crate::{Error, api, notes::Note};
+    instance::{Action, InstanceKey},
+    lifecycle::{Memory, StartFailure},
+};
 
 /// Starts a run; a start that does not come about is remembered, with its cause.
 pub(super) async fn start(agent: &Agent, instance: &MeshInstance, key: &InstanceKey, attempt: u32) -> Result<(), Error> {

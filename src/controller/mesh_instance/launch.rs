@@ -9,12 +9,12 @@ use super::agent::Agent;
 use mesh_api::{MeshInstance, conditions::instance as reason, labels, service::Logs};
 use mesh_kit::{clock, redact::Redacted};
 use mesh_plan::{
-        container::{self, Of},
-        environment::{self, Missing, Sources},
-        instance::{ContainerLaunch, InstanceKey, Launch, LogLimits, ProcessLaunch},
-        lifecycle::StartFailure,
-        pull_secrets, quantity,
-    };
+    container::{self, Of},
+    environment::{self, Missing, Sources},
+    instance::{ContainerLaunch, InstanceKey, Launch, LogLimits, ProcessLaunch},
+    lifecycle::StartFailure,
+    pull_secrets, quantity,
+};
 
 /// What a program gets from the controller's own environment; the rest of it is not its business.
 const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "SHELL"];

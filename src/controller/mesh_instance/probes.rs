@@ -17,15 +17,15 @@ use tokio::{
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use mesh_api::{
-        MeshInstance,
-        conditions::{instance::READY, is_true},
-        probe::Probe,
-    };
+    MeshInstance,
+    conditions::{instance::READY, is_true},
+    probe::Probe,
+};
 use mesh_backend::Backend;
 use mesh_plan::{
-        instance::{InstanceKey, Launch, Running},
-        lifecycle::Health,
-    };
+    instance::{InstanceKey, Launch, Running},
+    lifecycle::Health,
+};
 
 /// One run of a program, and how it is probed.
 #[derive(Debug, Clone)]

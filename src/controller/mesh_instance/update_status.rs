@@ -6,8 +6,8 @@ use kube::{
 use serde_json::json;
 
 use super::agent::Agent;
-use mesh_api::{GROUP, MeshInstance, MeshInstanceStatus, VERSION, instance::InstanceState, labels};
 use crate::{Error, api, notes::Note};
+use mesh_api::{GROUP, MeshInstance, MeshInstanceStatus, VERSION, instance::InstanceState, labels};
 
 /// Writes it.
 pub(super) async fn update_status(agent: &Agent, instance: &MeshInstance, new: &MeshInstanceStatus) -> Result<(), Error> {

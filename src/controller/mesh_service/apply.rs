@@ -13,12 +13,12 @@ use kube::{
 use serde_json::json;
 
 use super::{Context, dereference::World};
+use crate::{Error, api, notes::Note};
 use mesh_api::{MeshInstance, MeshInstanceSpec, MeshService, labels, names, node::BackendKind};
 use mesh_plan::{
-        rollout::Plan,
-        template::{Revision, fixed_port, serves},
-    };
-use crate::{Error, api, notes::Note};
+    rollout::Plan,
+    template::{Revision, fixed_port, serves},
+};
 
 /// How many instances are made or deleted at the same time.
 const WRITES_AT_ONCE: usize = 32;

@@ -2,20 +2,20 @@
 use k8s_openapi::api::{apps::v1::ControllerRevision, coordination::v1::Lease, discovery::v1::EndpointSlice};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
+use crate::{Error, api, node::lease_name, our_slices};
 use mesh_api::{
-        MeshInstance, MeshNode, MeshService,
-        conditions::{is_true, node::READY, service::NO_NODE},
-        labels,
-        node::BackendKind,
-    };
+    MeshInstance, MeshNode, MeshService,
+    conditions::{is_true, node::READY, service::NO_NODE},
+    labels,
+    node::BackendKind,
+};
 use mesh_kit::clock;
 use mesh_plan::{
-        endpoints::Announced,
-        leases,
-        routes::{self, Claim},
-        validate::Refusal,
-    };
-use crate::{Error, api, node::lease_name, our_slices};
+    endpoints::Announced,
+    leases,
+    routes::{self, Claim},
+    validate::Refusal,
+};
 
 /// What was found.
 pub(super) struct World {

@@ -9,13 +9,16 @@ use kube::{
 use serde_json::json;
 
 use super::{Context, dereference::World};
+use crate::{
+    Error, api,
+    notes::{Note, Notes},
+};
 use mesh_api::{GROUP, MeshService, MeshServiceStatus, VERSION, conditions::service::READY, labels};
 use mesh_kit::clock;
 use mesh_plan::{
-        service_status::{Facts, status},
-        validate::Refusal,
-    };
-use crate::{Error, api, notes::{Note, Notes}};
+    service_status::{Facts, status},
+    validate::Refusal,
+};
 
 /// Writes it, and says when to look again.
 pub(super) async fn update_status(
@@ -34,12 +37,7 @@ pub(super) async fn update_status(
 }
 
 /// Writes a status that differs from the one that is there, and tells of a new reason of it.
-pub(crate) async fn publish_status(
-    client: &Client,
-    notes: &Notes,
-    service: &MeshService,
-    new: &MeshServiceStatus,
-) -> Result<(), Error> {
+pub(crate) async fn publish_status(client: &Client, notes: &Notes, service: &MeshService, new: &MeshServiceStatus) -> Result<(), Error> {
     if service.status.as_ref() == Some(new) {
         return Ok(());
     }

@@ -6,9 +6,9 @@ use kube::{Api, Client, api::PostParams};
 use tokio::time::{sleep, timeout};
 
 use super::{Candidate, Step, Timing};
+use crate::Leadership;
 use mesh_api::labels;
 use mesh_kit::clock::{self, BootClock};
-use crate::Leadership;
 
 /// A single call waits no longer than this.
 const CALL: Duration = Duration::from_secs(5);

@@ -1,10 +1,10 @@
 //! A table of situations in the life of an instance.
-use mesh_api::{
-        MeshInstanceSpec, duration,
-        instance::{InstanceTemplate, RouterDrain},
-        service::Logs,
-    };
 use crate::instance::PortOwner;
+use mesh_api::{
+    MeshInstanceSpec, duration,
+    instance::{InstanceTemplate, RouterDrain},
+    service::Logs,
+};
 
 use super::*;
 

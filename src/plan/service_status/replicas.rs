@@ -3,12 +3,16 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
+use crate::{
+    rollout::bounds,
+    routes::{self, Claim},
+    validate::Refusal,
+};
 use mesh_api::{
-        MeshService, MeshServiceStatus,
-        conditions::{Want, instance as reason, service as condition},
-        labels,
-    };
-use crate::{rollout::bounds, routes::{self, Claim}, validate::Refusal};
+    MeshService, MeshServiceStatus,
+    conditions::{Want, instance as reason, service as condition},
+    labels,
+};
 
 /// One running copy of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]

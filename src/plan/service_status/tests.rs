@@ -3,8 +3,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::{
+    endpoints::slice,
+    fixture::{at, deleted, instance, ready, service, unready},
+    routes,
+};
 use mesh_api::conditions::{instance as reason, service as condition};
-use crate::{endpoints::slice, fixture::{at, deleted, instance, ready, service, unready}, routes};
 
 /// What routers know of these instances, if they have been told of all of them.
 fn told_of(instances: &[MeshInstance]) -> Announced {

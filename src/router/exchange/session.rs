@@ -7,9 +7,14 @@ use http::{
 };
 
 use super::Client;
+use crate::{
+    affinity::{self, KeyRing, Session},
+    endpoint::Endpoint,
+    forward::{self, Peer},
+    table::{Route, Service},
+};
 use mesh_api::service::Strategy;
 use mesh_kit::clock;
-use crate::{affinity::{self, KeyRing, Session}, endpoint::Endpoint, forward::{self, Peer}, table::{Route, Service}};
 
 /// A request to a service with `SessionAffinity`.
 #[derive(Debug)]

@@ -77,8 +77,11 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
+    use crate::{
+        endpoint::Endpoint,
+        table::fixture::{self, endpoint, service},
+    };
     use mesh_api::service::Strategy;
-    use crate::{endpoint::Endpoint, table::fixture::{self, endpoint, service}};
 
     fn table(endpoints: &[&Arc<Endpoint>]) -> Arc<RouteTable> {
         let services = endpoints.iter().map(|endpoint| service(Strategy::RoundRobin, vec![(*endpoint).clone()], vec![]));

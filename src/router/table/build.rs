@@ -16,17 +16,22 @@ use tokio::sync::Notify;
 
 use self::{near::Here, slices::Seen};
 use super::{Cookie, Departed, Route, RouteTable, Service};
+use crate::{
+    affinity::{Scope, Token},
+    endpoint::{Condition, Endpoint, InstanceRef, Live},
+    metrics::RouterMetrics,
+    settings::Settings,
+};
 use mesh_api::{
-        MeshService,
-        labels::SLICE_SERVICE,
-        node::BackendKind,
-        service::{RolloutType, Strategy},
-    };
+    MeshService,
+    labels::SLICE_SERVICE,
+    node::BackendKind,
+    service::{RolloutType, Strategy},
+};
 use mesh_plan::{
-        routes::{Claim, claims, seniority},
-        template,
-    };
-use crate::{affinity::{Scope, Token}, endpoint::{Condition, Endpoint, InstanceRef, Live}, metrics::RouterMetrics, settings::Settings};
+    routes::{Claim, claims, seniority},
+    template,
+};
 
 /// Namespace and name of a service.
 pub type Key = (String, String);

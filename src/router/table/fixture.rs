@@ -5,8 +5,11 @@ use http::HeaderValue;
 use tokio::sync::Notify;
 
 use super::{Cookie, Departed, RouteTable, Service};
+use crate::{
+    affinity::{Scope, Token},
+    endpoint::{Condition, Endpoint, InstanceRef, Live},
+};
 use mesh_api::service::Strategy;
-use crate::{affinity::{Scope, Token}, endpoint::{Condition, Endpoint, InstanceRef, Live}};
 
 pub(crate) fn endpoint(name: &str, id: u64) -> Arc<Endpoint> {
     Arc::new(Endpoint {

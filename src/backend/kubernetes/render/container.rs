@@ -8,11 +8,11 @@ use k8s_openapi::{
 
 use super::{environment, port, probes, probes::Kind, security, some, volumes};
 use mesh_api::{
-        MeshService,
-        container::{self, ImagePullPolicy, ResourceList},
-        instance::InstanceTemplate,
-        names::{CONTAINER, PORT_NAME},
-    };
+    MeshService,
+    container::{self, ImagePullPolicy, ResourceList},
+    instance::InstanceTemplate,
+    names::{CONTAINER, PORT_NAME},
+};
 use mesh_plan::container::default_pull;
 
 pub(super) fn container(service: &MeshService, template: &InstanceTemplate) -> Container {

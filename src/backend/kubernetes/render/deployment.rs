@@ -10,10 +10,10 @@ use kube::ResourceExt;
 
 use super::{Surroundings, meta};
 use mesh_api::{
-        MeshService, MeshServiceSpec,
-        node::BackendKind,
-        service::{Rollout, RolloutType},
-    };
+    MeshService, MeshServiceSpec,
+    node::BackendKind,
+    service::{Rollout, RolloutType},
+};
 use mesh_plan::template::rollout_type;
 
 pub(super) fn deployment(service: &MeshService, around: &Surroundings, template: PodTemplateSpec) -> Deployment {

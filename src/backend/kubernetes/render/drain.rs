@@ -5,10 +5,10 @@ use k8s_openapi::api::core::v1::{Container, ExecAction, Lifecycle, LifecycleHand
 use super::{DrainHook, container::pull_policy, environment, security, volumes};
 use mesh_api::{MeshServiceSpec, names::CONTAINER};
 use mesh_plan::{
-        container::default_pull,
-        template::serves,
-        validate::{DRAIN_PATH, DRAIN_VOLUME},
-    };
+    container::default_pull,
+    template::serves,
+    validate::{DRAIN_PATH, DRAIN_VOLUME},
+};
 
 /// Over the drain's own time and the program's: for the kubelet to start the hook and to see its end.
 const SPARE_SECONDS: i64 = 2;

@@ -8,15 +8,15 @@ use kube::ResourceExt;
 
 use super::{Surroundings, container, drain, environment, meta, patch, port, probes, security, some, volumes};
 use mesh_api::{
-        MeshService,
-        instance::InstanceTemplate,
-        labels,
-        names::{self, CONTAINER},
-    };
+    MeshService,
+    instance::InstanceTemplate,
+    labels,
+    names::{self, CONTAINER},
+};
 use mesh_plan::{
-        template,
-        validate::{DRAIN_VOLUME, Refusal},
-    };
+    template,
+    validate::{DRAIN_VOLUME, Refusal},
+};
 
 /// What `kubectl logs` and `kubectl exec` mean where no container is named.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";

@@ -8,9 +8,9 @@ use k8s_openapi::{
 };
 
 use mesh_api::{
-        container::{self, HostPathType, Medium},
-        instance::InstanceTemplate,
-    };
+    container::{self, HostPathType, Medium},
+    instance::InstanceTemplate,
+};
 use mesh_plan::{quantity, validate::SCRATCH};
 
 /// The volumes of the service, then those that its container writes to where its root cannot be written.

@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mesh_plan::container::Content;
 use crate::{Error, podman::system};
+use mesh_plan::container::Content;
 
 const FOLDER: &str = "volumes";
 

@@ -1,8 +1,8 @@
 //! Paths of the machine are looked at before the engine is: Docker's dialect would make a missing one, as root, without a word.
 use std::{fs, io};
 
-use mesh_api::container::HostPathType;
 use crate::Error;
+use mesh_api::container::HostPathType;
 
 /// Whether the path is as it should be; a directory may be made.
 pub(crate) async fn check(path: &str, kind: Option<HostPathType>) -> Result<(), Error> {

@@ -8,10 +8,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Line, tail};
-use crate::{
-    LogQuery,
-    process::dir::{InstanceDir, LOG},
+use super::tail;
+use crate::LogQuery;
+use mesh_shim::{
+    dir::{InstanceDir, LOG},
+    log::Line,
 };
 
 const CHUNK: usize = 64 * 1024;

@@ -7,11 +7,8 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 
 use super::cursor::Cursor;
-use crate::{
-    Error, LogQuery,
-    process::{dir::InstanceDir, system},
-    ready,
-};
+use crate::{Error, LogQuery, process::system, ready};
+use mesh_shim::dir::InstanceDir;
 
 /// The log, oldest first, in pieces that end where a line ends.
 pub(crate) fn read(dir: InstanceDir, query: LogQuery) -> BoxStream<'static, Result<Bytes, Error>> {

@@ -1,7 +1,7 @@
 //! Finds where the last lines of a log begin, from its end, so that a large log is not read for ten lines.
 use std::{collections::VecDeque, fs::File, io, os::unix::fs::FileExt};
 
-use super::Line;
+use mesh_shim::log::Line;
 
 /// Holds several lines of the greatest length.
 const CHUNK: u64 = 64 * 1024;

@@ -7,15 +7,18 @@ use std::{
 };
 
 use super::{place::Place, record::Record, shown, system};
+use crate::{
+    Error,
+    quadlet::{
+        header::{self, Found},
+        keys::container as key,
+        names, parse,
+        unit::{Unit, Value},
+    },
+};
 use mesh_api::labels;
 use mesh_kit::clock;
 use mesh_plan::instance::InstanceKey;
-use crate::{Error, quadlet::{
-            header::{self, Found},
-            keys::container as key,
-            names, parse,
-            unit::{Unit, Value},
-        }};
 
 /// The folder of what services share; no service's folder can be called so.
 const SHARED: &str = "mesh.shared";

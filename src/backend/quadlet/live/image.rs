@@ -16,9 +16,12 @@ use tokio::{
 };
 
 use super::{Inner, podman, system};
+use crate::{
+    Error,
+    engine::images::{auth_for, go_name},
+};
 use mesh_api::container::ImagePullPolicy;
 use mesh_plan::{container::RegistryAuth, instance::ContainerLaunch};
-use crate::{Error, engine::images::{auth_for, go_name}};
 
 /// A pull that is done within this is not talked about.
 const SHORT: Duration = Duration::from_secs(2);

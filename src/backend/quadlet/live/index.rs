@@ -5,8 +5,8 @@ use std::{
 };
 
 use super::{bus::object_path, files, place::Place, record, record::Record, system};
-use mesh_plan::instance::InstanceKey;
 use crate::Error;
+use mesh_plan::instance::InstanceKey;
 
 /// The instances, by uid.
 #[derive(Debug, Default)]

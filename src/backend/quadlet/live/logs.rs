@@ -12,8 +12,8 @@ use tokio::{
 };
 
 use super::{Inner, journal::Lines, record::Record};
-use mesh_plan::instance::InstanceKey;
 use crate::{Error, LogQuery};
+use mesh_plan::instance::InstanceKey;
 
 impl Inner {
     /// The instance's output; following ends when the instance is removed.

@@ -2,9 +2,9 @@
 use super::{Inner, proc, record::Record, state, state::Phase, state::UnitState};
 use std::time::Duration;
 
+use crate::{Error, InstanceUsage, sockets};
 use mesh_kit::clock;
 use mesh_plan::instance::{InstanceKey, Observed, PortOwner, Running};
-use crate::{Error, InstanceUsage, sockets};
 
 impl Inner {
     /// Looks at one instance.

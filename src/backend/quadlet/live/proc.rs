@@ -1,7 +1,7 @@
 //! A container's processes, seen from the machine: which is its first.
 use std::fs;
 
-use crate::process::tree;
+use mesh_shim::tree;
 
 /// The container's first process: conmon's child in a control group of its own. While it begins and ends, conmon has helpers beside it.
 pub(super) fn payload(conmon: u32) -> Option<u32> {

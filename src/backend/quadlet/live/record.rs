@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use mesh_plan::instance::{Exit, InstanceKey};
-use crate::process::record as file;
+use mesh_shim::record as file;
 
 /// One instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,9 +2,9 @@
 use std::{fs, path::Path};
 
 use super::{Inner, bus, files, podman, record::Record, shown, state::Phase, system};
+use crate::Error;
 use mesh_api::labels;
 use mesh_plan::instance::InstanceKey;
-use crate::Error;
 
 /// How long a wait for an automatic restart may take to be called off.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);

@@ -11,9 +11,9 @@ use super::{
     record::Record,
     state::{self, Phase, UnitState},
 };
+use crate::{Error, podman::mounts::host};
 use mesh_kit::clock;
 use mesh_plan::{container::Source, instance::ContainerLaunch};
-use crate::{Error, podman::mounts::host};
 
 use made::Made;
 

@@ -2,8 +2,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Inner, state::Phase};
-use mesh_plan::instance::InstanceKey;
 use crate::Error;
+use mesh_plan::instance::InstanceKey;
 
 impl Inner {
     /// Asks it to end, and returns. The unit has the grace of the spec; a shorter one is kept from here.

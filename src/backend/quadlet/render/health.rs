@@ -1,7 +1,7 @@
 //! An exec probe as Podman's own health check, so that systemd takes a unit for started when it passes (`Notify=healthy`).
 use super::{Error, Writer};
-use mesh_api::{instance::InstanceTemplate, probe::Probe};
 use crate::quadlet::{keys::container as key, version::Podman};
+use mesh_api::{instance::InstanceTemplate, probe::Probe};
 
 /// A health check.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::{Error, Host, Instance, Writer, field, volume_file};
+use crate::quadlet::{
+    keys::{container as key, service as setting, unit as about},
+    names,
+};
 use mesh_api::container::HostPathType;
 use mesh_plan::container::{Mount, Source};
-use crate::quadlet::{
-        keys::{container as key, service as setting, unit as about},
-        names,
-    };
 
 /// A file that must lie on the machine before the instance starts.
 #[derive(Debug, Clone, PartialEq, Eq)]

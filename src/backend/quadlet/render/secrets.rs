@@ -1,7 +1,7 @@
 //! Secrets of the engine: a unit names them, and their values go to `podman secret create` by standard input, never into a file or a command line.
 use super::{Error, Instance, Writer, field};
-use mesh_plan::container::{Mount, Source};
 use crate::quadlet::{keys::container as key, names};
+use mesh_plan::container::{Mount, Source};
 
 /// A secret that the engine must have before the instance starts.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! What several instances share: networks, volumes, images.
 use super::{Error, Host, check_image, field, pull_policy};
-use mesh_api::{container::ImagePullPolicy, labels};
 use crate::quadlet::{
-        keys::{image as image_key, network as network_key, unit as about, volume as volume_key},
-        names, templates,
-        unit::Unit,
-    };
+    keys::{image as image_key, network as network_key, unit as about, volume as volume_key},
+    names, templates,
+    unit::Unit,
+};
+use mesh_api::{container::ImagePullPolicy, labels};
 
 /// The file of a network's unit.
 pub fn network_file(network: &str) -> String {

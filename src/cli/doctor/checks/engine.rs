@@ -2,12 +2,12 @@
 use std::path::Path;
 
 use super::{as_root, needed_by};
-use mesh_api::labels;
 use crate::doctor::{
-        Purpose,
-        facts::{Engine, EngineKind, Facts, Version},
-        finding::{Finding, Level},
-    };
+    Purpose,
+    facts::{Engine, EngineKind, Facts, Version},
+    finding::{Finding, Level},
+};
+use mesh_api::labels;
 
 /// The first Podman whose API and networks are those that are used.
 const OLDEST_PODMAN: Version = (4, 0);

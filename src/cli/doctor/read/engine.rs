@@ -1,9 +1,9 @@
 //! Asks the container engine who it is, and which containers in it are of a controller.
 use std::{collections::BTreeMap, path::Path};
 
+use crate::doctor::facts::{Engine, EngineKind, Leftovers};
 use mesh_api::labels;
 use mesh_backend::engine::{self, Kind, error::Error, socket::Surroundings};
-use crate::doctor::facts::{Engine, EngineKind, Leftovers};
 
 /// The id of the controller of a state directory, by which its containers are known.
 const CONTROLLER_ID: &str = "controller-id";

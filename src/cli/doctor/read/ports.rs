@@ -6,9 +6,9 @@ use std::{
     path::Path,
 };
 
+use crate::doctor::facts::{Port, PortState, Range};
 use mesh_api::node::PortRange;
 use mesh_backend::sockets;
-use crate::doctor::facts::{Port, PortState, Range};
 
 /// The kernel's tables of the machine's own network.
 const NET: &str = "/proc/net";

@@ -4,11 +4,14 @@ use std::{
     process::{Command, Stdio},
 };
 
+use crate::{
+    exit::{Code, Failure, Result},
+    quadlet::{
+        disk::{Disk, State},
+        plan::Plan,
+    },
+};
 use mesh_backend::quadlet::render::EngineSecret;
-use crate::{exit::{Code, Failure, Result}, quadlet::{
-            disk::{Disk, State},
-            plan::Plan,
-        }};
 
 /// Gives a secret to the engine, unless it has it with this value; whether it had another. Containers keep the value that they were made with.
 pub(super) fn give(secret: &EngineSecret) -> Result<bool> {

@@ -6,8 +6,11 @@ use std::{
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
+use crate::{
+    exit::{Code, Failure, Result},
+    manifest::Document,
+};
 use mesh_api::labels::{APP_MANAGED_BY, MANAGER, SLICE_SERVICE, SYSTEM_NAMESPACE};
-use crate::{exit::{Code, Failure, Result}, manifest::Document};
 
 /// Kind, namespace and name.
 pub(super) fn identity(document: &Document) -> (&str, &str, &str) {

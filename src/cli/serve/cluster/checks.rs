@@ -8,8 +8,8 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, api::PostParams};
 
-use mesh_api::{GROUP, VERSION, crds};
 use crate::permissions::{CONTROLLER, Permission, Scope};
+use mesh_api::{GROUP, VERSION, crds};
 
 /// Questions under way at once.
 const AT_ONCE: usize = 16;

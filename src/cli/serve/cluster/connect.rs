@@ -8,9 +8,9 @@ use kube::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Error, version};
+use crate::in_cluster;
 use mesh_api::labels;
 use mesh_kit::backoff::Backoff;
-use crate::in_cluster;
 
 /// At start the API is waited for no longer than this: whoever started this process should learn of it.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -8,8 +8,8 @@ use super::{
     },
     *,
 };
-use mesh_api::MeshService;
 use crate::instance::{Exit, Instance, Kind};
+use mesh_api::MeshService;
 
 #[expect(clippy::unnecessary_wraps, reason = "where it goes, there may be none")]
 fn at(text: &str) -> Option<Timestamp> {

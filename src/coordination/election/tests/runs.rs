@@ -16,8 +16,8 @@ use tokio::{
 use tower::{BoxError, service_fn};
 
 use super::*;
-use mesh_kit::clock::BootClock;
 use crate::Leadership;
+use mesh_kit::clock::BootClock;
 
 /// An API that knows one Lease.
 #[derive(Clone, Default)]

@@ -9,8 +9,8 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use kube::ResourceExt;
 
 use super::near::{Here, Hints};
-use mesh_api::names::PORT_NAME;
 use crate::endpoint::{Condition, InstanceRef};
+use mesh_api::names::PORT_NAME;
 
 /// What a slice's word about an endpoint weighs against another's: the end before all else, then the later write.
 type Weight = (bool, u64);

@@ -4,13 +4,13 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Probe};
 
 use super::super::{drain, environment, meta, port};
 use mesh_api::{
-        MeshService, labels,
-        names::{CONTAINER, PORT_NAME},
-    };
+    MeshService, labels,
+    names::{CONTAINER, PORT_NAME},
+};
 use mesh_plan::{
-        template,
-        validate::{DRAIN_PATH, DRAIN_VOLUME},
-    };
+    template,
+    validate::{DRAIN_PATH, DRAIN_VOLUME},
+};
 
 /// Begins the names of labels and annotations that are ours.
 const OURS: &str = "mesh-controller.dev/";

@@ -1,11 +1,11 @@
 //! What of the files is ours to change, and what is left of them.
 use super::*;
-use mesh_plan::instance::InstanceKey;
 use crate::quadlet::{
-        live::place::Manager,
-        render::Host,
-        version::{Podman, Systemd},
-    };
+    live::place::Manager,
+    render::Host,
+    version::{Podman, Systemd},
+};
+use mesh_plan::instance::InstanceKey;
 
 const ME: &str = "11111111-1111-1111-1111-111111111111";
 

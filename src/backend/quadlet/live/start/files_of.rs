@@ -4,19 +4,22 @@ use std::{fs, io, path::Path, process::Stdio, time::Duration};
 use tokio::process::Command;
 
 use super::Made;
+use crate::{
+    Error,
+    quadlet::{
+        live::{
+            Inner,
+            files::{self, Wanted},
+            place::Manager,
+            podman, shown,
+            state::UnitState,
+            system,
+        },
+        render::DataFile,
+    },
+};
 use mesh_api::labels;
 use mesh_plan::instance::ContainerLaunch;
-use crate::{Error, quadlet::{
-            live::{
-                Inner,
-                files::{self, Wanted},
-                place::Manager,
-                podman, shown,
-                state::UnitState,
-                system,
-            },
-            render::DataFile,
-        }};
 
 /// The generator's dry run takes milliseconds.
 const DRY_RUN: Duration = Duration::from_secs(20);

@@ -1,20 +1,23 @@
 //! Everything that a launch becomes: names, unit files, secrets. Pure.
+use crate::{
+    Error,
+    quadlet::{
+        header,
+        keys::{container as key, network as network_key, volume as volume_key},
+        live::{
+            files::{self, Paths, Wanted},
+            place::Place,
+        },
+        names, render,
+        unit::Unit,
+        version::Podman,
+    },
+};
 use mesh_api::{container::ImagePullPolicy, labels};
 use mesh_plan::{
-        container::{Container, Source},
-        instance::{ContainerLaunch, InstanceKey},
-    };
-use crate::{Error, quadlet::{
-            header,
-            keys::{container as key, network as network_key, volume as volume_key},
-            live::{
-                files::{self, Paths, Wanted},
-                place::Place,
-            },
-            names, render,
-            unit::Unit,
-            version::Podman,
-        }};
+    container::{Container, Source},
+    instance::{ContainerLaunch, InstanceKey},
+};
 
 /// What a launch becomes.
 #[derive(Debug)]

@@ -1,9 +1,12 @@
 //! Secrets of the engine: made before the start, by standard input; removed with the last instance that names them.
+use crate::{
+    Error,
+    quadlet::{
+        live::{Inner, podman, record::Record},
+        render::EngineSecret,
+    },
+};
 use mesh_api::labels;
-use crate::{Error, quadlet::{
-            live::{Inner, podman, record::Record},
-            render::EngineSecret,
-        }};
 
 impl Inner {
     /// Gives the engine the values.

@@ -9,16 +9,16 @@ use std::{
 };
 
 use super::{cgroup::Cgroup, control, failed};
+use crate::instance::LogLimits;
+use crate::{
+    dir::{LOG, RECORD},
+    identity,
+    log::writer::LogWriter,
+    record::{self, Containment, NONCE_VARIABLE, Record},
+    tree,
+    wire::{Reply, ShimSpec},
+};
 use mesh_kit::clock;
-use mesh_plan::instance::LogLimits;
-use crate::process::{
-        dir::{LOG, RECORD},
-        identity,
-        log::writer::LogWriter,
-        record::{self, Containment, NONCE_VARIABLE, Record},
-        tree,
-        wire::{Reply, ShimSpec},
-    };
 
 /// Rounds of SIGKILL for a program that was just started.
 const ROUNDS: usize = 1000;

@@ -21,18 +21,18 @@ use super::{
     launch::Launched,
     signals::Signals,
 };
+use crate::instance::{Exit, ExitHow};
+use crate::{
+    dir::{EXIT, RECORD, SOCKET},
+    log::{
+        Stream,
+        writer::{Lines, LogWriter},
+    },
+    record::{self, Containment, ExitRecord, Record},
+    tree,
+    wire::Request,
+};
 use mesh_kit::clock;
-use mesh_plan::instance::{Exit, ExitHow};
-use crate::process::{
-        dir::{EXIT, RECORD, SOCKET},
-        log::{
-            Stream,
-            writer::{Lines, LogWriter},
-        },
-        record::{self, Containment, ExitRecord, Record},
-        tree,
-        wire::Request,
-    };
 
 /// The grace when the shim itself gets SIGTERM (a shutdown of the machine), where nobody named one.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
-use mesh_plan::instance::ProcessLaunch;
+use crate::instance::ProcessLaunch;
 
 /// Everything a shim is told at its start.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ShimSpec {
+pub struct ShimSpec {
     /// The instance's directory.
     pub dir: PathBuf,
     /// The program file, absolute: found and checked by the backend.
@@ -25,7 +25,7 @@ pub(crate) struct ShimSpec {
 /// The shim's one answer to its spec.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Reply {
+pub enum Reply {
     /// The program runs and its record is written.
     Started(Box<Record>),
     /// Another shim holds this instance, or has made this attempt: look again.
@@ -47,7 +47,7 @@ pub(crate) enum Reply {
 /// What a shim can be told over its control socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Request {
+pub enum Request {
     /// SIGTERM now, SIGKILL to the whole tree after the grace; a second one may only shorten it.
     Stop {
         /// The grace in milliseconds.
@@ -56,7 +56,7 @@ pub(crate) enum Request {
 }
 
 /// One value as a line.
-pub(crate) fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+pub fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     Ok(line)

@@ -10,14 +10,14 @@ use std::{
 use jiff::Timestamp;
 
 use super::{LEAST_BYTES, PART, Stream, format_line};
-use mesh_plan::instance::LogLimits;
+use crate::instance::LogLimits;
 
 /// So much is brought to the file at once: a flood of empty lines grows by its heads.
 const COLLECTED: usize = 64 * 1024;
 
 /// The log of one instance, open for writing.
 #[derive(Debug)]
-pub(crate) struct LogWriter {
+pub struct LogWriter {
     path: PathBuf,
     limits: LogLimits,
     file: Option<File>,
@@ -31,7 +31,7 @@ pub(crate) struct LogWriter {
 
 impl LogWriter {
     /// Goes on with the log at `path`, or begins it.
-    pub(crate) fn open(path: PathBuf, limits: LogLimits) -> Self {
+    pub fn open(path: PathBuf, limits: LogLimits) -> Self {
         let limits = LogLimits { max_bytes: limits.max_bytes.max(LEAST_BYTES), max_files: limits.max_files.max(1) };
         let mut log = Self { path, limits, file: None, size: 0, dropped: 0, lost: 0, buffer: Vec::new() };
         // If it cannot be opened now, the first line tries again.
@@ -40,7 +40,7 @@ impl LogWriter {
     }
 
     /// How many lines could not be written.
-    pub(crate) fn lost(&self) -> u64 {
+    pub fn lost(&self) -> u64 {
         self.lost
     }
 
@@ -119,19 +119,19 @@ impl LogWriter {
 
 /// Cuts one stream into lines. Holds at most one part of a line.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub struct Lines {
     stream: Stream,
     rest: Vec<u8>,
 }
 
 impl Lines {
     /// For one stream, from its beginning.
-    pub(crate) fn new(stream: Stream) -> Self {
+    pub fn new(stream: Stream) -> Self {
         Self { stream, rest: Vec::new() }
     }
 
     /// Takes what was read and writes the lines that it completes.
-    pub(crate) fn take(&mut self, log: &mut LogWriter, at: Timestamp, mut bytes: &[u8]) {
+    pub fn take(&mut self, log: &mut LogWriter, at: Timestamp, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let room = PART.saturating_sub(self.rest.len());
             let (window, _) = bytes.split_at(room.min(bytes.len()));
@@ -152,7 +152,7 @@ impl Lines {
     }
 
     /// Writes what was left without a newline at the end.
-    pub(crate) fn end(&mut self, log: &mut LogWriter, at: Timestamp) {
+    pub fn end(&mut self, log: &mut LogWriter, at: Timestamp) {
         if !self.rest.is_empty() {
             self.put(log, at, true, &[]);
             log.flush();

@@ -9,26 +9,26 @@ use std::{
 use rustix::fs::FlockOperation;
 
 /// The record of the last start.
-pub(crate) const RECORD: &str = "record.json";
+pub const RECORD: &str = "record.json";
 /// How that start ended.
-pub(crate) const EXIT: &str = "exit.json";
+pub const EXIT: &str = "exit.json";
 /// The shim's control socket.
-pub(crate) const SOCKET: &str = "s";
+pub const SOCKET: &str = "s";
 /// Held by the shim for as long as it lives.
-pub(crate) const LOCK: &str = "lock";
+pub const LOCK: &str = "lock";
 /// The current log file; the rotated ones have `.1`, `.2`, … behind it, the newest first.
-pub(crate) const LOG: &str = "log";
+pub const LOG: &str = "log";
 
 /// The directory of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct InstanceDir(PathBuf);
+pub struct InstanceDir(PathBuf);
 
 impl InstanceDir {
     /// The directory of the instance with this uid.
     ///
     /// # Errors
     /// A uid that is no plain file name: it comes from the API and must not lead out of the state directory.
-    pub(crate) fn new(instances: &Path, uid: &str) -> io::Result<Self> {
+    pub fn new(instances: &Path, uid: &str) -> io::Result<Self> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if uid.is_empty() || uid.len() > 128 || uid.starts_with('.') || !uid.bytes().all(plain) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("uid {uid:?} is no plain file name")));
@@ -37,17 +37,17 @@ impl InstanceDir {
     }
 
     /// The directory itself.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.0
     }
 
     /// A file in it.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
     /// Makes it, for its owner only. True if it was not there.
-    pub(crate) fn create(&self) -> io::Result<bool> {
+    pub fn create(&self) -> io::Result<bool> {
         match DirBuilder::new().mode(0o700).create(&self.0) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -56,7 +56,7 @@ impl InstanceDir {
     }
 
     /// Removes it with all that is in it.
-    pub(crate) fn remove(&self) -> io::Result<()> {
+    pub fn remove(&self) -> io::Result<()> {
         match fs::remove_dir_all(&self.0) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -64,7 +64,7 @@ impl InstanceDir {
     }
 
     /// Whether a shim holds the lock. The kernel lets go of it when the shim dies, in whatever way, so no process id can deceive here.
-    pub(crate) fn shim_lives(&self) -> io::Result<bool> {
+    pub fn shim_lives(&self) -> io::Result<bool> {
         let file = match File::open(self.file(LOCK)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -79,7 +79,7 @@ impl InstanceDir {
 }
 
 /// Takes the lock of the current directory for as long as the file is kept; none if another shim has it.
-pub(crate) fn take_lock() -> io::Result<Option<File>> {
+pub fn take_lock() -> io::Result<Option<File>> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(LOCK)?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),

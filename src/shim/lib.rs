@@ -3,11 +3,18 @@
 //!
 //! Started by the backend with a socket as standard input, over which it gets its [`ShimSpec`] and answers once; the same socket then stays as
 //! the first control connection. Decides nothing but what it was told: SIGTERM, the grace, SIGKILL to the tree.
-pub(super) mod cgroup;
+pub mod cgroup;
 mod control;
+pub mod dir;
+pub mod identity;
+pub mod instance;
 mod launch;
+pub mod log;
+pub mod record;
 mod run;
 mod signals;
+pub mod tree;
+pub mod wire;
 
 use std::{
     io,
@@ -17,10 +24,10 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{
-    dir::{self, RECORD},
-    record::{self, Record},
-    wire::{self, Reply, ShimSpec},
+use crate::{
+    dir::RECORD,
+    record::Record,
+    wire::{Reply, ShimSpec},
 };
 
 /// The shim's whole life. Called by `main` of `mesh-shim`, before any thread is started.

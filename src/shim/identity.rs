@@ -8,7 +8,7 @@ use super::record::{NONCE_VARIABLE, Proc, Record};
 
 /// What `/proc/PID/stat` says of a process, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stat {
+pub struct Stat {
     /// One letter: `Z` is a zombie.
     pub state: char,
     /// Its parent.
@@ -21,7 +21,7 @@ pub(crate) struct Stat {
 
 impl Stat {
     /// Reads it; none if there is no such process.
-    pub(crate) fn of(pid: i32) -> Option<Self> {
+    pub fn of(pid: i32) -> Option<Self> {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
@@ -37,35 +37,35 @@ impl Stat {
     }
 
     /// Whether it still does something: neither a zombie nor dead.
-    pub(crate) fn lives(&self) -> bool {
+    pub fn lives(&self) -> bool {
         !matches!(self.state, 'Z' | 'X')
     }
 }
 
 /// The identity of a process that runs now.
-pub(crate) fn identify(pid: i32) -> io::Result<Proc> {
+pub fn identify(pid: i32) -> io::Result<Proc> {
     let stat = Stat::of(pid).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no process {pid}")))?;
     Ok(Proc { pid, start: stat.start })
 }
 
 /// The id of this boot.
-pub(crate) fn boot_id() -> io::Result<String> {
+pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 /// A hold on one process: whatever becomes of its process id, a signal goes to this one or to nobody.
-pub(crate) fn hold(pid: i32) -> Option<OwnedFd> {
+pub fn hold(pid: i32) -> Option<OwnedFd> {
     rustix::process::pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
 }
 
 /// SIGKILL through a hold; one that has ended already is as good.
-pub(crate) fn kill(hold: &OwnedFd) {
+pub fn kill(hold: &OwnedFd) {
     // The only errors are "ended" and "not permitted", and the caller looks again in both cases.
     let _ = rustix::process::pidfd_send_signal(hold, Signal::KILL);
 }
 
 /// SIGTERM to a process that still is the one that was identified; whether there was one to send it to.
-pub(crate) fn terminate(process: &Proc) -> bool {
+pub fn terminate(process: &Proc) -> bool {
     let Some(hold) = hold(process.pid) else { return false };
     // Looked at after it is held: from here on the id cannot become another's.
     let same = Stat::of(process.pid).is_some_and(|stat| stat.lives() && stat.start == process.start);
@@ -96,7 +96,7 @@ fn mark(pid: i32, nonce: &str) -> Mark {
 }
 
 /// Whether a process carries the nonce.
-pub(crate) fn has_nonce(pid: i32, nonce: &str) -> bool {
+pub fn has_nonce(pid: i32, nonce: &str) -> bool {
     mark(pid, nonce) == Mark::Ours
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn has_nonce(pid: i32, nonce: &str) -> bool {
 ///
 /// Beside boot, process id and start time it must carry the nonce. A program that wiped its environment (as one that changes its title does)
 /// carries none; then it must still be in the session that the record's shim made.
-pub(crate) fn verified_child(record: &Record, boot_id: &str) -> Option<(i32, OwnedFd)> {
+pub fn verified_child(record: &Record, boot_id: &str) -> Option<(i32, OwnedFd)> {
     let child = record.child?;
     if record.boot_id != boot_id {
         return None;
@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn record(nonce: &str, boot_id: &str) -> Record {
-        let key = mesh_plan::instance::InstanceKey { namespace: "default".into(), name: "web".into(), uid: "1".into() };
+        let key = crate::instance::InstanceKey { namespace: "default".into(), name: "web".into(), uid: "1".into() };
         Record {
             key,
             attempt: 0,
@@ -173,7 +173,7 @@ mod tests {
             shim: Proc { pid: 1, start: 1 },
             child: None,
             since: mesh_kit::clock::now(),
-            containment: super::super::record::Containment::Subreaper,
+            containment: crate::record::Containment::Subreaper,
             cgroup: None,
             stopping: None,
         }

@@ -9,14 +9,14 @@ use std::{
 
 /// A control group that this shim made.
 #[derive(Debug)]
-pub(crate) struct Cgroup {
+pub struct Cgroup {
     path: PathBuf,
     home: PathBuf,
 }
 
 impl Cgroup {
     /// Makes the group `mesh-<name>` under a delegated one and enters it.
-    pub(crate) fn enter(delegated: &Path, name: &str) -> io::Result<Self> {
+    pub fn enter(delegated: &Path, name: &str) -> io::Result<Self> {
         let path = delegated.join(format!("mesh-{name}"));
         if let Err(error) = fs::create_dir(&path)
             && error.kind() != io::ErrorKind::AlreadyExists
@@ -32,24 +32,24 @@ impl Cgroup {
     }
 
     /// Leaves it, so that only the program's tree is in it.
-    pub(crate) fn leave(&self) -> io::Result<()> {
+    pub fn leave(&self) -> io::Result<()> {
         join(&self.home)
     }
 
     /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
 /// Ends all that is in a group.
-pub(crate) fn kill(group: &Path) {
+pub fn kill(group: &Path) {
     // If this fails the descendants are still ended one by one.
     let _ = fs::write(group.join("cgroup.kill"), "1");
 }
 
 /// Removes an empty group; false if it is not: a process in it still waits for its parent to take its status, or cannot die yet.
-pub(crate) fn remove(group: &Path) -> bool {
+pub fn remove(group: &Path) -> bool {
     fs::remove_dir(group).is_ok() || !group.exists()
 }
 

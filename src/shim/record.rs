@@ -10,14 +10,14 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use mesh_plan::instance::{Exit, InstanceKey};
+use crate::instance::{Exit, InstanceKey};
 
 /// The name of the environment variable by which a process is known to belong to an instance.
-pub(crate) const NONCE_VARIABLE: &str = "MESH_NONCE";
+pub const NONCE_VARIABLE: &str = "MESH_NONCE";
 
 /// A process id together with what makes it unique within one boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Proc {
+pub struct Proc {
     /// The process id.
     pub pid: i32,
     /// Field 22 of `/proc/PID/stat`: clock ticks from boot to its start.
@@ -27,7 +27,7 @@ pub(crate) struct Proc {
 /// By what the whole tree of an instance is held together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Containment {
+pub enum Containment {
     /// A control group of its own: nothing escapes.
     Cgroup,
     /// The shim is the reaper of every descendant: nothing escapes while the shim lives.
@@ -37,7 +37,7 @@ pub(crate) enum Containment {
 /// One start of one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Record {
+pub struct Record {
     /// Which instance.
     pub key: InstanceKey,
     /// Which start of it.
@@ -65,7 +65,7 @@ pub(crate) struct Record {
 /// The end of one start. It belongs to the record with the same nonce.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ExitRecord {
+pub struct ExitRecord {
     /// The nonce of the start.
     pub nonce: String,
     /// How it ended.
@@ -77,7 +77,7 @@ pub(crate) struct ExitRecord {
 /// Writes a value so that a reader sees all of it or the former one, never a part.
 ///
 /// It is not synced: after a crash of the machine no process of the record lives, and its boot id says so.
-pub(crate) fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
+pub fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(&serde_json::to_vec(value)?)?;
@@ -85,7 +85,7 @@ pub(crate) fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
 }
 
 /// Reads a value that [`write()`] wrote; none if it was never written.
-pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -94,7 +94,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 }
 
 /// Removes a file that may not be there.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
+pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -7,13 +7,13 @@ use std::{
 use super::identity::{self, Stat};
 
 /// Every process id there is.
-pub(crate) fn all() -> Vec<i32> {
+pub fn all() -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// The children of a process, those it adopted included.
-pub(crate) fn children(pid: i32) -> Vec<i32> {
+pub fn children(pid: i32) -> Vec<i32> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let mut children = Vec::new();
     for task in tasks.flatten() {
@@ -32,7 +32,7 @@ fn children_by_search(parent: i32) -> Vec<i32> {
 }
 
 /// All below a process, nearest first, itself not included. Zombies are listed too: they may have living children no longer, but a place.
-pub(crate) fn descendants(root: i32) -> Vec<i32> {
+pub fn descendants(root: i32) -> Vec<i32> {
     let mut seen = HashSet::from([root]);
     let mut found = Vec::new();
     let mut next = children(root);
@@ -46,7 +46,7 @@ pub(crate) fn descendants(root: i32) -> Vec<i32> {
 }
 
 /// Sends SIGKILL to every living process below `root`, each checked to be there after it was held. How many there were.
-pub(crate) fn kill_below(root: i32) -> usize {
+pub fn kill_below(root: i32) -> usize {
     let below: HashSet<i32> = descendants(root).into_iter().collect();
     let is_below = |stat: &Stat| stat.parent == root || below.contains(&stat.parent);
     let kill = |pid: &&i32| {
@@ -61,7 +61,7 @@ pub(crate) fn kill_below(root: i32) -> usize {
 }
 
 /// Sends SIGKILL to every living process that carries the nonce. How many there were.
-pub(crate) fn kill_marked(nonce: &str) -> usize {
+pub fn kill_marked(nonce: &str) -> usize {
     let kill = |pid: &i32| {
         if !identity::has_nonce(*pid, nonce) {
             return false;
@@ -78,14 +78,14 @@ pub(crate) fn kill_marked(nonce: &str) -> usize {
 }
 
 /// What each process id is called, for a message.
-pub(crate) fn name(pid: i32) -> String {
+pub fn name(pid: i32) -> String {
     let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     let shown: String = command.trim_end().chars().filter(|c| !c.is_control()).collect();
     if shown.is_empty() { format!("pid {pid}") } else { format!("pid {pid} ({shown})") }
 }
 
 /// Which of the processes have which sockets open, by inode.
-pub(crate) fn sockets(pids: impl IntoIterator<Item = i32>) -> HashMap<u64, i32> {
+pub fn sockets(pids: impl IntoIterator<Item = i32>) -> HashMap<u64, i32> {
     let mut found = HashMap::new();
     for pid in pids {
         let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
@@ -99,7 +99,7 @@ pub(crate) fn sockets(pids: impl IntoIterator<Item = i32>) -> HashMap<u64, i32> 
 }
 
 /// Sends SIGKILL to every living process of a session. How many there were.
-pub(crate) fn kill_session(session: i32) -> usize {
+pub fn kill_session(session: i32) -> usize {
     let in_session = |pid: i32| Stat::of(pid).is_some_and(|stat| stat.session == session && stat.lives());
     let kill = |pid: &i32| {
         let Some(hold) = in_session(*pid).then(|| identity::hold(*pid)).flatten() else { return false };

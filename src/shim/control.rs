@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::super::{dir::SOCKET, record, wire::Request};
+use crate::{dir::SOCKET, record, wire::Request};
 
 /// More than this many connections are never needed: one controller, and its successor.
 const CONNECTIONS: usize = 8;
