@@ -95,7 +95,7 @@ go_there() {
   [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get install -y -qq --no-install-recommends golang-go > /dev/null && go version
 }
 
-# The Debian with systemd and Podman that tests/it/vm boots.
+# The Debian with systemd and Podman that tests/systemd/vm boots.
 vm() {
   if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then lacks "the VM" "its tests need root and Debian's apt-get"; return 0; fi
   tests/vm/vm.sh build || lacks "the VM" "its build failed, see above"

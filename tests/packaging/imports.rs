@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, path::Path};
 
 /// From left to right; crates in one entry do not use each other.
 const ORDER: [&[&str]; 9] = [
-    &["kit"],
-    &["shim"],
+    &["base"],
+    &["kit", "shim"],
     &["api"],
     &["plan"],
     &["store", "backend"],
