@@ -12,7 +12,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output, Stdio},
     sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
