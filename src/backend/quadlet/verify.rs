@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use self::references::references;
 use super::{
-    keys::{Class, Key, Section},
+    keys::{Class, Key, Section, container},
     parse::{self, Document, Line},
     version::Podman,
 };
@@ -166,13 +166,38 @@ impl Checks<'_> {
                     format!("{}={}: Quadlet takes every word but true, yes, on and 1 for false", line.key, line.value),
                 );
             }
-            Class::Words | Class::Pairs => self.words(line),
+            Class::Words => drop(self.words(line)),
+            Class::Pairs => {
+                let words = self.words(line);
+                let names = key == container::ENVIRONMENT && self.podman >= Podman::ENVIRONMENT_NAMES;
+                self.pairs(line, &words, names, "Quadlet");
+            }
             _ => {}
         }
     }
 
-    fn words(&mut self, line: &Line) {
-        match parse::split(&line.value) {
+    /// `A=b c` is a pair and a word too many. Names alone may be what is meant, where `names` says so.
+    fn pairs(&mut self, line: &Line, words: &[String], names: bool, reader: &str) {
+        let pairs = words.iter().filter(|word| word.contains('=')).count();
+        let Some(word) = words.iter().find(|word| !word.contains('=') && !word.is_empty()) else { return };
+        if names && pairs == 0 {
+            return;
+        }
+        let what = match words.split_first().filter(|_| pairs > 0) {
+            Some((first, rest)) => format!(
+                "{}=: {reader} splits it at white space, and {word:?} has no '=': put quotes around the whole, \"{first} {}\"",
+                line.key,
+                rest.join(" ")
+            ),
+            None => format!("{}=: {word:?} has no '=', and is skipped: write NAME=VALUE", line.key),
+        };
+        self.say(line.number, Level::Error, what);
+    }
+
+    /// The words of a line; none if they cannot be read, which is said.
+    fn words(&mut self, line: &Line) -> Vec<String> {
+        let split = parse::split(&line.value);
+        match &split {
             Err(what) => self.say(line.number, Level::Error, format!("{}=: {what}", line.key)),
             Ok(words) if words.iter().any(String::is_empty) => {
                 self.say(
@@ -186,11 +211,18 @@ impl Checks<'_> {
             }
             Ok(_) => {}
         }
+        split.unwrap_or_default()
     }
 
     fn systemds(&mut self, section: Section, line: &Line) {
         if !line.key.starts_with("X-") && !KNOWN.get(section.name()).is_some_and(|known| known.contains(&line.key.as_str())) {
             self.say(line.number, Level::Warning, format!("systemd knows no {}= in [{}] and skips it", line.key, line.section));
+        }
+        if section == Section::Service && line.key == "Environment" {
+            match parse::split(&line.value) {
+                Ok(words) => self.pairs(line, &words, false, "systemd"),
+                Err(what) => self.say(line.number, Level::Error, format!("{}=: {what}", line.key)),
+            }
         }
         if self.kind == Kind::Systemd || section != Section::Service {
             return;
