@@ -1,4 +1,5 @@
 //! `mesh` as people use it: the real binary, its output, its exit codes, and what is left when it ends.
+mod printed;
 pub(crate) mod session;
 
 use std::{
