@@ -2,6 +2,7 @@
 #[cfg(feature = "runtime")]
 pub mod backoff;
 pub mod clock;
+pub mod meant;
 #[cfg(feature = "runtime")]
 pub mod metrics;
 pub mod redact;

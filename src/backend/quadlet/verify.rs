@@ -10,6 +10,7 @@ use super::{
     parse::{self, Document, Line},
     version::Podman,
 };
+use mesh_kit::meant::meant;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,7 +145,8 @@ impl Checks<'_> {
         match Key::find(section, &line.key) {
             Some(key) if section.is_quadlets() => self.quadlets(key, line),
             None if section.is_quadlets() => {
-                let meant = like(section, &line.key).map(|name| format!("; did you mean {name}=?")).unwrap_or_default();
+                let meant =
+                    meant(&line.key, Key::all(section).map(Key::name)).map(|name| format!("; did you mean {name}=?")).unwrap_or_default();
                 let what = format!("[{}] has no key {:?}: Quadlet makes no unit of this file{meant}", line.section, line.key);
                 self.say(line.number, Level::Error, what);
             }
@@ -254,19 +256,6 @@ impl Checks<'_> {
             self.say(1, Level::Error, "it has no Image=: Quadlet makes no unit of this file");
         }
     }
-}
-
-/// A key of the section that differs in case only, or in one letter.
-fn like(section: Section, name: &str) -> Option<&'static str> {
-    Key::all(section).map(Key::name).find(|known| known.eq_ignore_ascii_case(name) || one_apart(known, name))
-}
-
-fn one_apart(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let ahead = a.iter().zip(b).take_while(|(a, b)| a == b).count();
-    let behind = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
-    let longer = a.len().max(b.len());
-    a.len().abs_diff(b.len()) <= 1 && ahead + behind + 1 >= longer
 }
 
 /// What systemd itself knows, by section.

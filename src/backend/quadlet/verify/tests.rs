@@ -10,7 +10,10 @@ fn findings(path: &str, text: &str, podman: Podman) -> Vec<String> {
 fn what_quadlet_takes_without_a_word_is_found() {
     let image = "[Container]\nImage=localhost/a:1\n";
     for (text, expected) in [
-        (format!("{image}Memroy=1\n"), "a.container:3: error: [Container] has no key \"Memroy\": Quadlet makes no unit of this file"),
+        (
+            format!("{image}Memroy=1\n"),
+            "a.container:3: error: [Container] has no key \"Memroy\": Quadlet makes no unit of this file; did you mean Memory=?",
+        ),
         (
             format!("{image}image=x\n"),
             "a.container:3: error: [Container] has no key \"image\": Quadlet makes no unit of this file; did you mean Image=?",
