@@ -5,7 +5,7 @@ use clap::Args;
 use kube::{
     Api, Client,
     api::{DynamicObject, Patch, PatchParams},
-    core::{ApiResource, Status, TypeMeta},
+    core::{ApiResource, Status, TypeMeta, response::StatusCause},
     discovery::{self, Scope},
 };
 
@@ -18,6 +18,9 @@ use super::{
 
 /// Who writes the fields, in `metadata.managedFields`.
 pub const FIELD_MANAGER: &str = "mesh";
+
+/// How often an object that changes meanwhile is looked at again.
+const TRIES: usize = 20;
 
 /// Create or change objects from files.
 #[derive(Debug, Args)]
@@ -98,7 +101,7 @@ async fn patch(api: &Api<DynamicObject>, name: &str, object: &DynamicObject, how
 
 /// Whether nobody else has the fields: `mesh scale` and `mesh restart` wrote them, and what the same person applies now is newer.
 fn is_with_ourselves(status: &Status) -> bool {
-    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    let causes = causes(status);
     let ours = format!("conflict with \"{FIELD_MANAGER}\"");
     // Behind the name stand the subresource and the version.
     let is_ours = |message: &str| message.strip_prefix(&ours).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
@@ -108,11 +111,24 @@ fn is_with_ourselves(status: &Status) -> bool {
 /// Takes our own fields over, and none that somebody else may get meanwhile: what is looked at is what is changed.
 async fn take_over(api: &Api<DynamicObject>, name: &str, object: &DynamicObject, how: How) -> kube::Result<DynamicObject> {
     let mut object = object.clone();
-    object.metadata.resource_version = api.get(name).await?.metadata.resource_version;
-    match patch(api, name, &object, how).await {
-        Err(kube::Error::Api(status)) if is_with_ourselves(&status) => patch(api, name, &object, How { force: true, ..how }).await,
-        answer => answer,
+    let mut tries = 0;
+    loop {
+        object.metadata.resource_version = api.get(name).await?.metadata.resource_version;
+        let answer = match patch(api, name, &object, how).await {
+            Err(kube::Error::Api(status)) if is_with_ourselves(&status) => patch(api, name, &object, How { force: true, ..how }).await,
+            answer => answer,
+        };
+        tries += 1;
+        // Its status is written all the time while it scales.
+        match answer {
+            Err(kube::Error::Api(status)) if status.code == 409 && causes(&status).is_empty() && tries < TRIES => {}
+            answer => return answer,
+        }
     }
+}
+
+fn causes(status: &Status) -> &[StatusCause] {
+    status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default()
 }
 
 /// An object that was just made has one entry of managed fields, as old as itself.
@@ -125,7 +141,7 @@ fn refusal(document: &Document, status: &Status) -> Failure {
     let code = Failure::from(kube::Error::Api(status.clone().boxed())).code;
     let complaint = document.complaint(status);
     match code {
-        Code::Conflict => Failure::new(code, format!("{complaint}; --force-conflicts takes the fields over")),
+        Code::Conflict if !causes(status).is_empty() => Failure::new(code, format!("{complaint}; --force-conflicts takes the fields over")),
         _ => Failure::new(code, complaint),
     }
 }
@@ -161,7 +177,6 @@ fn unknown_kind(document: &Document, error: kube::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::response::StatusCause;
     use serde_json::json;
 
     use super::*;
