@@ -13,7 +13,11 @@ use crate::{
     Error, api,
     notes::{Note, Notes},
 };
-use mesh_api::{GROUP, MeshService, MeshServiceStatus, VERSION, conditions::service::READY, labels};
+use mesh_api::{
+    GROUP, MeshService, MeshServiceStatus, VERSION,
+    conditions::service::{self as condition, READY},
+    labels,
+};
 use mesh_kit::clock;
 use mesh_plan::{
     service_status::{Facts, status},
@@ -70,5 +74,12 @@ fn note(old: Option<&MeshServiceStatus>, new: &MeshServiceStatus) -> Option<Note
     }
     // Reasons are constants of this crate; an event needs one that lives as long.
     let message = if now.message.is_empty() { now.reason.clone() } else { format!("{}: {}", now.reason, now.message) };
-    Some(if now.status == "True" { Note::normal("Ready", message) } else { Note::normal("NotReady", message) })
+    Some(match now.reason.as_str() {
+        _ if now.status == "True" => Note::normal("Ready", message),
+        // On the way, and nothing has gone wrong.
+        condition::WAITING | condition::ROLLING_OUT | condition::TERMINATING | condition::SCALED_TO_ZERO => {
+            Note::normal("NotReady", message)
+        }
+        _ => Note::warning("NotReady", message),
+    })
 }
