@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{Context, dereference::World};
 use crate::{
     Error, api,
+    node::RENEW,
     notes::{Note, Notes},
 };
 use mesh_api::{
@@ -37,6 +38,9 @@ pub(super) async fn update_status(
     let (new, wake) = status(&Facts { service, revision, instances, announced, refusal, conflict, now: clock::now() });
     publish_status(&context.client, &context.notes, service, &new).await?;
     let wake = wake.and_then(|wake| Duration::try_from(wake).ok());
+    // Whether a node lives is a matter of time, and no event tells that its Lease has been renewed.
+    let node = refusal.filter(|refusal| refusal.reason == condition::NO_NODE).map(|_| RENEW);
+    let wake = wake.into_iter().chain(node).min();
     Ok(wake.map_or_else(Action::await_change, |wake| Action::requeue(wake + Duration::from_millis(100))))
 }
 
