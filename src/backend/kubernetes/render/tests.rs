@@ -1,4 +1,4 @@
-//! What is rendered, looked at as values; whole objects are in tests/golden/kubernetes, and a real API server looks at them in tests/it/cluster.
+//! What is rendered, looked at as values; whole objects are in tests/golden/kubernetes, and a real API server looks at them in tests/cluster.
 mod generated;
 mod refusals;
 
