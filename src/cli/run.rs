@@ -90,7 +90,7 @@ impl Run {
         let connection = Connection { client: serving.client.clone(), namespace };
         let (printer, end_of_print) = Printer::start(Style { paint: Paint::detect(), names: true, times: false })?;
         let session = Session { connection, serving, printer, end_of_print, supervisor };
-        session.run(&documents, &mut signals).await
+        Box::pin(session.run(&documents, &mut signals)).await
     }
 
     fn options(&self, state_dir: PathBuf, project_dir: PathBuf) -> Result<ServeOptions> {
@@ -127,7 +127,7 @@ impl Session {
             end = &mut logs => (end, true),
         };
         let Self { connection, serving, printer, end_of_print, supervisor } = self;
-        let finishing = finish::finish(&connection, &serving.backend, attended, &printer, signals);
+        let finishing = Box::pin(finish::finish(&connection, &serving.backend, attended, &printer, signals));
         let ended = beside(finishing, &mut logs).await;
         // Nobody may be waiting for it.
         let _ = last.send(true);

@@ -30,8 +30,8 @@ fn distance(a: &[char], b: &[char]) -> usize {
         for (j, y) in b.iter().enumerate() {
             let at = |row: &[usize], place: usize| row.get(place).copied().unwrap_or(usize::MAX / 2);
             let swapped = i.checked_sub(1).zip(j.checked_sub(1)).filter(|(p, q)| a.get(*p) == Some(y) && b.get(*q) == Some(x));
-            let least = (at(&last, j) + usize::from(x != y)).min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
-            row.push(swapped.map_or(least, |(_, q)| least.min(at(&before, q) + 1)));
+            let fewest = (at(&last, j) + usize::from(x != y)).min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
+            row.push(swapped.map_or(fewest, |(_, q)| fewest.min(at(&before, q) + 1)));
         }
         before = std::mem::replace(&mut last, row);
     }

@@ -295,8 +295,8 @@ fn port_taken(_: &str, spec: Option<&MeshServiceSpec>) -> String {
 }
 
 fn not_listening(_: &str, spec: Option<&MeshServiceSpec>) -> String {
-    let probes = spec.map(|spec| [&spec.startup_probe, &spec.readiness_probe, &spec.liveness_probe]).into_iter().flatten().flatten();
-    let named = probes.filter_map(|probe| probe.http_get.as_ref().map_or_else(|| probe.tcp_socket.as_ref()?.port, |get| get.port)).next();
+    let mut probes = spec.map(|spec| [&spec.startup_probe, &spec.readiness_probe, &spec.liveness_probe]).into_iter().flatten().flatten();
+    let named = probes.find_map(|probe| probe.http_get.as_ref().map_or_else(|| probe.tcp_socket.as_ref()?.port, |get| get.port));
     let probe = named.map(|port| format!("; its probe asks port {}, whatever $PORT is", port.0)).unwrap_or_default();
     match (in_container(spec), spec.and_then(|spec| spec.port)) {
         (true, Some(port)) => format!(

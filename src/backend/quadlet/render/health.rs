@@ -155,7 +155,9 @@ impl Health {
             let text = format!(
                 "is asked, but the unit counts as started before it passes: Notify=healthy needs Podman {NOTIFY_HEALTHY}; this is {podman}"
             );
-            fields.into_iter().for_each(|field| self.note(field, &text));
+            for field in fields {
+                self.note(field, &text);
+            }
             self.starts = false;
         }
         if !self.starts {
