@@ -9,9 +9,20 @@
 mod election;
 mod world;
 
-use k8s_openapi::api::{apps::v1::ControllerRevision, discovery::v1::EndpointSlice, events::v1::Event};
-use kube::{Api, ResourceExt, api::ListParams};
-use mesh_api::{MeshInstance, conditions::is_true};
+use k8s_openapi::{
+    api::{
+        apps::v1::ControllerRevision,
+        core::v1::{Namespace, Secret},
+        discovery::v1::EndpointSlice,
+        events::v1::Event,
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
+use mesh_api::{MeshInstance, MeshNode, MeshRouter, conditions::is_true};
 use mesh_plan::instance::{ExitHow, PortOwner};
 use serde_json::json;
 
@@ -53,6 +64,93 @@ async fn a_changed_spec_replaces_the_instances_without_ever_being_short_of_one()
     world.until("the old ones to be gone", async || world.instances().await.iter().all(|i| i.spec.revision == new).then_some(())).await;
     let revisions: Api<ControllerRevision> = Api::default_namespaced(world.client.clone());
     assert_eq!(revisions.list(&ListParams::default()).await.unwrap().items.len(), 2);
+}
+
+#[tokio::test]
+async fn exactly_as_many_old_revisions_are_kept_as_the_spec_says() {
+    let world = World::new().await;
+    let revisions: Api<ControllerRevision> = Api::default_namespaced(world.client.clone());
+    let numbers = async || {
+        let mut numbers: Vec<_> = revisions.list(&ListParams::default()).await.unwrap().items.iter().filter_map(|it| it.revision).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    for version in 1..=5 {
+        world.apply("web", json!({ "command": ["web", version.to_string()], "rollout": { "revisionHistoryLimit": 2 } })).await;
+        world.ready("web").await;
+    }
+    world.until("two old ones and the current one", async || (numbers().await == [3, 4, 5]).then_some(())).await;
+    world.apply("web", json!({ "command": ["web", "4"], "rollout": { "revisionHistoryLimit": 2 } })).await;
+    world.ready("web").await;
+    world.until("the one that was gone back to as the newest", async || (numbers().await == [3, 5, 6]).then_some(())).await;
+    world.apply("web", json!({ "command": ["web", "4"], "rollout": { "revisionHistoryLimit": 0 } })).await;
+    world.until("the current one alone", async || (numbers().await == [6]).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_at_once_never_takes_the_place_of_one_that_works() {
+    let world = World::new().await;
+    let spec = |command: &str| json!({ "type": "Worker", "command": [command], "rollout": { "progressDeadlineSeconds": 3 } });
+    world.apply("queue", spec("good")).await;
+    let old = world.ready("queue").await.status.unwrap().current_revision.unwrap();
+    world.apply("queue", spec("bad")).await;
+    let exceeded = async || {
+        let instances = world.instances().await;
+        let alive = |i: &&MeshInstance| i.spec.revision == old && i.metadata.deletion_timestamp.is_none() && World::is_ready(i);
+        assert_eq!(instances.iter().filter(alive).count(), 1, "the one that works was taken away");
+        for new in instances.iter().filter(|i| i.spec.revision != old) {
+            assert!(!World::is_ready(new), "one that ends at once was called ready");
+            if new.status.as_ref().is_some_and(|status| status.pid.is_some()) {
+                world.backend.exit(&World::key(new), ExitHow::Code(1));
+            }
+        }
+        let conditions = world.service("queue").await?.status?.conditions;
+        conditions.into_iter().find(|c| c.type_ == "Progressing" && c.reason == "ProgressDeadlineExceeded")
+    };
+    world.until("the rollout to be given up", exceeded).await;
+    assert_eq!(world.service("queue").await.unwrap().status.unwrap().ready.as_deref(), Some("1/1"));
+}
+
+#[tokio::test]
+async fn what_the_controllers_rely_on_is_made_again_when_somebody_removes_it() {
+    let world = World::new().await;
+    let params = DeleteParams::default();
+    let (nodes, routers): (Api<MeshNode>, Api<MeshRouter>) =
+        (Api::all(world.client.clone()), Api::namespaced(world.client.clone(), "mesh-system"));
+    let (keys, definitions): (Api<Secret>, Api<CustomResourceDefinition>) =
+        (Api::namespaced(world.client.clone(), "mesh-system"), Api::all(world.client.clone()));
+    nodes.delete("here", &params).await.unwrap();
+    routers.delete("default", &params).await.unwrap();
+    keys.delete("mesh-router-cookie-keys", &params).await.unwrap();
+    definitions.delete("meshrouters.mesh-controller.dev", &params).await.unwrap();
+    // It may be refused; where it is not, the namespace is made again.
+    let _ = Api::<Namespace>::all(world.client.clone()).delete("mesh-system", &params).await;
+    let all_there = async || {
+        let namespace = Api::<Namespace>::all(world.client.clone()).get_opt("mesh-system").await.ok()??;
+        let node = nodes.get_opt("here").await.ok()??;
+        let there = routers.get_opt("default").await.ok()?.is_some() && keys.get_opt("mesh-router-cookie-keys").await.ok()?.is_some();
+        (there && namespace.metadata.deletion_timestamp.is_none() && is_true(&node.status?.conditions, "Ready")).then_some(())
+    };
+    world.until("all of it", all_there).await;
+    world.apply("web", json!({ "command": ["web"] })).await;
+    world.ready("web").await;
+}
+
+#[tokio::test]
+async fn every_end_of_a_program_is_told_in_its_own_words() {
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"] })).await;
+    let events: Api<Event> = Api::default_namespaced(world.client.clone());
+    for code in [3, 4] {
+        world.ready("web").await;
+        let instance = world.instances().await.remove(0);
+        world.backend.exit(&World::key(&instance), ExitHow::Code(code));
+        let told = async || {
+            let events = events.list(&ListParams::default()).await.unwrap().items;
+            events.into_iter().filter_map(|event| event.note).find(|note| *note == format!("the program ended with exit code {code}"))
+        };
+        world.until("an event with the code", told).await;
+    }
 }
 
 #[tokio::test]
@@ -140,7 +238,7 @@ async fn an_instance_that_somebody_deletes_is_replaced() {
     world.ready("web").await;
     let first = world.instances().await.remove(0);
     let instances: Api<MeshInstance> = Api::default_namespaced(world.client.clone());
-    instances.delete(&first.name_any(), &kube::api::DeleteParams::default()).await.unwrap();
+    instances.delete(&first.name_any(), &DeleteParams::default()).await.unwrap();
     world
         .until("a successor", async || {
             let all = world.instances().await;
@@ -236,7 +334,7 @@ async fn instances_left_by_an_orphaning_deletion_run_on_and_belong_to_the_next_s
     world.ready("web").await;
     let before = sorted(world.backend.running());
     let services: Api<mesh_api::MeshService> = Api::default_namespaced(world.client.clone());
-    services.delete("web", &kube::api::DeleteParams::orphan()).await.unwrap();
+    services.delete("web", &DeleteParams::orphan()).await.unwrap();
     world.until("the service to be gone", async || world.service("web").await.is_none().then_some(())).await;
     assert!(world.instances().await.iter().all(|i| i.owner_references().is_empty() && i.metadata.deletion_timestamp.is_none()));
     world.apply("web", spec).await;

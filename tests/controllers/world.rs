@@ -49,6 +49,7 @@ impl World {
             "instances",
             mesh_instance::run(client.clone(), Backend::Fake(backend.clone()), options, Reconciles::default(), shutdown.triggered()),
         );
+        shutdown.spawn("system", mesh_controllers::system::run(client.clone(), shutdown.triggered()));
         shutdown.spawn("node", mesh_controllers::node::run(client.clone(), node, Some(backend.health()), shutdown.triggered()));
         let mut world = Self { client, backend, endpoints: JoinSet::new(), _supervisor: supervisor };
         world.start_endpoints();

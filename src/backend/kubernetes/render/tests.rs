@@ -106,6 +106,20 @@ fn a_service_that_serves_is_ready_when_it_listens_unless_it_says_otherwise() {
 }
 
 #[test]
+fn a_pod_of_which_nothing_can_be_asked_takes_anothers_place_only_after_a_while() {
+    let probe = json!({"exec": {"command": ["true"]}});
+    for (spec, seconds) in [
+        (json!({"type": "Worker"}), Some(2)),
+        (json!({}), None),
+        (json!({"type": "Worker", "port": 80}), None),
+        (json!({"type": "Worker", "readinessProbe": probe}), None),
+        (json!({"type": "Worker", "startupProbe": probe}), None),
+    ] {
+        assert_eq!(made(spec.clone()).deployment.spec.min_ready_seconds, seconds, "{spec}");
+    }
+}
+
+#[test]
 fn the_meshs_own_variables_come_first_and_cannot_be_taken() {
     let objects = made(json!({"env": [
         {"name": "MESH_SERVICE", "value": "x"}, {"name": "PORT", "value": "1"}, {"name": "URL", "value": "http://x:$(PORT)"}, {"name": "EMPTY", "value": ""},
