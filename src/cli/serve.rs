@@ -152,7 +152,8 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
     let reconciles = controller::Reconciles::register(&metrics);
-    spawn_controllers(&client, backend.clone(), node, &options, &reconciles, shutdown);
+    let unknown_probes = mesh_instance::UnknownProbes::register(&metrics);
+    spawn_controllers(&client, backend.clone(), node, &options, &reconciles, unknown_probes, shutdown);
     let (synced, ready) = watch::channel(false);
     let router_options = mesh_router::RouterOptions {
         name: options.node_name,
@@ -180,6 +181,7 @@ fn spawn_controllers(
     node: node::Node,
     options: &ServeOptions,
     reconciles: &controller::Reconciles,
+    unknown_probes: mesh_instance::UnknownProbes,
     shutdown: &Shutdown,
 ) {
     let agent = mesh_instance::Options {
@@ -187,6 +189,7 @@ fn spawn_controllers(
         backend: node.backend,
         project_dir: options.project_dir.clone(),
         ports: options.port_range,
+        unknown_probes,
     };
     shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), reconciles.clone(), shutdown.triggered()));
     let health = backend.health();

@@ -49,7 +49,7 @@ impl Below {
 
     /// Waits for adopted descendants that ended, each by its own id.
     pub(crate) fn reap_orphans(&self) {
-        let orphans = tree::children(self.shim).into_iter().filter_map(Pid::from_raw);
+        let orphans = tree::children(self.shim).unwrap_or_default().into_iter().filter_map(Pid::from_raw);
         for orphan in orphans.filter(|orphan| Some(*orphan) != self.child) {
             let _ = waitid(WaitId::Pid(orphan), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
         }

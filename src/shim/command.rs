@@ -91,7 +91,13 @@ impl Outputs {
     }
 
     /// Reads until the command has ended, and gives how; none if its time is over before, nobody waits for it any more, or this shim is told to end.
-    fn until_end(&mut self, command: &OwnedFd, deadline: Option<Instant>, controller: &UnixStream, signals: &mut Signals) -> Option<ExitHow> {
+    fn until_end(
+        &mut self,
+        command: &OwnedFd,
+        deadline: Option<Instant>,
+        controller: &UnixStream,
+        signals: &mut Signals,
+    ) -> Option<ExitHow> {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(now()));
             if left.is_some_and(|left| left.is_zero()) {
