@@ -10,7 +10,7 @@ const AGAIN: &str = "again";
 pub(crate) fn shed() -> io::Result<()> {
     if std::env::args_os().nth(1).is_some_and(|word| word == AGAIN) {
         // Or it would be called after the link that it was executed by.
-        return Ok(rustix::thread::set_name(c"mesh-shim")?);
+        return rustix::thread::set_name(c"mesh-shim").map_err(io::Error::from);
     }
     if !any_inherited()? {
         return Ok(());

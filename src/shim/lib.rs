@@ -35,7 +35,7 @@ use crate::{
 
 /// The shim's whole life. Called by `main` of `mesh-shim`, before any thread is started.
 pub fn main() -> ExitCode {
-    match descriptors::shed().and_then(|()| Ok(io::stdin().as_fd().try_clone_to_owned()?)) {
+    match descriptors::shed().and_then(|()| io::stdin().as_fd().try_clone_to_owned()) {
         Ok(stdin) => live(UnixStream::from(stdin)),
         Err(_) => ExitCode::FAILURE,
     }

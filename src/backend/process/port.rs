@@ -19,7 +19,9 @@ const FRESH: Duration = Duration::from_millis(5);
 
 /// The listening sockets of this machine, by port, as they were a moment ago.
 #[derive(Debug, Default)]
-pub(crate) struct Listening(Mutex<Option<(Instant, Arc<HashMap<u16, Vec<Listener>>>)>>);
+pub(crate) struct Listening(Mutex<Option<(Instant, ByPort)>>);
+
+type ByPort = Arc<HashMap<u16, Vec<Listener>>>;
 
 impl Listening {
     /// Those on a port.
@@ -27,7 +29,7 @@ impl Listening {
         Ok(self.table()?.get(&port).cloned().unwrap_or_default())
     }
 
-    fn table(&self) -> io::Result<Arc<HashMap<u16, Vec<Listener>>>> {
+    fn table(&self) -> io::Result<ByPort> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, table)) = kept.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
             return Ok(Arc::clone(table));

@@ -99,7 +99,7 @@ struct Answers {
 
 impl Answers {
     /// Takes note that nothing could be found out.
-    fn unknown(&self, target: &Target, asked: Asked, why: String) {
+    fn unknown(&self, target: &Target, asked: Asked, why: &str) {
         tracing::warn!(instance = %target.key, ?asked, why, "a probe could not be made");
         self.unknown.count(asked);
         // Which probe it was is left out: it is the same cause for each, and would be told again and again.

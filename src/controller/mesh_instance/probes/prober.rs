@@ -56,7 +56,7 @@ fn seconds(count: i32) -> Duration {
 async fn ask(what: Asked, probe: &Probe, target: &Target, backend: &Backend, answers: &Answers) -> Option<Result<(), String>> {
     match check(probe, target, backend).await {
         Err(Trouble::Ours(why)) => {
-            answers.unknown(target, what, why);
+            answers.unknown(target, what, &why);
             None
         }
         Err(Trouble::Theirs(why)) => Some(Err(why)),
@@ -150,7 +150,7 @@ async fn listens(target: &Target, backend: &Backend, answers: &Answers) {
             Ok(Observed::Running(running)) if running.attempt == target.attempt => match (port_trouble(&running), running.port_owner) {
                 (Some(trouble), _) => Some(trouble),
                 (None, PortOwner::Unknown(why)) => {
-                    answers.unknown(target, Asked::Port, why);
+                    answers.unknown(target, Asked::Port, &why);
                     None
                 }
                 (None, _) => return,
@@ -158,7 +158,7 @@ async fn listens(target: &Target, backend: &Backend, answers: &Answers) {
             // Another run, or none: the agent sees that too, and ends this task.
             Ok(_) => None,
             Err(error) => {
-                answers.unknown(target, Asked::Port, error.to_string());
+                answers.unknown(target, Asked::Port, &error.to_string());
                 None
             }
         };

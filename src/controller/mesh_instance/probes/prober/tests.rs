@@ -56,14 +56,14 @@ impl Run {
     }
 }
 
-fn exec() -> Option<Probe> {
-    Some(Probe { http_get: None, exec: Some(ExecAction { command: vec!["check".into()] }), ..Probe::http("/") })
+fn exec() -> Probe {
+    Probe { http_get: None, exec: Some(ExecAction { command: vec!["check".into()] }), ..Probe::http("/") }
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_descriptors_are_used_up_a_ready_instance_stays_ready_and_alive_and_it_is_told() {
     let mut run = Run::new();
-    (run.target.readiness, run.target.liveness) = (exec(), exec());
+    (run.target.readiness, run.target.liveness) = (Some(exec()), Some(exec()));
     run.probe(HOUR).await;
     assert!(run.health().ready);
     run.target.adopted_ready = true;
@@ -81,7 +81,7 @@ async fn when_descriptors_are_used_up_a_ready_instance_stays_ready_and_alive_and
 #[tokio::test(start_paused = true)]
 async fn failures_before_and_after_a_probe_that_could_not_be_made_count_together() {
     let mut run = Run::new();
-    run.target.liveness = exec();
+    run.target.liveness = Some(exec());
     run.fake.exec_ends(ExecOutput { code: Some(1), output: String::new(), timed_out: false });
     let script = async {
         sleep(Duration::from_secs(25)).await;
@@ -98,7 +98,7 @@ async fn failures_before_and_after_a_probe_that_could_not_be_made_count_together
 #[tokio::test(start_paused = true)]
 async fn time_in_which_a_startup_probe_could_not_be_made_is_not_the_programs() {
     let mut run = Run::new();
-    run.target.startup = exec();
+    run.target.startup = Some(exec());
     run.fake.run_out(true);
     run.probe(HOUR).await;
     let health = run.health();
