@@ -1,5 +1,6 @@
 //! Which API a command talks to: found by flags, by the project's `.mesh`, by the environment, or by the default state directory.
 use std::{
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,7 +16,7 @@ use tower::{buffer::BufferLayer, retry::RetryLayer};
 
 use super::{
     exit::{Code, Failure, Result},
-    state_dir,
+    state_dir::{self, owner},
 };
 use mesh_api::{MeshInstance, MeshService};
 
@@ -50,7 +51,7 @@ struct Places {
     state_dir: Option<PathBuf>,
     current: PathBuf,
     environment: bool,
-    default_state_dir: PathBuf,
+    default_state_dir: Option<PathBuf>,
 }
 
 /// An API that a command may use.
@@ -140,13 +141,18 @@ fn find(places: &Places) -> Found {
     if places.environment {
         return Found::Environment;
     }
-    let file = state_dir::kubeconfig(&places.default_state_dir);
+    let Some(file) = places.default_state_dir.as_deref().map(state_dir::kubeconfig) else { return Found::Nowhere };
     // A directory that cannot be looked into exists all the same; reading it will say why.
     if file.try_exists().unwrap_or(true) { Found::File(file, "the default state directory") } else { Found::Nowhere }
 }
 
 fn in_project(current: &Path) -> Option<PathBuf> {
-    current.ancestors().map(|dir| state_dir::kubeconfig(&dir.join(state_dir::IN_PROJECT))).find(|file| file.is_file())
+    current.ancestors().map(|dir| state_dir::kubeconfig(&dir.join(state_dir::IN_PROJECT))).find(|file| is_there(file))
+}
+
+/// One that cannot be looked at is there all the same; reading it will say whose it is.
+fn is_there(file: &Path) -> bool {
+    std::fs::metadata(file).map_or_else(|error| error.kind() == std::io::ErrorKind::PermissionDenied, |found| found.is_file())
 }
 
 fn source_of(found: &Found) -> String {
@@ -160,18 +166,22 @@ fn source_of(found: &Found) -> String {
 async fn config(found: &Found, places: &Places) -> Result<Config> {
     let kubeconfig = match found {
         Found::File(file, whose) => {
+            if places.kubeconfig.is_none() {
+                is_ours(file)?;
+            }
             Kubeconfig::read_from(file).map_err(|error| Failure::new(Code::Unreachable, format!("{whose}: {error}: {}", file.display())))?
         }
         Found::Environment => Kubeconfig::from_env()
             .map_err(|error| Failure::new(Code::Unreachable, format!("$KUBECONFIG: {error}")))?
             .ok_or_else(|| Failure::new(Code::Unreachable, "$KUBECONFIG names no file"))?,
         Found::Nowhere => {
+            let default = places.default_state_dir.as_deref().map(|dir| format!("{} is not there", state_dir::kubeconfig(dir).display()));
+            let default = default.unwrap_or_else(|| "there is no $HOME with a state directory".to_owned());
             return Err(Failure::new(
                 Code::Unreachable,
                 format!(
-                    "no API found: there is no .mesh/kubeconfig here or above, $KUBECONFIG is not set, and {} is not there; \
-                     start one with `mesh run` or `mesh-controller`",
-                    state_dir::kubeconfig(&places.default_state_dir).display()
+                    "no API found: there is no .mesh/kubeconfig here or above, $KUBECONFIG is not set, and {default}; \
+                     start one with `mesh run` or `mesh-controller`"
                 ),
             ));
         }
@@ -181,6 +191,29 @@ async fn config(found: &Found, places: &Places) -> Result<Config> {
         .map_err(|error| Failure::new(Code::Unreachable, format!("{}: {error}", source_of(found))))?;
     config.connect_timeout = Some(Duration::from_secs(5));
     Ok(config)
+}
+
+/// A kubeconfig that was found and not named: one of another user could have us run what it wants, or cannot be read.
+fn is_ours(file: &Path) -> Result {
+    is_of(file, rustix::process::geteuid().as_raw())
+}
+
+fn is_of(file: &Path, us: u32) -> Result {
+    let denied = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    let closed = std::fs::File::open(file).is_err_and(|error| denied(&error));
+    // Where the file cannot be looked at, its directory says whose it is.
+    let owner = [Some(file), file.parent()].into_iter().flatten().find_map(|path| std::fs::metadata(path).ok()).map(|found| found.uid());
+    match owner {
+        Some(owner) if closed || (owner != us && owner != 0) => {
+            let (name, file) = (owner::name(owner), file.display());
+            let text = format!(
+                "{file} belongs to user {name}, whose controller it is of: run this as that user (sudo -u {name} mesh …), \
+                 or name an API that you trust with --kubeconfig"
+            );
+            Err(Failure::new(Code::Unreachable, text))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An API that is busy, or has just got our definitions ("storage is (re)initializing"), is asked again for some seconds: a person waits.
@@ -209,7 +242,7 @@ mod tests {
             state_dir: None,
             current: current.clone(),
             environment: false,
-            default_state_dir: default_state_dir.clone(),
+            default_state_dir: Some(default_state_dir.clone()),
         };
         assert_eq!(find(&places()), Found::Nowhere);
         std::fs::create_dir_all(&default_state_dir).unwrap();
@@ -223,5 +256,22 @@ mod tests {
             find(&Places { kubeconfig: Some("/k".into()), state_dir: Some("/s".into()), ..places() }),
             Found::File("/k".into(), "--kubeconfig")
         );
+    }
+
+    #[test]
+    fn a_kubeconfig_that_was_found_and_is_another_users_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("kubeconfig");
+        is_of(&file, 1).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let us = std::fs::metadata(&file).unwrap().uid();
+        is_of(&file, us).unwrap();
+        if us != 0 {
+            return;
+        }
+        std::os::unix::fs::chown(&file, Some(65534), None).unwrap();
+        let refused = is_of(&file, 0).unwrap_err();
+        assert_eq!(refused.code, Code::Unreachable);
+        assert!(refused.text().contains("belongs to user nobody") && refused.text().contains("--kubeconfig"), "{}", refused.text());
     }
 }
