@@ -1,24 +1,28 @@
 //! Which API a command talks to: found by flags, by the project's `.mesh`, by the environment, or by the default state directory.
+mod ours;
+
 use std::{
-    os::unix::fs::MetadataExt,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, Config,
+    Api, Client, Config, ResourceExt,
     api::ListParams,
     client::{ClientBuilder, retry::RetryPolicy},
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use tower::{buffer::BufferLayer, retry::RetryLayer};
 
 use super::{
     exit::{Code, Failure, Result},
-    state_dir::{self, owner},
+    state_dir,
 };
 use mesh_api::{MeshInstance, MeshService};
+use mesh_kit::meant::did_you_mean;
 
 /// The flags that say which API.
 #[derive(Debug, Clone, Default, Args)]
@@ -44,6 +48,9 @@ enum Found {
     /// No kubeconfig anywhere.
     Nowhere,
 }
+
+/// Whose the kubeconfig of the default state directory is.
+const DEFAULT: &str = "the default state directory";
 
 /// What is looked at, in values.
 struct Places {
@@ -88,10 +95,32 @@ impl Connection {
         }
     }
 
+    /// For where nothing was found: whether that is because there is no such namespace.
+    ///
+    /// # Errors
+    /// There is none, and which there are.
+    pub async fn namespace_is_there(&self) -> Result {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        match namespaces.get(&self.namespace).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            // Who may not read namespaces is not to be kept from what is in them.
+            Ok(_) | Err(_) => return Ok(()),
+        }
+        let all = namespaces.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+        let names: Vec<String> = all.iter().map(ResourceExt::name_any).collect();
+        Err(Failure::new(Code::Failed, no_namespace(&self.namespace, &names)))
+    }
+
     /// The instances of the namespace.
     pub fn instances(&self) -> Api<MeshInstance> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
+}
+
+fn no_namespace(name: &str, there: &[String]) -> String {
+    let meant = did_you_mean(name, there.iter().map(String::as_str));
+    let here = if there.is_empty() { String::new() } else { format!("; namespaces here: {}", there.join(", ")) };
+    format!("there is no namespace {name:?}{meant}{here}")
 }
 
 impl Target {
@@ -100,16 +129,22 @@ impl Target {
         let places = self.places()?;
         let found = find(&places);
         let config = config(&found, &places).await?;
-        let address = config.cluster_url.to_string();
+        let (address, of_machine) = (config.cluster_url.to_string(), is_of_machine(&config));
         let namespace = self.namespace.unwrap_or_else(|| config.default_namespace.clone());
         let client = client(config).map_err(|error| Failure::from(error).context(source_of(&found)))?;
         act(&Connection { client, namespace }).await.map_err(|failure| match failure.code {
             Code::Unreachable => Failure::new(
                 Code::Unreachable,
                 format!(
-                    "nothing answers at {address} (from {}): {}; start it with `mesh run` or `mesh-controller`, or name another with --kubeconfig or --state-dir",
+                    "nothing answers at {address} (from {}): {}; {}, or name another with --kubeconfig or --state-dir",
                     source_of(&found),
-                    failure.text()
+                    failure.text(),
+                    match (of_machine, &found) {
+                        // `mesh run` keeps its own in the project.
+                        (true, Found::File(_, DEFAULT)) => "start it with `mesh-controller`",
+                        (true, _) => "start it with `mesh run` or `mesh-controller`",
+                        (false, _) => "see whether that machine can be reached",
+                    }
                 ),
             ),
             _ => failure,
@@ -143,7 +178,7 @@ fn find(places: &Places) -> Found {
     }
     let Some(file) = places.default_state_dir.as_deref().map(state_dir::kubeconfig) else { return Found::Nowhere };
     // A directory that cannot be looked into exists all the same; reading it will say why.
-    if file.try_exists().unwrap_or(true) { Found::File(file, "the default state directory") } else { Found::Nowhere }
+    if file.try_exists().unwrap_or(true) { Found::File(file, DEFAULT) } else { Found::Nowhere }
 }
 
 fn in_project(current: &Path) -> Option<PathBuf> {
@@ -167,9 +202,12 @@ async fn config(found: &Found, places: &Places) -> Result<Config> {
     let kubeconfig = match found {
         Found::File(file, whose) => {
             if places.kubeconfig.is_none() {
-                is_ours(file)?;
+                ours::check(file)?;
             }
-            Kubeconfig::read_from(file).map_err(|error| Failure::new(Code::Unreachable, format!("{whose}: {error}: {}", file.display())))?
+            Kubeconfig::read_from(file).map_err(|error| {
+                let text = format!("{whose}: {error}: {}{}", file.display(), of_another(&error));
+                Failure::new(Code::Unreachable, text)
+            })?
         }
         Found::Environment => Kubeconfig::from_env()
             .map_err(|error| Failure::new(Code::Unreachable, format!("$KUBECONFIG: {error}")))?
@@ -193,27 +231,20 @@ async fn config(found: &Found, places: &Places) -> Result<Config> {
     Ok(config)
 }
 
-/// A kubeconfig that was found and not named: one of another user could have us run what it wants, or cannot be read.
-fn is_ours(file: &Path) -> Result {
-    is_of(file, rustix::process::geteuid().as_raw())
+/// Who may not read a kubeconfig may not use its API either.
+fn of_another(error: &KubeconfigError) -> &'static str {
+    match error {
+        KubeconfigError::ReadConfig(error, _) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            "; it belongs to another user: run this as that one (sudo), or start your own with `mesh run`, or name another API with --kubeconfig"
+        }
+        _ => "",
+    }
 }
 
-fn is_of(file: &Path, us: u32) -> Result {
-    let denied = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
-    let closed = std::fs::File::open(file).is_err_and(|error| denied(&error));
-    // Where the file cannot be looked at, its directory says whose it is.
-    let owner = [Some(file), file.parent()].into_iter().flatten().find_map(|path| std::fs::metadata(path).ok()).map(|found| found.uid());
-    match owner {
-        Some(owner) if closed || (owner != us && owner != 0) => {
-            let (name, file) = (owner::name(owner), file.display());
-            let text = format!(
-                "{file} belongs to user {name}, whose controller it is of: run this as that user (sudo -u {name} mesh …), \
-                 or name an API that you trust with --kubeconfig"
-            );
-            Err(Failure::new(Code::Unreachable, text))
-        }
-        _ => Ok(()),
-    }
+/// Whether the API is one of this machine, which can be started here.
+fn is_of_machine(config: &Config) -> bool {
+    let host = config.cluster_url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// An API that is busy, or has just got our definitions ("storage is (re)initializing"), is asked again for some seconds: a person waits.
@@ -228,6 +259,30 @@ fn client(mut config: Config) -> kube::Result<Client> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_namespace_that_is_not_there_is_named_with_those_that_are() {
+        let there = ["default".to_owned(), "shop".to_owned()];
+        assert_eq!(
+            no_namespace("shopp", &there),
+            "there is no namespace \"shopp\"; did you mean \"shop\"?; namespaces here: default, shop"
+        );
+        assert_eq!(no_namespace("nosuch", &[]), "there is no namespace \"nosuch\"");
+    }
+
+    #[test]
+    fn a_kubeconfig_of_another_user_is_told_from_one_that_is_not_there() {
+        let read = |kind: std::io::ErrorKind| of_another(&KubeconfigError::ReadConfig(kind.into(), "/k".into()));
+        assert!(read(std::io::ErrorKind::PermissionDenied).contains("belongs to another user"));
+        assert_eq!(read(std::io::ErrorKind::NotFound), "");
+    }
+
+    #[test]
+    fn only_an_api_of_this_machine_can_be_started_here() {
+        let of = |url: &str| is_of_machine(&Config::new(url.parse().unwrap()));
+        assert!(of("https://127.0.0.1:7443") && of("https://[::1]:7443") && of("https://localhost:7443"));
+        assert!(!of("https://10.0.0.1:6443") && !of("https://cluster.example"));
+    }
 
     #[test]
     fn flags_win_then_the_project_then_the_environment_then_the_default() {
@@ -256,22 +311,5 @@ mod tests {
             find(&Places { kubeconfig: Some("/k".into()), state_dir: Some("/s".into()), ..places() }),
             Found::File("/k".into(), "--kubeconfig")
         );
-    }
-
-    #[test]
-    fn a_kubeconfig_that_was_found_and_is_another_users_is_not_used() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("kubeconfig");
-        is_of(&file, 1).unwrap();
-        std::fs::write(&file, "").unwrap();
-        let us = std::fs::metadata(&file).unwrap().uid();
-        is_of(&file, us).unwrap();
-        if us != 0 {
-            return;
-        }
-        std::os::unix::fs::chown(&file, Some(65534), None).unwrap();
-        let refused = is_of(&file, 0).unwrap_err();
-        assert_eq!(refused.code, Code::Unreachable);
-        assert!(refused.text().contains("belongs to user nobody") && refused.text().contains("--kubeconfig"), "{}", refused.text());
     }
 }

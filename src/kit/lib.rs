@@ -1,5 +1,6 @@
 //! Small parts that every module may use: clock, shutdown, backoff, watches, telemetry, metrics, the service manager. Knows nothing of this project's objects.
 pub mod backoff;
+pub mod meant;
 pub mod metrics;
 pub mod shutdown;
 pub mod systemd;

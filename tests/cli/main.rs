@@ -7,6 +7,8 @@
     reason = "helpers of tests, outside the functions that clippy knows as tests"
 )]
 mod import;
+mod printed;
+mod words;
 
 use std::{
     net::TcpListener,

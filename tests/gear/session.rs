@@ -35,6 +35,13 @@ pub fn mesh(dir: &Path, words: &[&str]) -> End {
     End { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
+/// The exit code of `mesh` whose output nothing takes, and what it says of that.
+pub fn mesh_to_full_disk(dir: &Path, words: &[&str]) -> (i32, String) {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = command(dir, words).stdout(full).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
 /// A directory with a mesh.yaml that has one service, `one`, of that spec.
 pub fn project(spec: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -105,6 +112,13 @@ impl Session {
     pub async fn interrupt(&mut self) -> Option<i32> {
         self.signal();
         self.end().await
+    }
+
+    /// Closes what it writes to, as `head` does when it has enough, and waits for the end: its exit code.
+    pub async fn unread(self) -> Option<i32> {
+        let Self { mut child, lines, .. } = self;
+        drop(lines);
+        timeout(LONG, child.wait()).await.unwrap().unwrap().code()
     }
 
     /// Waits for the end: its exit code; none if a signal was its end.

@@ -2,10 +2,8 @@
 use std::{process::Stdio, time::Duration};
 
 use futures::StreamExt;
-use mesh_controller::{
-    backend::LogQuery,
-    plan::instance::{ExitHow, InstanceKey, Observed},
-};
+use mesh_backend::LogQuery;
+use mesh_plan::instance::{ExitHow, InstanceKey, Observed};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -37,13 +35,10 @@ async fn the_next_controller_adopts_the_same_process_and_hears_of_its_end() {
 #[ignore = "run by the next test, as a process of its own"]
 async fn a_controller_to_be_killed() {
     let Some(state) = std::env::var_os("MESH_TEST_STATE") else { return };
-    let (shutdown, _supervisor) = mesh_controller::kit::shutdown::Shutdown::new();
-    let backend = mesh_controller::backend::process::ProcessBackend::new(state.as_ref(), super::fixture::SHIM.into(), shutdown).unwrap();
+    let (shutdown, _supervisor) = mesh_kit::shutdown::Shutdown::new();
+    let backend = mesh_backend::process::ProcessBackend::new(state.as_ref(), super::fixture::SHIM.into(), shutdown).unwrap();
     let launch = program("survivor", &["sleep", "1000"]);
-    backend
-        .execute(mesh_controller::plan::instance::Action::Start(Box::new(mesh_controller::plan::instance::Launch::Process(launch))))
-        .await
-        .unwrap();
+    backend.execute(mesh_plan::instance::Action::Start(Box::new(mesh_plan::instance::Launch::Process(launch)))).await.unwrap();
     std::fs::write(std::path::Path::new(&state).join("started"), "yes\n").unwrap();
     std::future::pending::<()>().await;
 }

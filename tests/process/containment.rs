@@ -1,7 +1,7 @@
 //! What a program is given and not given, and what holds its tree.
 use std::{path::PathBuf, time::Duration};
 
-use mesh_controller::plan::instance::ExitHow;
+use mesh_plan::instance::ExitHow;
 use rustix::process::Signal;
 
 use super::fixture::{Machine, kill, lives, program, sh, words};
@@ -61,10 +61,7 @@ async fn where_a_control_group_is_delegated_nothing_escapes_even_a_killed_shim()
     kill(record["shim"]["pid"].as_i64().unwrap().try_into().unwrap(), Signal::KILL);
     assert_eq!(machine.exited(&key).await.how, ExitHow::Unknown);
     assert!(!lives(&pids[0]));
-    let again = machine
-        .start(mesh_controller::plan::instance::ProcessLaunch { attempt: 1, ..program("grouped", &["sleep", "1000"]) })
-        .await
-        .unwrap();
+    let again = machine.start(mesh_plan::instance::ProcessLaunch { attempt: 1, ..program("grouped", &["sleep", "1000"]) }).await.unwrap();
     machine.stop(&again, Duration::from_secs(60)).await;
     assert_eq!(machine.exited(&again).await.how, ExitHow::Signal(15));
     std::fs::remove_dir(group).unwrap();

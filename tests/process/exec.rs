@@ -1,11 +1,9 @@
 //! Commands beside an instance.
 use std::time::Duration;
 
-use mesh_controller::{
-    backend::{Error, ExecOutput},
-    kit::redact::Redacted,
-    plan::instance::Launch,
-};
+use mesh_backend::{Error, ExecOutput};
+use mesh_kit::redact::Redacted;
+use mesh_plan::instance::Launch;
 
 use super::fixture::{Machine, eventually, lives, sh, words};
 

@@ -2,11 +2,9 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use mesh_controller::{
-    backend::Error,
-    kit::redact::Redacted,
-    plan::instance::{Action, ExitHow, Observed, PortOwner},
-};
+use mesh_backend::Error;
+use mesh_kit::redact::Redacted;
+use mesh_plan::instance::{Action, ExitHow, Observed, PortOwner};
 
 use super::fixture::{Machine, eventually, lives, program, sh, words};
 

@@ -76,6 +76,21 @@ fn the_files_of_each_version_are_those_of_the_golden_folder() {
 }
 
 #[test]
+fn no_probe_is_dropped_without_a_word() {
+    for version in VERSIONS {
+        let dir = tempfile::tempdir().unwrap();
+        let (ok, said) = generate(dir.path(), version, &[]);
+        assert!(ok && said.contains("note: default/web: spec.healthPath is not carried over"), "{version}: {said}");
+        let files = tree(dir.path());
+        let is_said = |word: &str| files.values().any(|text| text.contains(word));
+        assert!(is_said("--check") && is_said("kill"), "{version}: the liveness probe");
+        assert!(is_said("--started") != said.contains("spec.startupProbe is not carried over"), "{version}: {said}");
+        let waits = is_said("Notify=healthy") || said.contains("counts as started before it passes");
+        assert!(waits != said.contains("spec.startupProbe is not carried over"), "{version}: {said}");
+    }
+}
+
+#[test]
 fn what_is_made_has_nothing_that_verify_finds() {
     for version in VERSIONS {
         let dir = tempfile::tempdir().unwrap();

@@ -345,7 +345,7 @@ fn variables(word: &str, environment: &BTreeMap<String, String>) -> Result<Strin
 }
 
 /// Flags of `podman run` that take the next word as their value.
-const VALUED: [&str; 26] = [
+const VALUED: [&str; 31] = [
     "name",
     "log-driver",
     "entrypoint",
@@ -372,6 +372,11 @@ const VALUED: [&str; 26] = [
     "health-timeout",
     "health-retries",
     "health-start-period",
+    "health-on-failure",
+    "health-startup-cmd",
+    "health-startup-interval",
+    "health-startup-timeout",
+    "health-startup-success",
 ];
 
 /// What a command line of `podman run` says: flags with their values, then the image and its arguments.
