@@ -56,10 +56,15 @@ fn nothing_that_is_locked_has_a_known_advisory() {
 #[test]
 fn a_version_that_an_advisory_names_is_found_and_a_mended_one_is_not() {
     let advisories = snapshot("# crate\tid\tgood\nsmallvec\tRUSTSEC-2021-0003\t>=0.6.14, <1.0.0 | >=1.6.1\natty\tRUSTSEC-2024-0375\t-\n");
-    let lock = |name: &str, version: &str| format!("version = 4\n\n[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsource = \"x\"\n");
-    for (name, version, bad) in
-        [("smallvec", "1.6.0", true), ("smallvec", "0.6.14", false), ("smallvec", "1.15.1", false), ("atty", "0.2.14", true), ("other", "1.0.0", false)]
-    {
+    let lock =
+        |name: &str, version: &str| format!("version = 4\n\n[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsource = \"x\"\n");
+    for (name, version, bad) in [
+        ("smallvec", "1.6.0", true),
+        ("smallvec", "0.6.14", false),
+        ("smallvec", "1.15.1", false),
+        ("atty", "0.2.14", true),
+        ("other", "1.0.0", false),
+    ] {
         assert_eq!(!found(&lock(name, version), &advisories).is_empty(), bad, "{name} {version}");
     }
 }

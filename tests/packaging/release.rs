@@ -28,10 +28,8 @@ fn a_release_has_the_programs_side_by_side_their_completions_and_the_definitions
     let made: Vec<&Path> = made.lines().map(Path::new).collect();
     let [tarball, package] = made[..] else { panic!("made {made:?}") };
     let name = tarball.file_name().unwrap().to_str().unwrap().strip_suffix(".tar.gz").unwrap();
-    let (inside, files) = (
-        output(Command::new("tar").arg("-tzf").arg(tarball)),
-        output(Command::new("dpkg-deb").arg("--contents").arg(package)),
-    );
+    let (inside, files) =
+        (output(Command::new("tar").arg("-tzf").arg(tarball)), output(Command::new("dpkg-deb").arg("--contents").arg(package)));
     for part in [
         "bin/mesh",
         "bin/mesh-controller",
