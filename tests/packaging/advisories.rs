@@ -1,4 +1,4 @@
-//! Known advisories against what Cargo.lock names, from a snapshot of the RustSec database (tests/advisories.tsv), so that it works without network.
+//! Known advisories against what Cargo.lock names, from a snapshot of the RustSec database (tests/advisories.tsv), where no network is.
 //! `cargo deny check advisories` asks the database itself; CI does that too.
 use std::collections::BTreeSet;
 
