@@ -4,7 +4,7 @@ pub(super) mod backend;
 pub(super) mod cluster;
 pub(super) mod usage;
 
-pub use std::{net::SocketAddr, path::PathBuf, thread::available_parallelism, time::Duration};
+pub use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
 
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
@@ -21,7 +21,14 @@ use mesh_apiserver::{
     credentials::{Credentials, CredentialsError},
 };
 use mesh_backend::{Backend, engine};
-use mesh_controllers::{self as controller, mesh_instance, node};
+use mesh_controllers::{
+    self as controller,
+    mesh_instance::{
+        self,
+        ledger::{Ledger, Unknown},
+    },
+    node,
+};
 use mesh_kit::{clock, metrics::Metrics, shutdown::Shutdown};
 use mesh_router::{
     self,
@@ -51,6 +58,8 @@ pub struct ServeOptions {
     pub node_name: String,
     /// What runs the instances.
     pub backend: backend::Chosen,
+    /// What is done with what runs here and is not known to a new store.
+    pub unknown: Unknown,
 }
 
 /// What runs, and where it is reached.
@@ -78,6 +87,9 @@ pub enum Error {
     /// The state directory cannot be used.
     #[error("state directory: {0}")]
     StateDir(#[from] Distrust),
+    /// What was written down about what runs here cannot be read.
+    #[error(transparent)]
+    Ledger(std::io::Error),
     /// The store cannot be opened.
     #[error(transparent)]
     OpenStore(#[from] store::Error),
@@ -121,6 +133,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let metrics = Metrics::default();
     let state_dir = trust::prepare(&options.state_dir)?;
     let store = Store::open(&state_dir, &store::Options { metrics: Some(metrics.clone()), ..store::Options::default() })?;
+    let ledger = Arc::new(Ledger::open(&state_dir, store.uuid(), options.unknown).map_err(Error::Ledger)?);
     let (api_listener, api) = listen(options.api_listen, "API", "--api-listen").await?;
     let (admin_listener, admin_address) = listen(options.admin_listen, "admin endpoints", "--admin-listen").await?;
     let router_listeners = listener::open(options.router_listen, workers(), passed)?;
@@ -143,7 +156,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
     let reconciles = controller::Reconciles::register(&metrics);
-    spawn_controllers(&client, backend.clone(), node, &options, &reconciles, shutdown);
+    spawn_controllers(&client, backend.clone(), node, &options, ledger, &reconciles, shutdown);
     let (synced, ready) = watch::channel(false);
     let router_options = mesh_router::RouterOptions {
         name: options.node_name,
@@ -170,6 +183,7 @@ fn spawn_controllers(
     backend: Backend,
     node: node::Node,
     options: &ServeOptions,
+    ledger: Arc<Ledger>,
     reconciles: &controller::Reconciles,
     shutdown: &Shutdown,
 ) {
@@ -178,6 +192,7 @@ fn spawn_controllers(
         backend: node.backend,
         project_dir: options.project_dir.clone(),
         ports: options.port_range,
+        ledger,
     };
     shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), reconciles.clone(), shutdown.triggered()));
     let health = backend.health();
