@@ -150,6 +150,30 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the trouble is on our side, so that it says nothing about the instance: something was used up, or its engine does not answer.
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Self::EngineUnreachable { .. } => true,
+            Self::System { source, .. } | Self::CommandNotExecutable { source, .. } | Self::WorkingDir { source, .. } => {
+                mesh_base::exhausted::is_exhausted(source)
+            }
+            Self::CommandNotFound { .. }
+            | Self::WrongLaunch(_)
+            | Self::Pulling { .. }
+            | Self::Image { .. }
+            | Self::ImageNeverPull { .. }
+            | Self::ImageArchitecture { .. }
+            | Self::NameTaken { .. }
+            | Self::HostPath { .. }
+            | Self::PortTaken { .. }
+            | Self::Unsupported(_)
+            | Self::Refused { .. }
+            | Self::StillRuns(_) => false,
+        }
+    }
+}
+
 fn how_far(progress: &str) -> String {
     if progress.is_empty() { String::new() } else { format!(": {progress}") }
 }

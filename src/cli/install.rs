@@ -111,7 +111,7 @@ impl Install {
 impl Chosen {
     /// Absolute: the service runs elsewhere.
     fn state_dir(&self) -> Result<std::path::PathBuf> {
-        let dir = self.serve.machine.state_dir.clone().unwrap_or_else(state_dir::default);
+        let dir = state_dir::or_default(self.serve.machine.state_dir.clone())?;
         std::path::absolute(&dir).map_err(|error| Failure::from(error).context(format!("--state-dir {}", dir.display())))
     }
 }

@@ -48,6 +48,7 @@ fn free_port() -> SocketAddr {
 
 fn spawn(dir: &Path, api: SocketAddr, router: SocketAddr, admin: SocketAddr, extra: &[String]) -> Child {
     let log = fs::File::options().create(true).append(true).open(dir.join("controller.log")).unwrap();
+    program("mesh-shim");
     Command::new(program("mesh-controller"))
         .arg("--state-dir")
         .arg(dir.join("state"))

@@ -1,7 +1,7 @@
 //! What a program is given and not given, and what holds its tree.
 use std::{path::PathBuf, time::Duration};
 
-use mesh_controller::plan::instance::ExitHow;
+use mesh_plan::instance::ExitHow;
 use rustix::process::Signal;
 
 use super::fixture::{Machine, kill, lives, program, sh, words};
@@ -61,11 +61,28 @@ async fn where_a_control_group_is_delegated_nothing_escapes_even_a_killed_shim()
     kill(record["shim"]["pid"].as_i64().unwrap().try_into().unwrap(), Signal::KILL);
     assert_eq!(machine.exited(&key).await.how, ExitHow::Unknown);
     assert!(!lives(&pids[0]));
-    let again = machine
-        .start(mesh_controller::plan::instance::ProcessLaunch { attempt: 1, ..program("grouped", &["sleep", "1000"]) })
-        .await
-        .unwrap();
+    let again = machine.start(mesh_plan::instance::ProcessLaunch { attempt: 1, ..program("grouped", &["sleep", "1000"]) }).await.unwrap();
     machine.stop(&again, Duration::from_secs(60)).await;
     assert_eq!(machine.exited(&again).await.how, ExitHow::Signal(15));
     std::fs::remove_dir(group).unwrap();
+}
+
+#[tokio::test]
+async fn a_shim_keeps_nothing_open_that_the_controllers_starter_had() {
+    use rustix::fs::{FlockOperation, flock};
+    let machine = Machine::new();
+    let path = machine.state.path().join("starters-lock");
+    let starters = std::fs::File::create(&path).unwrap();
+    flock(&starters, FlockOperation::LockExclusive).unwrap();
+    rustix::io::fcntl_setfd(&starters, rustix::io::FdFlags::empty()).unwrap();
+    let key = machine.start(program("locked", &["sleep", "1000"])).await.unwrap();
+    drop(starters);
+    let again = std::fs::File::open(&path).unwrap();
+    let free = flock(&again, FlockOperation::NonBlockingLockExclusive);
+    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(machine.dir(&key).join("record.json")).unwrap()).unwrap();
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", record["shim"]["pid"])).unwrap();
+    machine.stop(&key, Duration::ZERO).await;
+    machine.exited(&key).await;
+    assert_eq!(free, Ok(()), "the lock outlives its holder");
+    assert_eq!(name, "mesh-shim\n");
 }

@@ -1,7 +1,7 @@
 //! Nothing is left after many lives.
 use std::time::Duration;
 
-use mesh_controller::plan::instance::{Action, ExitHow, Launch, ProcessLaunch};
+use mesh_plan::instance::{Action, ExitHow, Launch, ProcessLaunch};
 use rustix::process::Signal;
 
 use super::fixture::{Machine, eventually, kill, lives, sh, words};

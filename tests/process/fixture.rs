@@ -5,14 +5,12 @@ use std::{
     time::Duration,
 };
 
-use mesh_controller::{
-    backend::{Error, process::ProcessBackend},
-    kit::{
-        redact::Redacted,
-        shutdown::{Shutdown, Supervisor},
-    },
-    plan::instance::{Action, Exit, InstanceKey, Launch, LogLimits, Observed, ProcessLaunch, Running},
+use mesh_backend::{Error, process::ProcessBackend};
+use mesh_kit::{
+    redact::Redacted,
+    shutdown::{Shutdown, Supervisor},
 };
+use mesh_plan::instance::{Action, Exit, InstanceKey, Launch, LogLimits, Observed, ProcessLaunch, Running};
 
 /// One backend and its directory.
 pub(crate) struct Machine {

@@ -2,11 +2,12 @@
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use mesh_controller::{backend::LogQuery, plan::instance::LogLimits};
+use mesh_backend::LogQuery;
+use mesh_plan::instance::LogLimits;
 
 use super::fixture::{Machine, eventually, program, sh};
 
-async fn text(machine: &Machine, key: &mesh_controller::plan::instance::InstanceKey, query: LogQuery) -> String {
+async fn text(machine: &Machine, key: &mesh_plan::instance::InstanceKey, query: LogQuery) -> String {
     let pieces: Vec<_> = machine.backend.logs(key, query).try_collect().await.unwrap();
     String::from_utf8_lossy(&pieces.concat()).into_owned()
 }
@@ -26,7 +27,7 @@ async fn what_was_written_is_read_back_from_the_end_or_from_a_time() {
     let after = at.parse::<jiff::Timestamp>().unwrap() + Duration::from_nanos(1);
     assert_eq!(text(&machine, &key, LogQuery { since: Some(after), ..LogQuery::default() }).await, "");
     let again = program("talker", &["echo", "second attempt"]);
-    machine.start(mesh_controller::plan::instance::ProcessLaunch { attempt: 1, ..again }).await.unwrap();
+    machine.start(mesh_plan::instance::ProcessLaunch { attempt: 1, ..again }).await.unwrap();
     eventually("second attempt's end", async || (machine.exited(&key).await.attempt == 1).then_some(())).await;
     assert_eq!(text(&machine, &key, LogQuery::default()).await, "one\ntwo\nthree\nsecond attempt\n");
 }
@@ -73,7 +74,7 @@ async fn a_follower_sees_every_line_across_rotations_until_the_instance_is_remov
     let reading = async { stream.map(Result::unwrap).collect::<Vec<_>>().await.concat() };
     let removing = async {
         machine.exited(&key).await;
-        machine.backend.execute(mesh_controller::plan::instance::Action::Remove(key.clone())).await.unwrap();
+        machine.backend.execute(mesh_plan::instance::Action::Remove(key.clone())).await.unwrap();
     };
     let (read, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(20), reading), removing);
     let read = String::from_utf8(read.unwrap()).unwrap();

@@ -12,7 +12,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output, Stdio},
     sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
@@ -20,7 +20,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use mesh_gear::machine::{Session, there};
+use mesh_gear::{
+    machine::{Session, there},
+    program::program,
+};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/vm.sh");
 /// How long a test waits for what must come.
@@ -46,8 +49,8 @@ impl Vm {
 
     fn boot() -> Self {
         let vm = Self { session: Session::start(SCRIPT, &[]) };
-        for program in [env!("CARGO_BIN_EXE_mesh-controller"), env!("CARGO_BIN_EXE_mesh"), env!("CARGO_BIN_EXE_mesh-shim")] {
-            vm.copy(program, &format!("/usr/local/bin/{}", Path::new(program).file_name().unwrap().display()));
+        for name in ["mesh-controller", "mesh", "mesh-shim"] {
+            vm.copy(program(name).to_str().unwrap(), &format!("/usr/local/bin/{name}"));
         }
         vm
     }
