@@ -156,7 +156,15 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
     let reconciles = controller::Reconciles::register(&metrics);
-    spawn_controllers(&client, backend.clone(), node, &options, ledger, &reconciles, shutdown);
+    let agent = mesh_instance::Options {
+        node: node.name.clone(),
+        backend: node.backend,
+        project_dir: options.project_dir.clone(),
+        ports: options.port_range,
+        ledger,
+        unknown_probes: mesh_instance::UnknownProbes::register(&metrics),
+    };
+    spawn_controllers(&client, backend.clone(), node, agent, &reconciles, shutdown);
     let (synced, ready) = watch::channel(false);
     let router_options = mesh_router::RouterOptions {
         name: options.node_name,
@@ -182,18 +190,10 @@ fn spawn_controllers(
     client: &Client,
     backend: Backend,
     node: node::Node,
-    options: &ServeOptions,
-    ledger: Arc<Ledger>,
+    agent: mesh_instance::Options,
     reconciles: &controller::Reconciles,
     shutdown: &Shutdown,
 ) {
-    let agent = mesh_instance::Options {
-        node: node.name.clone(),
-        backend: node.backend,
-        project_dir: options.project_dir.clone(),
-        ports: options.port_range,
-        ledger,
-    };
     shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), reconciles.clone(), shutdown.triggered()));
     let health = backend.health();
     shutdown.spawn("mesh-instance", mesh_instance::run(client.clone(), backend, agent, reconciles.clone(), shutdown.triggered()));

@@ -52,6 +52,7 @@ impl World {
             project_dir: PathBuf::from("/"),
             ports: PortRange::default(),
             ledger: Arc::new(Ledger::in_memory(known)),
+            unknown_probes: mesh_instance::UnknownProbes::default(),
         };
         shutdown.spawn("services", mesh_controllers::mesh_service::run(client.clone(), Reconciles::default(), shutdown.triggered()));
         shutdown.spawn(
