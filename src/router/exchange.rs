@@ -121,9 +121,9 @@ fn plan(client: &Client, request: &Request<Incoming>, record: &mut Record) -> Re
 
 fn find(client: &Client, uri: &Uri, host: Option<&HeaderValue>) -> Result<Route, Refusal> {
     let table = client.worker.proxy.table();
-    let path = path::comparable(uri.path())?;
+    let path = path::readings(uri.path())?;
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-    match table.find(host, &path) {
+    match table.find(host, &path)? {
         Some(route) => Ok(route.clone()),
         None if table.synced => Err(Refusal::NoRoute),
         None => Err(Refusal::NotSynced),

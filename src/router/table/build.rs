@@ -412,16 +412,16 @@ mod tests {
             Arc::ptr_eq(&of(&first), &of(&second))
         };
         assert!(same("other") && !same("web"));
-        assert_eq!(second.find("a", "/").unwrap().service.name, "other", "of the same age, by name");
+        assert_eq!(second.of("a", "/").unwrap().service.name, "other", "of the same age, by name");
         carry.remake(&("default".to_owned(), "other".to_owned()), None, [], &Settings::default());
-        assert_eq!(carry.table(Arc::default()).find("a", "/").unwrap().service.ready.len(), 1);
+        assert_eq!(carry.table(Arc::default()).of("a", "/").unwrap().service.ready.len(), 1);
     }
 
     #[test]
     fn a_service_that_is_gone_gets_nothing_and_its_instances_are_still_drained() {
         let ending = slice("1", 1, 1, &json!({ "ready": false, "serving": true, "terminating": true }));
         let table = build([], [&ending], Arc::default(), &mut carry());
-        assert!(table.find("a", "/").is_none());
+        assert!(table.of("a", "/").is_none());
         assert_eq!(conditions(&table), [Condition::Terminating]);
         assert!(!table.services[0].last_resort);
     }

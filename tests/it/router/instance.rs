@@ -67,7 +67,7 @@ async fn answer(name: &str, slow: &Semaphore, request: Request<Incoming>) -> Res
             text(name)
         }
         "/headers" => text(&said(request.headers())),
-        "/path" | "//path" => text(&request.uri().to_string()),
+        "/path" => text(&request.uri().to_string()),
         "/never" => {
             tokio::time::sleep(Duration::from_secs(3600)).await;
             text("never")
