@@ -32,8 +32,11 @@ pub enum Refusal {
     #[error("no connection to an instance")]
     ConnectFailed,
     /// The connection to the instance ended before its response.
-    #[error("the instance closed the connection before it answered")]
+    #[error("the instance closed the connection before it answered; the request was not sent to another")]
     UpstreamClosed,
+    /// The same, and it takes no new one.
+    #[error("the instance ended while it had the request, which was not sent to another")]
+    UpstreamEnded,
     /// What the instance sent is no HTTP, or an upgrade that was not asked for.
     #[error("the instance's answer is malformed")]
     UpstreamProtocol,
@@ -53,7 +56,7 @@ impl Refusal {
             Self::Head(_) | Self::Path(_) => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NotSynced | Self::NoReadyEndpoint => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ConnectFailed | Self::UpstreamClosed | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
+            Self::ConnectFailed | Self::UpstreamClosed | Self::UpstreamEnded | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -68,6 +71,7 @@ impl Refusal {
             Self::NoReadyEndpoint => "NoReadyEndpoint",
             Self::ConnectFailed => "ConnectFailed",
             Self::UpstreamClosed => "UpstreamClosed",
+            Self::UpstreamEnded => "UpstreamEnded",
             Self::UpstreamProtocol => "UpstreamProtocol",
             Self::UpstreamTimeout => "UpstreamTimeout",
         }

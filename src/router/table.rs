@@ -83,6 +83,8 @@ pub struct Service {
     pub cookie: Cookie,
     /// How long until the head of a response; none: no limit.
     pub request_limit: Option<Duration>,
+    /// Whether a request may be sent again.
+    pub resend: bool,
     /// How long sessions and tunnels may stay with an instance that is ending.
     pub drain_timeout: Duration,
     /// With nothing ready, those that are ending and serve may get requests: not if the service is to be gone or was told to have a gap.

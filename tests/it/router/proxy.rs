@@ -247,7 +247,10 @@ async fn the_instance_learns_of_the_client_and_not_of_its_claims() {
     let rig = Rig::serving(&[&a]);
     let request = "GET /headers HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nConnection: X-Hop, Host\r\nX-Hop: 1\r\nTE: trailers\r\n\r\n";
     let answer = rig.client().await.send(request).await;
-    assert_eq!(answer.body, "host: shop.example\nx-forwarded-for: 127.0.0.1\nx-forwarded-host: shop.example\nx-forwarded-proto: http");
+    assert_eq!(
+        answer.body,
+        "connection: te\nhost: shop.example\nte: trailers\nx-forwarded-for: 127.0.0.1\nx-forwarded-host: shop.example\nx-forwarded-proto: http"
+    );
 }
 
 #[tokio::test]
