@@ -6,7 +6,7 @@
 pub mod body;
 pub mod session;
 
-use std::{cell::Cell as StdCell, convert::Infallible, pin::pin, rc::Rc, sync::Arc, task::Poll};
+use std::{cell::Cell as StdCell, convert::Infallible, io, pin::pin, rc::Rc, sync::Arc, task::Poll};
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
@@ -27,7 +27,7 @@ use super::{
     settings::Limits,
     table::{Route, Service, path},
     upgrade,
-    worker::{Slot, Worker},
+    worker::{Slot, Worker, is_lack},
 };
 use body::{AnswerBody, Record};
 use session::Sticky;
@@ -109,6 +109,7 @@ async fn exchange(
     if let Some(sticky) = &plan.sticky {
         sticky.mark(client, &plan.route, &sent.endpoint, response.headers_mut());
     }
+    client.cell.answers(sent.endpoint.live.id);
     Ok(response.map(|incoming| body::Source::upstream(incoming, sent.upstream, sent.in_flight)))
 }
 
@@ -243,14 +244,14 @@ impl Way<'_> {
             return Ok(Some(upstream));
         }
         // Boxed: it is rare, and would make the future of every request larger by itself.
-        match Box::pin(pool::connect(endpoint, self.plan.limits.connect)).await {
+        match Box::pin(self.connect(endpoint)).await? {
             Ok(upstream) => {
                 endpoint.live.connected();
                 Ok(Some(upstream))
             }
             Err(error) => {
                 tracing::debug!(%error, address = %endpoint.address, instance = endpoint.instance.name, "no connection to an instance");
-                let timeout = error.kind() == std::io::ErrorKind::TimedOut;
+                let timeout = error.kind() == io::ErrorKind::TimedOut;
                 worker.proxy.metrics.failed(if timeout { UpstreamError::ConnectTimeout } else { UpstreamError::Connect });
                 worker.pool.forget(endpoint);
                 endpoint.live.connect_failed(worker.proxy.now());
@@ -258,6 +259,20 @@ impl Way<'_> {
                 worker.proxy.metrics.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 if self.tried.len() >= MOST_TRIED { Err(Refusal::ConnectFailed) } else { Ok(None) }
             }
+        }
+    }
+
+    /// A new connection. What this process lacks for it says nothing of the instance: it is tried once more with what idle connections give back.
+    async fn connect(&self, endpoint: &Endpoint) -> Result<io::Result<Upstream>, Refusal> {
+        let limit = self.plan.limits.connect;
+        let first = pool::connect(endpoint, limit).await;
+        let Some(error) = first.as_ref().err().filter(|error| is_lack(error)) else { return Ok(first) };
+        self.client.worker.lacks_descriptors(error);
+        // Connections that are dropped close when their tasks have seen it.
+        tokio::task::yield_now().await;
+        match pool::connect(endpoint, limit).await {
+            Err(error) if is_lack(&error) => Err(Refusal::NoDescriptors),
+            other => Ok(other),
         }
     }
 
@@ -314,7 +329,7 @@ impl Way<'_> {
     /// The same request to the same instance, on a new connection: one that takes none has ended.
     async fn once_more(&self, mut request: Request<RequestBody>, endpoint: Arc<Endpoint>, in_flight: InFlight) -> Result<Sent, Refusal> {
         let worker = &self.client.worker;
-        let connected = pool::connect(&endpoint, self.plan.limits.connect).await;
+        let connected = self.connect(&endpoint).await?;
         let mut upstream = connected.map_err(|error| {
             tracing::debug!(%error, address = %endpoint.address, instance = endpoint.instance.name, "an instance ended with a request");
             endpoint.live.connect_failed(worker.proxy.now());
@@ -343,7 +358,13 @@ fn tunnel(
         return Err(Refusal::UpstreamProtocol);
     }
     let on_instance = hyper::upgrade::on(&mut response);
-    let tunnel = upgrade::Tunnel { in_flight, slot: client.slot.clone(), idle: plan.limits.upgrade_idle, stop: client.worker.stop.clone() };
+    let tunnel = upgrade::Tunnel {
+        in_flight,
+        slot: client.slot.clone(),
+        idle: plan.limits.upgrade_idle,
+        send: plan.limits.send,
+        stop: client.worker.stop.clone(),
+    };
     client.worker.tasks.spawn_local(tunnel.run(on_client, on_instance));
     forward::response(response.headers_mut());
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));

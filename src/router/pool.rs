@@ -145,6 +145,11 @@ impl Pool {
         });
     }
 
+    /// Closes all of them.
+    pub fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()

@@ -10,6 +10,7 @@ use tokio::{
 
 use super::program;
 use crate::{Error, ExecOutput, output::collect, ready};
+use mesh_kit::descriptors;
 use mesh_plan::instance::ProcessLaunch;
 use mesh_shim::identity;
 
@@ -69,6 +70,8 @@ fn spawn(launch: &ProcessLaunch, file: &Path) -> io::Result<(Child, Group, Async
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn()?;
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or(io::ErrorKind::NotFound)?;
+    // One that has ended already needs no limit.
+    let _ = Pid::from_raw(pid).map(descriptors::give_back);
     let group = Group(Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?);
     let end = identity::hold(pid).ok_or_else(|| io::Error::other("no pidfd"))?;
     Ok((child, group, ready::watch(end)?))

@@ -147,7 +147,7 @@ async fn an_instance_that_does_not_connect_is_passed_by() {
 }
 
 #[tokio::test]
-async fn requests_without_a_body_survive_the_end_of_an_instance_under_load() {
+async fn the_end_of_an_instance_under_load_costs_the_requests_that_it_had_and_no_other() {
     let (a, b) = (instance("a").await, instance("b").await);
     let mut rig = Rig::new();
     rig.publish(&[service("web", json!({}))], &ready(&[&a, &b]));
@@ -156,6 +156,7 @@ async fn requests_without_a_body_survive_the_end_of_an_instance_under_load() {
         clients.push(rig.client().await);
     }
     let mut b = Some(b);
+    let mut lost = 0;
     for round in 0..60 {
         if round == 20 {
             // All its connections end in the middle of what they do, as by kill -9.
@@ -165,9 +166,17 @@ async fn requests_without_a_body_survive_the_end_of_an_instance_under_load() {
             client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         }
         for client in &mut clients {
-            assert_eq!(client.read(true).await.status, 200, "round {round}");
+            let answer = client.read(true).await;
+            if round == 20 && answer.status == 502 {
+                // It may be the one that ended it: no other instance gets it.
+                assert!(answer.header("x-mesh-error").unwrap().starts_with("Upstream"), "{}", answer.head);
+                lost += 1;
+            } else {
+                assert_eq!(answer.status, 200, "round {round}");
+            }
         }
     }
+    assert!(lost <= 8, "one for each connection at most");
     drop(b);
 }
 
