@@ -30,14 +30,17 @@
 //! ```
 //! The router and the controllers meet only in API objects. A backend is told nothing about routing, and the router nothing about backends.
 //!
-//! # Modules, and what each may import
-//! Imports go from left to right only (`tests/it/imports.rs` holds it):
-//! `kit` ← `api` ← `plan` ← {`store`, `backend`} ← {`apiserver`, `coordination`} ← `router` ← `controller` ← `cli`;
-//! the router and the controllers never import each other.
+//! # Crates, and what each may use
+//! Each folder of `src/` is a crate (`mesh-kit`, `mesh-api`, …; `src/controller` is `mesh-controllers`), so the compiler holds the rule; this one has
+//! the programs, and gives all of them under one name. They use each other from left to right only (`tests/packaging/imports.rs` holds the order):
+//! `base` ← {`kit`, `shim`} ← `api` ← `plan` ← {`store`, `backend`} ← {`apiserver`, `coordination`} ← `router` ← `controller` ← `cli`;
+//! the router and the controllers never use each other.
 //!
-//! | module | owns |
+//! | crate | owns |
 //! |---|---|
+//! | `base` | what even the smallest program needs: wall time, and values that are never printed |
 //! | [`kit`] | clock, shutdown (named tasks), backoff, watches, telemetry, metrics |
+//! | [`shim`] | holds one program, its log and its exit status; small, because there is one for each instance |
 //! | [`api`] | the CRD types, conditions and reasons, names; no IO |
 //! | [`plan`] | the pure core: validate, desired, observed, actions, rollout, endpoints, status |
 //! | [`store`] | the durable object store and its ring of events |

@@ -95,7 +95,7 @@ go_there() {
   [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get install -y -qq --no-install-recommends golang-go > /dev/null && go version
 }
 
-# The Debian with systemd and Podman that tests/it/vm boots.
+# The Debian with systemd and Podman that tests/systemd/vm boots.
 vm() {
   if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then lacks "the VM" "its tests need root and Debian's apt-get"; return 0; fi
   tests/vm/vm.sh build || lacks "the VM" "its build failed, see above"
@@ -139,14 +139,14 @@ step "kubectl 1.32 and 1.35" kubectls
 step "VM" vm
 step "format" cargo fmt --check
 step "dependencies" dependencies
-step "clippy" cargo clippy --locked --all-targets --quiet -- -D warnings
+step "clippy" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 if [ -x "$cache/kubectl/kubectl-1.35" ] && [ -x "$cache/kubectl/kubectl-1.32" ]; then
   export MESH_TEST_KUBECTL=$cache/kubectl/kubectl-1.35
-  step "tests, with kubectl 1.35" cargo test --locked
+  step "tests, with kubectl 1.35" cargo test --locked --workspace
   MESH_TEST_KUBECTL=$cache/kubectl/kubectl-1.32
-  step "the main path again, with kubectl 1.32" cargo test --locked --test it -- acceptance kubectl
+  step "the main path again, with kubectl 1.32" cargo test --locked --test acceptance -- kubectl
   step "the podman backend on Podman 5.4" podman_in_vm
 else
-  step "tests without kubectl" cargo test --locked -- --skip acceptance --skip kubectl
+  step "tests without kubectl" cargo test --locked --workspace -- --skip kubectl
 fi
 if [ ${#missing[@]} -gt 0 ]; then echo "==> passed, but not tested for lack of: ${missing[*]}"; else echo "==> all passed in $SECONDS s"; fi

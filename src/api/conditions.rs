@@ -70,6 +70,8 @@ pub mod instance {
     pub const PENDING: &str = "Pending";
     /// It runs, but its startup or readiness probe has not passed yet.
     pub const PROBING: &str = "WaitingForProbe";
+    /// It runs, has neither a port nor a probe, and has not been up for long enough yet.
+    pub const UNPROVEN: &str = "WaitingForUptime";
     /// Its readiness probe fails.
     pub const PROBE_FAILED: &str = "ReadinessProbeFailed";
     /// Its startup or liveness probe failed for too long, so it is restarted.

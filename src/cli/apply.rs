@@ -5,19 +5,22 @@ use clap::Args;
 use kube::{
     Api, Client,
     api::{DynamicObject, Patch, PatchParams},
-    core::{ApiResource, Status, TypeMeta},
+    core::{ApiResource, Status, TypeMeta, response::StatusCause},
     discovery::{self, Scope},
 };
 
 use super::{
     exit::{Code, Failure, Result},
-    manifest::{self, Document},
+    manifest::{self, Document, meant::kind},
     output,
     target::Connection,
 };
 
 /// Who writes the fields, in `metadata.managedFields`.
 pub const FIELD_MANAGER: &str = "mesh";
+
+/// How often an object that changes meanwhile is looked at again.
+const TRIES: usize = 20;
 
 /// Create or change objects from files.
 #[derive(Debug, Args)]
@@ -76,16 +79,56 @@ pub async fn apply_all(connection: &Connection, documents: &[Document], how: How
 /// Applies one; whether it was not there before.
 async fn apply(connection: &Connection, document: &Document, how: How) -> Result<bool> {
     let (api, resource) = api_of(connection, document).await?;
-    let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
-    params.force = how.force;
-    params.dry_run = how.dry_run;
     let mut object = document.object.clone();
     object.types = Some(TypeMeta { api_version: resource.api_version, kind: resource.kind });
-    match api.patch(document.name(), &params, &Patch::Apply(&object)).await {
+    let mut answer = patch(&api, document.name(), &object, how).await;
+    if matches!(&answer, Err(kube::Error::Api(status)) if is_with_ourselves(status)) {
+        answer = take_over(&api, document.name(), &object, how).await;
+    }
+    match answer {
         Ok(applied) => Ok(applied.metadata.generation.unwrap_or(1) <= 1 && is_new(&applied)),
         Err(kube::Error::Api(status)) => Err(refusal(document, &status)),
         Err(error) => Err(error.into()),
     }
+}
+
+async fn patch(api: &Api<DynamicObject>, name: &str, object: &DynamicObject, how: How) -> kube::Result<DynamicObject> {
+    let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
+    params.force = how.force;
+    params.dry_run = how.dry_run;
+    api.patch(name, &params, &Patch::Apply(object)).await
+}
+
+/// Whether nobody else has the fields: `mesh scale` and `mesh restart` wrote them, and what the same person applies now is newer.
+fn is_with_ourselves(status: &Status) -> bool {
+    let causes = causes(status);
+    let ours = format!("conflict with \"{FIELD_MANAGER}\"");
+    // Behind the name stand the subresource and the version.
+    let is_ours = |message: &str| message.strip_prefix(&ours).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    status.code == 409 && !causes.is_empty() && causes.iter().all(|cause| is_ours(&cause.message))
+}
+
+/// Takes our own fields over, and none that somebody else may get meanwhile: what is looked at is what is changed.
+async fn take_over(api: &Api<DynamicObject>, name: &str, object: &DynamicObject, how: How) -> kube::Result<DynamicObject> {
+    let mut object = object.clone();
+    let mut tries = 0;
+    loop {
+        object.metadata.resource_version = api.get(name).await?.metadata.resource_version;
+        let answer = match patch(api, name, &object, how).await {
+            Err(kube::Error::Api(status)) if is_with_ourselves(&status) => patch(api, name, &object, How { force: true, ..how }).await,
+            answer => answer,
+        };
+        tries += 1;
+        // Its status is written all the time while it scales.
+        match answer {
+            Err(kube::Error::Api(status)) if status.code == 409 && causes(&status).is_empty() && tries < TRIES => {}
+            answer => return answer,
+        }
+    }
+}
+
+fn causes(status: &Status) -> &[StatusCause] {
+    status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default()
 }
 
 /// An object that was just made has one entry of managed fields, as old as itself.
@@ -98,7 +141,7 @@ fn refusal(document: &Document, status: &Status) -> Failure {
     let code = Failure::from(kube::Error::Api(status.clone().boxed())).code;
     let complaint = document.complaint(status);
     match code {
-        Code::Conflict => Failure::new(code, format!("{complaint}; --force-conflicts takes the fields over")),
+        Code::Conflict if !causes(status).is_empty() => Failure::new(code, format!("{complaint}; --force-conflicts takes the fields over")),
         _ => Failure::new(code, complaint),
     }
 }
@@ -127,6 +170,39 @@ fn unknown_kind(document: &Document, error: kube::Error) -> Failure {
     if !missing {
         return Failure::from(error);
     }
-    let text = format!("{}: the API has no kind {} in {}", document.place(), document.gvk.kind, document.gvk.api_version());
+    let meant = kind(&document.gvk);
+    let text = format!("{}: the API has no kind {} in {}{meant}", document.place(), document.gvk.kind, document.gvk.api_version());
     Failure::new(Code::Invalid, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_conflict_is_with_ourselves_only_if_nobody_else_is_in_it() {
+        let is = |code: u16, messages: &[&str]| {
+            let causes: Vec<StatusCause> = messages
+                .iter()
+                .map(|message| {
+                    serde_json::from_value(json!({"reason": "FieldManagerConflict", "message": message, "field": ".spec"})).unwrap()
+                })
+                .collect();
+            let status: Status = serde_json::from_value(json!({"code": code, "details": {"causes": causes}})).unwrap();
+            is_with_ourselves(&status)
+        };
+        let scaled = "conflict with \"mesh\" with subresource \"scale\" using mesh-controller.dev/v1alpha1";
+        assert!(is(409, &[scaled]) && is(409, &["conflict with \"mesh\"", scaled]));
+        for (code, messages) in [
+            (409, &[][..]),
+            (422, &[scaled]),
+            (409, &["conflict with \"kubectl\""]),
+            (409, &[scaled, "conflict with \"kubectl\" with subresource \"scale\""]),
+            (409, &["conflict with \"mesh\"er\""]),
+        ] {
+            assert!(!is(code, messages), "{code} {messages:?}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ use super::{
     instance,
     manifest::{self, Document},
     output,
+    select::no_service,
     target::Connection,
 };
 use mesh_api::{MeshService, duration::Duration as Wait};
@@ -46,16 +47,24 @@ impl Delete {
         let mut gone = Vec::new();
         for name in &self.services {
             let api = connection.services();
-            let uid = self.delete(&api, name, &format!("MeshService {name}")).await?;
-            gone.extend(uid.map(|uid| (Target::Service(api, connection.namespace.clone()), name.clone(), uid)));
+            let Some(uid) = self.delete(&api, name, &format!("MeshService {name}")).await? else {
+                if self.ignore_not_found {
+                    continue;
+                }
+                return Err(no_service(connection, name).await);
+            };
+            gone.push((Target::Service(api, connection.namespace.clone()), name.clone(), uid));
         }
         // Without files there is nothing to read; a file with nothing in it is a mistake.
         let documents = if self.files.is_empty() { Vec::new() } else { manifest::read(&self.files)? };
         // What came first when it was applied goes last.
         for document in documents.iter().rev() {
             let (api, _) = api_of(connection, document).await?;
-            let uid = self.delete(&api, document.name(), &document.title()).await?;
-            gone.extend(uid.map(|uid| (Target::of(connection, document, api), document.name().to_owned(), uid)));
+            match self.delete(&api, document.name(), &document.title()).await? {
+                Some(uid) => gone.push((Target::of(connection, document, api), document.name().to_owned(), uid)),
+                None if self.ignore_not_found => {}
+                None => return Err(Failure::new(Code::Failed, format!("{} is not there", document.title()))),
+            }
         }
         if self.no_wait {
             return Ok(());
@@ -71,19 +80,15 @@ impl Delete {
         tokio::time::timeout(self.timeout.get().max(Duration::from_millis(1)), wait).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// Deletes one; its uid, by which its end is known.
+    /// Deletes one; its uid, by which its end is known, or none if it is not there.
     async fn delete<K>(&self, api: &Api<K>, name: &str, title: &str) -> Result<Option<String>>
     where
         K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
     {
-        let uid = match api.get_opt(name).await? {
-            Some(object) => object.meta().uid.clone(),
-            None if self.ignore_not_found => return Ok(None),
-            None => return Err(Failure::new(Code::Failed, format!("{title} is not there"))),
-        };
+        let Some(object) = api.get_opt(name).await? else { return Ok(None) };
         api.delete(name, &DeleteParams::default()).await?;
         output::print_line(&format!("{title} deleted"))?;
-        Ok(uid)
+        Ok(Some(object.meta().uid.clone().unwrap_or_default()))
     }
 }
 
@@ -114,7 +119,8 @@ impl Target {
     }
 }
 
-async fn end<K>(api: Api<K>, name: &str, uid: &str) -> Result
+/// Waits until the object of that uid is gone.
+pub(super) async fn end<K>(api: Api<K>, name: &str, uid: &str) -> Result
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {

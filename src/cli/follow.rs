@@ -6,8 +6,12 @@ mod watch;
 use std::{collections::HashMap, time::Duration};
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use kube::{Client, runtime::watcher};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::{
+    sync::watch::Receiver,
+    task::{AbortHandle, JoinSet},
+};
 
 use self::{
     source::{Part, Source},
@@ -17,7 +21,6 @@ use super::{
     exit::{Failure, Result},
     printer::{Message, Printer},
 };
-use mesh_kit::clock;
 
 /// The pause before a stream that broke is opened again.
 const REOPEN: Duration = Duration::from_millis(500);
@@ -42,31 +45,35 @@ pub struct Follow {
     pub which: Which,
     /// Which part of what they had written before.
     pub part: Part,
-    /// End when the last one is gone; otherwise wait for more.
-    pub ends: bool,
+    /// Of those that are born from this time on everything is new.
+    pub begun: Timestamp,
+    /// Once it is true, the last one that goes is the end; as long as it is false, more are waited for.
+    pub ends: Receiver<bool>,
 }
 
 /// Follows instances until nobody reads. Ends by being dropped as well.
 ///
 /// # Errors
 /// The instances cannot be watched at all.
-pub async fn follow(client: &Client, what: Follow, printer: &Printer) -> Result {
+pub async fn follow(client: &Client, mut what: Follow, printer: &Printer) -> Result {
     let (mut streams, mut known, mut seen) = (JoinSet::new(), HashMap::<String, AbortHandle>::new(), false);
-    let begun = clock::now();
     let mut events = watch::events(client, what.namespace.as_deref(), &what.which).await?;
     loop {
         let event = tokio::select! {
             event = events.next() => Some(event),
             () = printer.unread() => return Ok(()),
             Some(_) = streams.join_next() => None,
+            // By now everything that there is has been seen.
+            Ok(()) = what.ends.changed() => { seen = true; None }
         };
         match event {
-            Some(Some(Ok(Seen::There(instance)))) => {
+            Some(Some(Ok(Seen::There { instance, new }))) => {
                 let Some(uid) = instance.uid.clone() else { continue };
                 let (source, printer) = (Source::new(client, &instance), printer.clone());
-                // Of one that began after us everything is new.
-                let part = if instance.created.is_some_and(|born| born >= begun) { Part::all() } else { what.part.clone() };
+                // Times of birth are whole seconds.
+                let new = new || instance.created.is_some_and(|born| born.as_second() >= what.begun.as_second());
                 seen = true;
+                let part = if new { Part::all() } else { what.part.clone() };
                 known.entry(uid).or_insert_with(|| streams.spawn(one(source, part, printer)));
             }
             // Its stream ends by itself, with its last line.
@@ -76,7 +83,7 @@ pub async fn follow(client: &Client, what: Follow, printer: &Printer) -> Result 
             Some(Some(Err(error))) => tracing::warn!(%error, "the instances cannot be watched; trying again"),
             Some(None) => return Ok(()),
         }
-        if what.ends && seen && known.is_empty() && streams.is_empty() {
+        if *what.ends.borrow() && seen && known.is_empty() && streams.is_empty() {
             return Ok(());
         }
     }
@@ -101,6 +108,10 @@ async fn one(source: Source, mut part: Part, printer: Printer) {
                     if !printer.print(Message::Log { id: source.id().to_owned(), at: line.at, line: line.text }).await {
                         return;
                     }
+                }
+                // The end of a stream is mostly that of its instance, which nobody is to wait for.
+                if matches!(source.is_there().await, Ok(false)) {
+                    return;
                 }
             }
             Ok(None) => return,

@@ -48,15 +48,15 @@ impl Logs {
         let style = Style { paint: Paint::detect(), names: matches!(selected, Selected::Service(_)), times: self.timestamps };
         let (printer, end_of_print) = Printer::start(style)?;
         let end = if self.follow {
-            let ends = matches!(selected, Selected::Instance(_));
-            let what = Follow { namespace: Some(connection.namespace.clone()), which: which(&selected), part: self.part(), ends };
+            let (_always, ends) = tokio::sync::watch::channel(matches!(selected, Selected::Instance(_)));
+            let (namespace, which, part) = (Some(connection.namespace.clone()), which(&selected), self.part());
+            let what = Follow { namespace, which, part, begun: clock::now(), ends };
             follow(&connection.client, what, &printer).await
         } else {
             self.once(connection, &selected, &instances, &printer).await
         };
         drop(printer);
-        end_of_print.finish().await;
-        end
+        end_of_print.finish().await.and(end)
     }
 
     fn part(&self) -> Part {

@@ -1,5 +1,6 @@
 //! Manifests: YAML or JSON, one or several documents per file, from a file, a directory or standard input. Every error names the file and the line.
 pub mod lines;
+pub(crate) mod meant;
 
 use std::{
     collections::BTreeSet,
@@ -58,8 +59,14 @@ impl Document {
         if causes.is_empty() {
             // What the API says before it only repeats the kind.
             let message = status.message.split_once("strict decoding error: ").map_or(status.message.as_str(), |(_, what)| what);
-            let line = self.lines.find_named(message).unwrap_or(self.lines.start());
-            return format!("{}:{line}: {}: {message}", self.file, self.title());
+            // Each field that it does not know, or knows twice, has a line of its own.
+            let told = sentences(message).into_iter().map(|sentence| {
+                let line = self.lines.find_named(sentence).unwrap_or(self.lines.start());
+                let unknown = sentence.strip_prefix("unknown field \"").and_then(|rest| rest.strip_suffix('"'));
+                let meant = unknown.map(|path| meant::field(&self.gvk, path)).unwrap_or_default();
+                format!("{}:{line}: {}: {sentence}{meant}", self.file, self.title())
+            });
+            return told.collect::<Vec<_>>().join("\n");
         }
         let text = causes.iter().map(|cause| {
             let field = if cause.field.is_empty() { String::new() } else { format!("{}: ", cause.field) };
@@ -68,6 +75,13 @@ impl Document {
         // The API may give one cause twice (its schema and its rules found the same).
         text.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("\n")
     }
+}
+
+/// The parts of what the API says of fields that it does not know; anything else as it is.
+fn sentences(message: &str) -> Vec<&str> {
+    let begins = |text: &str| ["unknown field \"", "duplicate field \""].iter().any(|begin| text.starts_with(begin));
+    let parts: Vec<&str> = message.split(", ").collect();
+    if parts.iter().all(|part| begins(part)) { parts } else { vec![message] }
 }
 
 /// Reads `-`, a file, or all `*.yaml`, `*.yml` and `*.json` of a directory, in the order of their names. What others refer to comes first.
@@ -221,7 +235,18 @@ mod tests {
             "m.yaml:5: MeshService api: spec.replicas: absent\nm.yaml:6: MeshService api: spec.command[0]: no"
         );
         let strict = Status { message: "strict decoding error: unknown field \"spec.replcas\"".into(), ..Status::default() };
-        assert_eq!(service.complaint(&strict), "m.yaml:7: MeshService api: unknown field \"spec.replcas\"");
+        assert_eq!(
+            service.complaint(&strict),
+            "m.yaml:7: MeshService api: unknown field \"spec.replcas\"; did you mean \"spec.replicas\"?"
+        );
+        let both = Status {
+            message: "strict decoding error: unknown field \"spec.replcas\", unknown field \"spec.zzz\"".into(),
+            ..Status::default()
+        };
+        assert_eq!(
+            service.complaint(&both),
+            "m.yaml:7: MeshService api: unknown field \"spec.replcas\"; did you mean \"spec.replicas\"?\nm.yaml:2: MeshService api: unknown field \"spec.zzz\""
+        );
     }
 
     #[test]

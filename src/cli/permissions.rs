@@ -1,5 +1,5 @@
 //! What the controller and the routers may do in a cluster: one list, as data. The controller asks for its own at start, and the manifests in `charts/` and `deploy/`
-//! grant these and no others (`tests/it/packaging.rs`).
+//! grant these and no others (`tests/packaging/charts.rs`).
 
 /// Where a permission holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

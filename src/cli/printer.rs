@@ -1,11 +1,14 @@
 //! Prints the lines of many instances, each behind its coloured name. On a thread of its own: a terminal that is held (Ctrl-S, a pager)
 //! must not hold the controllers and the router that share the process.
-use std::io::Write;
+use std::{
+    io::{self, ErrorKind, Write},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::paint::Paint;
+use super::{exit::Result, output, paint::Paint};
 
 /// Something to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,20 +43,21 @@ pub struct Printer(mpsc::Sender<Message>);
 
 /// The thread's end, for the one who started it.
 #[derive(Debug)]
-pub struct Printed(oneshot::Receiver<()>);
+pub struct Printed(oneshot::Receiver<io::Result<()>>);
 
 /// What waits to be printed; then those who write logs wait.
-const WAITING: usize = 1024;
+const WAITING: usize = 256;
+/// How long a terminal that is held (Ctrl-S) holds what we say ourselves, and the end of a run.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Printer {
     /// Starts the thread.
-    pub fn start(style: Style) -> std::io::Result<(Self, Printed)> {
+    pub fn start(style: Style) -> io::Result<(Self, Printed)> {
         let (sender, receiver) = mpsc::channel(WAITING);
         let (done, printed) = oneshot::channel();
         std::thread::Builder::new().name("printer".to_owned()).spawn(move || {
-            print(receiver, style);
             // Nobody may be waiting for it.
-            let _ = done.send(());
+            let _ = done.send(print(receiver, style, io::stdout()));
         })?;
         Ok((Self(sender), Printed(printed)))
     }
@@ -63,38 +67,56 @@ impl Printer {
         self.0.send(message).await.is_ok()
     }
 
-    /// Prints something of our own.
+    /// Prints something of our own. It is lost where there is nobody to tell: no reader, or a terminal that is held for long.
     pub async fn say(&self, text: impl Into<String>) {
-        // Without a reader there is nobody to tell.
-        let _ = self.print(Message::Own(text.into())).await;
+        let _ = tokio::time::timeout(PATIENCE, self.print(Message::Own(text.into()))).await;
     }
 
-    /// Ends when nobody reads what is printed.
+    /// Ends when nobody reads what is printed, even if nothing is: the reader has gone, or writing has failed.
     pub async fn unread(&self) {
-        self.0.closed().await;
+        tokio::select! {
+            () = self.0.closed() => {}
+            () = output::reader_gone() => {}
+        }
     }
 }
 
 impl Printed {
-    /// Waits until everything is printed, but not for a terminal that is held. All printers must have been dropped.
-    pub async fn finish(self) {
-        // Late or gone: both are the end.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), self.0).await;
+    /// Waits until everything is printed. All printers must have been dropped.
+    ///
+    /// # Errors
+    /// It could not be written. A reader that has gone (`mesh logs api | head`) is no failure.
+    pub async fn finish(self) -> Result {
+        match self.0.await {
+            Ok(Err(error)) => Err(output::failure(error)),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The same, but not for a terminal that is held.
+    ///
+    /// # Errors
+    /// See [`Printed::finish`].
+    pub async fn finish_soon(self) -> Result {
+        tokio::time::timeout(PATIENCE, self.finish()).await.unwrap_or(Ok(()))
     }
 }
 
-fn print(mut messages: mpsc::Receiver<Message>, style: Style) {
-    let (mut out, mut width) = (std::io::BufWriter::new(std::io::stdout()), 0);
-    while let Some(message) = messages.blocking_recv() {
-        let text = render(&message, style, &mut width);
-        let written = out.write_all(text.as_bytes()).and_then(|()| if messages.is_empty() { out.flush() } else { Ok(()) });
-        if written.is_err() {
-            // The reader has gone: `mesh logs -f api | head`.
-            return;
+fn print(mut messages: mpsc::Receiver<Message>, style: Style, out: impl Write) -> io::Result<()> {
+    let (mut out, mut width) = (io::BufWriter::new(out), 0);
+    let mut write = || -> io::Result<()> {
+        while let Some(message) = messages.blocking_recv() {
+            out.write_all(render(&message, style, &mut width).as_bytes())?;
+            if messages.is_empty() {
+                out.flush()?;
+            }
         }
-    }
-    // The reader may have gone just now.
-    let _ = out.flush();
+        out.flush()
+    };
+    let written = write();
+    // What could not be written is not to be tried once more.
+    drop(out.into_parts());
+    written.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 /// A message as lines of text; `width` is that of the widest name so far.
@@ -138,6 +160,30 @@ mod tests {
                 .map(|message| render(message, PLAIN, &mut width))
                 .collect();
         assert_eq!(lines, ["api-0 | one\n", "mesh  | two\nmesh  | three\n", "frontend-0 | four\n", "api-0      | five\n"]);
+    }
+
+    /// Takes no bytes, with this error.
+    struct Refuses(ErrorKind);
+
+    impl Write for Refuses {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_a_failure_and_a_reader_that_has_gone_is_none() {
+        for (kind, expected) in [(ErrorKind::StorageFull, Some(ErrorKind::StorageFull)), (ErrorKind::BrokenPipe, None)] {
+            let (sender, receiver) = mpsc::channel(1);
+            sender.blocking_send(log("api-0", "one")).unwrap();
+            let end = print(receiver, PLAIN, Refuses(kind));
+            assert_eq!(end.err().map(|error| error.kind()), expected);
+            assert!(sender.is_closed(), "those who write are told");
+        }
     }
 
     #[test]

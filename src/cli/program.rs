@@ -1,5 +1,9 @@
 //! The two programs as a whole, and what both do around their work: the TLS provider, the runtime, and the exit code at the end.
-use std::{future::Future, process::ExitCode};
+use std::{
+    future::Future,
+    io::{ErrorKind, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 
@@ -7,6 +11,7 @@ use super::{
     Mesh, Verb,
     daemon::Daemon,
     exit::{Code, Failure, Result},
+    output,
 };
 use mesh_kit::{
     descriptors,
@@ -19,14 +24,20 @@ pub fn controller() -> ExitCode {
     // First of all: it changes the environment, which only a process of one thread may do.
     let passed = Passed::take();
     raise_descriptors();
-    let daemon = Daemon::parse();
+    let daemon = match Daemon::try_parse() {
+        Ok(daemon) => daemon,
+        Err(error) => return said(&error),
+    };
     let (format, filter) = daemon.telemetry();
     run("mesh-controller", format, &filter, async { daemon.run(passed.map_err(anyhow::Error::from)?).await })
 }
 
 /// All of `mesh`.
 pub fn mesh() -> ExitCode {
-    let mesh = Mesh::parse();
+    let mesh = match Mesh::try_parse() {
+        Ok(mesh) => mesh,
+        Err(error) => return said(&error),
+    };
     // The other verbs hold a few connections.
     if matches!(mesh.verb, Verb::Run(_)) {
         raise_descriptors();
@@ -53,12 +64,28 @@ fn run(name: &str, log_format: LogFormat, log_filter: &str, work: impl Future<Ou
     match end {
         Ok(()) => Code::Ok.into(),
         Err(failure) => {
-            for line in failure.text().lines() {
-                eprintln!("{name}: {line}");
-            }
+            complain(name, &failure.text());
             failure.code.into()
         }
     }
+}
+
+/// Help, the version, or what is wrong with the arguments.
+fn said(error: &clap::Error) -> ExitCode {
+    match error.print() {
+        Err(failed) if !error.use_stderr() && failed.kind() != ErrorKind::BrokenPipe => {
+            complain("mesh", &output::failure(failed).text());
+            Code::Failed.into()
+        }
+        Ok(()) | Err(_) if error.use_stderr() => Code::Usage.into(),
+        Ok(()) | Err(_) => Code::Ok.into(),
+    }
+}
+
+/// To standard error; there is nobody to tell where that takes no more.
+fn complain(name: &str, text: &str) {
+    let lines: String = text.lines().flat_map(|line| [name, ": ", line, "\n"]).collect();
+    let _ = std::io::stderr().write_all(lines.as_bytes());
 }
 
 fn prepare(log_format: LogFormat, log_filter: &str) -> Result {

@@ -1,6 +1,7 @@
 //! `mesh ps`: what runs, what should and does not, and why.
 use clap::Args;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use serde::Serialize;
 
@@ -59,6 +60,9 @@ impl Ps {
     pub async fn run(self, connection: &Connection) -> Result {
         let services = connection.list_services(self.all_namespaces).await?;
         let rows = rows(&services, &instance::list(connection, self.all_namespaces).await?);
+        if rows.is_empty() && !self.all_namespaces {
+            connection.namespace_is_there().await?;
+        }
         if self.json {
             let json = serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?;
             return output::print_line(&json);
@@ -72,7 +76,10 @@ impl Ps {
 
 /// The lines, by namespace, service and instance.
 pub fn rows(services: &[MeshService], instances: &[Instance]) -> Vec<Row> {
-    let mut rows: Vec<Row> = instances.iter().map(instance_row).collect();
+    let of = |instance: &Instance| {
+        services.iter().find(|service| service.name_any() == instance.service && service.namespace().as_ref() == Some(&instance.namespace))
+    };
+    let mut rows: Vec<Row> = instances.iter().map(|instance| instance_row(instance, of(instance))).collect();
     let missing = services.iter().filter(|service| {
         !instances
             .iter()
@@ -83,7 +90,20 @@ pub fn rows(services: &[MeshService], instances: &[Instance]) -> Vec<Row> {
     rows
 }
 
-fn instance_row(instance: &Instance) -> Row {
+/// What hinders a service though its instances may be well: its routes are another's, or it works in part only.
+fn hindrance(service: &MeshService) -> Option<String> {
+    let conditions = service.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let off = |c: &&Condition| {
+        (c.type_ == service::ROUTES_ACCEPTED && c.status == "False") || (c.type_ == service::DEGRADED && c.status == "True")
+    };
+    let told =
+        conditions.iter().filter(off).map(|c| if c.message.is_empty() { c.reason.clone() } else { format!("{}: {}", c.reason, c.message) });
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+/// Of an instance that is well, what hinders its service is of interest before how it ended once.
+fn instance_row(instance: &Instance, service: Option<&MeshService>) -> Row {
     Row {
         namespace: instance.namespace.clone(),
         id: Some(instance.id.clone()),
@@ -95,7 +115,7 @@ fn instance_row(instance: &Instance) -> Row {
         pid: instance.pid,
         node: instance.node.clone(),
         created: instance.created,
-        problem: instance.problem(),
+        problem: instance.trouble.clone().or_else(|| service.and_then(hindrance)).or_else(|| instance.problem()),
     }
 }
 
@@ -113,7 +133,7 @@ fn service_row(service: &MeshService) -> Row {
         pid: None,
         node: None,
         created: service.creation_timestamp().map(|time| time.0),
-        problem: ready.filter(|c| c.status != "True" && !c.message.is_empty()).map(|c| c.message.clone()),
+        problem: ready.filter(|c| c.status != "True" && !c.message.is_empty()).map(|c| c.message.clone()).or_else(|| hindrance(service)),
     }
 }
 

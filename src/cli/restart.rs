@@ -3,7 +3,7 @@ use clap::Args;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::{exit::Result, output, target::Connection};
+use super::{apply::FIELD_MANAGER, exit::Result, output, select::or_no_service, target::Connection};
 use mesh_api::labels::RESTARTED_AT;
 use mesh_kit::clock;
 
@@ -20,7 +20,8 @@ impl Restart {
     pub async fn run(self, connection: &Connection) -> Result {
         let patch = Patch::Merge(json!({"metadata": {"annotations": {RESTARTED_AT: clock::now().to_string()}}}));
         for name in self.services {
-            connection.services().patch(&name, &PatchParams::default(), &patch).await?;
+            let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+            or_no_service(connection, &name, connection.services().patch(&name, &params, &patch).await).await?;
             output::print_line(&format!("{name} is being restarted"))?;
         }
         Ok(())

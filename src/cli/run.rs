@@ -1,13 +1,16 @@
 //! `mesh run`: everything in the foreground. Finds the manifests, starts a controller on the project's `.mesh`, applies, shows logs and progress
-//! until a signal comes, then ends all that runs. The state directory belongs to it: what an earlier run left behind is taken up or ended.
+//! until a signal comes or nobody reads them any more, then ends all that runs. The state directory belongs to it: what an earlier run left behind is taken up or ended.
 mod finish;
 mod plan;
 mod progress;
 mod state;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
 
 use clap::Args;
+use futures::{FutureExt, future::FusedFuture};
+use kube::Client;
+use tokio::sync::watch;
 
 use super::{
     apply::{How, apply_all},
@@ -23,11 +26,14 @@ use super::{
     target::{Connection, Target},
 };
 use mesh_api::node::PortRange;
+use mesh_kit::clock;
 use mesh_kit::shutdown::{Shutdown, Supervisor};
 use mesh_router::listener::passed::Passed;
 
 /// How long the controller's own tasks may take to end.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long the last lines of instances that have ended may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How many old lines are shown of an instance that is taken up from an earlier run.
 const OLD_LINES: u64 = 10;
 
@@ -69,7 +75,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Runs until a signal comes, and ends all that runs.
+    /// Runs until a signal comes or nobody reads its output, and ends all that runs.
     pub async fn run(self, target: Target) -> Result {
         if target.kubeconfig.is_some() {
             return Err(Failure::new(Code::Usage, "run starts an API of its own: leave --kubeconfig out, or use `mesh apply` with it"));
@@ -84,7 +90,7 @@ impl Run {
         let connection = Connection { client: serving.client.clone(), namespace };
         let (printer, end_of_print) = Printer::start(Style { paint: Paint::detect(), names: true, times: false })?;
         let session = Session { connection, serving, printer, end_of_print, supervisor };
-        session.run(&documents, &mut signals).await
+        Box::pin(session.run(&documents, &mut signals)).await
     }
 
     fn options(&self, state_dir: PathBuf, project_dir: PathBuf) -> Result<ServeOptions> {
@@ -112,13 +118,26 @@ struct Session {
 
 impl Session {
     async fn run(mut self, documents: &[Document], signals: &mut Signals) -> Result {
-        let (end, attended) = self.work(documents, signals).await;
+        let (last, ends) = watch::channel(false);
+        let (client, printer) = (self.connection.client.clone(), self.printer.clone());
+        // From before anything is applied until all have ended, so that neither first nor last words are lost.
+        let mut logs = pin!(logs(client, ends, printer).fuse());
+        let (end, attended) = tokio::select! {
+            end = self.work(documents, signals) => end,
+            end = &mut logs => (end, true),
+        };
         let Self { connection, serving, printer, end_of_print, supervisor } = self;
-        finish::finish(&connection, &serving.backend, attended, &printer, signals).await;
+        let finishing = Box::pin(finish::finish(&connection, &serving.backend, attended, &printer, signals));
+        let ended = beside(finishing, &mut logs).await;
+        // Nobody may be waiting for it.
+        let _ = last.send(true);
+        let _ = tokio::time::timeout(LAST_WORDS, logs).await;
+        if ended {
+            printer.say("all instances have ended").await;
+        }
         supervisor.finish(GRACE).await;
         drop(printer);
-        end_of_print.finish().await;
-        end
+        end_of_print.finish_soon().await.and(end)
     }
 
     /// Ends by a signal, or because something failed; and whether the controllers still work.
@@ -126,10 +145,7 @@ impl Session {
         let Self { connection, serving, printer, supervisor, .. } = self;
         let services = async {
             begin(connection, documents, printer).await?;
-            tokio::select! {
-                end = logs(connection, printer) => end,
-                end = progress::progress(connection, serving, documents, printer) => end,
-            }
+            progress::progress(connection, serving, documents, printer).await
         };
         tokio::select! {
             end = services => (end, true),
@@ -144,9 +160,22 @@ async fn begin(connection: &Connection, documents: &[Document], printer: &Printe
     apply_all(connection, documents, How { force: true, dry_run: false }, &mut |_| Ok(())).await
 }
 
-/// Shows what all instances write. Without a reader the services run on.
-async fn logs(connection: &Connection, printer: &Printer) -> Result {
+/// Shows what all instances write, until nobody reads it (`mesh run | head`), or, once `ends`, until the last one is gone.
+async fn logs(client: Client, ends: watch::Receiver<bool>, printer: Printer) -> Result {
     let part = Part { tail: Some(OLD_LINES), ..Part::all() };
-    follow(&connection.client, Follow { namespace: None, which: Which::All, part, ends: false }, printer).await?;
-    std::future::pending().await
+    follow(&client, Follow { namespace: None, which: Which::All, part, begun: clock::now(), ends }, &printer).await
+}
+
+/// Does something while the logs go on, if they do.
+async fn beside<T>(work: impl Future<Output = T>, logs: &mut (impl FusedFuture + Unpin)) -> T {
+    let logs = async {
+        if !logs.is_terminated() {
+            logs.await;
+        }
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        done = work => done,
+        never = logs => match never {},
+    }
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::{exit::Result, output, target::Connection};
+use super::{apply::FIELD_MANAGER, exit::Result, output, select::or_no_service, target::Connection};
 
 /// Set the number of instances.
 #[derive(Debug, Args)]
@@ -50,8 +50,8 @@ impl Scale {
 /// Sets the number of instances of one service.
 pub(super) async fn scale(connection: &Connection, service: &str, replicas: u32) -> Result {
     let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-    connection.services().patch_scale(service, &PatchParams::default(), &patch).await?;
-    Ok(())
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    or_no_service(connection, service, connection.services().patch_scale(service, &params, &patch).await).await.map(drop)
 }
 
 #[cfg(test)]

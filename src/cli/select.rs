@@ -7,6 +7,7 @@ use super::{
     target::Connection,
 };
 use mesh_api::MeshService;
+use mesh_kit::meant::did_you_mean;
 
 /// What a word means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +35,39 @@ pub async fn find(connection: &Connection, word: &str) -> Result<Found> {
     let instances = instance::list(connection, false).await?;
     let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
     let ids: Vec<String> = instances.iter().map(|instance| instance.id.clone()).collect();
-    let selected = select(word, &names, &ids).map_err(|text| Failure::new(Code::Failed, text))?;
-    Ok(Found { selected, services, instances })
+    match select(word, &names, &ids) {
+        Ok(selected) => Ok(Found { selected, services, instances }),
+        Err(text) => {
+            if services.is_empty() && instances.is_empty() {
+                connection.namespace_is_there().await?;
+            }
+            Err(Failure::new(Code::Failed, text))
+        }
+    }
+}
+
+/// What to say of a service that the API does not have.
+pub(super) async fn no_service(connection: &Connection, name: &str) -> Failure {
+    let services = match connection.list_services(false).await {
+        Ok(services) => services,
+        Err(failure) => return failure,
+    };
+    if services.is_empty()
+        && let Err(failure) = connection.namespace_is_there().await
+    {
+        return failure;
+    }
+    let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
+    let meant = did_you_mean(name, names.iter().map(String::as_str));
+    Failure::new(Code::Failed, format!("no service is called {name:?}{meant}; {}", there_is(&names)))
+}
+
+/// The same in the place of what the API says of a service that it does not have.
+pub(super) async fn or_no_service<T>(connection: &Connection, name: &str, answer: Result<T, kube::Error>) -> Result<T> {
+    match answer {
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(no_service(connection, name).await),
+        answer => Ok(answer?),
+    }
 }
 
 /// Finds what `word` means. A service's name wins over an id; an id may be cut short as long as it fits one instance only.
@@ -50,7 +82,10 @@ fn select(word: &str, services: &[String], instances: &[String]) -> Result<Selec
     fits.sort_unstable();
     match fits.as_slice() {
         [one] => Ok(Selected::Instance((*one).to_owned())),
-        [] => Err(format!("no service and no instance is called {word:?}; {}", there_is(services))),
+        [] => {
+            let meant = did_you_mean(word, services.iter().chain(instances).map(String::as_str));
+            Err(format!("no service and no instance is called {word:?}{meant}; {}", there_is(services)))
+        }
         several => match several.iter().find(|id| **id == word) {
             Some(exact) => Ok(Selected::Instance((*exact).to_owned())),
             None => Err(format!("{word:?} fits {} instances: {}; give more of the id", several.len(), several.join(", "))),
@@ -79,6 +114,14 @@ mod tests {
         assert_eq!(selected("api-1f-1"), Ok(Selected::Instance("api-1f-1".into())));
         assert_eq!(selected("a"), Err("\"a\" fits 3 instances: api-1f-0, api-1f-1, api-1f-10; give more of the id".into()));
         assert_eq!(selected("db"), Err("no service and no instance is called \"db\"; services here: api, web".into()));
+        assert_eq!(
+            selected("ap1"),
+            Err("no service and no instance is called \"ap1\"; did you mean \"api\"?; services here: api, web".into())
+        );
+        assert_eq!(
+            selected("web-2b-0"),
+            Err("no service and no instance is called \"web-2b-0\"; did you mean \"web-2a-0\"?; services here: api, web".into())
+        );
         assert_eq!(selected(""), Err("no service and no instance is called \"\"; services here: api, web".into()));
         assert_eq!(select("x", &[], &[]), Err("no service and no instance is called \"x\"; there are no services here".into()));
     }

@@ -195,6 +195,7 @@ fn spawn_controllers(
     let health = backend.health();
     shutdown.spawn("mesh-instance", mesh_instance::run(client.clone(), backend, agent, reconciles.clone(), shutdown.triggered()));
     shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), reconciles.clone(), shutdown.triggered()));
+    shutdown.spawn("system", controller::system::run(client.clone(), shutdown.triggered()));
     shutdown.spawn("node", node::run(client.clone(), node, health, shutdown.triggered()));
 }
 

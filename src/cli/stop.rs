@@ -1,15 +1,20 @@
 //! `mesh stop`: a service keeps its object and loses its instances; an instance is drained, ended and replaced.
+use std::time::Duration;
+
 use clap::Args;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::{
-    exit::Result,
-    instance::{self, Kind},
+    delete::end,
+    exit::{Code, Failure, Result},
+    instance::{self, Instance, Kind},
     output,
     scale::scale,
     select::{Found, Selected, find},
     target::Connection,
 };
+use mesh_api::duration::Duration as Wait;
 
 /// Scale services to 0, or end one instance (another takes its place).
 #[derive(Debug, Args)]
@@ -17,6 +22,12 @@ pub struct Stop {
     /// A service, or the beginning of an instance's id. All services of the namespace if left out.
     #[arg(value_name = "SERVICE|ID")]
     what: Option<String>,
+    /// Do not wait until an instance has ended.
+    #[arg(long)]
+    no_wait: bool,
+    /// How long to wait for that.
+    #[arg(long, default_value = "2m", value_name = "DURATION")]
+    timeout: Wait,
 }
 
 impl Stop {
@@ -42,9 +53,29 @@ impl Stop {
                     Kind::MeshInstance => "a new instance takes its place",
                     Kind::Pod => "its Deployment makes another",
                 };
+                if self.no_wait {
+                    return output::print_line(&format!(
+                        "{id} is being drained, and ends then; {next} (`mesh scale` changes how many there are)"
+                    ));
+                }
+                let late = || {
+                    let text = format!("{id} has not ended after {}: it is drained first, `mesh why {id}` shows it; {next}", self.timeout);
+                    Failure::new(Code::NotReady, text)
+                };
+                let limit = self.timeout.get().max(Duration::from_millis(1));
+                tokio::time::timeout(limit, ended(connection, found)).await.unwrap_or_else(|_| Err(late()))?;
                 output::print_line(&format!("{id} is drained and ended; {next} (`mesh scale` changes how many there are)"))
             }
         }
+    }
+}
+
+/// Waits until it is gone.
+async fn ended(connection: &Connection, instance: &Instance) -> Result {
+    let uid = instance.uid.clone().unwrap_or_default();
+    match instance.kind {
+        Kind::MeshInstance => end(connection.instances(), &instance.id, &uid).await,
+        Kind::Pod => end(instance::api::<Pod>(&connection.client, Some(&connection.namespace)), &instance.id, &uid).await,
     }
 }
 

@@ -1,15 +1,17 @@
 //! Which API a command talks to: found by flags, by the project's `.mesh`, by the environment, or by the default state directory.
 use std::{
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, Config,
+    Api, Client, Config, ResourceExt,
     api::ListParams,
     client::{ClientBuilder, retry::RetryPolicy},
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use tower::{buffer::BufferLayer, retry::RetryLayer};
 
@@ -18,6 +20,7 @@ use super::{
     state_dir,
 };
 use mesh_api::{MeshInstance, MeshService};
+use mesh_kit::meant::did_you_mean;
 
 /// The flags that say which API.
 #[derive(Debug, Clone, Default, Args)]
@@ -43,6 +46,9 @@ enum Found {
     /// No kubeconfig anywhere.
     Nowhere,
 }
+
+/// Whose the kubeconfig of the default state directory is.
+const DEFAULT: &str = "the default state directory";
 
 /// What is looked at, in values.
 struct Places {
@@ -87,10 +93,32 @@ impl Connection {
         }
     }
 
+    /// For where nothing was found: whether that is because there is no such namespace.
+    ///
+    /// # Errors
+    /// There is none, and which there are.
+    pub async fn namespace_is_there(&self) -> Result {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        match namespaces.get(&self.namespace).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            // Who may not read namespaces is not to be kept from what is in them.
+            Ok(_) | Err(_) => return Ok(()),
+        }
+        let all = namespaces.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+        let names: Vec<String> = all.iter().map(ResourceExt::name_any).collect();
+        Err(Failure::new(Code::Failed, no_namespace(&self.namespace, &names)))
+    }
+
     /// The instances of the namespace.
     pub fn instances(&self) -> Api<MeshInstance> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
+}
+
+fn no_namespace(name: &str, there: &[String]) -> String {
+    let meant = did_you_mean(name, there.iter().map(String::as_str));
+    let here = if there.is_empty() { String::new() } else { format!("; namespaces here: {}", there.join(", ")) };
+    format!("there is no namespace {name:?}{meant}{here}")
 }
 
 impl Target {
@@ -99,16 +127,22 @@ impl Target {
         let places = self.places()?;
         let found = find(&places);
         let config = config(&found, &places).await?;
-        let address = config.cluster_url.to_string();
+        let (address, of_machine) = (config.cluster_url.to_string(), is_of_machine(&config));
         let namespace = self.namespace.unwrap_or_else(|| config.default_namespace.clone());
         let client = client(config).map_err(|error| Failure::from(error).context(source_of(&found)))?;
         act(&Connection { client, namespace }).await.map_err(|failure| match failure.code {
             Code::Unreachable => Failure::new(
                 Code::Unreachable,
                 format!(
-                    "nothing answers at {address} (from {}): {}; start it with `mesh run` or `mesh-controller`, or name another with --kubeconfig or --state-dir",
+                    "nothing answers at {address} (from {}): {}; {}, or name another with --kubeconfig or --state-dir",
                     source_of(&found),
-                    failure.text()
+                    failure.text(),
+                    match (of_machine, &found) {
+                        // `mesh run` keeps its own in the project.
+                        (true, Found::File(_, DEFAULT)) => "start it with `mesh-controller`",
+                        (true, _) => "start it with `mesh run` or `mesh-controller`",
+                        (false, _) => "see whether that machine can be reached",
+                    }
                 ),
             ),
             _ => failure,
@@ -142,7 +176,7 @@ fn find(places: &Places) -> Found {
     }
     let file = state_dir::kubeconfig(&places.default_state_dir);
     // A directory that cannot be looked into exists all the same; reading it will say why.
-    if file.try_exists().unwrap_or(true) { Found::File(file, "the default state directory") } else { Found::Nowhere }
+    if file.try_exists().unwrap_or(true) { Found::File(file, DEFAULT) } else { Found::Nowhere }
 }
 
 fn in_project(current: &Path) -> Option<PathBuf> {
@@ -159,9 +193,10 @@ fn source_of(found: &Found) -> String {
 
 async fn config(found: &Found, places: &Places) -> Result<Config> {
     let kubeconfig = match found {
-        Found::File(file, whose) => {
-            Kubeconfig::read_from(file).map_err(|error| Failure::new(Code::Unreachable, format!("{whose}: {error}: {}", file.display())))?
-        }
+        Found::File(file, whose) => Kubeconfig::read_from(file).map_err(|error| {
+            let text = format!("{whose}: {error}: {}{}", file.display(), of_another(&error));
+            Failure::new(Code::Unreachable, text)
+        })?,
         Found::Environment => Kubeconfig::from_env()
             .map_err(|error| Failure::new(Code::Unreachable, format!("$KUBECONFIG: {error}")))?
             .ok_or_else(|| Failure::new(Code::Unreachable, "$KUBECONFIG names no file"))?,
@@ -183,6 +218,22 @@ async fn config(found: &Found, places: &Places) -> Result<Config> {
     Ok(config)
 }
 
+/// Who may not read a kubeconfig may not use its API either.
+fn of_another(error: &KubeconfigError) -> &'static str {
+    match error {
+        KubeconfigError::ReadConfig(error, _) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            "; it belongs to another user: run this as that one (sudo), or start your own with `mesh run`, or name another API with --kubeconfig"
+        }
+        _ => "",
+    }
+}
+
+/// Whether the API is one of this machine, which can be started here.
+fn is_of_machine(config: &Config) -> bool {
+    let host = config.cluster_url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 /// An API that is busy, or has just got our definitions ("storage is (re)initializing"), is asked again for some seconds: a person waits.
 fn client(mut config: Config) -> kube::Result<Client> {
     // Its own goes on for minutes.
@@ -195,6 +246,30 @@ fn client(mut config: Config) -> kube::Result<Client> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_namespace_that_is_not_there_is_named_with_those_that_are() {
+        let there = ["default".to_owned(), "shop".to_owned()];
+        assert_eq!(
+            no_namespace("shopp", &there),
+            "there is no namespace \"shopp\"; did you mean \"shop\"?; namespaces here: default, shop"
+        );
+        assert_eq!(no_namespace("nosuch", &[]), "there is no namespace \"nosuch\"");
+    }
+
+    #[test]
+    fn a_kubeconfig_of_another_user_is_told_from_one_that_is_not_there() {
+        let read = |kind: std::io::ErrorKind| of_another(&KubeconfigError::ReadConfig(kind.into(), "/k".into()));
+        assert!(read(std::io::ErrorKind::PermissionDenied).contains("belongs to another user"));
+        assert_eq!(read(std::io::ErrorKind::NotFound), "");
+    }
+
+    #[test]
+    fn only_an_api_of_this_machine_can_be_started_here() {
+        let of = |url: &str| is_of_machine(&Config::new(url.parse().unwrap()));
+        assert!(of("https://127.0.0.1:7443") && of("https://[::1]:7443") && of("https://localhost:7443"));
+        assert!(!of("https://10.0.0.1:6443") && !of("https://cluster.example"));
+    }
 
     #[test]
     fn flags_win_then_the_project_then_the_environment_then_the_default() {

@@ -18,7 +18,7 @@ use super::{Error, api};
 use mesh_api::{MeshRouter, MeshRouterSpec, crds, env::ObjectRef, labels};
 
 /// The Secret with the default router's cookie keys.
-const COOKIE_KEYS: &str = "mesh-router-cookie-keys";
+pub(crate) const COOKIE_KEYS: &str = "mesh-router-cookie-keys";
 
 /// Makes what is missing in an API of our own; what a user has changed stays.
 ///

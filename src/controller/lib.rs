@@ -1,5 +1,6 @@
 //! One driver per kind and its steps. Each reads as a sentence, decides nothing that `plan` can decide, and is level-based:
 //! it never looks at which event woke it. Called by the wiring, over any `kube::Client`.
+mod absences;
 pub mod bootstrap;
 pub mod cluster_service;
 pub mod endpoints;
@@ -8,6 +9,7 @@ pub mod mesh_service;
 pub mod node;
 mod notes;
 mod reconciles;
+pub mod system;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! The agent's own `MeshNode`, and the Lease by which others know that it lives.
-use std::{pin::pin, time::Duration};
+use std::{collections::BTreeSet, pin::pin, time::Duration};
 
-use futures::Future;
+use futures::{Future, StreamExt, stream};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -9,11 +9,12 @@ use k8s_openapi::{
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
+    runtime::watcher::Config,
 };
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Error, api};
+use super::{Error, absences::absences, api};
 use mesh_api::{
     GROUP, MeshNode, VERSION,
     conditions::{Want, node as reason},
@@ -34,7 +35,9 @@ pub struct Node {
     pub ports: PortRange,
 }
 
-const RENEW: Duration = Duration::from_secs(5);
+pub(super) const RENEW: Duration = Duration::from_secs(5);
+/// Until what failed is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The name of a node's Lease.
 pub(super) fn lease_name(node: &str) -> String {
@@ -46,12 +49,16 @@ pub(super) fn lease_name(node: &str) -> String {
 /// # Errors
 /// What the API said.
 pub async fn register(client: &Client, node: &Node) -> Result<(), Error> {
+    announce(client, node, &Ok(())).await
+}
+
+async fn announce(client: &Client, node: &Node, health: &Result<(), String>) -> Result<(), Error> {
     renew(client, node).await?;
     let nodes: Api<MeshNode> = Api::all(client.clone());
     let params = PatchParams::apply(labels::FIELD_MANAGER).force();
     let object = json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshNode", "metadata": { "name": node.name }, "spec": {} });
     nodes.patch(&node.name, &params, &Patch::Apply(&object)).await.map_err(api("apply MeshNode"))?;
-    update_status(client, node, &Ok(())).await
+    update_status(client, node, health).await
 }
 
 /// Says whether instances can be started here.
@@ -88,10 +95,11 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let end = pin!(shutdown);
+    let known = keep_known(&client, &node, health.clone());
     let (renewing, telling) = (keep_renewing(&client, &node), keep_telling(&client, &node, health));
     tokio::select! {
         () = end => {}
-        _ = async { tokio::join!(renewing, telling) } => {}
+        _ = async { tokio::join!(renewing, telling, known) } => {}
     }
     Ok(())
 }
@@ -101,6 +109,24 @@ async fn keep_renewing(client: &Client, node: &Node) {
         tokio::time::sleep(RENEW).await;
         if let Err(error) = renew(client, node).await {
             tracing::warn!(%error, "the node's lease could not be renewed; it is tried again");
+        }
+    }
+}
+
+/// Makes the node's object and its Lease again when somebody has removed one: without them nothing is placed here any more.
+async fn keep_known(client: &Client, node: &Node, health: Option<watch::Receiver<Result<(), String>>>) {
+    let named = |name: &str| (Config::default().fields(&format!("metadata.name={name}")), BTreeSet::from([name.to_owned()]));
+    let ((nodes, of_nodes), (leases, of_leases)) = (named(&node.name), named(&lease_name(&node.name)));
+    let mut gone = stream::select(
+        absences::<MeshNode>(Api::all(client.clone()), nodes, of_nodes, "node"),
+        absences::<Lease>(Api::namespaced(client.clone(), labels::SYSTEM_NAMESPACE), leases, of_leases, "node"),
+    );
+    while gone.next().await.is_some() {
+        tracing::warn!(node = node.name, "the MeshNode or its Lease was removed; both are made again");
+        let health = || health.as_ref().map_or(Ok(()), |health| health.borrow().clone());
+        while let Err(error) = announce(client, node, &health()).await {
+            tracing::warn!(%error, "the MeshNode could not be made again; it is tried again");
+            tokio::time::sleep(AGAIN).await;
         }
     }
 }

@@ -1,11 +1,16 @@
 //! Events on objects, for `kubectl describe` and `kubectl events`. Losing one is no fault of the work it tells about.
+mod series;
+
 use futures::Future;
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::{core::v1::ObjectReference, events::v1::Event};
 use kube::{
-    Client, Resource,
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
 };
 use tokio::sync::mpsc;
+
+use self::series::{Reporter, Series, Write};
+use mesh_kit::clock;
 
 /// Something that happened to an object, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,34 +45,36 @@ pub(super) struct Notes(mpsc::Sender<(ObjectReference, Note)>);
 impl Notes {
     /// For the controller of that name; the future writes the notes as Events for as long as it is polled.
     pub(super) fn new(client: Client, controller: &str, node: &str) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let reporter =
-            Reporter { controller: format!("mesh-controller/{controller}"), instance: (!node.is_empty()).then(|| node.to_owned()) };
+        let controller = format!("mesh-controller/{controller}");
+        let instance = if node.is_empty() { controller.clone() } else { node.to_owned() };
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Self(sender), write(Recorder::new(client, reporter), receiver))
+        (Self(sender), write(client, Series::new(Reporter { controller, instance }), receiver))
     }
 
     /// Takes one.
     pub(super) fn publish(&self, object: &impl Resource<DynamicType = ()>, note: Note) {
-        tracing::info!(reason = note.reason, object = object.meta().name, "{}", note.message);
+        if note.warning {
+            tracing::warn!(reason = note.reason, object = object.meta().name, "{}", note.message);
+        } else {
+            tracing::info!(reason = note.reason, object = object.meta().name, "{}", note.message);
+        }
         if self.0.try_send((object.object_ref(&()), note)).is_err() {
             tracing::debug!("too many events wait to be written; this one is dropped");
         }
     }
 }
 
-async fn write(recorder: Recorder, mut notes: mpsc::Receiver<(ObjectReference, Note)>) {
+async fn write(client: Client, mut series: Series, mut notes: mpsc::Receiver<(ObjectReference, Note)>) {
     while let Some((object, note)) = notes.recv().await {
-        let mut message = note.message;
-        // The API takes at most a kilobyte.
-        message.truncate(message.floor_char_boundary(1024));
-        let event = Event {
-            type_: if note.warning { EventType::Warning } else { EventType::Normal },
-            reason: note.reason.to_owned(),
-            note: Some(message),
-            action: note.reason.to_owned(),
-            secondary: None,
+        // Events of what is in no namespace are in this one.
+        let events: Api<Event> = Api::namespaced(client.clone(), object.namespace.as_deref().unwrap_or("default"));
+        let written = match series.take(&object, &note, clock::now()) {
+            Write::Create(event) => events.create(&PostParams::default(), &event).await,
+            Write::Count(event) => events.patch(&event.name_any(), &PatchParams::default(), &Patch::Merge(&event)).await,
         };
-        if let Err(error) = recorder.publish(&event, &object).await {
+        if let Err(error) = written {
+            // It may be forgotten already: the next one is a new one.
+            series.forget(&object, &note);
             tracing::debug!(%error, "an event could not be written");
         }
     }

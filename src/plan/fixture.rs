@@ -1,4 +1,11 @@
 //! Services and instances for the tests of this module: `ready(instance("b", 0))`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "for tests only: what fails here fails the test"
+)]
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Value, json};

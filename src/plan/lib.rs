@@ -5,6 +5,7 @@ pub mod environment;
 mod files;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
+pub mod history;
 pub mod instance;
 pub mod leases;
 pub mod lifecycle;
@@ -14,4 +15,5 @@ pub mod rollout;
 pub mod routes;
 pub mod service_status;
 pub mod template;
+pub mod uptime;
 pub mod validate;

@@ -4,7 +4,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::instance::{Exit, ExitHow, Observed, Running};
+use crate::{
+    instance::{Exit, ExitHow, Observed, Running},
+    uptime,
+};
 use mesh_api::{
     MeshInstance, MeshInstanceStatus,
     conditions::{Want, instance as reason},
@@ -205,11 +208,24 @@ fn run(facts: &Facts<'_>, running: &Running) -> (Step, Say) {
         return (Step::Stop { grace: grace(facts) }, Say::new(InstanceState::NotReady, reason::UNHEALTHY, why.clone()));
     }
     if health.ready {
+        if let Some(left) = unproven(facts, running) {
+            let message = format!("has to be up for {} s, as there is no probe that says more", uptime::MINIMUM.as_secs());
+            return (Step::Wait { wake: Some(left) }, Say::new(InstanceState::Starting, reason::UNPROVEN, message));
+        }
         return (wait(), Say { state: InstanceState::Ready, ready: true, reason: reason::RUNNING, message: String::new() });
     }
     let state = if health.was_ready { InstanceState::NotReady } else { InstanceState::Starting };
     let (reason, message) = health.not_ready.clone().unwrap_or((reason::PROBING, "not probed yet".to_owned()));
     (wait(), Say::new(state, reason, message))
+}
+
+/// How much longer a program must be up before it counts as ready.
+fn unproven(facts: &Facts<'_>, running: &Running) -> Option<Duration> {
+    let spec = &facts.instance.spec;
+    let minimum = uptime::minimum(spec.serves, spec.template.readiness_probe.as_ref(), spec.template.startup_probe.as_ref());
+    // A clock that was set back says nothing about it: then it is long enough.
+    let up = Duration::try_from(facts.now.duration_since(running.since)).unwrap_or(Duration::MAX);
+    Some(minimum.saturating_sub(up)).filter(|left| !left.is_zero())
 }
 
 /// A program that does not run: start it, or wait for the backoff to pass. `from` is when the last run or start failed.

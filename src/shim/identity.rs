@@ -172,7 +172,7 @@ mod tests {
             boot_id: boot_id.into(),
             shim: Proc { pid: 1, start: 1 },
             child: None,
-            since: mesh_kit::clock::now(),
+            since: mesh_base::clock::now(),
             containment: crate::record::Containment::Subreaper,
             cgroup: None,
             stopping: None,

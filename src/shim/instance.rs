@@ -2,7 +2,7 @@
 use std::{fmt, path::PathBuf};
 
 use jiff::Timestamp;
-use mesh_kit::redact::Redacted;
+use mesh_base::redact::Redacted;
 use serde::{Deserialize, Serialize};
 
 /// Which instance. The uid is the identity: an object of the same name made anew is another instance.

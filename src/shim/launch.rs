@@ -18,7 +18,7 @@ use crate::{
     tree,
     wire::{Reply, ShimSpec},
 };
-use mesh_kit::clock;
+use mesh_base::clock;
 
 /// Rounds of SIGKILL for a program that was just started.
 const ROUNDS: usize = 1000;

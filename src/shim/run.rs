@@ -32,7 +32,7 @@ use crate::{
     tree,
     wire::Request,
 };
-use mesh_kit::clock;
+use mesh_base::clock;
 
 /// The grace when the shim itself gets SIGTERM (a shutdown of the machine), where nobody named one.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);

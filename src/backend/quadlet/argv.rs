@@ -34,6 +34,7 @@ pub fn run(instance: &Instance<'_>, host: &Host) -> Result<Vec<String>, Error> {
         flag(name, &value);
     }
     container.labels.iter().for_each(|(name, value)| flag("label", &format!("{name}={value}")));
+    instance.health.iter().flat_map(|health| health.flags()).for_each(|(name, value)| flag(name, &value));
     words.extend(security(container)?);
     words.extend(program(container)?);
     Ok(words)

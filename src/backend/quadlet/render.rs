@@ -206,6 +206,7 @@ impl Writer<'_> {
     fn about(&mut self, instance: &Instance<'_>) -> Result<(), Error> {
         let Instance { namespace, service, name, after, .. } = instance;
         self.unit.set(about::DESCRIPTION, "metadata.name", format!("mesh: {name} of {namespace}/{service}"))?;
+        network_online(&mut self.unit, self.host)?;
         for unit in *after {
             self.unit.add(about::AFTER, "the start order", unit.as_str())?;
             self.unit.add(about::WANTS, "the start order", unit.as_str())?;
@@ -330,6 +331,16 @@ impl Writer<'_> {
         self.unit.set(setting::TIMEOUT_STOP_SEC, "spec.terminationGracePeriodSeconds", limit)?;
         Ok(())
     }
+}
+
+/// Orders a unit behind the machine's network, which is needed to pull images and to forward ports; a later Quadlet does it by itself.
+pub(crate) fn network_online(unit: &mut Unit, host: &Host) -> Result<(), Error> {
+    if host.podman < Podman::NETWORK_ONLINE {
+        for key in [about::AFTER, about::WANTS] {
+            unit.add(key, "the start order", "network-online.target")?;
+        }
+    }
+    Ok(())
 }
 
 /// An image must not be taken for an argument, nor for a unit of Quadlet.

@@ -6,10 +6,11 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use self::references::references;
 use super::{
-    keys::{Class, Key, Section},
+    keys::{Class, Key, Section, container},
     parse::{self, Document, Line},
     version::Podman,
 };
+use mesh_kit::meant::meant;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,7 +145,8 @@ impl Checks<'_> {
         match Key::find(section, &line.key) {
             Some(key) if section.is_quadlets() => self.quadlets(key, line),
             None if section.is_quadlets() => {
-                let meant = like(section, &line.key).map(|name| format!("; did you mean {name}=?")).unwrap_or_default();
+                let meant =
+                    meant(&line.key, Key::all(section).map(Key::name)).map(|name| format!("; did you mean {name}=?")).unwrap_or_default();
                 let what = format!("[{}] has no key {:?}: Quadlet makes no unit of this file{meant}", line.section, line.key);
                 self.say(line.number, Level::Error, what);
             }
@@ -166,13 +168,38 @@ impl Checks<'_> {
                     format!("{}={}: Quadlet takes every word but true, yes, on and 1 for false", line.key, line.value),
                 );
             }
-            Class::Words | Class::Pairs => self.words(line),
+            Class::Words => drop(self.words(line)),
+            Class::Pairs => {
+                let words = self.words(line);
+                let names = key == container::ENVIRONMENT && self.podman >= Podman::ENVIRONMENT_NAMES;
+                self.pairs(line, &words, names, "Quadlet");
+            }
             _ => {}
         }
     }
 
-    fn words(&mut self, line: &Line) {
-        match parse::split(&line.value) {
+    /// `A=b c` is a pair and a word too many. Names alone may be what is meant, where `names` says so.
+    fn pairs(&mut self, line: &Line, words: &[String], names: bool, reader: &str) {
+        let pairs = words.iter().filter(|word| word.contains('=')).count();
+        let Some(word) = words.iter().find(|word| !word.contains('=') && !word.is_empty()) else { return };
+        if names && pairs == 0 {
+            return;
+        }
+        let what = match words.split_first().filter(|_| pairs > 0) {
+            Some((first, rest)) => format!(
+                "{}=: {reader} splits it at white space, and {word:?} has no '=': put quotes around the whole, \"{first} {}\"",
+                line.key,
+                rest.join(" ")
+            ),
+            None => format!("{}=: {word:?} has no '=', and is skipped: write NAME=VALUE", line.key),
+        };
+        self.say(line.number, Level::Error, what);
+    }
+
+    /// The words of a line; none if they cannot be read, which is said.
+    fn words(&mut self, line: &Line) -> Vec<String> {
+        let split = parse::split(&line.value);
+        match &split {
             Err(what) => self.say(line.number, Level::Error, format!("{}=: {what}", line.key)),
             Ok(words) if words.iter().any(String::is_empty) => {
                 self.say(
@@ -186,11 +213,18 @@ impl Checks<'_> {
             }
             Ok(_) => {}
         }
+        split.unwrap_or_default()
     }
 
     fn systemds(&mut self, section: Section, line: &Line) {
         if !line.key.starts_with("X-") && !KNOWN.get(section.name()).is_some_and(|known| known.contains(&line.key.as_str())) {
             self.say(line.number, Level::Warning, format!("systemd knows no {}= in [{}] and skips it", line.key, line.section));
+        }
+        if section == Section::Service && line.key == "Environment" {
+            match parse::split(&line.value) {
+                Ok(words) => self.pairs(line, &words, false, "systemd"),
+                Err(what) => self.say(line.number, Level::Error, format!("{}=: {what}", line.key)),
+            }
         }
         if self.kind == Kind::Systemd || section != Section::Service {
             return;
@@ -222,19 +256,6 @@ impl Checks<'_> {
             self.say(1, Level::Error, "it has no Image=: Quadlet makes no unit of this file");
         }
     }
-}
-
-/// A key of the section that differs in case only, or in one letter.
-fn like(section: Section, name: &str) -> Option<&'static str> {
-    Key::all(section).map(Key::name).find(|known| known.eq_ignore_ascii_case(name) || one_apart(known, name))
-}
-
-fn one_apart(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let ahead = a.iter().zip(b).take_while(|(a, b)| a == b).count();
-    let behind = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
-    let longer = a.len().max(b.len());
-    a.len().abs_diff(b.len()) <= 1 && ahead + behind + 1 >= longer
 }
 
 /// What systemd itself knows, by section.

@@ -15,6 +15,11 @@ impl Podman {
     pub const QUADLET: Self = Self::new(4, 4);
     /// Instances by symbolic link with drop-ins; before it each instance is a whole file.
     pub const INSTANCE_LINKS: Self = Self::new(5, 3);
+    /// From here on Quadlet itself orders units behind the machine's network (and has a key against it, `DefaultDependencies=`). Some versions
+    /// before do it for some kinds; to say it twice costs nothing.
+    pub const NETWORK_ONLINE: Self = Self::new(5, 3);
+    /// The first whose `Environment=` takes a name without a value: the variable of the service.
+    pub const ENVIRONMENT_NAMES: Self = Self::new(5, 6);
     /// The newest whose keys are known here.
     pub const NEWEST: Self = Self::new(5, 8);
 

@@ -1,9 +1,12 @@
-//! Bytes cut into lines with their times. A line of any length is read in bounded memory.
+//! Bytes cut into lines with their times. A line of any length is read in bounded memory: what is longer than [`LONGEST`] comes in pieces, cut
+//! between characters, and each cut is marked on both of its sides.
 use futures::{AsyncBufRead, AsyncBufReadExt, Stream};
 use jiff::Timestamp;
 
 /// A longer line is cut into pieces.
-const LONGEST: usize = 64 * 1024;
+pub const LONGEST: usize = 256 * 1024;
+/// Stands where a line was cut.
+pub const CUT: &str = "…";
 
 /// A line of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,32 +19,82 @@ pub struct Line {
 
 /// The lines of a stream in which each begins with its time and a space. Ends with the stream, or where it breaks.
 pub fn lines(reader: impl AsyncBufRead + Send) -> impl Stream<Item = Line> + Send {
-    let state = (Box::pin(reader), Vec::new());
-    futures::stream::unfold(state, |(mut reader, mut line)| async move {
+    let state = (Box::pin(reader), Begun::default());
+    futures::stream::unfold(state, |(mut reader, mut begun)| async move {
         loop {
             // A broken stream ends: the caller opens it again after the last line it got.
             let chunk = reader.fill_buf().await.unwrap_or_default();
             if chunk.is_empty() {
-                let rest = (!line.is_empty()).then(|| parse(&std::mem::take(&mut line)));
-                return rest.map(|rest| (rest, (reader, line)));
+                let rest = (!begun.bytes.is_empty()).then(|| begun.end());
+                return rest.map(|rest| (rest, (reader, begun)));
             }
-            let room = LONGEST.saturating_sub(line.len()).min(chunk.len());
+            let room = LONGEST.saturating_sub(begun.bytes.len()).min(chunk.len());
             let piece = chunk.get(..room).unwrap_or(chunk);
             let end = piece.iter().position(|byte| *byte == b'\n');
-            line.extend_from_slice(piece.get(..end.unwrap_or(room)).unwrap_or(piece));
+            begun.bytes.extend_from_slice(piece.get(..end.unwrap_or(room)).unwrap_or(piece));
             reader.as_mut().consume(end.map_or(room, |end| end + 1));
-            if end.is_some() || line.len() >= LONGEST {
-                return Some((parse(&std::mem::take(&mut line)), (reader, line)));
+            if end.is_some() {
+                return Some((begun.end(), (reader, begun)));
+            }
+            if begun.bytes.len() >= LONGEST {
+                return Some((begun.cut(), (reader, begun)));
             }
         }
     })
+}
+
+/// A line whose end was not read yet.
+#[derive(Default)]
+struct Begun {
+    bytes: Vec<u8>,
+    /// A part of it was given away already.
+    goes_on: bool,
+}
+
+impl Begun {
+    /// All of it.
+    fn end(&mut self) -> Line {
+        let bytes = std::mem::take(&mut self.bytes);
+        if std::mem::take(&mut self.goes_on) {
+            Line { at: None, text: [CUT.as_bytes(), without_return(&bytes)].concat() }
+        } else {
+            parse(&bytes)
+        }
+    }
+
+    /// What there is of it, up to the last whole character.
+    fn cut(&mut self) -> Line {
+        let rest = self.bytes.split_off(whole(&self.bytes));
+        let mut line = self.end();
+        line.text.extend_from_slice(CUT.as_bytes());
+        (self.bytes, self.goes_on) = (rest, true);
+        line
+    }
+}
+
+/// How many bytes stand before a character that is not whole; all of them if it is, or if they are no characters.
+fn whole(bytes: &[u8]) -> usize {
+    let is_inner = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
+    let inner = bytes.iter().rev().take(3).take_while(is_inner).count();
+    let Some(first) = bytes.len().checked_sub(inner + 1) else { return bytes.len() };
+    let wanted = match bytes.get(first) {
+        Some(0b1100_0000..=0b1101_1111) => 2,
+        Some(0b1110_0000..=0b1110_1111) => 3,
+        Some(0b1111_0000..=0b1111_0111) => 4,
+        Some(_) | None => 1,
+    };
+    if inner + 1 < wanted { first } else { bytes.len() }
+}
+
+fn without_return(text: &[u8]) -> &[u8] {
+    text.strip_suffix(b"\r").unwrap_or(text)
 }
 
 fn parse(line: &[u8]) -> Line {
     let mut parts = line.splitn(2, |byte| *byte == b' ');
     let at = parts.next().and_then(|head| std::str::from_utf8(head).ok()).and_then(|head| head.parse().ok());
     let text = if at.is_some() { parts.next().unwrap_or_default() } else { line };
-    Line { at, text: text.strip_suffix(b"\r").unwrap_or(text).to_vec() }
+    Line { at, text: without_return(text).to_vec() }
 }
 
 #[cfg(test)]
@@ -68,8 +121,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_without_end_comes_in_pieces() {
-        let read = read(vec![b'x'; 2 * LONGEST + 3]).await;
-        assert_eq!(read.iter().map(|line| line.text.len()).collect::<Vec<_>>(), [LONGEST, LONGEST, 3]);
+    async fn a_long_line_is_whole() {
+        let text = "ä".repeat(100_000);
+        let read = read(format!("2026-01-01T00:00:00Z {text}\nnext\n").into_bytes()).await;
+        assert_eq!(read.iter().map(|line| line.text.len()).collect::<Vec<_>>(), [200_000, 4]);
+    }
+
+    #[tokio::test]
+    async fn where_a_line_is_cut_stands_a_mark_and_no_character_is_broken() {
+        // One byte before, so that a cut by bytes would hit the middle of a character.
+        for character in ["ä", "€", "🎉", "x"] {
+            let text = format!("y{}", character.repeat(2 * LONGEST / character.len() + 1));
+            let read = read(format!("{text}\nnext").into_bytes()).await;
+            let pieces: Vec<&str> = read.iter().map(|line| std::str::from_utf8(&line.text).unwrap()).collect();
+            assert_eq!(pieces.len(), 4, "{character}");
+            assert!(pieces[0].ends_with(CUT) && pieces[1].starts_with(CUT) && pieces[1].ends_with(CUT) && pieces[2].starts_with(CUT));
+            assert!(!pieces[2].ends_with(CUT) && pieces[3] == "next");
+            assert_eq!(pieces[..3].concat().replace(CUT, ""), text);
+        }
+        // What is no text is cut all the same.
+        let read = read(vec![0x80; LONGEST + 3]).await;
+        assert_eq!(read.iter().map(|line| line.text.len()).collect::<Vec<_>>(), [LONGEST + CUT.len(), CUT.len() + 3]);
     }
 }

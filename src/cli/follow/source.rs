@@ -74,8 +74,8 @@ impl Source {
         }
     }
 
-    /// It may have been deleted, and another one of its name made.
-    async fn is_there(&self) -> Result<bool> {
+    /// Whether it is there still: it may have been deleted, and another one of its name made.
+    pub async fn is_there(&self) -> Result<bool> {
         let namespace = Some(self.namespace.as_str());
         let uid = match self.kind {
             Kind::MeshInstance => api::<MeshInstance>(&self.client, namespace).get_opt(&self.id).await?.map(|object| object.metadata.uid),

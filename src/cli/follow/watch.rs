@@ -17,7 +17,12 @@ use mesh_api::MeshInstance;
 /// Something about an instance.
 pub(super) enum Seen {
     /// It is there.
-    There(Box<Instance>),
+    There {
+        /// What it is.
+        instance: Box<Instance>,
+        /// It was not there when the watch began, unless it was seen before.
+        new: bool,
+    },
     /// The one of this uid is gone.
     Gone(Option<String>),
 }
@@ -61,7 +66,8 @@ where
     K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let seen = move |event| match event {
-        Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => Some(Ok(Seen::There(Box::new(read(&object))))),
+        Ok(watcher::Event::InitApply(object)) => Some(Ok(Seen::There { instance: Box::new(read(&object)), new: false })),
+        Ok(watcher::Event::Apply(object)) => Some(Ok(Seen::There { instance: Box::new(read(&object)), new: true })),
         Ok(watcher::Event::Delete(object)) => Some(Ok(Seen::Gone(object.uid()))),
         Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
         Err(error) => Some(Err(error)),

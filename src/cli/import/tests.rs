@@ -1,4 +1,4 @@
-//! Whole imports: realistic files, what is made of them, and what is said about it. The fixtures are shared with `tests/it/import.rs`.
+//! Whole imports: realistic files, what is made of them, and what is said about it. The fixtures are shared with `tests/cli/import.rs`.
 use std::path::{Path, PathBuf};
 
 use super::*;

@@ -67,3 +67,15 @@ fn the_table_shows_instances_by_service_and_services_that_have_none() {
 fn the_json_is_what_scripts_rely_on() {
     crate::golden::check("ps.json", &(serde_json::to_string_pretty(&fixture()).unwrap() + "\n"));
 }
+
+#[test]
+fn a_route_that_is_anothers_is_told_though_the_instances_are_well() {
+    let conflict = json!({"type": "RoutesAccepted", "status": "False", "reason": "RouteConflict", "message": "/api is api's", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let mut taken = service("web", "AllReplicasReady", "True");
+    taken.status.as_mut().unwrap().conditions.push(serde_json::from_value(conflict).unwrap());
+    let ready = json!({"state": "Ready", "conditions": [{"type": "Ready", "status": "True", "reason": "Running", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    let with = rows(std::slice::from_ref(&taken), &[mesh::instance(&instance("web-2a-0", "web", &ready))]);
+    let without = rows(&[taken], &[]);
+    let problem = Some("RouteConflict: /api is api's".to_owned());
+    assert_eq!((&with[0].problem, &without[0].problem), (&problem, &problem));
+}

@@ -85,7 +85,7 @@ pub(crate) fn plan(loaded: &Loaded, wishes: &Wishes) -> Result<Plan> {
     };
     let mut ports = Ports { range: wishes.ports, taken: BTreeSet::new() };
     for service in &loaded.services {
-        let members = members(loaded, service, &mut ports, &mut plan.notes)?;
+        let members = members(loaded, service, wishes.host.podman, &mut ports, &mut plan.notes)?;
         plan.members.extend(members);
     }
     if let Some(image) = &wishes.redis {
@@ -105,7 +105,7 @@ pub(crate) fn plan(loaded: &Loaded, wishes: &Wishes) -> Result<Plan> {
 }
 
 /// The instances of a service.
-fn members(loaded: &Loaded, service: &MeshService, ports: &mut Ports, notes: &mut Vec<String>) -> Result<Vec<Member>> {
+fn members(loaded: &Loaded, service: &MeshService, podman: Podman, ports: &mut Ports, notes: &mut Vec<String>) -> Result<Vec<Member>> {
     validate::validate(&service.spec, BackendKind::Quadlet).map_err(|refusal| loaded.complaint(service, &refusal.message))?;
     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
     let revision = template::revision(service);
@@ -114,6 +114,16 @@ fn members(loaded: &Loaded, service: &MeshService, ports: &mut Ports, notes: &mu
             "{namespace}/{name}: units hold no registry's password; run `podman login REGISTRY` once as the user that runs them"
         ));
     }
+    let health = render::health(&revision.template, podman);
+    notes.extend(health.notes.iter().map(|note| {
+        // The short form is what its author knows.
+        let note = if service.spec.health_path.is_some() {
+            note.replacen("spec.readinessProbe.httpGet", "spec.healthPath", 1)
+        } else {
+            note.clone()
+        };
+        format!("{namespace}/{name}: {note}")
+    }));
     let sources = loaded.sources(&namespace);
     let mut members = Vec::new();
     for ordinal in 0..u32::try_from(service.spec.replicas).unwrap_or(0) {
@@ -132,7 +142,7 @@ fn members(loaded: &Loaded, service: &MeshService, ports: &mut Ports, notes: &mu
             container::container(&of, &sources, Some(port)).map_err(|missing| loaded.complaint(service, &missing.to_string()))?;
         members.push(Member {
             container,
-            health: render::health(&revision.template),
+            health: Some(health.clone()),
             namespace: namespace.clone(),
             service: name.clone(),
             revision: revision.name.clone(),

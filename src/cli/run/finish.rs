@@ -34,23 +34,22 @@ pub(super) async fn end_others(connection: &Connection, documents: &[Document], 
     Ok(())
 }
 
-/// Ends everything. Says what it waits for; returns when nothing runs any more.
-pub(super) async fn finish(connection: &Connection, backend: &Backend, attended: bool, printer: &Printer, signals: &mut Signals) {
-    if !attended {
-        printer.say("ending all instances").await;
-        return stop(connection, backend, UNATTENDED, UNATTENDED + KILLED).await;
-    }
-    let drained = tokio::select! {
-        drained = drain(connection, printer) => drained,
-        _ = signals.next() => {
-            printer.say("killing what is left").await;
-            return stop(connection, backend, Duration::ZERO, KILLED).await;
+/// Ends everything. Says what it waits for; returns when nothing runs any more, and whether every instance was drained.
+pub(super) async fn finish(connection: &Connection, backend: &Backend, attended: bool, printer: &Printer, signals: &mut Signals) -> bool {
+    let (act, grace) = if attended {
+        tokio::select! {
+            drained = drain(connection, printer) => match drained {
+                Ok(()) => return true,
+                Err(failure) => (format!("cannot end the services by the API: {}; ending their processes", failure.text()), UNATTENDED),
+            },
+            _ = signals.next() => ("killing what is left".to_owned(), Duration::ZERO),
         }
+    } else {
+        ("ending all instances".to_owned(), UNATTENDED)
     };
-    if let Err(failure) = drained {
-        printer.say(format!("cannot end the services by the API: {}; ending their processes", failure.text())).await;
-        stop(connection, backend, UNATTENDED, UNATTENDED + KILLED).await;
-    }
+    printer.say(act).await;
+    stop(connection, backend, grace, grace + KILLED).await;
+    false
 }
 
 /// Deletes all services, and waits until they and their instances are gone.
@@ -64,7 +63,6 @@ async fn drain(connection: &Connection, printer: &Printer) -> Result {
     loop {
         let left = instances.list(&ListParams::default()).await?.items;
         if left.is_empty() && services.list(&ListParams::default()).await?.items.is_empty() {
-            printer.say("all instances have ended").await;
             return Ok(());
         }
         if said.replace(left.len()) != Some(left.len()) && !left.is_empty() {

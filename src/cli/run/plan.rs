@@ -8,6 +8,7 @@ use crate::{
     exit::{Code, Failure, Result},
     manifest::{self, DEFAULT_NAMES, Document},
 };
+use mesh_kit::meant::did_you_mean;
 
 /// The project directory, absolute.
 pub(super) fn project(dir: &Path) -> Result<PathBuf> {
@@ -46,7 +47,11 @@ fn narrow(documents: Vec<Document>, wanted: Option<&[String]>) -> Result<Vec<Doc
         ));
     };
     if let Some(unknown) = wanted.iter().find(|name| !there.contains(&name.as_str())) {
-        return Err(Failure::new(Code::Usage, format!("there is no service {unknown:?} in the manifests, but {}", there.join(", "))));
+        let meant = did_you_mean(unknown, there.iter().copied());
+        return Err(Failure::new(
+            Code::Usage,
+            format!("there is no service {unknown:?} in the manifests{meant}; there is {}", there.join(", ")),
+        ));
     }
     let fits = |document: &Document| !document.is_service() || wanted.is_empty() || wanted.iter().any(|name| name == document.name());
     Ok(documents.into_iter().filter(fits).collect())
@@ -99,7 +104,11 @@ mod tests {
     fn services_are_chosen_by_name_and_the_rest_always_comes_along() {
         assert_eq!(names(Some(&[])).unwrap(), ["api", "web", "c"]);
         assert_eq!(names(Some(&["web"])).unwrap(), ["web", "c"]);
-        assert_eq!(names(Some(&["db"])).unwrap_err(), "there is no service \"db\" in the manifests, but api, web");
+        assert_eq!(names(Some(&["db"])).unwrap_err(), "there is no service \"db\" in the manifests; there is api, web");
+        assert_eq!(
+            names(Some(&["wep"])).unwrap_err(),
+            "there is no service \"wep\" in the manifests; did you mean \"web\"?; there is api, web"
+        );
         assert_eq!(names(None).unwrap_err(), "say what to run: `mesh run --all`, or the names of services (api, web)");
     }
 

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     exit::Result,
-    follow::source::{Part, Source},
+    follow::{
+        lines::CUT,
+        source::{Part, Source},
+    },
     instance::{Instance, Kind, api, listed},
     paint::Paint,
     target::Connection,
@@ -19,6 +22,8 @@ use mesh_api::MeshService;
 
 /// How many lines of a log are shown.
 const LINES: usize = 20;
+/// A longer line of a log is shown by its beginning.
+const WIDEST: usize = 400;
 /// Events that may not be read, or that the API does not have, are none.
 const ABSENT: [u16; 2] = [403, 404];
 /// How many are read to find those of the run that failed.
@@ -68,7 +73,19 @@ async fn read(source: &Source, part: &Part) -> Result<Vec<(Option<Timestamp>, St
         Ok(None) => return Ok(Vec::new()),
         Err(failure) => return Ok(vec![(None, format!("(its log cannot be read: {})", failure.text()))]),
     };
-    Ok(lines.map(|line| (line.at, Paint::OFF.line(&line.text))).collect().await)
+    Ok(lines.map(|line| (line.at, shown(&line.text))).collect().await)
+}
+
+/// The beginning of a line, safe to print; `mesh logs` has the whole.
+fn shown(line: &[u8]) -> String {
+    // Sequences that set colours are taken out, and are not to take room away.
+    let beginning = line.get(..8 * WIDEST).unwrap_or(line);
+    let text = Paint::OFF.line(beginning);
+    match text.char_indices().nth(WIDEST) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + CUT,
+        None if beginning.len() < line.len() => text + CUT,
+        None => text,
+    }
 }
 
 async fn told(connection: &Connection) -> Result<Vec<Told>> {
@@ -89,5 +106,23 @@ fn concerns(told: &Told, name: &str, looked: &[Looked]) -> bool {
         "ReplicaSet" => told.name.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')).is_some_and(|hash| !hash.contains('-')),
         "Pod" | "MeshInstance" => looked.iter().any(|looked| looked.instance.id == told.name),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_line_the_beginning_is_shown() {
+        for (line, expected) in [
+            ("short ä".to_owned(), "short ä".to_owned()),
+            ("ä".repeat(400), "ä".repeat(400)),
+            ("ä".repeat(401), "ä".repeat(400) + "…"),
+            ("x".repeat(200_000), "x".repeat(400) + "…"),
+            ("\u{1b}[1m".repeat(10_000), "…".to_owned()),
+        ] {
+            assert_eq!(shown(line.as_bytes()), expected);
+        }
     }
 }

@@ -4,7 +4,7 @@ use mesh_api::MeshServiceSpec;
 
 /// A fault that can be recognised.
 struct Rule {
-    /// The text must have one of these.
+    /// The text must have one of these; of one with `&` in it, all parts.
     signs: &'static [&'static str],
     /// It is looked for in logs too.
     in_logs: bool,
@@ -104,13 +104,14 @@ const RULES: &[Rule] = &[
         remedy: |_, _| "the cluster has no node that takes pods: `kubectl get nodes` shows why".to_owned(),
     },
     Rule {
-        signs: &["NoNodeReady", "EngineUnreachable"],
+        signs: &["EngineUnreachable"],
         in_logs: false,
         remedy: |_, _| {
-            "no machine is ready to run it: `mesh doctor` on the machine says what stands in the way, `kubectl get mn` which ones there are"
+            "the engine of its machine does not answer: `mesh doctor` there says what stands in the way, `kubectl get mn` which machines there are"
                 .to_owned()
         },
     },
+    Rule { signs: &["NoNodeReady"], in_logs: false, remedy: no_node },
     Rule {
         signs: &["NotObserved:"],
         in_logs: false,
@@ -118,11 +119,16 @@ const RULES: &[Rule] = &[
             "start a controller for this API: `mesh run`, `mesh-controller`, or in a cluster `mesh-controller --backend kubernetes` (`kubectl -n mesh-system get deploy` shows whether it is there)".to_owned()
         },
     },
+    Rule { signs: &["PortTaken"], in_logs: false, remedy: port_taken },
     Rule {
-        signs: &["PortTaken", "Address already in use", "EADDRINUSE", "address already in use"],
+        signs: &["Address already in use", "EADDRINUSE", "address already in use"],
         in_logs: true,
-        remedy: |_, _| {
-            "its port is taken: `ss -ltnp` shows by whom; end that, or leave spec.port out and have the program listen on $PORT, of which each instance has its own".to_owned()
+        remedy: |text, spec| {
+            if in_container(spec) {
+                "a port is taken within its container, so two programs in it listen there: have one of them listen elsewhere; spec.port says which one gets requests".to_owned()
+            } else {
+                port_taken(text, spec)
+            }
         },
     },
     Rule {
@@ -155,20 +161,30 @@ const RULES: &[Rule] = &[
         in_logs: false,
         remedy: |_, _| "it needs more memory than it may have: raise spec.resources.limits.memory, or have the program use less".to_owned(),
     },
+    Rule { signs: &["NotListening", "robe&onnection refused", "ListensOnLoopbackOnly"], in_logs: false, remedy: not_listening },
     Rule {
-        signs: &["NotListening", "connection refused", "ListensOnLoopbackOnly"],
+        signs: &["robe&statuscode: 404", "robe&HTTP status 404"],
         in_logs: false,
-        remedy: |_, _| {
-            "nothing answers on its port: the program must listen on $PORT (in a container on all addresses, 0.0.0.0, not 127.0.0.1); spec.port says which port that is in a container".to_owned()
+        remedy: |_, spec| format!("the path {} is not there (404): correct it, or have the program answer it", probe_path(spec)),
+    },
+    Rule {
+        signs: &["robe&statuscode: 401", "robe&HTTP status 401", "robe&statuscode: 403", "robe&HTTP status 403"],
+        in_logs: false,
+        remedy: |_, spec| {
+            format!(
+                "the path {} asks who it is: name one that needs no login, or give the probe the header (httpGet.httpHeaders)",
+                probe_path(spec)
+            )
         },
     },
     Rule {
-        signs: &["probe failed: HTTP probe failed with statuscode: 404"],
-        in_logs: false,
-        remedy: |_, _| "the path of its probe is not there (404): correct spec.healthPath or the probe's httpGet.path".to_owned(),
-    },
-    Rule {
-        signs: &["context deadline exceeded (Client.Timeout", "probe failed: command timed out", "probe timed out"],
+        signs: &[
+            "robe&context deadline exceeded",
+            "robe&command timed out",
+            "probe timed out",
+            "robe&no answer within",
+            "robe&no end within",
+        ],
         in_logs: false,
         remedy: |_, _| {
             "its probe gets no answer in time: raise the probe's timeoutSeconds, or give it more CPU (spec.resources)".to_owned()
@@ -189,8 +205,13 @@ const RULES: &[Rule] = &[
             "listen tcp :80: bind: permission denied",
         ],
         in_logs: true,
-        remedy: |_, _| {
-            "it may not listen on a port below 1024: have it listen on $PORT (8080), or set spec.securityContext.capabilities.add: [NET_BIND_SERVICE]".to_owned()
+        remedy: |_, spec| {
+            if in_container(spec) {
+                "it may not listen on a port below 1024: have it listen on a higher one and name that in spec.port ($PORT has it), or set spec.securityContext.capabilities.add: [NET_BIND_SERVICE]".to_owned()
+            } else {
+                "it may not listen on a port below 1024: have it listen on $PORT; the router is who listens on such ports (--router-listen)"
+                    .to_owned()
+            }
         },
     },
     Rule {
@@ -223,7 +244,9 @@ pub(super) fn remedies(report: &Report, spec: Option<&MeshServiceSpec>) -> Vec<S
     told.extend(report.events.iter().map(|told| (format!("{}: {}", told.reason, told.message), false)));
     let mut remedies = Vec::new();
     for rule in RULES {
-        let found = told.iter().find(|(text, log)| (!log || rule.in_logs) && rule.signs.iter().any(|sign| text.contains(sign)));
+        let found = told
+            .iter()
+            .find(|(text, log)| (!log || rule.in_logs) && rule.signs.iter().any(|sign| sign.split('&').all(|part| text.contains(part))));
         if let Some((text, _)) = found {
             remedies.push((rule.remedy)(text, spec));
         }
@@ -240,6 +263,67 @@ fn ended(report: &Report) -> Option<String> {
         "its program {}, and its last lines say why if anything does: `mesh logs {}` shows all of them; mend it, or what it is told in spec.command, spec.args and spec.env",
         exit.text, instance.id
     ))
+}
+
+/// Whether it runs in containers; a program of the machine otherwise.
+fn in_container(spec: Option<&MeshServiceSpec>) -> bool {
+    spec.is_some_and(|spec| spec.image.is_some())
+}
+
+/// For plain processes there is nothing for `mesh doctor` to look at: it is about engines of containers.
+fn no_node(_: &str, spec: Option<&MeshServiceSpec>) -> String {
+    let look = "`kubectl get mn` shows which there are, and why they are not ready";
+    if in_container(spec) {
+        format!("no machine is ready to run it: {look}; `mesh doctor` on the machine says what stands in the way of containers")
+    } else {
+        format!("no machine is ready to run it: {look}; a mesh-controller (or `mesh run`) must be running there")
+    }
+}
+
+/// A port of the machine.
+fn port_taken(_: &str, spec: Option<&MeshServiceSpec>) -> String {
+    match (in_container(spec), spec.and_then(|spec| spec.port)) {
+        (true, _) => "the port of the machine that stands for its own is taken: `ss -ltnp` shows by whom; end that, or give --port-range another range".to_owned(),
+        (false, Some(port)) => format!(
+            "its port {0} is taken: `ss -ltnp` shows by whom; end that, or leave spec.port out and have the program listen on $PORT, of which each instance has its own",
+            port.0
+        ),
+        (false, None) => {
+            "the port that it listens on is taken: `ss -ltnp` shows by whom; have it listen on $PORT, of which each instance has its own, and on no port of its own choice".to_owned()
+        }
+    }
+}
+
+fn not_listening(_: &str, spec: Option<&MeshServiceSpec>) -> String {
+    let mut probes = spec.map(|spec| [&spec.startup_probe, &spec.readiness_probe, &spec.liveness_probe]).into_iter().flatten().flatten();
+    let named = probes.find_map(|probe| probe.http_get.as_ref().map_or_else(|| probe.tcp_socket.as_ref()?.port, |get| get.port));
+    let probe = named.map(|port| format!("; its probe asks port {}, whatever $PORT is", port.0)).unwrap_or_default();
+    match (in_container(spec), spec.and_then(|spec| spec.port)) {
+        (true, Some(port)) => format!(
+            "nothing answers on port {0} of its container: the program must listen there on all addresses (0.0.0.0, not 127.0.0.1), or spec.port must say where it does{probe}",
+            port.0
+        ),
+        (true, None) => format!(
+            "nothing answers on its container's port: the program must listen on $PORT on all addresses (0.0.0.0, not 127.0.0.1), or spec.port must say where it does{probe}"
+        ),
+        (false, _) => {
+            format!("nothing answers on its port: the program must listen on $PORT, which each instance gets from the controller{probe}")
+        }
+    }
+}
+
+/// The path that its probe asks, as the field that holds it says.
+fn probe_path(spec: Option<&MeshServiceSpec>) -> String {
+    let Some(spec) = spec else { return "of its probe".to_owned() };
+    let probes = [
+        ("spec.readinessProbe", &spec.readiness_probe),
+        ("spec.livenessProbe", &spec.liveness_probe),
+        ("spec.startupProbe", &spec.startup_probe),
+    ];
+    let long =
+        probes.into_iter().find_map(|(field, probe)| Some(format!("{} of {field}.httpGet", probe.as_ref()?.http_get.as_ref()?.path)));
+    let short = spec.health_path.as_ref().map(|path| format!("{} of spec.healthPath", path.0));
+    short.or(long).unwrap_or_else(|| "of its probe".to_owned())
 }
 
 fn pull(text: &str, spec: Option<&MeshServiceSpec>) -> String {
@@ -281,4 +365,81 @@ fn image(spec: Option<&MeshServiceSpec>) -> String {
 fn program(spec: Option<&MeshServiceSpec>) -> String {
     let program = spec.and_then(|spec| spec.command.as_ref()?.first().or(spec.args.first()).cloned());
     program.map_or_else(|| "of that name in the image".to_owned(), |program| format!("{program:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The remedies for a condition with this reason and message.
+    fn told(spec: &Value, reason: &str, message: &str) -> Vec<String> {
+        let off = super::super::report::Off {
+            type_: "Ready".to_owned(),
+            status: "False".to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            since: None,
+        };
+        let report = Report {
+            namespace: "shop".to_owned(),
+            service: "web".to_owned(),
+            instance: None,
+            wanted: false,
+            summary: String::new(),
+            reached_at: vec![],
+            conditions: vec![off],
+            instances: vec![],
+            others: vec![],
+            events: vec![],
+            remedies: vec![],
+        };
+        remedies(&report, Some(&serde_json::from_value(spec.clone()).unwrap()))
+    }
+
+    #[test]
+    fn a_remedy_fits_what_runs_and_how_it_is_asked() {
+        let process = json!({"command": ["x"], "healthPath": "/up"});
+        let container = json!({"image": "a:1", "port": 3000});
+        let asked = json!({"command": ["x"], "readinessProbe": {"httpGet": {"path": "/up", "port": 9999}}});
+        for (spec, reason, message, expected, not) in [
+            // What our own prober says, and what a kubelet says.
+            (
+                &process,
+                "ReadinessProbeFailed",
+                "readiness probe: GET /up: HTTP status 404",
+                "the path /up of spec.healthPath is not there",
+                "$PORT",
+            ),
+            (
+                &asked,
+                "Unhealthy",
+                "Readiness probe failed: HTTP probe failed with statuscode: 404",
+                "/up of spec.readinessProbe.httpGet is not there",
+                "healthPath",
+            ),
+            (&process, "ReadinessProbeFailed", "readiness probe: GET /up: HTTP status 401", "needs no login", "404"),
+            (&process, "ReadinessProbeFailed", "readiness probe: no answer within 1s", "timeoutSeconds", "404"),
+            (
+                &asked,
+                "WaitingForProbe",
+                "readiness probe: connect to 127.0.0.1:9999: Connection refused (os error 111)",
+                "its probe asks port 9999",
+                "0.0.0.0",
+            ),
+            (&process, "NotListening", "", "must listen on $PORT", "0.0.0.0"),
+            (&container, "NotListening", "", "port 3000 of its container", "8080"),
+            (&container, "ErrImagePull", "dial tcp 10.0.0.1:443: connect: connection refused", "cannot be had", "$PORT"),
+            (&process, "NoNodeReady", "no MeshNode is ready", "`mesh run`", "doctor"),
+            (&container, "NoNodeReady", "no MeshNode is ready", "`mesh doctor`", "`mesh run`"),
+            (&process, "PortTaken", "", "have it listen on $PORT", "container"),
+            (&json!({"command": ["x"], "port": 3000}), "PortTaken", "", "its port 3000 is taken", "container"),
+            (&process, "X", "listen tcp :80: bind: permission denied", "--router-listen", "NET_BIND_SERVICE"),
+            (&container, "X", "listen tcp :80: bind: permission denied", "NET_BIND_SERVICE", "8080"),
+        ] {
+            let told = told(spec, reason, message);
+            assert!(told.len() == 1 && told[0].contains(expected) && !told[0].contains(not), "{reason} {message}: {told:?}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use super::{
     events::Told,
     report::{Detail, Report},
 };
-use crate::{age::age, paint::Paint};
+use crate::{age::age, follow::lines::CUT, paint::Paint};
 
 /// The text for people.
 pub(super) fn render(report: &Report, now: Timestamp, paint: Paint) -> String {
@@ -72,10 +72,15 @@ fn said(reason: &str, message: &str) -> String {
     if message.is_empty() { reason.to_owned() } else { format!("{reason}: {}", plain(message)) }
 }
 
-/// One line, without what would move the cursor.
+/// The longest message that is shown whole; Kubernetes has none that is longer, but for what a program left as its last words.
+const LONGEST: usize = 1024;
+
+/// One line that is not too long, without what would move the cursor.
 fn plain(text: &str) -> String {
     let words: Vec<String> = text.split_whitespace().map(|word| word.chars().filter(|c| !c.is_control()).collect()).collect();
-    words.join(" ")
+    let line = words.join(" ");
+    let end = line.floor_char_boundary(LONGEST);
+    if end < line.len() { format!("{}{CUT}", line.get(..end).unwrap_or_default()) } else { line }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Carries a plan out: the finalizer, the revision object, instances made, changed and ended. Decides nothing.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::{
@@ -16,6 +16,7 @@ use super::{Context, dereference::World};
 use crate::{Error, api, notes::Note};
 use mesh_api::{MeshInstance, MeshInstanceSpec, MeshService, labels, names, node::BackendKind};
 use mesh_plan::{
+    history,
     rollout::Plan,
     template::{Revision, fixed_port, serves},
 };
@@ -30,6 +31,7 @@ pub(super) async fn apply(context: &Context, service: &MeshService, revision: &R
     if !plan.create.is_empty() {
         keep_revision(context, service, revision, world).await?;
     }
+    drop_revisions(context, service, revision, world).await?;
     update(context, &instances, service, world).await?;
     adopt_revisions(context, service, world).await?;
     let (mut placed, mut new) = (Vec::new(), Vec::new());
@@ -159,33 +161,33 @@ fn child_labels(service: &MeshService, revision: &str) -> BTreeMap<String, Strin
     own.into_iter().chain(part_of).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// Keeps the template under its revision's name, and drops the oldest ones that nothing runs any more.
+/// Keeps the template under its revision's name, as the newest one.
 async fn keep_revision(context: &Context, service: &MeshService, revision: &Revision, world: &World) -> Result<(), Error> {
     let revisions: Api<ControllerRevision> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
     let name = names::controller_revision(&service.name_any(), &revision.name);
-    if !world.revisions.iter().any(|known| known.name_any() == name) {
-        let newest = world.revisions.iter().filter_map(|known| known.revision).max().unwrap_or(0);
-        let object = ControllerRevision {
-            metadata: ObjectMeta {
-                name: Some(name.clone()),
-                labels: Some(child_labels(service, &revision.name)),
-                owner_references: service.controller_owner_ref(&()).map(|owner| vec![owner]),
-                ..ObjectMeta::default()
-            },
-            data: RawExtension(json!({ "spec": { "template": revision.template } })),
-            revision: Some(newest + 1),
-        };
-        let params = PatchParams::apply(labels::FIELD_MANAGER).force();
-        revisions.patch(&name, &params, &Patch::Apply(&object)).await.map_err(api("apply ControllerRevision"))?;
-    }
-    let in_use = |known: &&ControllerRevision| {
-        let revision = known.labels().get(labels::REVISION);
-        world.instances.iter().any(|instance| Some(&instance.spec.revision) == revision) || known.name_any() == name
+    let Some(number) = history::number(&name, &world.revisions) else { return Ok(()) };
+    let object = ControllerRevision {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some(child_labels(service, &revision.name)),
+            owner_references: service.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        data: RawExtension(json!({ "spec": { "template": revision.template } })),
+        revision: Some(number),
     };
-    let mut idle: Vec<_> = world.revisions.iter().filter(|known| !in_use(known)).collect();
-    idle.sort_by_key(|known| std::cmp::Reverse(known.revision));
+    let params = PatchParams::apply(labels::FIELD_MANAGER).force();
+    revisions.patch(&name, &params, &Patch::Apply(&object)).await.map_err(api("apply ControllerRevision"))?;
+    Ok(())
+}
+
+/// Drops the oldest of those that nothing runs any more, beyond as many as the spec keeps.
+async fn drop_revisions(context: &Context, service: &MeshService, revision: &Revision, world: &World) -> Result<(), Error> {
+    let revisions: Api<ControllerRevision> = Api::namespaced(context.client.clone(), &service.namespace().unwrap_or_default());
+    let used: BTreeSet<&str> =
+        world.instances.iter().map(|instance| instance.spec.revision.as_str()).chain([revision.name.as_str()]).collect();
     let limit = usize::try_from(service.spec.rollout.revision_history_limit).unwrap_or(0);
-    for old in idle.into_iter().skip(limit) {
+    for old in history::surplus(&world.revisions, &used, limit) {
         match revisions.delete(&old.name_any(), &DeleteParams::default()).await {
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             result => drop(result.map_err(api("delete ControllerRevision"))?),

@@ -11,9 +11,14 @@ use serde_json::json;
 use super::{Context, dereference::World};
 use crate::{
     Error, api,
+    node::RENEW,
     notes::{Note, Notes},
 };
-use mesh_api::{GROUP, MeshService, MeshServiceStatus, VERSION, conditions::service::READY, labels};
+use mesh_api::{
+    GROUP, MeshService, MeshServiceStatus, VERSION,
+    conditions::service::{self as condition, READY},
+    labels,
+};
 use mesh_kit::clock;
 use mesh_plan::{
     service_status::{Facts, status},
@@ -33,6 +38,9 @@ pub(super) async fn update_status(
     let (new, wake) = status(&Facts { service, revision, instances, announced, refusal, conflict, now: clock::now() });
     publish_status(&context.client, &context.notes, service, &new).await?;
     let wake = wake.and_then(|wake| Duration::try_from(wake).ok());
+    // Whether a node lives is a matter of time, and no event tells that its Lease has been renewed.
+    let node = refusal.filter(|refusal| refusal.reason == condition::NO_NODE).map(|_| RENEW);
+    let wake = wake.into_iter().chain(node).min();
     Ok(wake.map_or_else(Action::await_change, |wake| Action::requeue(wake + Duration::from_millis(100))))
 }
 
@@ -70,5 +78,12 @@ fn note(old: Option<&MeshServiceStatus>, new: &MeshServiceStatus) -> Option<Note
     }
     // Reasons are constants of this crate; an event needs one that lives as long.
     let message = if now.message.is_empty() { now.reason.clone() } else { format!("{}: {}", now.reason, now.message) };
-    Some(if now.status == "True" { Note::normal("Ready", message) } else { Note::normal("NotReady", message) })
+    Some(match now.reason.as_str() {
+        _ if now.status == "True" => Note::normal("Ready", message),
+        // On the way, and nothing has gone wrong.
+        condition::WAITING | condition::ROLLING_OUT | condition::TERMINATING | condition::SCALED_TO_ZERO => {
+            Note::normal("NotReady", message)
+        }
+        _ => Note::warning("NotReady", message),
+    })
 }

@@ -87,6 +87,24 @@ fn a_running_one_waits_until_its_probes_have_seen_this_very_run() {
 }
 
 #[test]
+fn a_worker_without_a_probe_is_ready_once_it_has_been_up_for_long_enough_and_not_one_moment_before() {
+    let mut worker = instance();
+    worker.spec.serves = false;
+    let health = Health { attempt: 0, ready: true, was_ready: true, ..Health::default() };
+    let at_second = |worker: &MeshInstance, now| next(worker, &running(0), &health, &Memory::default(), &[], now);
+    for (now, wake) in [(100, Some(Duration::from_secs(2))), (101, Some(Duration::from_secs(1))), (102, None), (500, None), (50, None)] {
+        let plan = at_second(&worker, now);
+        assert_eq!(plan.step, Step::Wait { wake }, "second {now}");
+        let ready = plan.status.conditions[0].status == "True";
+        assert_eq!((ready, plan.status.state == Some(InstanceState::Ready)), (wake.is_none(), wake.is_none()), "second {now}");
+    }
+    // One that ends before is never called ready, and what a probe has said counts at once.
+    assert_eq!(next(&worker, &exited(0, 100, 101), &health, &Memory::default(), &[], 101).status.conditions[0].status, "False");
+    worker.spec.template.readiness_probe = Some(mesh_api::probe::Probe::http("/health"));
+    assert_eq!(at_second(&worker, 100).status.state, Some(InstanceState::Ready));
+}
+
+#[test]
 fn the_first_end_is_followed_by_a_start_at_once_and_the_next_ones_by_longer_waits() {
     let first = exited(0, 100, 101);
     let plan = next(&instance(), &first, &Health::default(), &remembering(std::slice::from_ref(&first)), &[], 101);

@@ -71,7 +71,7 @@ struct Counts<'a> {
 }
 
 /// Reasons that a service takes from its copies, the gravest first.
-pub const TELLING: [&str; 26] = [
+pub const TELLING: [&str; 27] = [
     reason::COMMAND_NOT_FOUND,
     reason::COMMAND_NOT_EXECUTABLE,
     reason::WORKING_DIR,
@@ -96,12 +96,14 @@ pub const TELLING: [&str; 26] = [
     reason::INIT_RUNNING,
     reason::NOT_LISTENING,
     reason::PROBING,
+    reason::UNPROVEN,
     reason::CREATING,
     reason::PULLING,
 ];
 
 /// Those of [`TELLING`] that pass by themselves: they are told, and are no reason of a service.
-const PASSING: [&str; 5] = [reason::PROBING, reason::NOT_LISTENING, reason::PULLING, reason::CREATING, reason::INIT_RUNNING];
+const PASSING: [&str; 6] =
+    [reason::PROBING, reason::UNPROVEN, reason::NOT_LISTENING, reason::PULLING, reason::CREATING, reason::INIT_RUNNING];
 
 /// The status, and when it may change without anything else changing (the progress deadline).
 pub fn status(picture: &Picture<'_>) -> (MeshServiceStatus, Option<SignedDuration>) {

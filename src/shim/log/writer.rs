@@ -177,7 +177,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mesh_kit::clock;
+    use mesh_base::clock;
 
     fn written(limits: LogLimits, writes: &[&[u8]]) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();

@@ -14,7 +14,10 @@ use mesh_api::{
     node::BackendKind,
     service::{Rollout, RolloutType},
 };
-use mesh_plan::template::rollout_type;
+use mesh_plan::{
+    template::{rollout_type, serves},
+    uptime,
+};
 
 pub(super) fn deployment(service: &MeshService, around: &Surroundings, template: PodTemplateSpec) -> Deployment {
     let spec = &service.spec;
@@ -26,11 +29,19 @@ pub(super) fn deployment(service: &MeshService, around: &Surroundings, template:
             strategy: Some(strategy(spec)),
             progress_deadline_seconds: Some(spec.rollout.progress_deadline_seconds),
             revision_history_limit: Some(spec.rollout.revision_history_limit),
+            min_ready_seconds: min_ready_seconds(spec),
             template,
             ..DeploymentSpec::default()
         },
         status: None,
     }
+}
+
+/// As on a machine: a pod of which nothing can be asked must have been up for a while before it takes another's place.
+fn min_ready_seconds(spec: &MeshServiceSpec) -> Option<i32> {
+    let (serves, probed) = (serves(spec), spec.health_path.is_some());
+    let minimum = uptime::minimum(serves || probed, spec.readiness_probe.as_ref(), spec.startup_probe.as_ref());
+    i32::try_from(minimum.as_secs()).ok().filter(|seconds| *seconds > 0)
 }
 
 fn strategy(spec: &MeshServiceSpec) -> DeploymentStrategy {

@@ -1,4 +1,4 @@
-//! What is rendered, looked at as values; whole objects are in tests/golden/kubernetes, and a real API server looks at them in tests/it/cluster.
+//! What is rendered, looked at as values; whole objects are in tests/golden/kubernetes, and a real API server looks at them in tests/cluster.
 mod generated;
 mod refusals;
 
@@ -102,6 +102,20 @@ fn a_service_that_serves_is_ready_when_it_listens_unless_it_says_otherwise() {
         ),
     ] {
         assert_eq!(written(&app(&made(spec.clone())).readiness_probe), probe, "{spec}");
+    }
+}
+
+#[test]
+fn a_pod_of_which_nothing_can_be_asked_takes_anothers_place_only_after_a_while() {
+    let probe = json!({"exec": {"command": ["true"]}});
+    for (spec, seconds) in [
+        (json!({"type": "Worker"}), Some(2)),
+        (json!({}), None),
+        (json!({"type": "Worker", "port": 80}), None),
+        (json!({"type": "Worker", "readinessProbe": probe}), None),
+        (json!({"type": "Worker", "startupProbe": probe}), None),
+    ] {
+        assert_eq!(made(spec.clone()).deployment.spec.min_ready_seconds, seconds, "{spec}");
     }
 }
 

@@ -1,5 +1,5 @@
 //! What several instances share: networks, volumes, images.
-use super::{Error, Host, check_image, field, pull_policy};
+use super::{Error, Host, check_image, field, network_online, pull_policy};
 use crate::quadlet::{
     keys::{image as image_key, network as network_key, unit as about, volume as volume_key},
     names, templates,
@@ -72,6 +72,7 @@ pub fn image(image: &str, pull: ImagePullPolicy, host: &Host) -> Result<Unit, Er
     }
     let mut unit = templates::image();
     unit.set(about::DESCRIPTION, "spec.image", format!("mesh: image {image}"))?;
+    network_online(&mut unit, host)?;
     unit.add(image_key::IMAGE, "spec.image", image)?;
     if host.podman >= image_key::POLICY.since() {
         unit.add(image_key::POLICY, "spec.imagePullPolicy", pull_policy(pull))?;

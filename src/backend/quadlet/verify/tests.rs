@@ -10,7 +10,10 @@ fn findings(path: &str, text: &str, podman: Podman) -> Vec<String> {
 fn what_quadlet_takes_without_a_word_is_found() {
     let image = "[Container]\nImage=localhost/a:1\n";
     for (text, expected) in [
-        (format!("{image}Memroy=1\n"), "a.container:3: error: [Container] has no key \"Memroy\": Quadlet makes no unit of this file"),
+        (
+            format!("{image}Memroy=1\n"),
+            "a.container:3: error: [Container] has no key \"Memroy\": Quadlet makes no unit of this file; did you mean Memory=?",
+        ),
         (
             format!("{image}image=x\n"),
             "a.container:3: error: [Container] has no key \"image\": Quadlet makes no unit of this file; did you mean Image=?",
@@ -79,4 +82,34 @@ fn what_is_right_is_not_complained_of() {
 fn a_drop_in_without_its_unit_is_found() {
     let found = findings("u/a@1.container.d/x.conf", "[Container]\nReadOnly=yes\n", Podman::new(5, 4));
     assert_eq!(found, ["u/a@1.container.d/x.conf:1: warning: there is no a@1.container for this drop-in: it is not read"]);
+}
+
+#[test]
+fn a_value_that_is_split_at_its_spaces_is_found() {
+    let image = "[Container]\nImage=localhost/a:1\n";
+    let split =
+        "Environment=: Quadlet splits it at white space, and \"world\" has no '=': put quotes around the whole, \"GREETING=hello world\"";
+    for (text, podman, expected) in [
+        (format!("{image}Environment=GREETING=hello world\n"), (5, 4), vec![format!("a.container:3: error: {split}")]),
+        (format!("{image}Environment=GREETING=hello world\n"), (5, 7), vec![format!("a.container:3: error: {split}")]),
+        (
+            format!("{image}Label=of=a b\n"),
+            (5, 4),
+            vec!["a.container:3: error: Label=: Quadlet splits it at white space, and \"b\" has no '=': put quotes around the whole, \"of=a b\"".to_owned()],
+        ),
+        (
+            format!("{image}[Service]\nEnvironment=GREETING=hello world\n"),
+            (5, 4),
+            vec![format!("a.container:4: error: {}", split.replace("Quadlet", "systemd"))],
+        ),
+        (
+            format!("{image}Environment=HOME\n"),
+            (5, 5),
+            vec!["a.container:3: error: Environment=: \"HOME\" has no '=', and is skipped: write NAME=VALUE".to_owned()],
+        ),
+        (format!("{image}Environment=HOME LANG\n"), (5, 6), vec![]),
+        (format!("{image}Environment=A=b \"C=d e\" F=\"g h\"\n[Service]\nEnvironment=\"A=b c\"\n"), (5, 4), vec![]),
+    ] {
+        assert_eq!(findings("a.container", &text, Podman::new(podman.0, podman.1)), expected, "{text}");
+    }
 }

@@ -1,0 +1,186 @@
+//! `mesh` as people use it: the real binary, its output, its exit codes, and what is left when it ends.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside the functions that clippy knows as tests"
+)]
+mod import;
+mod printed;
+mod words;
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use mesh_gear::{
+    machine::api,
+    session::{Session, mesh, project},
+};
+
+fn golden(name: &str, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cli").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, made).unwrap();
+    }
+    assert!(std::fs::read_to_string(&path).unwrap_or_default() == made, "{} differs (UPDATE_GOLDEN=1 accepts):\n{made}", path.display());
+}
+
+#[test]
+fn help_says_what_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut text = String::new();
+    let verbs =
+        ["", "init", "import", "run", "ps", "logs", "why", "stop", "scale", "restart", "apply", "delete", "export", "doctor", "completion"];
+    for verb in verbs {
+        let words: Vec<&str> = [verb, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+        text.extend(["$ mesh ", &words.join(" "), "\n", &mesh(dir.path(), &words).stdout, "\n"]);
+    }
+    golden("help.txt", &text);
+}
+
+#[test]
+fn what_is_wrong_before_anything_runs_is_said_with_the_remedy_and_its_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = mesh(dir.path(), &["run", "--all"]);
+    assert_eq!(none.code, 2);
+    assert!(none.stderr.contains("name a file with -f, or let `mesh init` write one"), "{}", none.stderr);
+    let nowhere = mesh(dir.path(), &["ps"]);
+    assert_eq!(nowhere.code, 5);
+    assert!(nowhere.stderr.contains("start one with `mesh run` or `mesh-controller`"), "{}", nowhere.stderr);
+    assert_eq!(mesh(dir.path(), &["init"]).code, 0);
+    assert_eq!(mesh(dir.path(), &["init"]).code, 1);
+    let which = mesh(dir.path(), &["run"]);
+    assert_eq!((which.code, which.stderr.as_str()), (2, "mesh: say what to run: `mesh run --all`, or the names of services (web)\n"));
+    assert_eq!(mesh(dir.path(), &["scale", "api"]).code, 2);
+    std::fs::write(dir.path().join("bad.yaml"), "kind: [\n").unwrap();
+    assert_eq!(mesh(dir.path(), &["run", "-f", "bad.yaml"]).code, 4);
+}
+
+#[test]
+fn a_router_port_in_use_is_named_with_the_flag_that_changes_it() {
+    let dir = project("{command: [sleep, '60'], type: Worker}");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let end = mesh(dir.path(), &["run", "--all", "--router-listen", &address]);
+    assert_eq!(end.code, 1);
+    assert!(end.stderr.contains(&address) && end.stderr.contains("--router-listen"), "{}", end.stderr);
+}
+
+/// An API that is busy for its first `busy` requests and empty then; its kubeconfig, and how often it was asked.
+fn busy_api(dir: &Path, busy: usize) -> (String, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let kubeconfig = api(dir, move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) < busy {
+            let body = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","code":429,"message":"storage is (re)initializing"}"#;
+            ("429 Too Many Requests\r\nRetry-After: 1", body.to_owned())
+        } else {
+            ("200 OK", r#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#.to_owned())
+        }
+    });
+    (kubeconfig, asked)
+}
+
+#[test]
+fn an_api_that_is_busy_for_a_moment_is_asked_again_and_one_that_stays_so_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (kubeconfig, asked) = busy_api(dir.path(), 2);
+    let ps = mesh(dir.path(), &["ps", "--kubeconfig", &kubeconfig]);
+    assert_eq!(ps.code, 0, "{}", ps.stderr);
+    assert!(asked.load(Ordering::Relaxed) > 2);
+    let (kubeconfig, asked) = busy_api(dir.path(), usize::MAX);
+    let ps = mesh(dir.path(), &["ps", "--kubeconfig", &kubeconfig]);
+    assert!(ps.code != 0 && ps.stderr.contains("storage is (re)initializing"), "{}: {}", ps.code, ps.stderr);
+    assert!((2..20).contains(&asked.load(Ordering::Relaxed)), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_run_shows_logs_and_addresses_and_ctrl_c_leaves_nothing() {
+    let dir = project(&format!(
+        "{{command: [{}, backend], replicas: 2, route: /api, healthPath: /api/health}}",
+        mesh_gear::controller::shop().display()
+    ));
+    let mut run = Session::start(&dir, &["run", "--all"]);
+    run.until("all services are ready").await;
+    let url = run.until("http://127.0.0.1:").await;
+    let router = url.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap();
+    assert_eq!(mesh_gear::load::get(router, "/api").await.unwrap().0, 200);
+    assert!(run.output().contains(&format!("export KUBECONFIG={}", dir.path().canonicalize().unwrap().join(".mesh/kubeconfig").display())));
+    run.until("| listening on port").await;
+
+    let second = mesh(dir.path(), &["run", "--all", "--router-listen", "127.0.0.1:0"]);
+    assert_eq!(second.code, 6, "{}", second.stderr);
+    let ps: serde_json::Value = serde_json::from_str(&mesh(dir.path(), &["ps", "--json"]).stdout).unwrap();
+    let pids: Vec<i64> = ps.as_array().unwrap().iter().map(|row| row["pid"].as_i64().unwrap()).collect();
+    assert_eq!(pids.len(), 2);
+    let two = mesh(dir.path(), &["logs", "one-"]);
+    assert!(two.code == 1 && two.stderr.contains("fits 2 instances: one-"), "{}", two.stderr);
+    assert_eq!(mesh(dir.path(), &["logs", "one", "--tail", "1"]).stdout.lines().count(), 2);
+    let why = mesh(dir.path(), &["why", "one"]);
+    assert!(
+        why.code == 0 && why.stdout.starts_with("one is as wanted: 2 of 2 ready\n  /api at the router\n"),
+        "{}{}",
+        why.stdout,
+        why.stderr
+    );
+    assert_eq!(mesh(dir.path(), &["scale", "one=1"]).stdout, "one scaled to 1\n");
+    assert_eq!(mesh(dir.path(), &["stop"]).stdout, "one scaled from 1 to 0; `mesh scale one=1` brings it back\n");
+
+    assert_eq!(run.interrupt().await, Some(130), "{}", run.output());
+    let left: Vec<_> = pids.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
+    assert!(left.is_empty(), "still there: {left:?}");
+    assert!(std::net::TcpStream::connect(router).is_err(), "the router's port is still open");
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_kills_what_does_not_want_to_end() {
+    let dir = project(
+        "{command: [sh, -c, 'trap \"\" TERM; echo deaf; while :; do sleep 0.1; done'], type: Worker, terminationGracePeriodSeconds: 600}",
+    );
+    let mut run = Session::start(&dir, &["run", "--all"]);
+    run.until("| deaf").await;
+    let ps: serde_json::Value = serde_json::from_str(&mesh(dir.path(), &["ps", "--json"]).stdout).unwrap();
+    let pid = ps[0]["pid"].as_i64().unwrap();
+    run.signal();
+    run.until("Ctrl-C kills").await;
+    assert_eq!(run.interrupt().await, Some(130), "{}", run.output());
+    assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{pid} is still there");
+}
+
+#[tokio::test]
+async fn a_refused_manifest_ends_the_run_with_file_and_line() {
+    let dir = project("{command: [sleep, '60'], type: Worker,\n  replcas: 3}");
+    let end = mesh(dir.path(), &["run", "--all", "--router-listen", "127.0.0.1:0"]);
+    assert_eq!(end.code, 4);
+    assert!(end.stderr.contains("mesh.yaml:5: MeshService one: unknown field \"spec.replcas\""), "{}", end.stderr);
+}
+
+#[tokio::test]
+async fn why_says_how_the_last_run_ended_with_its_last_words() {
+    let dir = project("{command: [sh, -c, 'echo no database; exit 3'], type: Worker}");
+    let mut run = Session::start(&dir, &["run", "--all"]);
+    run.until("| no database").await;
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    let told = loop {
+        let told = mesh(dir.path(), &["why", "one"]);
+        if ["its last run ended with exit code 3", "  | no database\n", "warnings\n"].iter().all(|words| told.stdout.contains(words)) {
+            break told;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{}{}", told.stdout, told.stderr);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    assert_eq!(told.code, 1);
+    let json: serde_json::Value = serde_json::from_str(&mesh(dir.path(), &["why", "--json", "one-"]).stdout).unwrap();
+    assert_eq!((&json["wanted"], &json["instances"][0]["lastExit"]["text"]), (&false.into(), &"ended with exit code 3".into()), "{json}");
+    let deleted = mesh(dir.path(), &["delete", "one"]);
+    assert_eq!((deleted.code, deleted.stdout.as_str(), deleted.stderr.as_str()), (0, "MeshService one deleted\n", ""));
+    assert_eq!(mesh(dir.path(), &["ps", "--json"]).stdout, "[]\n", "delete returns when all is gone");
+    run.interrupt().await;
+}

@@ -1,0 +1,272 @@
+//! A mesh-controller of the test's own: its process, its directory, and kubectl pointed at it.
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::program::program;
+
+pub struct Controller {
+    pub router: SocketAddr,
+    api: SocketAddr,
+    admin: SocketAddr,
+    extra: Vec<String>,
+    child: Child,
+    dir: TempDir,
+}
+
+/// A MeshService that runs the shop's backend unless the spec says otherwise; null takes a field out.
+pub fn manifest(name: &str, spec: &Value) -> Value {
+    let mut all = json!({ "command": [shop(), "backend"], "drain": { "timeout": "10s" }, "terminationGracePeriodSeconds": 5 });
+    for (key, value) in spec.as_object().unwrap() {
+        all[key] = value.clone();
+    }
+    let all: serde_json::Map<_, _> = all.as_object().unwrap().clone().into_iter().filter(|(_, value)| !value.is_null()).collect();
+    json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": { "name": name }, "spec": all })
+}
+
+/// The example program; `cargo test` builds it, `cargo test --test cli` does not.
+pub fn shop() -> PathBuf {
+    let program = program("mesh-controller").with_file_name("examples").join("shop");
+    if !program.exists() {
+        let built = Command::new(env!("CARGO")).args(["build", "--example", "shop"]).status().unwrap();
+        assert!(built.success() && program.exists(), "{} cannot be built", program.display());
+    }
+    program
+}
+
+fn free_port() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn spawn(dir: &Path, api: SocketAddr, router: SocketAddr, admin: SocketAddr, extra: &[String]) -> Child {
+    let log = fs::File::options().create(true).append(true).open(dir.join("controller.log")).unwrap();
+    program("mesh-shim");
+    Command::new(program("mesh-controller"))
+        .arg("--state-dir")
+        .arg(dir.join("state"))
+        .args(["--api-listen", &api.to_string(), "--router-listen", &router.to_string(), "--admin-listen", &admin.to_string()])
+        .args(extra)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+impl Controller {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub async fn start_with(extra: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (api, router, admin) = (free_port(), free_port(), free_port());
+        let extra: Vec<String> = extra.iter().map(ToString::to_string).collect();
+        let child = spawn(dir.path(), api, router, admin, &extra);
+        let mut controller = Self { router, api, admin, extra, child, dir };
+        controller.wait_ready().await;
+        controller
+    }
+
+    async fn wait_ready(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !crate::load::get(self.admin, "/readyz").await.is_ok_and(|(status, _)| status == 200) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the controller ended with {status}:\n{}", self.log());
+            }
+            assert!(Instant::now() < deadline, "the controller is not ready:\n{}", self.log());
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub async fn kill_9_and_start_again(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = spawn(self.dir.path(), self.api, self.router, self.admin, &self.extra);
+        self.wait_ready().await;
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn state_dir(&self) -> String {
+        self.dir.path().join("state").canonicalize().unwrap().display().to_string()
+    }
+
+    /// The files of the store in the state directory.
+    pub fn store_files(&self) -> Vec<String> {
+        let all = fs::read_dir(self.dir.path().join("state")).unwrap().flatten();
+        all.map(|entry| entry.file_name().into_string().unwrap())
+            .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "redb"))
+            .collect()
+    }
+
+    /// The bytes of all logs of instances.
+    pub fn log_bytes(&self) -> u64 {
+        let dirs = fs::read_dir(self.dir.path().join("state/instances")).unwrap().flatten();
+        let files = dirs.flat_map(|dir| fs::read_dir(dir.path()).unwrap().flatten());
+        files.filter(|file| file.file_name().to_string_lossy().starts_with("log")).map(|file| file.metadata().unwrap().len()).sum()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("controller.log")).unwrap_or_default()
+    }
+
+    /// Writes an object to a file, and gives the file's path.
+    pub fn write(&self, file: &str, object: &Value) -> String {
+        let path = self.dir.path().join(file);
+        // JSON is YAML.
+        fs::write(&path, serde_json::to_vec_pretty(object).unwrap()).unwrap();
+        path.display().to_string()
+    }
+
+    pub fn write_and_apply(&self, name: &str, spec: &Value) {
+        let file = self.write(&format!("{name}.yaml"), &manifest(name, spec));
+        self.kubectl(&["apply", "-f", &file]);
+    }
+
+    /// Applies a service and waits until it is ready.
+    pub async fn apply(&self, name: &str, spec: &Value) {
+        self.write_and_apply(name, spec);
+        let replicas = spec["replicas"].as_u64().unwrap_or(1);
+        self.settled(name, u32::try_from(replicas).unwrap()).await;
+    }
+
+    /// Waits until a service is ready with so many instances, and no other one is left.
+    pub async fn settled(&self, name: &str, replicas: u32) {
+        until(&format!("{name} to settle at {replicas}"), async || {
+            let service = self.json(&["get", "msvc", name]);
+            let observed = service["status"]["observedGeneration"] == service["metadata"]["generation"];
+            let ready = service["status"]["conditions"].as_array()?.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
+            let count = self.json(&["get", "mi", "-l", &format!("mesh-controller.dev/service={name}")])["items"].as_array()?.len();
+            (observed && ready && count == usize::try_from(replicas).ok()?).then_some(())
+        })
+        .await;
+    }
+
+    fn run_kubectl(&self, args: &[&str]) -> Output {
+        let program = std::env::var("MESH_TEST_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
+        let mut command = Command::new(&program);
+        command.args(args).env("KUBECONFIG", self.dir.path().join("state/kubeconfig")).env("HOME", self.dir.path()).stdin(Stdio::null());
+        command.output().unwrap_or_else(|error| panic!("{program}: {error}"))
+    }
+
+    /// What kubectl prints; it must succeed.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        let output = self.run_kubectl(args);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "kubectl {args:?}: {error}\ncontroller:\n{}", self.log());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What kubectl says against it; it must fail.
+    pub fn kubectl_fails(&self, args: &[&str]) -> String {
+        let output = self.run_kubectl(args);
+        assert!(!output.status.success(), "kubectl {args:?} succeeded: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    pub fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.kubectl(&[args, &["-o", "json"]].concat())).unwrap()
+    }
+
+    /// A value of each object, in the order of their names.
+    pub fn each(&self, kind: &str, pointer: &str) -> Vec<Value> {
+        let list = self.json(&["get", kind]);
+        list["items"].as_array().unwrap().iter().map(|item| item.pointer(pointer).cloned().unwrap_or_default()).collect()
+    }
+
+    /// The process ids of all instances.
+    pub fn pids(&self) -> Vec<i64> {
+        self.each("mi", "/status/pid").iter().filter_map(Value::as_i64).collect()
+    }
+
+    /// Begins to count the instances that a router has reported as drained.
+    pub fn watch_drains(&self) -> Drains {
+        let program = std::env::var("MESH_TEST_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
+        let file = self.dir.path().join("drains");
+        let child = Command::new(program)
+            .args(["get", "mi", "-w", "-o", r#"jsonpath={.metadata.uid}={.status.routers[*].drained}{"\n"}"#])
+            .env("KUBECONFIG", self.dir.path().join("state/kubeconfig"))
+            .stdin(Stdio::null())
+            .stdout(fs::File::create(&file).unwrap())
+            .spawn()
+            .unwrap();
+        Drains { child, file }
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        // A test that failed must not leave its programs behind.
+        let _ = self.run_kubectl(&[
+            "patch",
+            "msvc",
+            "--all",
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"terminationGracePeriodSeconds":0,"drain":{"timeout":"0s"}}}"#,
+        ]);
+        let _ = self.run_kubectl(&["delete", "msvc", "--all", "--timeout=20s"]);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub struct Drains {
+    child: Child,
+    file: PathBuf,
+}
+
+impl Drains {
+    /// How many instances were reported as drained.
+    pub fn stop(mut self) -> usize {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let text = fs::read_to_string(&self.file).unwrap();
+        let drained = text.lines().filter_map(|line| line.split_once('=')).filter(|(_, drained)| drained.contains("true"));
+        drained.map(|(uid, _)| uid).collect::<std::collections::BTreeSet<_>>().len()
+    }
+}
+
+/// Starts a controller that is expected to fail, and gives what it says.
+pub fn run_to_end(args: &[&str]) -> String {
+    let child = Command::new("timeout").arg("20").arg(program("mesh-controller")).args(args).stdin(Stdio::null()).output().unwrap();
+    assert!(!child.status.success() && child.status.code() != Some(124), "it started: {child:?}");
+    String::from_utf8_lossy(&child.stderr).into_owned()
+}
+
+pub fn lives(pid: i64) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+pub fn kill(pid: i64, signal: &str) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+/// How many processes have a command line that begins like this.
+pub fn descendants_named(line: &str) -> usize {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|found| found.starts_with(line.as_bytes()))).count()
+}
+
+/// Asks until there is an answer.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
