@@ -74,6 +74,8 @@ pub mod instance {
     pub const UNPROVEN: &str = "WaitingForUptime";
     /// Its readiness probe fails.
     pub const PROBE_FAILED: &str = "ReadinessProbeFailed";
+    /// Its probe cannot be made, for a cause on the controller's side (its descriptors are used up): nothing is known.
+    pub const PROBE_UNKNOWN: &str = "ProbeUnknown";
     /// Its startup or liveness probe failed for too long, so it is restarted.
     pub const UNHEALTHY: &str = "Unhealthy";
     /// Nothing listens on the port it was given.

@@ -40,6 +40,7 @@ struct World {
     on_stop: OnStop,
     silent: bool,
     exec: Option<ExecOutput>,
+    run_out: bool,
     executed: Vec<Vec<String>>,
     pids: u32,
     subscribers: Vec<mpsc::UnboundedSender<InstanceKey>>,
@@ -111,6 +112,11 @@ impl FakeBackend {
         self.world().exec = Some(output);
     }
 
+    /// From now on no command can be run, for want of descriptors; or it can again.
+    pub fn run_out(&self, yes: bool) {
+        self.world().run_out = yes;
+    }
+
     /// The argument vectors that `exec` was given so far.
     pub fn executed(&self) -> Vec<Vec<String>> {
         self.world().executed.clone()
@@ -180,6 +186,9 @@ impl FakeBackend {
     pub async fn exec(&self, _launch: &Launch, argv: &[String], _timeout: Duration) -> Result<ExecOutput, Error> {
         let mut world = self.world();
         world.executed.push(argv.to_vec());
+        if world.run_out {
+            return Err(Error::System { act: "start the shim".to_owned(), source: rustix::io::Errno::MFILE.into() });
+        }
         Ok(world.exec.clone().unwrap_or(ExecOutput { code: Some(0), output: String::new(), timed_out: false }))
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod changes;
 pub mod engine;
 pub mod fake;
+mod images;
 pub mod kubernetes;
 mod output;
 pub mod podman;
@@ -147,6 +148,30 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// Whether the trouble is on our side, so that it says nothing about the instance: something was used up, or its engine does not answer.
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Self::EngineUnreachable { .. } => true,
+            Self::System { source, .. } | Self::CommandNotExecutable { source, .. } | Self::WorkingDir { source, .. } => {
+                mesh_base::exhausted::is_exhausted(source)
+            }
+            Self::CommandNotFound { .. }
+            | Self::WrongLaunch(_)
+            | Self::Pulling { .. }
+            | Self::Image { .. }
+            | Self::ImageNeverPull { .. }
+            | Self::ImageArchitecture { .. }
+            | Self::NameTaken { .. }
+            | Self::HostPath { .. }
+            | Self::PortTaken { .. }
+            | Self::Unsupported(_)
+            | Self::Refused { .. }
+            | Self::StillRuns(_) => false,
+        }
+    }
 }
 
 fn how_far(progress: &str) -> String {

@@ -10,18 +10,21 @@ mod delegated;
 mod exec;
 mod log;
 mod observe;
+mod overrule;
 mod port;
 mod program;
 mod rescue;
 mod slot;
 mod start;
+mod strays;
+mod watch;
 
 use std::{
     fs::DirBuilder,
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -48,6 +51,9 @@ struct Inner {
     shutdown: Shutdown,
     slots: slot::Slots,
     subscribers: super::changes::Subscribers,
+    listening: port::Listening,
+    /// Somebody goes round and looks.
+    watched: AtomicBool,
 }
 
 impl ProcessBackend {
@@ -58,17 +64,14 @@ impl ProcessBackend {
         let instances = std::path::absolute(state_dir).map_err(system("find", state_dir))?.join("instances");
         DirBuilder::new().recursive(true).mode(0o700).create(&instances).map_err(system("make", &instances))?;
         let boot_id = mesh_shim::identity::boot_id().map_err(system("read the boot id for", &instances))?;
-        let (slots, subscribers) = Default::default();
-        Ok(Self(Arc::new(Inner { instances, shim, cgroup: delegated::find(), boot_id, shutdown, slots, subscribers })))
+        Ok(Self(Arc::new(Inner::new(instances, shim, delegated::find(), boot_id, shutdown))))
     }
 
     /// Gives every program a control group of its own below this one, which must be delegated to this user (cgroup v2).
     #[must_use]
     pub fn with_cgroup(self, delegated: PathBuf) -> Self {
         let Inner { instances, shim, boot_id, shutdown, .. } = &*self.0;
-        let (slots, subscribers) = Default::default();
-        let (instances, shim, boot_id, shutdown) = (instances.clone(), shim.clone(), boot_id.clone(), shutdown.clone());
-        Self(Arc::new(Inner { instances, shim, cgroup: Some(delegated), boot_id, shutdown, slots, subscribers }))
+        Self(Arc::new(Inner::new(instances.clone(), shim.clone(), Some(delegated), boot_id.clone(), shutdown.clone())))
     }
 
     /// Looks at one instance; adopts it if it runs and nobody watches it yet.
@@ -105,10 +108,10 @@ impl ProcessBackend {
         self.0.subscribers.subscribe()
     }
 
-    /// Runs a command with the launch's environment and working directory; its whole group is killed at its end.
+    /// Runs a command with the launch's environment and working directory; all that it started is killed at its end.
     pub async fn exec(&self, launch: &Launch, argv: &[String], timeout: Duration) -> Result<ExecOutput, Error> {
         match launch {
-            Launch::Process(launch) => exec::exec(launch, argv, timeout).await,
+            Launch::Process(launch) => self.0.exec(launch, argv, timeout).await,
             Launch::Container(launch) => Err(Error::WrongLaunch(launch.key.clone())),
         }
     }
@@ -128,6 +131,11 @@ impl ProcessBackend {
 }
 
 impl Inner {
+    fn new(instances: PathBuf, shim: PathBuf, cgroup: Option<PathBuf>, boot_id: String, shutdown: Shutdown) -> Self {
+        let (slots, subscribers, listening, watched) = Default::default();
+        Self { instances, shim, cgroup, boot_id, shutdown, slots, subscribers, listening, watched }
+    }
+
     fn dir(&self, key: &InstanceKey) -> Result<InstanceDir, Error> {
         InstanceDir::new(&self.instances, &key.uid).map_err(system("find the instance", &self.instances))
     }

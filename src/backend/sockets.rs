@@ -1,6 +1,7 @@
 //! The listening TCP sockets of a network namespace, from the kernel's tables; used by every backend that looks who listens on a port.
 use std::{
-    fs,
+    fs::File,
+    io::{self, BufRead, BufReader},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
     path::Path,
 };
@@ -19,27 +20,52 @@ pub struct Listener {
 }
 
 /// All of them; `net` is `/proc/net`, or `/proc/PID/net` for what that process sees.
-pub fn all(net: &Path) -> Vec<Listener> {
-    let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(net.join(table)).unwrap_or_default());
-    tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(listener).collect()
+///
+/// # Errors
+/// The tables are there and cannot be read: who listens is not known then.
+pub fn all(net: &Path) -> io::Result<Vec<Listener>> {
+    let mut found = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        match File::open(net.join(table)) {
+            Ok(file) => read(BufReader::new(file), &mut found)?,
+            // A machine without IPv6, or a process that has ended (a zombie's tables are EINVAL).
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// The kernel shows those that listen first (tcp_get_idx in net/ipv4/tcp_ipv4.c), so it is not asked for the thousands of connections behind them.
+fn read(mut table: impl BufRead, found: &mut Vec<Listener>) -> io::Result<()> {
+    let mut line = String::new();
+    table.read_line(&mut line)?;
+    line.clear();
+    while table.read_line(&mut line)? > 0 {
+        let Some(listener) = listener(&line) else { break };
+        found.push(listener);
+        line.clear();
+    }
+    Ok(())
 }
 
 /// Those on a port.
-pub fn listeners(net: &Path, port: u16) -> Vec<Listener> {
-    let mut found = all(net);
+///
+/// # Errors
+/// As of [`all`].
+pub fn listeners(net: &Path, port: u16) -> io::Result<Vec<Listener>> {
+    let mut found = all(net)?;
     found.retain(|listener| listener.port == port);
-    found
+    Ok(found)
 }
 
 /// Who listens on a port inside a container, as far as the outside is concerned.
 pub(crate) fn port_owner(pid: i32, port: u16) -> PortOwner {
-    let found = listeners(Path::new(&format!("/proc/{pid}/net")), port);
-    if found.is_empty() {
-        PortOwner::Nobody
-    } else if found.iter().all(|listener| listener.address.is_loopback()) {
-        PortOwner::LoopbackOnly
-    } else {
-        PortOwner::Ours
+    match listeners(Path::new(&format!("/proc/{pid}/net")), port) {
+        Err(error) => PortOwner::Unknown(error.to_string()),
+        Ok(found) if found.is_empty() => PortOwner::Nobody,
+        Ok(found) if found.iter().all(|listener| listener.address.is_loopback()) => PortOwner::LoopbackOnly,
+        Ok(_) => PortOwner::Ours,
     }
 }
 
@@ -71,7 +97,7 @@ pub(crate) fn is_free(port: u16) -> bool {
     addresses.into_iter().all(|address| match TcpListener::bind((address, port)) {
         Ok(_) => true,
         // A machine without IPv6 has nobody who could listen there.
-        Err(error) => address.is_ipv6() && !matches!(error.kind(), std::io::ErrorKind::AddrInUse | std::io::ErrorKind::PermissionDenied),
+        Err(error) => address.is_ipv6() && !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied),
     })
 }
 
@@ -84,8 +110,8 @@ mod tests {
         let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0";
         assert_eq!(listener(line), Some(Listener { port: 8080, address: Ipv4Addr::LOCALHOST.into(), inode: 4711 }));
         let net = tempfile::tempdir().unwrap();
-        fs::write(net.path().join("tcp"), format!("head\n{line}\n")).unwrap();
-        assert_eq!((listeners(net.path(), 8080).len(), listeners(net.path(), 8081)), (1, vec![]));
+        std::fs::write(net.path().join("tcp"), format!("head\n{line}\n")).unwrap();
+        assert_eq!((listeners(net.path(), 8080).unwrap().len(), listeners(net.path(), 8081).unwrap()), (1, vec![]));
         assert_eq!(listener(&line.replace(" 0A ", " 01 ")), None);
         let six = line.replace("0100007F", "00000000000000000000000001000000");
         assert_eq!(listener(&six).unwrap().address, IpAddr::from(Ipv6Addr::LOCALHOST));

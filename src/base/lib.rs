@@ -1,3 +1,4 @@
-//! What even the smallest program here needs: wall time, and values that are never printed. Without a runtime, so that `mesh-shim` stays small.
+//! What even the smallest program here needs: wall time, values that are never printed, and whose fault an error is. Without a runtime, so that `mesh-shim` stays small.
 pub mod clock;
+pub mod exhausted;
 pub mod redact;

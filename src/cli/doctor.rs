@@ -69,7 +69,7 @@ impl Doctor {
                 ("admin endpoints", "--admin-listen", self.admin_listen),
             ],
             port_range: self.port_range,
-            state_dir: state_dir.unwrap_or_else(state_dir::default),
+            state_dir: state_dir::or_default(state_dir)?,
         })
         .await;
         let findings = checks::all(&facts);

@@ -104,14 +104,14 @@ impl Install {
             flags,
         };
         let dir = manager::unit_dir(self.whose.user)?;
-        Ok([UnitFile::new(&dir, SOCKET, wanted.socket()), UnitFile::new(&dir, SERVICE, wanted.service()?)])
+        Ok([UnitFile::new(&dir, SOCKET, wanted.socket()?), UnitFile::new(&dir, SERVICE, wanted.service()?)])
     }
 }
 
 impl Chosen {
     /// Absolute: the service runs elsewhere.
     fn state_dir(&self) -> Result<std::path::PathBuf> {
-        let dir = self.serve.machine.state_dir.clone().unwrap_or_else(state_dir::default);
+        let dir = state_dir::or_default(self.serve.machine.state_dir.clone())?;
         std::path::absolute(&dir).map_err(|error| Failure::from(error).context(format!("--state-dir {}", dir.display())))
     }
 }

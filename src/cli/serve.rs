@@ -4,17 +4,13 @@ pub(super) mod backend;
 pub(super) mod cluster;
 pub(super) mod usage;
 
-pub use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    thread::available_parallelism,
-    time::Duration,
-};
+pub use std::{net::SocketAddr, path::PathBuf, thread::available_parallelism, time::Duration};
 
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
 
 use self::usage::UsageMetrics;
+use crate::state_dir::trust::{self, Distrust};
 
 use mesh_api::{
     labels::{DEFAULT_ROUTER, SYSTEM_NAMESPACE},
@@ -81,13 +77,8 @@ pub struct Serving {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The state directory cannot be used.
-    #[error("state directory {}: {source}", dir.display())]
-    StateDir {
-        /// The directory.
-        dir: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error("state directory: {0}")]
+    StateDir(#[from] Distrust),
     /// The store cannot be opened.
     #[error(transparent)]
     OpenStore(#[from] store::Error),
@@ -129,7 +120,7 @@ pub enum Error {
 /// The first thing that could not be started, with its remedy; nothing is left running then.
 pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -> Result<Serving, Error> {
     let metrics = Metrics::default();
-    let state_dir = prepare(&options.state_dir)?;
+    let state_dir = trust::prepare(&options.state_dir)?;
     let store = Store::open(&state_dir, &store::Options { metrics: Some(metrics.clone()), ..store::Options::default() })?;
     let (api_listener, api) = listen(options.api_listen, "API", "--api-listen").await?;
     let (admin_listener, admin_address) = listen(options.admin_listen, "admin endpoints", "--admin-listen").await?;
@@ -153,7 +144,8 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
     let reconciles = controller::Reconciles::register(&metrics);
-    spawn_controllers(&client, backend.clone(), node, &options, &reconciles, shutdown);
+    let unknown_probes = mesh_instance::UnknownProbes::register(&metrics);
+    spawn_controllers(&client, backend.clone(), node, &options, &reconciles, unknown_probes, shutdown);
     let (synced, ready) = watch::channel(false);
     let health = Health::default();
     let router_options = mesh_router::RouterOptions {
@@ -183,6 +175,7 @@ fn spawn_controllers(
     node: node::Node,
     options: &ServeOptions,
     reconciles: &controller::Reconciles,
+    unknown_probes: mesh_instance::UnknownProbes,
     shutdown: &Shutdown,
 ) {
     let agent = mesh_instance::Options {
@@ -190,6 +183,7 @@ fn spawn_controllers(
         backend: node.backend,
         project_dir: options.project_dir.clone(),
         ports: options.port_range,
+        unknown_probes,
     };
     shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), reconciles.clone(), shutdown.triggered()));
     let health = backend.health();
@@ -197,15 +191,6 @@ fn spawn_controllers(
     shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), reconciles.clone(), shutdown.triggered()));
     shutdown.spawn("system", controller::system::run(client.clone(), shutdown.triggered()));
     shutdown.spawn("node", node::run(client.clone(), node, health, shutdown.triggered()));
-}
-
-/// Makes the directory, for its owner only; absolute, because instances have other working directories.
-fn prepare(dir: &Path) -> Result<PathBuf, Error> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    let failed = |source| Error::StateDir { dir: dir.to_owned(), source };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
-    dir.canonicalize().map_err(failed)
 }
 
 /// Workers of a router: one per core.

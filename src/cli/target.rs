@@ -1,4 +1,6 @@
 //! Which API a command talks to: found by flags, by the project's `.mesh`, by the environment, or by the default state directory.
+mod ours;
+
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
@@ -56,7 +58,7 @@ struct Places {
     state_dir: Option<PathBuf>,
     current: PathBuf,
     environment: bool,
-    default_state_dir: PathBuf,
+    default_state_dir: Option<PathBuf>,
 }
 
 /// An API that a command may use.
@@ -174,13 +176,18 @@ fn find(places: &Places) -> Found {
     if places.environment {
         return Found::Environment;
     }
-    let file = state_dir::kubeconfig(&places.default_state_dir);
+    let Some(file) = places.default_state_dir.as_deref().map(state_dir::kubeconfig) else { return Found::Nowhere };
     // A directory that cannot be looked into exists all the same; reading it will say why.
     if file.try_exists().unwrap_or(true) { Found::File(file, DEFAULT) } else { Found::Nowhere }
 }
 
 fn in_project(current: &Path) -> Option<PathBuf> {
-    current.ancestors().map(|dir| state_dir::kubeconfig(&dir.join(state_dir::IN_PROJECT))).find(|file| file.is_file())
+    current.ancestors().map(|dir| state_dir::kubeconfig(&dir.join(state_dir::IN_PROJECT))).find(|file| is_there(file))
+}
+
+/// One that cannot be looked at is there all the same; reading it will say whose it is.
+fn is_there(file: &Path) -> bool {
+    std::fs::metadata(file).map_or_else(|error| error.kind() == std::io::ErrorKind::PermissionDenied, |found| found.is_file())
 }
 
 fn source_of(found: &Found) -> String {
@@ -193,20 +200,26 @@ fn source_of(found: &Found) -> String {
 
 async fn config(found: &Found, places: &Places) -> Result<Config> {
     let kubeconfig = match found {
-        Found::File(file, whose) => Kubeconfig::read_from(file).map_err(|error| {
-            let text = format!("{whose}: {error}: {}{}", file.display(), of_another(&error));
-            Failure::new(Code::Unreachable, text)
-        })?,
+        Found::File(file, whose) => {
+            if places.kubeconfig.is_none() {
+                ours::check(file)?;
+            }
+            Kubeconfig::read_from(file).map_err(|error| {
+                let text = format!("{whose}: {error}: {}{}", file.display(), of_another(&error));
+                Failure::new(Code::Unreachable, text)
+            })?
+        }
         Found::Environment => Kubeconfig::from_env()
             .map_err(|error| Failure::new(Code::Unreachable, format!("$KUBECONFIG: {error}")))?
             .ok_or_else(|| Failure::new(Code::Unreachable, "$KUBECONFIG names no file"))?,
         Found::Nowhere => {
+            let default = places.default_state_dir.as_deref().map(|dir| format!("{} is not there", state_dir::kubeconfig(dir).display()));
+            let default = default.unwrap_or_else(|| "there is no $HOME with a state directory".to_owned());
             return Err(Failure::new(
                 Code::Unreachable,
                 format!(
-                    "no API found: there is no .mesh/kubeconfig here or above, $KUBECONFIG is not set, and {} is not there; \
-                     start one with `mesh run` or `mesh-controller`",
-                    state_dir::kubeconfig(&places.default_state_dir).display()
+                    "no API found: there is no .mesh/kubeconfig here or above, $KUBECONFIG is not set, and {default}; \
+                     start one with `mesh run` or `mesh-controller`"
                 ),
             ));
         }
@@ -284,7 +297,7 @@ mod tests {
             state_dir: None,
             current: current.clone(),
             environment: false,
-            default_state_dir: default_state_dir.clone(),
+            default_state_dir: Some(default_state_dir.clone()),
         };
         assert_eq!(find(&places()), Found::Nowhere);
         std::fs::create_dir_all(&default_state_dir).unwrap();

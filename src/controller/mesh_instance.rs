@@ -21,6 +21,7 @@ use kube::{
 };
 
 use self::agent::Agent;
+pub use self::probes::unknown::UnknownProbes;
 use super::{Error, Reconciles, api, drive, error_policy, notes::Notes, of_instances};
 use mesh_api::{
     MeshInstance, labels,
@@ -45,6 +46,8 @@ pub struct Options {
     pub project_dir: PathBuf,
     /// Where ports come from.
     pub ports: PortRange,
+    /// Counts the probes that could not be made.
+    pub unknown_probes: UnknownProbes,
 }
 
 /// Runs until shutdown. Instances go on running.
@@ -110,7 +113,7 @@ async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Act
     loop {
         let observed = match agent.backend.observe(&key).await {
             Ok(observed) => observed,
-            Err(source) => return blind(&agent, &instance, source).await,
+            Err(source) => return blind(&agent, &instance, "observe", source).await,
         };
         let memory = agent.note(&key, &observed);
         let health = agent.probe(&instance, &key, &observed).await;
@@ -131,8 +134,10 @@ async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Act
             Step::Start { attempt } => execute::start(&agent, &instance, &key, attempt).await?,
             Step::Stop { grace } => {
                 update_status::update_status(&agent, &instance, &plan.status).await?;
-                execute::stop(&agent, &key, grace).await?;
-                return Ok(Action::await_change());
+                return match execute::stop(&agent, &key, grace).await {
+                    Ok(()) => Ok(Action::await_change()),
+                    Err(source) => blind(&agent, &instance, "stop", source).await,
+                };
             }
             Step::Release => {
                 execute::release(&agent, &instance, &key).await?;
@@ -142,10 +147,10 @@ async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Act
     }
 }
 
-/// An instance that cannot be looked at: says why in its status, unless its whole node has the trouble and says so itself.
-async fn blind(agent: &Agent, instance: &MeshInstance, source: backend::Error) -> Result<Action, Error> {
-    if matches!(source, backend::Error::EngineUnreachable { .. }) {
-        return Err(Error::Backend { act: "observe", source });
+/// An instance that cannot be looked at, or cannot be ended: says why in its status, unless the trouble is on our side and says nothing about it.
+async fn blind(agent: &Agent, instance: &MeshInstance, act: &'static str, source: backend::Error) -> Result<Action, Error> {
+    if source.is_ours() {
+        return Err(Error::Backend { act, source });
     }
     let status = lifecycle::blind(instance, source.to_string(), clock::now());
     update_status::update_status(agent, instance, &status).await?;

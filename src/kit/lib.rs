@@ -8,4 +8,4 @@ pub mod systemd;
 pub mod telemetry;
 pub mod watch;
 
-pub use mesh_base::{clock, redact};
+pub use mesh_base::{clock, exhausted, redact};

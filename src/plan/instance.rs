@@ -101,6 +101,8 @@ pub enum PortOwner {
     Foreign(String),
     /// A process of the instance, but on the container's own loopback only, where nothing from outside arrives.
     LoopbackOnly,
+    /// It could not be looked at, for a cause on our side.
+    Unknown(String),
 }
 
 /// What a backend can be told to do. Each is idempotent.

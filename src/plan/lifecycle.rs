@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
-    instance::{Exit, ExitHow, Observed, Running},
+    instance::{Exit, ExitHow, Observed, PortOwner, Running},
     uptime,
 };
 use mesh_api::{
@@ -40,6 +40,8 @@ pub struct Health {
     pub not_ready: Option<(&'static str, String)>,
     /// A startup or liveness probe failed for good: restart it.
     pub dead: Option<String>,
+    /// Which probe could not be made, and why: the cause is on our side, so it counts neither for the instance nor against it.
+    pub unknown: Option<String>,
 }
 
 /// What the agent remembers of an instance besides its status; lost with the agent, which costs at most an early restart.
@@ -207,16 +209,38 @@ fn run(facts: &Facts<'_>, running: &Running) -> (Step, Say) {
     if let Some(why) = &health.dead {
         return (Step::Stop { grace: grace(facts) }, Say::new(InstanceState::NotReady, reason::UNHEALTHY, why.clone()));
     }
-    if health.ready {
+    let lost = port_trouble(running).filter(|_| health.ready);
+    if health.ready && lost.is_none() {
         if let Some(left) = unproven(facts, running) {
             let message = format!("has to be up for {} s, as there is no probe that says more", uptime::MINIMUM.as_secs());
             return (Step::Wait { wake: Some(left) }, Say::new(InstanceState::Starting, reason::UNPROVEN, message));
         }
-        return (wait(), Say { state: InstanceState::Ready, ready: true, reason: reason::RUNNING, message: String::new() });
+        let message = health.unknown.clone().unwrap_or_default();
+        return (wait(), Say { state: InstanceState::Ready, ready: true, reason: reason::RUNNING, message });
     }
     let state = if health.was_ready { InstanceState::NotReady } else { InstanceState::Starting };
-    let (reason, message) = health.not_ready.clone().unwrap_or((reason::PROBING, "not probed yet".to_owned()));
+    let unknown = || health.unknown.clone().map(|why| (reason::PROBE_UNKNOWN, why));
+    let (reason, message) =
+        lost.or_else(unknown).or_else(|| health.not_ready.clone()).unwrap_or((reason::PROBING, "not probed yet".to_owned()));
     (wait(), Say::new(state, reason, message))
+}
+
+/// Why a program must get no requests on its port: a reason, and words. None if it may, or has no port, or if that could not be found out.
+pub fn port_trouble(running: &Running) -> Option<(&'static str, String)> {
+    let port = running.address.map_or(0, |address| address.port());
+    match &running.port_owner {
+        PortOwner::NoPort | PortOwner::Ours | PortOwner::Unknown(_) => None,
+        PortOwner::Nobody => {
+            Some((reason::NOT_LISTENING, format!("nothing listens on port {port} (the program is told its port in $PORT)")))
+        }
+        PortOwner::LoopbackOnly => Some((
+            reason::LOOPBACK_ONLY,
+            "the program listens on 127.0.0.1 inside its container only, where no request arrives: let it listen on 0.0.0.0".to_owned(),
+        )),
+        PortOwner::Foreign(who) => {
+            Some((reason::PORT_TAKEN, format!("port {port} is listened on by {who}, which is not of this instance")))
+        }
+    }
 }
 
 /// How much longer a program must be up before it counts as ready.
@@ -270,7 +294,8 @@ fn end(facts: &Facts<'_>) -> (Step, Say) {
 }
 
 fn drain(facts: &Facts<'_>, running: &Running) -> (Step, Say) {
-    let stop = (Step::Stop { grace: grace(facts) }, Say::new(InstanceState::Terminating, reason::TERMINATING, "drained; told to end"));
+    let stop =
+        (Step::Stop { grace: grace(facts) }, Say::new(InstanceState::Terminating, reason::TERMINATING, "drained; is being told to end"));
     let status = old_status(facts);
     // Without an address no router has ever heard of it.
     if status.is_none_or(|status| status.address.is_none()) {
@@ -291,7 +316,7 @@ fn drain(facts: &Facts<'_>, running: &Running) -> (Step, Say) {
     let names = waiting.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     let message = format!("waiting for {names}; {in_flight} in flight");
     // It serves the sessions that it has, for as long as its probes say so.
-    let ready = facts.health.ready && facts.health.attempt == running.attempt;
+    let ready = facts.health.ready && facts.health.attempt == running.attempt && port_trouble(running).is_none();
     let say = Say { ready, ..Say::new(InstanceState::Draining, reason::DRAINING, message) };
     // A router that dies meanwhile is found by its lease, so look again now and then.
     (Step::Wait { wake: Some(left.min(Duration::from_secs(2))) }, say)

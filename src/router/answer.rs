@@ -32,8 +32,8 @@ pub enum Refusal {
     #[error("no connection to an instance")]
     ConnectFailed,
     /// The router could make no connection, whoever it was to.
-    #[error("the router has no file descriptor left for a connection")]
-    NoDescriptors,
+    #[error("the router has run out of what it needs for a connection")]
+    Exhausted,
     /// The connection to the instance ended before its response.
     #[error("the instance closed the connection before it answered; the request was not sent to another")]
     UpstreamClosed,
@@ -58,7 +58,7 @@ impl Refusal {
             Self::Head(Reject::Version) => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::Head(_) | Self::Path(_) => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NotSynced | Self::NoReadyEndpoint | Self::NoDescriptors => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotSynced | Self::NoReadyEndpoint | Self::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectFailed | Self::UpstreamClosed | Self::UpstreamEnded | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -73,7 +73,7 @@ impl Refusal {
             Self::NotSynced => "NotSynced",
             Self::NoReadyEndpoint => "NoReadyEndpoint",
             Self::ConnectFailed => "ConnectFailed",
-            Self::NoDescriptors => "NoDescriptors",
+            Self::Exhausted => "Exhausted",
             Self::UpstreamClosed => "UpstreamClosed",
             Self::UpstreamEnded => "UpstreamEnded",
             Self::UpstreamProtocol => "UpstreamProtocol",
@@ -94,9 +94,7 @@ impl Refusal {
             headers.insert(SERVICE, label.clone());
         }
         match self {
-            Self::NotSynced | Self::NoReadyEndpoint | Self::NoDescriptors => {
-                drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1")))
-            }
+            Self::NotSynced | Self::NoReadyEndpoint | Self::Exhausted => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
             Self::Head(_) => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
             _ => {}
         }

@@ -14,6 +14,7 @@ use http::{
     request::Parts,
 };
 use hyper::body::{Body, Incoming};
+use mesh_kit::exhausted::is_exhausted;
 use tokio::time::Instant;
 
 use super::{
@@ -27,7 +28,7 @@ use super::{
     settings::Limits,
     table::{Route, Service, path},
     upgrade,
-    worker::{Slot, Worker, is_lack},
+    worker::{Slot, Worker},
 };
 use body::{AnswerBody, Record};
 use session::Sticky;
@@ -266,12 +267,12 @@ impl Way<'_> {
     async fn connect(&self, endpoint: &Endpoint) -> Result<io::Result<Upstream>, Refusal> {
         let limit = self.plan.limits.connect;
         let first = pool::connect(endpoint, limit).await;
-        let Some(error) = first.as_ref().err().filter(|error| is_lack(error)) else { return Ok(first) };
+        let Some(error) = first.as_ref().err().filter(|error| is_exhausted(error)) else { return Ok(first) };
         self.client.worker.lacks_descriptors(error);
         // Connections that are dropped close when their tasks have seen it.
         tokio::task::yield_now().await;
         match pool::connect(endpoint, limit).await {
-            Err(error) if is_lack(&error) => Err(Refusal::NoDescriptors),
+            Err(error) if is_exhausted(&error) => Err(Refusal::Exhausted),
             other => Ok(other),
         }
     }

@@ -101,7 +101,7 @@ impl Health {
         let ago = self.ago(&self.0.descriptors).filter(|ago| *ago <= RECOVERY)?;
         let limit = mesh_kit::descriptors::limit();
         Some(format!(
-            "the router had no file descriptor left {} s ago (its limit is {limit}: LimitNOFILE= of its unit, or ulimit -Hn, raises it)",
+            "the router had nothing left for a connection {} s ago (its limit of file descriptors is {limit}: LimitNOFILE= of its unit, or ulimit -Hn, raises it)",
             ago.as_secs()
         ))
     }
@@ -124,7 +124,7 @@ mod tests {
         assert!(health.lacks_descriptors());
         tokio::time::advance(RECOVERY).await;
         assert!(!health.lacks_descriptors(), "the same row");
-        assert!(health.why_not().unwrap().starts_with("the router had no file descriptor left 0 s ago"));
+        assert!(health.why_not().unwrap().starts_with("the router had nothing left for a connection 0 s ago"));
         tokio::time::advance(RECOVERY + Duration::from_millis(1)).await;
         assert_eq!((health.why_not(), health.lacked()), (None, 2));
     }

@@ -16,6 +16,7 @@ use std::{
 use http::HeaderValue;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use mesh_kit::exhausted::is_exhausted;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -180,7 +181,7 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
             Ok((io, peer)) if worker.proxy.admit(|most| worker.evict(most)) => open(worker, io, peer),
             // Too many, and all of them at work: dropped, which closes it.
             Ok(_) => {}
-            Err(error) if is_lack(&error) => {
+            Err(error) if is_exhausted(&error) => {
                 worker.lacks_descriptors(&error);
                 tokio::time::sleep(SWEEP).await;
             }
@@ -188,13 +189,6 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
             Err(error) => tracing::debug!(%error, "router: accept"),
         }
     }
-}
-
-/// Whether something failed for want of what this process, or this machine, may have: nobody else's failure.
-pub(super) fn is_lack(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    error.raw_os_error().is_some_and(|error| lacks.iter().any(|lack| lack.raw_os_error() == error))
 }
 
 fn open(worker: &Rc<Worker>, io: TcpStream, peer: SocketAddr) {

@@ -4,7 +4,8 @@ use std::{fs, io, os::fd::OwnedFd};
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::record::{NONCE_VARIABLE, Proc, Record};
+pub use super::record::Proc;
+use super::record::{NONCE_VARIABLE, Record};
 
 /// What `/proc/PID/stat` says of a process, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

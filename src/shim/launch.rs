@@ -5,11 +5,12 @@ use std::{
         fd::OwnedFd,
         unix::{net::UnixListener, process::CommandExt},
     },
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
 use super::{cgroup::Cgroup, control, failed};
-use crate::instance::LogLimits;
+use crate::instance::{LogLimits, ProcessLaunch};
 use crate::{
     dir::{LOG, RECORD},
     identity,
@@ -45,7 +46,7 @@ pub(crate) fn launch(spec: ShimSpec) -> Result<Launched, Reply> {
     let cgroup = spec.cgroup.as_ref().and_then(|delegated| Cgroup::enter(delegated, &record.nonce).ok());
     record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.path().to_owned());
     save(&record)?;
-    let child = command(spec).spawn();
+    let child = command(spec.launch, &spec.program, spec.nonce).spawn();
     if let Some(cgroup) = cgroup
         && cgroup.leave().is_ok()
     {
@@ -77,16 +78,15 @@ fn save(record: &Record) -> Result<(), Reply> {
     record::write(RECORD.as_ref(), record).map_err(|error| failed("write the record", &error))
 }
 
-/// The secrets in the spec end with this command.
-fn command(spec: ShimSpec) -> Command {
-    let launch = spec.launch;
+/// The secrets in the launch end with this command.
+pub(crate) fn command(launch: ProcessLaunch, program: &Path, nonce: String) -> Command {
     let mut argv = launch.argv.into_iter();
-    let mut command = Command::new(spec.program);
+    let mut command = Command::new(program);
     if let Some(name) = argv.next() {
         command.arg0(name);
     }
     command.args(argv).env_clear().current_dir(launch.working_dir).process_group(0);
-    command.envs(launch.env.iter().map(|(name, value)| (name, value.reveal()))).env(NONCE_VARIABLE, spec.nonce);
+    command.envs(launch.env.iter().map(|(name, value)| (name, value.reveal()))).env(NONCE_VARIABLE, nonce);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -103,6 +103,11 @@ fn refused(error: &io::Error, record: &Record) -> Reply {
     if let Some(group) = &record.cgroup {
         super::cgroup::remove(group);
     }
+    not_executed(error)
+}
+
+/// What the system said against executing a program.
+pub(crate) fn not_executed(error: &io::Error) -> Reply {
     match error.raw_os_error() {
         Some(errno) => Reply::Exec { errno },
         None => failed("start the program", error),

@@ -1,10 +1,13 @@
 //! The shim: holds one program, its log and its exit status, and outlives the controller. Single-threaded and synchronous, so that hundreds
 //! of them cost next to nothing. Its own session, and the reaper of every descendant of the program, however often that forks.
 //!
-//! Started by the backend with a socket as standard input, over which it gets its [`ShimSpec`] and answers once; the same socket then stays as
-//! the first control connection. Decides nothing but what it was told: SIGTERM, the grace, SIGKILL to the tree.
+//! Started by the backend with a socket as standard input, over which it gets its [`Order`] and answers once. Of one that holds a program the same
+//! socket then stays as the first control connection. Decides nothing but what it was told: SIGTERM, the grace, SIGKILL to the tree.
+mod below;
 pub mod cgroup;
+mod command;
 mod control;
+mod descriptors;
 pub mod dir;
 pub mod identity;
 pub mod instance;
@@ -27,12 +30,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::{
     dir::RECORD,
     record::Record,
-    wire::{Reply, ShimSpec},
+    wire::{Order, Reply, ShimSpec},
 };
 
 /// The shim's whole life. Called by `main` of `mesh-shim`, before any thread is started.
 pub fn main() -> ExitCode {
-    match io::stdin().as_fd().try_clone_to_owned() {
+    match descriptors::shed().and_then(|()| io::stdin().as_fd().try_clone_to_owned()) {
         Ok(stdin) => live(UnixStream::from(stdin)),
         Err(_) => ExitCode::FAILURE,
     }
@@ -41,20 +44,32 @@ pub fn main() -> ExitCode {
 fn live(controller: UnixStream) -> ExitCode {
     // Fails only for one that leads a group already; then a session was made by whoever started it.
     let _ = rustix::process::setsid();
-    let started = read_spec(&controller).map_err(|error| failed("read the launch", &error)).and_then(|spec| start(spec, &controller));
-    let (reply, running) = match started {
+    match read_order(&controller) {
+        Ok(Order::Hold(spec)) => hold(*spec, controller),
+        Ok(Order::Run(spec)) => answer(&controller, &command::run(*spec, &controller)),
+        Err(error) => answer(&controller, &failed("read the order", &error)),
+    }
+}
+
+fn hold(spec: ShimSpec, controller: UnixStream) -> ExitCode {
+    let (reply, running) = match start(spec, &controller) {
         Ok(running) => (Reply::Started(Box::new(running.record().clone())), Some(running)),
         Err(reply) => (reply, None),
     };
-    // The controller may be gone by now; the program is kept all the same.
-    let _ = wire::line(&reply).map_err(io::Error::from).and_then(|line| control::send(&controller, &line));
+    answer(&controller, &reply);
     match running {
         Some(running) => running.run(controller),
         None => ExitCode::FAILURE,
     }
 }
 
-fn read_spec(controller: &UnixStream) -> io::Result<ShimSpec> {
+/// The controller may be gone by now; a program is kept all the same.
+fn answer(controller: &UnixStream, reply: &Reply) -> ExitCode {
+    let sent = wire::line(reply).map_err(io::Error::from).and_then(|line| control::send(controller, &line));
+    if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn read_order(controller: &UnixStream) -> io::Result<Order> {
     let mut bytes = Vec::new();
     let mut chunk = [0_u8; 8192];
     while bytes.last() != Some(&b'\n') {
@@ -94,12 +109,9 @@ fn is_stale(spec: &ShimSpec, controller: &UnixStream) -> bool {
 
 fn harden() -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    rustix::thread::set_no_new_privs(true)?;
-    // What the controller's starter left open (its terminal, a socket of systemd) is not the program's.
-    close_fds::set_fds_cloexec(3, &[]);
-    Ok(())
+    Ok(rustix::thread::set_no_new_privs(true)?)
 }
 
 fn failed(act: &str, error: &io::Error) -> Reply {
-    Reply::Failed { act: act.to_owned(), error: error.to_string() }
+    Reply::Failed { act: act.to_owned(), error: error.to_string(), errno: error.raw_os_error() }
 }

@@ -12,10 +12,11 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
+    process::{Pid, Signal, WaitId, WaitIdOptions, waitid},
 };
 
 use super::{
+    below::{Below, now},
     cgroup,
     control::{self, Connection},
     launch::Launched,
@@ -29,15 +30,12 @@ use crate::{
         writer::{Lines, LogWriter},
     },
     record::{self, Containment, ExitRecord, Record},
-    tree,
     wire::Request,
 };
 use mesh_base::clock;
 
 /// The grace when the shim itself gets SIGTERM (a shutdown of the machine), where nobody named one.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
-/// How long to go on killing a tree that does not die.
-const KILL_TIME: Duration = Duration::from_secs(5);
 /// Time between two rounds of SIGKILL while the program has not ended.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
 /// At most so much output is still read after the end: what fits into two pipes, and no more, because all writers are dead.
@@ -54,6 +52,7 @@ struct Output {
 #[derive(Debug)]
 pub(crate) struct Running {
     record: Record,
+    below: Below,
     pidfd: OwnedFd,
     outputs: Vec<Output>,
     log: LogWriter,
@@ -84,7 +83,9 @@ impl Running {
         let err = child.stderr.take().map(|pipe| Output::new(pipe.into(), Stream::Stderr));
         let outputs = out.into_iter().chain(err).collect();
         let (connections, buffer) = (Vec::new(), vec![0; 64 * 1024]);
-        Self { record, pidfd, outputs, log, listener, connections, signals, deadline: None, buffer, _lock: lock }
+        let group = record.cgroup.clone().filter(|_| record.containment == Containment::Cgroup);
+        let below = Below::new(record.child.and_then(|child| Pid::from_raw(child.pid)), group);
+        Self { record, below, pidfd, outputs, log, listener, connections, signals, deadline: None, buffer, _lock: lock }
     }
 
     /// What was written down of it.
@@ -105,7 +106,7 @@ impl Running {
                 self.handle(source);
             }
             if self.deadline.is_some_and(|deadline| deadline <= now()) {
-                self.kill_tree();
+                self.below.kill();
                 // Until the end is seen: one that was forked meanwhile is met by the next round.
                 self.deadline = now().checked_add(KILL_AGAIN);
             }
@@ -139,7 +140,7 @@ impl Running {
                 if self.signals.take() {
                     self.stop(DEFAULT_GRACE);
                 }
-                self.reap_orphans();
+                self.below.reap_orphans();
             }
             Source::Listener => control::accept(&self.listener, &mut self.connections),
             Source::Output(index) => self.read_output(index),
@@ -182,43 +183,14 @@ impl Running {
         let _ = record::write(RECORD.as_ref(), &self.record);
         self.deadline = end;
         if !grace.is_zero() {
-            self.signal_group(Signal::TERM);
-        }
-    }
-
-    /// The program is not waited for before the end, so its process id, and with it the group's, cannot become another's.
-    fn signal_group(&self, signal: Signal) {
-        if let Some(group) = self.child() {
-            let _ = kill_process_group(group, signal);
-        }
-    }
-
-    fn child(&self) -> Option<Pid> {
-        Pid::from_raw(self.record.child?.pid)
-    }
-
-    /// One round of SIGKILL to all below. How many were alive.
-    fn kill_tree(&self) -> usize {
-        if let (Containment::Cgroup, Some(group)) = (self.record.containment, &self.record.cgroup) {
-            cgroup::kill(group);
-        }
-        self.signal_group(Signal::KILL);
-        tree::kill_below(self.record.shim.pid)
-    }
-
-    /// Waits for adopted descendants that ended, each by its own id.
-    fn reap_orphans(&self) {
-        let child = self.child();
-        let orphans = tree::children(self.record.shim.pid).into_iter().filter_map(Pid::from_raw);
-        for orphan in orphans.filter(|orphan| Some(*orphan) != child) {
-            let _ = waitid(WaitId::Pid(orphan), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+            self.below.signal_group(Signal::TERM);
         }
     }
 
     fn finish(mut self) -> ExitCode {
         let at = clock::now();
-        let how = self.status();
-        self.end_tree();
+        let how = status(&self.pidfd);
+        self.below.end(&mut self.signals);
         self.drain();
         let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
         if let Some(group) = &self.record.cgroup {
@@ -230,26 +202,6 @@ impl Running {
         let written = record::write(EXIT.as_ref(), &exit);
         let _ = record::remove(SOCKET.as_ref());
         if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-    }
-
-    /// Looks at the program's status and leaves it a zombie, which keeps its process id its own while the rest of its group is ended.
-    fn status(&self) -> ExitHow {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), options).ok().flatten();
-        let code = status.as_ref().and_then(rustix::process::WaitIdStatus::exit_status).map(ExitHow::Code);
-        let signal = || status.as_ref().and_then(rustix::process::WaitIdStatus::terminating_signal).map(ExitHow::Signal);
-        code.or_else(signal).unwrap_or(ExitHow::Unknown)
-    }
-
-    fn end_tree(&mut self) {
-        let give_up = now() + KILL_TIME;
-        while self.kill_tree() > 0 && now() < give_up {
-            // Woken by SIGCHLD as they die; the short wait is for those whose parent is not the shim.
-            let _ = poll(&mut [readable(&self.signals.wake)], Some(&timespec(Duration::from_millis(5))));
-            self.signals.take();
-            self.reap_orphans();
-        }
-        self.reap_orphans();
     }
 
     fn drain(&mut self) {
@@ -283,16 +235,20 @@ impl Output {
     }
 }
 
+/// Looks at the status of what has ended and leaves it a zombie, which keeps its process id its own while the rest of its group is ended.
+pub(crate) fn status(pidfd: &OwnedFd) -> ExitHow {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::PidFd(pidfd.as_fd()), options).ok().flatten();
+    let code = status.as_ref().and_then(rustix::process::WaitIdStatus::exit_status).map(ExitHow::Code);
+    let signal = || status.as_ref().and_then(rustix::process::WaitIdStatus::terminating_signal).map(ExitHow::Signal);
+    code.or_else(signal).unwrap_or(ExitHow::Unknown)
+}
+
 fn readable(fd: &impl AsFd) -> PollFd<'_> {
     PollFd::new(fd, PollFlags::IN)
 }
 
-fn timespec(duration: Duration) -> Timespec {
+pub(crate) fn timespec(duration: Duration) -> Timespec {
     // One that does not fit is longer than any machine runs.
     Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
-}
-
-#[expect(clippy::disallowed_methods, reason = "the shim has no runtime whose time could be paused")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -279,6 +279,24 @@ async fn a_port_that_somebody_else_listens_on_gets_no_traffic() {
 }
 
 #[tokio::test]
+async fn an_instance_whose_port_another_program_takes_over_is_not_ready_until_it_has_it_again() {
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"] })).await;
+    world.ready("web").await;
+    let key = World::key(&world.instances().await[0]);
+    let reason = async || {
+        let ready = world.instances().await.pop()?.status?.conditions.into_iter().find(|c| c.type_ == "Ready")?;
+        Some((ready.status, ready.reason))
+    };
+    for (owner, wanted) in [(PortOwner::Nobody, "NotListening"), (PortOwner::Foreign("pid 1 (thief)".into()), "PortTaken")] {
+        world.backend.own_port(&key, owner);
+        world.until(wanted, async || (reason().await? == ("False".to_owned(), wanted.to_owned())).then_some(())).await;
+    }
+    world.backend.own_port(&key, PortOwner::Ours);
+    world.ready("web").await;
+}
+
+#[tokio::test]
 async fn the_younger_of_two_services_with_one_route_is_told_whose_it_is() {
     let world = World::new().await;
     world.apply("first", json!({ "command": ["web"], "route": "/api" })).await;

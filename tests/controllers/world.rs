@@ -43,6 +43,7 @@ impl World {
             backend: BackendKind::Process,
             project_dir: PathBuf::from("/"),
             ports: PortRange::default(),
+            unknown_probes: mesh_instance::UnknownProbes::default(),
         };
         shutdown.spawn("services", mesh_controllers::mesh_service::run(client.clone(), Reconciles::default(), shutdown.triggered()));
         shutdown.spawn(

@@ -48,7 +48,7 @@ async fn kill_minus_nine_of_the_controllers_whole_process_group_leaves_the_progr
     use std::os::unix::process::CommandExt;
     let machine = Machine::new();
     let mut controller = std::process::Command::new(std::env::current_exe().unwrap());
-    controller.args(["--exact", "process_backend::adoption::a_controller_to_be_killed", "--ignored", "--nocapture"]);
+    controller.args(["--exact", "adoption::a_controller_to_be_killed", "--ignored", "--nocapture"]);
     controller.env("MESH_TEST_STATE", machine.state.path()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     let mut controller = controller.spawn().unwrap();
     words(&machine.state.path().join("started"), 1).await;
@@ -189,4 +189,56 @@ async fn a_state_directory_deeper_than_a_socket_address_is_long_works() {
     let machine = machine.reborn();
     machine.stop(&key, Duration::from_secs(60)).await;
     assert_eq!(machine.exited(&key).await.how, ExitHow::Signal(15));
+}
+
+#[tokio::test]
+async fn an_instance_whose_shim_is_stopped_is_told_to_end_all_the_same_and_ended_after_its_grace() {
+    let machine = Machine::new();
+    let out = machine.state.path().join("pids");
+    let script = format!(
+        "trap 'echo told >> {0}.told' TERM; setsid sh -c 'echo $$ > {0}; sleep 1000' & while :; do sleep 0.05; done",
+        out.display()
+    );
+    let key = machine.start(sh("frozen", &script)).await.unwrap();
+    let pids = words(&out, 1).await;
+    let shim = shim_of(&machine, &key);
+    kill(shim, Signal::STOP);
+    machine.stop(&key, Duration::from_millis(500)).await;
+    assert!(machine.running(&key).await.stopping);
+    words(&std::path::PathBuf::from(format!("{}.told", out.display())), 1).await;
+    assert_eq!(machine.exited(&key).await.how, ExitHow::Unknown);
+    assert!(!lives(&shim.to_string()) && !lives(&pids[0]));
+}
+
+#[tokio::test]
+async fn a_shim_that_stops_after_it_was_told_does_not_hold_the_end_up_for_ever() {
+    let machine = Machine::new();
+    let key = machine.start(sh("late", "trap '' TERM; while :; do sleep 0.05; done")).await.unwrap();
+    machine.stop(&key, Duration::from_secs(60)).await;
+    let (shim, pid) = (shim_of(&machine, &key), machine.running(&key).await.pid.to_string());
+    kill(shim, Signal::STOP);
+    // A second stop is not heeded either; the sooner end holds.
+    machine.stop(&key, Duration::ZERO).await;
+    assert_eq!(machine.exited(&key).await.how, ExitHow::Unknown);
+    assert!(!lives(&pid));
+}
+
+#[tokio::test]
+async fn a_daemon_that_carries_no_mark_is_ended_after_its_shim_was_killed() {
+    let machine = Machine::new();
+    let out = machine.state.path().join("pids");
+    let script = format!("(setsid env -i sh -c 'echo $$ > {}; sleep 1000' &); sleep 1000", out.display());
+    let key = machine.start(sh("daemon", &script)).await.unwrap();
+    let pids = words(&out, 1).await;
+    let written = machine.dir(&key).join("strays.json");
+    eventually("it to be written down", async || {
+        let text = std::fs::read_to_string(&written).unwrap_or_default();
+        text.contains(&format!("\"pid\":{},", pids[0])).then_some(())
+    })
+    .await;
+    kill(shim_of(&machine, &key), Signal::KILL);
+    // Neither does the controller live to see it.
+    let machine = machine.reborn();
+    assert_eq!(machine.exited(&key).await.how, ExitHow::Unknown);
+    assert!(!lives(&pids[0]));
 }

@@ -66,3 +66,23 @@ async fn where_a_control_group_is_delegated_nothing_escapes_even_a_killed_shim()
     assert_eq!(machine.exited(&again).await.how, ExitHow::Signal(15));
     std::fs::remove_dir(group).unwrap();
 }
+
+#[tokio::test]
+async fn a_shim_keeps_nothing_open_that_the_controllers_starter_had() {
+    use rustix::fs::{FlockOperation, flock};
+    let machine = Machine::new();
+    let path = machine.state.path().join("starters-lock");
+    let starters = std::fs::File::create(&path).unwrap();
+    flock(&starters, FlockOperation::LockExclusive).unwrap();
+    rustix::io::fcntl_setfd(&starters, rustix::io::FdFlags::empty()).unwrap();
+    let key = machine.start(program("locked", &["sleep", "1000"])).await.unwrap();
+    drop(starters);
+    let again = std::fs::File::open(&path).unwrap();
+    let free = flock(&again, FlockOperation::NonBlockingLockExclusive);
+    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(machine.dir(&key).join("record.json")).unwrap()).unwrap();
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", record["shim"]["pid"])).unwrap();
+    machine.stop(&key, Duration::ZERO).await;
+    machine.exited(&key).await;
+    assert_eq!(free, Ok(()), "the lock outlives its holder");
+    assert_eq!(name, "mesh-shim\n");
+}

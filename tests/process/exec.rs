@@ -60,3 +60,32 @@ async fn what_a_command_leaves_in_its_group_does_not_hold_it_up_and_a_flood_is_c
         .unwrap();
     assert_eq!((done.code, done.output.len(), done.timed_out), (Some(0), 4096, false));
 }
+
+/// Makes a session of its own, in which somebody stays, and writes down who.
+fn with_a_stayer(out: &std::path::Path, then: &str) -> Vec<String> {
+    argv(&format!("(setsid env -i sh -c 'echo $$ >> {0}; sleep 1000' &); while ! test -s {0}; do sleep 0.01; done; {then}", out.display()))
+}
+
+#[tokio::test]
+async fn what_a_command_started_in_a_session_of_its_own_ends_with_it_and_with_its_time() {
+    let machine = Machine::new();
+    let launch = Launch::Process(sh("probe", ""));
+    for (then, limit, timed_out) in [("exit 0", LIMIT, false), ("sleep 1000", Duration::from_millis(500), true)] {
+        let out = machine.state.path().join(format!("pids-{timed_out}"));
+        let done = machine.backend.exec(&launch, &with_a_stayer(&out, then), limit).await.unwrap();
+        assert_eq!(done.timed_out, timed_out);
+        assert!(!words(&out, 1).await.iter().any(|pid| lives(pid)), "timed out: {timed_out}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_command_started_in_a_session_of_its_own_ends_when_nobody_waits_for_it() {
+    let machine = Machine::new();
+    let out = machine.state.path().join("pids");
+    let (launch, command) = (Launch::Process(sh("probe", "")), with_a_stayer(&out, "sleep 1000"));
+    let pids = tokio::select! {
+        done = machine.backend.exec(&launch, &command, LIMIT) => panic!("{done:?}"),
+        pids = words(&out, 1) => pids,
+    };
+    eventually("its end", async || (!pids.iter().any(|pid| lives(pid))).then_some(())).await;
+}

@@ -6,7 +6,7 @@ use mesh_backend::Error;
 use mesh_kit::redact::Redacted;
 use mesh_plan::instance::{Action, ExitHow, Observed, PortOwner};
 
-use super::fixture::{Machine, eventually, lives, program, sh, words};
+use super::fixture::{Machine, eventually, kill, lives, program, sh, words};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -203,4 +203,43 @@ async fn an_instance_whose_directory_was_removed_under_it_can_still_be_ended() {
     machine.stop(&key, Duration::from_secs(60)).await;
     eventually("end of the instance", async || (machine.backend.observe(&key).await.unwrap() == Observed::Absent).then_some(())).await;
     assert!(!lives(&pid));
+}
+
+#[tokio::test]
+async fn a_port_that_another_program_has_taken_over_is_told_of_at_once_and_so_is_its_return() {
+    let machine = Machine::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let script = r#"
+import signal, socket, sys, time
+def listen():
+    while True:
+        s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try: s.bind(("127.0.0.1", int(sys.argv[1]))); s.listen(); return s
+        except OSError: s.close(); time.sleep(0.01)
+s = listen()
+signal.sigwait({signal.SIGUSR1}); s.close()
+signal.sigwait({signal.SIGUSR2}); s = listen(); time.sleep(1000)
+"#;
+    // Blocked, so that they wait for sigwait.
+    let script = format!("import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGUSR1, signal.SIGUSR2}})\n{script}");
+    let mut launch = program("closes", &["python3", "-c", &script, &port.to_string()]);
+    launch.port = Some(port);
+    let key = machine.start(launch).await.unwrap();
+    let owner = async || machine.running(&key).await.port_owner;
+    eventually("listener", async || (owner().await == PortOwner::Ours).then_some(())).await;
+    let pid = i32::try_from(machine.running(&key).await.pid).unwrap();
+    let mut changes = machine.backend.changes();
+    let mut told = async || tokio::time::timeout(Duration::from_secs(10), changes.next()).await.unwrap().unwrap();
+    kill(pid, rustix::process::Signal::USR1);
+    assert_eq!(told().await, key, "without being asked");
+    assert_eq!(owner().await, PortOwner::Nobody);
+    let thief = eventually("the port", async || std::net::TcpListener::bind(("127.0.0.1", port)).ok()).await;
+    assert_eq!(told().await, key);
+    let taken = owner().await;
+    assert!(matches!(&taken, PortOwner::Foreign(who) if who.contains(&format!("pid {}", std::process::id()))), "{taken:?}");
+    kill(pid, rustix::process::Signal::USR2);
+    drop(thief);
+    eventually("own listener", async || (owner().await == PortOwner::Ours).then_some(())).await;
+    machine.stop(&key, Duration::ZERO).await;
+    machine.exited(&key).await;
 }

@@ -1,5 +1,10 @@
 //! Looks at instances: from memory while the connection to the shim stands, else from what the shim wrote down.
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Inner, port,
@@ -42,7 +47,54 @@ impl Inner {
                 Found::Nothing => return Ok(Observed::Absent),
             }
         }
-        Ok(slot.as_mut().map_or(Observed::Absent, running))
+        Ok(slot.as_mut().map_or(Observed::Absent, |held| self.running(held)))
+    }
+
+    fn running(&self, held: &mut Held) -> Observed {
+        let (address, port_owner) = match held.record.port {
+            None => (None, PortOwner::NoPort),
+            Some(port) => self.look_at_port(held, port),
+        };
+        Observed::Running(Running {
+            attempt: held.record.attempt,
+            pid: held.record.child.and_then(|child| u32::try_from(child.pid).ok()).unwrap_or_default(),
+            since: held.record.since,
+            stopping: held.record.stopping.is_some(),
+            address,
+            port_owner,
+            image: None,
+        })
+    }
+
+    /// A look that fails on our side leaves what is known as it was.
+    fn look_at_port(&self, held: &mut Held, port: u16) -> (Option<SocketAddr>, PortOwner) {
+        if let Err(error) = self.look_again(held, port)
+            && held.look.is_none()
+        {
+            return (Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))), PortOwner::Unknown(error.to_string()));
+        }
+        (held.look.as_ref().map(|look| look.address), held.look.as_ref().map_or(PortOwner::Nobody, |look| look.owner.clone()))
+    }
+
+    /// Looks whether the sockets on the port are those that were found to be the instance's, and whose they are if not.
+    fn look_again(&self, held: &mut Held, port: u16) -> io::Result<()> {
+        let listeners = self.listening.on(port)?;
+        if held.look.as_ref().is_some_and(|look| look.owner == PortOwner::Ours && look.listeners == listeners) {
+            return Ok(());
+        }
+        let mut look = port::look(port, listeners, tree::descendants(held.record.shim.pid)?)?;
+        if let (PortOwner::Nobody, Some(before)) = (&look.owner, &held.look) {
+            look.address = before.address;
+        }
+        held.look = Some(look);
+        Ok(())
+    }
+
+    /// Whether another one has a held instance's port now than when it was looked at last.
+    pub(crate) fn has_changed_hands(&self, held: &mut Held) -> bool {
+        let (Some(port), Some(before)) = (held.record.port, held.look.clone()) else { return false };
+        let same = self.listening.on(port).is_ok_and(|listeners| listeners == before.listeners);
+        !same && self.look_again(held, port).is_ok() && held.look.as_ref().is_some_and(|look| look.owner != before.owner)
     }
 
     async fn find(self: &Arc<Self>, key: &InstanceKey) -> Result<Found, Error> {
@@ -84,7 +136,7 @@ impl Inner {
     /// The shim is gone without a word: ends what it held, and writes down that nobody knows how it ended.
     async fn end_unheld(&self, key: &InstanceKey, dir: &InstanceDir, record: &Record) -> Result<Exit, Error> {
         tracing::warn!(instance = %key, pid = record.child.map(|child| child.pid), "the shim is gone; ending what is left of the instance");
-        self.rescue(key, record).await;
+        self.rescue(key, record, dir).await;
         let exit = Exit { attempt: record.attempt, since: record.since, at: clock::now(), how: ExitHow::Unknown };
         let written = ExitRecord { nonce: record.nonce.clone(), exit: exit.clone(), lost_lines: 0 };
         record::write(&dir.file(EXIT), &written).map_err(system("write the exit of", dir.path()))?;
@@ -138,29 +190,6 @@ fn read_record(dir: &InstanceDir) -> Option<Record> {
 fn read_exit(dir: &InstanceDir, record: &Record) -> Option<Exit> {
     let exit: ExitRecord = record::read(&dir.file(EXIT)).ok().flatten()?;
     (exit.nonce == record.nonce).then_some(exit.exit)
-}
-
-fn running(held: &mut Held) -> Observed {
-    let (port_owner, address) = match (&held.answers, held.record.port) {
-        (Some((owner, address)), _) => (owner.clone(), Some(*address)),
-        (None, None) => (PortOwner::NoPort, None),
-        (None, Some(port)) => {
-            let (owner, address) = port::owner(port, tree::descendants(held.record.shim.pid));
-            if owner == PortOwner::Ours {
-                held.answers = Some((owner.clone(), address));
-            }
-            (owner, Some(address))
-        }
-    };
-    Observed::Running(Running {
-        attempt: held.record.attempt,
-        pid: held.record.child.and_then(|child| u32::try_from(child.pid).ok()).unwrap_or_default(),
-        since: held.record.since,
-        stopping: held.record.stopping.is_some(),
-        address,
-        port_owner,
-        image: None,
-    })
 }
 
 /// Whether the process that a record calls its shim still is that process.

@@ -1,31 +1,78 @@
 //! Who listens on a port: from the kernel's tables of sockets and the open files of processes. Traffic goes to our own processes only.
 use std::{
     collections::HashMap,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use crate::sockets::{Listener, listeners};
+use tokio::time::Instant;
+
+use crate::sockets::{self, Listener};
 use mesh_plan::instance::PortOwner;
 use mesh_shim::tree;
 
-/// Who gets a connection to the port on this machine, and under which address.
-pub(crate) fn owner(port: u16, tree: impl IntoIterator<Item = i32>) -> (PortOwner, SocketAddr) {
-    let (listeners, address) = reached(&listeners(Path::new("/proc/net"), port));
-    let address = SocketAddr::new(address, port);
-    if listeners.is_empty() {
-        return (PortOwner::Nobody, address);
+/// The kernel's tables are read again after so long: hundreds of instances that are looked at in the same moment cost one reading.
+const FRESH: Duration = Duration::from_millis(5);
+
+/// The listening sockets of this machine, by port, as they were a moment ago.
+#[derive(Debug, Default)]
+pub(crate) struct Listening(Mutex<Option<(Instant, ByPort)>>);
+
+type ByPort = Arc<HashMap<u16, Vec<Listener>>>;
+
+impl Listening {
+    /// Those on a port.
+    pub(crate) fn on(&self, port: u16) -> io::Result<Vec<Listener>> {
+        Ok(self.table()?.get(&port).cloned().unwrap_or_default())
     }
-    let ours = tree::sockets(tree);
-    match listeners.iter().find(|listener| !ours.contains_key(&listener.inode)) {
-        None => (PortOwner::Ours, address),
-        Some(foreign) => (PortOwner::Foreign(describe(foreign)), address),
+
+    fn table(&self) -> io::Result<ByPort> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, table)) = kept.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return Ok(Arc::clone(table));
+        }
+        let mut table: HashMap<u16, Vec<Listener>> = HashMap::new();
+        for listener in sockets::all(Path::new("/proc/net"))? {
+            table.entry(listener.port).or_default().push(listener);
+        }
+        let table = Arc::new(table);
+        *kept = Some((Instant::now(), Arc::clone(&table)));
+        Ok(table)
     }
 }
 
-fn describe(listener: &Listener) -> String {
-    let everybody: HashMap<u64, i32> = tree::sockets(tree::all());
-    everybody.get(&listener.inode).map_or_else(|| "a process of another user".to_owned(), |pid| tree::name(*pid))
+/// A look at who listens on an instance's port.
+#[derive(Debug, Clone)]
+pub(crate) struct Look {
+    /// The sockets that were there. While they stay the same, so does their owner.
+    pub listeners: Vec<Listener>,
+    /// Whose they are.
+    pub owner: PortOwner,
+    /// Where a connection to the port arrives.
+    pub address: SocketAddr,
+}
+
+/// Looks who gets a connection to the port on this machine, and under which address, of those that listen there.
+pub(crate) fn look(port: u16, listeners: Vec<Listener>, tree: impl IntoIterator<Item = i32>) -> io::Result<Look> {
+    let (chosen, address) = reached(&listeners);
+    let address = SocketAddr::new(address, port);
+    if chosen.is_empty() {
+        return Ok(Look { listeners, owner: PortOwner::Nobody, address });
+    }
+    let ours = tree::sockets(tree)?;
+    let owner = match chosen.iter().find(|listener| !ours.contains_key(&listener.inode)) {
+        None => PortOwner::Ours,
+        Some(foreign) => PortOwner::Foreign(describe(foreign)?),
+    };
+    Ok(Look { listeners, owner, address })
+}
+
+fn describe(listener: &Listener) -> io::Result<String> {
+    let everybody: HashMap<u64, i32> = tree::sockets(tree::all())?;
+    Ok(everybody.get(&listener.inode).map_or_else(|| "a process of another user".to_owned(), |pid| tree::name(*pid)))
 }
 
 /// The sockets among which the kernel chooses for a connection over loopback: the most exact address wins. And that address.
@@ -46,6 +93,11 @@ mod tests {
 
     use super::*;
     use crate::sockets::is_free;
+
+    fn owner(port: u16, tree: impl IntoIterator<Item = i32>) -> (PortOwner, SocketAddr) {
+        let look = look(port, sockets::listeners(Path::new("/proc/net"), port).unwrap(), tree).unwrap();
+        (look.owner, look.address)
+    }
 
     #[test]
     fn the_listener_of_this_process_is_ours_only_for_its_own_tree() {

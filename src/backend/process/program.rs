@@ -7,6 +7,7 @@ use std::{
 use rustix::fs::Access;
 
 use crate::Error;
+use mesh_base::exhausted::is_exhausted;
 use mesh_plan::instance::ProcessLaunch;
 
 /// The program's file, absolute, after the working directory was checked.
@@ -71,9 +72,7 @@ pub(crate) fn refusal(program: PathBuf, errno: i32) -> Error {
         rustix::io::Errno::NOENT => explain("the interpreter that it names (its #! line or its loader) is not there"),
         rustix::io::Errno::NOEXEC => explain("not a program that this machine can execute, and no #! line names an interpreter"),
         rustix::io::Errno::TOOBIG => explain("arguments and environment together are longer than the system allows"),
-        rustix::io::Errno::AGAIN | rustix::io::Errno::NOMEM => {
-            return Error::System { act: format!("start {}", program.display()), source: system };
-        }
+        _ if is_exhausted(&system) => return Error::System { act: format!("start {}", program.display()), source: system },
         _ => system,
     };
     Error::CommandNotExecutable { program, source }

@@ -2,10 +2,14 @@
 //! record: what is not provably the instance's is never signalled.
 use std::time::Duration;
 
-use super::{Inner, observe};
+use tokio::process::Child;
+
+use super::{Inner, observe, strays};
 use mesh_plan::instance::InstanceKey;
 use mesh_shim::{
-    cgroup, identity,
+    cgroup,
+    dir::InstanceDir,
+    identity,
     record::{Containment, Record},
     tree,
 };
@@ -17,14 +21,16 @@ const ROUNDS: usize = 1000;
 
 impl Inner {
     /// Kills the record's tree, if it is of this boot and of this instance, and waits until it is gone.
-    pub(crate) async fn rescue(&self, key: &InstanceKey, record: &Record) {
+    pub(crate) async fn rescue(&self, key: &InstanceKey, record: &Record, dir: &InstanceDir) {
         let ours = record.key.uid == key.uid && record.boot_id == self.boot_id && record.nonce.len() >= LEAST_NONCE;
         // A shim that lives while its lock here is free holds it in another directory: this one is a copy of the state directory.
         if !ours || observe::recorded_shim_lives(record) {
             return;
         }
+        let strays = strays::of(record, dir);
         for _ in 0..ROUNDS {
-            if self.kill_once(record) == 0 {
+            let strays: usize = strays.iter().map(tree::kill_identified).sum();
+            if strays + self.kill_once(record) == 0 {
                 break;
             }
             tokio::time::sleep(PAUSE).await;
@@ -36,6 +42,30 @@ impl Inner {
             tokio::time::sleep(PAUSE).await;
         }
         warn_of_unproven(key, record);
+    }
+
+    /// Ends a shim that did not answer, and all that it has started.
+    pub(crate) async fn end_shim(&self, shim: &mut Child, nonce: &str) {
+        let pid = shim.id().and_then(|pid| i32::try_from(pid).ok());
+        let group = self.cgroup.as_ref().map(|delegated| delegated.join(format!("mesh-{nonce}")));
+        for _ in 0..ROUNDS {
+            if let Some(group) = &group {
+                cgroup::kill(group);
+            }
+            // It is not waited for yet, so its process id is its own.
+            if pid.map_or(0, tree::kill_below) + tree::kill_marked(nonce) == 0 {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        // It may have gone meanwhile.
+        let _ = shim.kill().await;
+        while tree::kill_marked(nonce) > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        if let Some(group) = group {
+            cgroup::remove(&group);
+        }
     }
 
     fn kill_once(&self, record: &Record) -> usize {

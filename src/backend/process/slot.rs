@@ -2,7 +2,6 @@
 use std::{
     collections::HashMap,
     io,
-    net::SocketAddr,
     os::fd::AsRawFd,
     path::PathBuf,
     sync::{
@@ -12,10 +11,9 @@ use std::{
 };
 
 use rustix::fs::{Mode, OFlags};
-use tokio::{net::UnixStream, process::Child};
+use tokio::{net::UnixStream, process::Child, time::Instant};
 
-use super::Inner;
-use mesh_plan::instance::PortOwner;
+use super::{Inner, port::Look, strays::Strays};
 use mesh_shim::{
     dir::{InstanceDir, SOCKET},
     record::Record,
@@ -35,6 +33,11 @@ impl Slots {
         Arc::clone(slots.entry(uid.to_owned()).or_default())
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Slot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     /// Forgets a slot that nobody but the caller holds.
     pub(crate) fn forget(&self, uid: &str, slot: &Slot) {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,8 +52,12 @@ impl Slots {
 pub(crate) struct Held {
     /// What the shim wrote down.
     pub record: Record,
-    /// Where it answers, once it was seen to be its own; from then on it is not looked up again.
-    pub answers: Option<(PortOwner, SocketAddr)>,
+    /// The last look at its port.
+    pub look: Option<Look>,
+    /// Those of its tree that nothing but the shim holds.
+    pub strays: Strays,
+    /// When the backend ends the tree itself, if the shim does not: set by a stop.
+    pub overruled_at: Option<Instant>,
     ended: Arc<AtomicBool>,
 }
 
@@ -71,8 +78,9 @@ pub(crate) async fn connect(dir: &InstanceDir) -> io::Result<UnixStream> {
 impl Inner {
     /// Keeps the connection and watches for its end. `shim` is reaped by whoever started it.
     pub(crate) fn hold(self: &Arc<Self>, record: Record, socket: UnixStream, shim: Option<Child>) -> Held {
+        self.watch();
         let ended = Arc::new(AtomicBool::new(false));
-        let held = Held { record, answers: None, ended: Arc::clone(&ended) };
+        let held = Held { record, look: None, strays: Strays::default(), overruled_at: None, ended: Arc::clone(&ended) };
         let (inner, key) = (Arc::clone(self), held.record.key.clone());
         self.shutdown.spawn_work(async move {
             tokio::select! {

@@ -1,25 +1,27 @@
 //! Starts an instance under a new shim; stops and removes instances.
-use std::{io, os::fd::OwnedFd, process::Stdio, sync::Arc, time::Duration};
+use std::{io, os::fd::OwnedFd, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
     process::{Child, Command},
+    time::Instant,
 };
 
 use super::{
-    Inner, program,
+    Inner, overrule, program,
     slot::{self, Held},
     system,
 };
 use crate::Error;
+use mesh_base::exhausted::is_exhausted;
 use mesh_kit::{clock, descriptors};
 use mesh_plan::instance::{InstanceKey, Observed, ProcessLaunch};
 use mesh_shim::{
     dir::{InstanceDir, RECORD},
     identity,
     record::{self, Record},
-    wire::{self, Reply, Request, ShimSpec},
+    wire::{self, Order, Reply, Request, ShimSpec},
 };
 use rustix::process::Pid;
 
@@ -58,9 +60,8 @@ impl Inner {
     async fn start_once(self: &Arc<Self>, dir: &InstanceDir, launch: &ProcessLaunch) -> Result<Option<Held>, Error> {
         let program = program::resolve(launch)?;
         let fresh = dir.create().map_err(system("make", dir.path()))?;
-        let nonce = uuid::Uuid::new_v4().simple().to_string();
-        let spec = ShimSpec { dir: dir.path().to_owned(), program, launch: launch.clone(), nonce, cgroup: self.cgroup.clone() };
-        let started = self.launch(dir, &spec).await;
+        let nonce = new_nonce();
+        let started = self.launch(dir, launch, program, nonce).await;
         if started.is_err() && fresh && !dir.file(RECORD).exists() && !dir.shim_lives().unwrap_or(true) {
             // What stays is removed by the next listing.
             let _ = dir.remove();
@@ -68,37 +69,43 @@ impl Inner {
         started
     }
 
-    async fn launch(self: &Arc<Self>, dir: &InstanceDir, spec: &ShimSpec) -> Result<Option<Held>, Error> {
-        let line = wire::line(spec).map_err(|error| system("describe", dir.path())(error.into()))?;
+    async fn launch(
+        self: &Arc<Self>,
+        dir: &InstanceDir,
+        launch: &ProcessLaunch,
+        program: PathBuf,
+        nonce: String,
+    ) -> Result<Option<Held>, Error> {
+        let (at, cgroup) = (dir.path().to_owned(), self.cgroup.clone());
+        let spec = ShimSpec { dir: at, program: program.clone(), launch: launch.clone(), nonce: nonce.clone(), cgroup };
         let (mut shim, mut socket) = self.spawn().map_err(system("start the shim", &self.shim))?;
-        let answer = tokio::time::timeout(ANSWER, talk(&mut socket, &line)).await.unwrap_or_else(|late| Err(late.into()));
-        let reply = match answer {
+        let reply = match ask(&mut socket, &Order::Hold(Box::new(spec)), ANSWER).await {
             Ok(Reply::Started(record)) => return Ok(Some(self.hold(*record, socket, Some(shim)))),
             Ok(reply) => reply,
             Err(error) => {
-                let _ = shim.kill().await;
-                self.end_half_started(dir, spec).await;
+                self.end_shim(&mut shim, &nonce).await;
+                self.end_half_started(dir, &launch.key, &nonce).await;
                 return Err(system("start under the shim", &self.shim)(error));
             }
         };
         // It has nothing more to do; its status says nothing that the reply does not.
         let _ = shim.wait().await;
         match reply {
-            Reply::Held | Reply::Started(_) => Ok(None),
-            Reply::Exec { errno } => Err(program::refusal(spec.program.clone(), errno)),
-            Reply::Failed { act, error } => Err(system(&format!("{act} of {}:", spec.launch.key), dir.path())(io::Error::other(error))),
+            Reply::Held | Reply::Started(_) | Reply::Ended(_) => Ok(None),
+            Reply::Exec { errno } => Err(program::refusal(program, errno)),
+            Reply::Failed { act, error, errno } => Err(system(&format!("{act} of {}:", launch.key), dir.path())(said(error, errno))),
         }
     }
 
     /// A shim that was killed before it answered may have started the program already.
-    async fn end_half_started(&self, dir: &InstanceDir, spec: &ShimSpec) {
+    async fn end_half_started(&self, dir: &InstanceDir, key: &InstanceKey, nonce: &str) {
         match record::read::<Record>(&dir.file(RECORD)) {
-            Ok(Some(record)) if record.nonce == spec.nonce => self.rescue(&spec.launch.key, &record).await,
+            Ok(Some(record)) if record.nonce == nonce => self.rescue(key, &record, dir).await,
             Ok(_) | Err(_) => {}
         }
     }
 
-    fn spawn(&self) -> io::Result<(Child, UnixStream)> {
+    pub(super) fn spawn(&self) -> io::Result<(Child, UnixStream)> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let socket = UnixStream::from_std(ours)?;
@@ -122,17 +129,24 @@ impl Inner {
         let request = Request::Stop { grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) };
         let line = wire::line(&request).map_err(|error| system("stop", dir.path())(error.into()))?;
         let told = tokio::time::timeout(HEEDED, tell(&dir, &line)).await.unwrap_or_else(|late| Err(late.into()));
+        let end = Instant::now().checked_add(grace);
         match told {
-            Ok(()) => held.record.stopping = held.record.stopping.or_else(|| Some(clock::now())),
+            Ok(()) => self.overrule_at(held, end.and_then(|end| end.checked_add(overrule::SLACK))),
             // It has just ended, and the next look says so; or its directory was removed under it, and a signal is the only way left.
             Err(_) if !dir.shim_lives().unwrap_or(true) => {
-                if identity::terminate(&held.record.shim) {
-                    tracing::warn!(instance = %key, dir = %dir.path().display(), "the directory is gone; its shim is told to end by SIGTERM");
-                    held.record.stopping = held.record.stopping.or_else(|| Some(clock::now()));
+                if !identity::terminate(&held.record.shim) {
+                    return Ok(());
                 }
+                tracing::warn!(instance = %key, dir = %dir.path().display(), "the directory is gone; its shim is told to end by SIGTERM");
             }
-            Err(error) => return Err(system("stop the program of", dir.path())(error)),
+            // What failed is on our side: it was not even asked.
+            Err(error) if is_exhausted(&error) => return Err(system("stop the program of", dir.path())(error)),
+            Err(_) => {
+                overrule::tell_program(key, &held.record);
+                self.overrule_at(held, end);
+            }
         }
+        held.record.stopping = held.record.stopping.or_else(|| Some(clock::now()));
         Ok(())
     }
 
@@ -148,6 +162,21 @@ impl Inner {
         self.slots.forget(&key.uid, &slot);
         Ok(())
     }
+}
+
+pub(super) fn new_nonce() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// Gives a new shim its order, and waits for its one answer.
+pub(super) async fn ask(socket: &mut UnixStream, order: &Order, limit: Duration) -> io::Result<Reply> {
+    let line = wire::line(order)?;
+    tokio::time::timeout(limit, talk(socket, &line)).await.unwrap_or_else(|late| Err(late.into()))
+}
+
+/// What the system said to a shim.
+pub(super) fn said(error: String, errno: Option<i32>) -> io::Error {
+    errno.map_or_else(|| io::Error::other(error), io::Error::from_raw_os_error)
 }
 
 async fn talk(socket: &mut UnixStream, line: &[u8]) -> io::Result<Reply> {

@@ -100,7 +100,7 @@ impl MachineArgs {
         let dir = self.project_dir.unwrap_or_else(|| PathBuf::from("."));
         let project = |error: std::io::Error| Failure::from(error).context(format!("--project-dir {}", dir.display()));
         Ok(ServeOptions {
-            state_dir: self.state_dir.unwrap_or_else(state_dir::default),
+            state_dir: state_dir::or_default(self.state_dir)?,
             project_dir: dir.canonicalize().map_err(project)?,
             api_listen: self.api_listen.unwrap_or(API_LISTEN),
             router_listen,

@@ -1,13 +1,13 @@
 //! The state directory of a run. It is marked as such, because a run ends everything in it.
 use std::{
     fs,
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use crate::{
     exit::{Code, Failure, Result},
-    state_dir::IN_PROJECT,
+    serve,
+    state_dir::{IN_PROJECT, trust},
 };
 
 /// Keeps the directory out of the project's version control, and marks it.
@@ -17,13 +17,14 @@ const MARK: &str = ".gitignore";
 pub(super) fn prepare(flag: Option<&Path>, project: &Path) -> Result<PathBuf> {
     let dir = flag.map_or_else(|| project.join(IN_PROJECT), Path::to_owned);
     let failed = |error: std::io::Error| Failure::from(error).context(format!("state directory {}", dir.display()));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
     let mark = dir.join(MARK);
+    let is_used = || fs::read_dir(&dir).map(|mut entries| entries.next().is_some());
     if !mark.exists() {
-        if fs::read_dir(&dir).map_err(failed)?.next().is_some() {
+        if dir.exists() && is_used().map_err(failed)? {
             let text = "was not made by `mesh run`, which ends everything that its state directory holds: use mesh-controller with it, or choose another --state-dir";
             return Err(Failure::new(Code::Conflict, format!("state directory {} {text}", dir.display())));
         }
+        trust::prepare(&dir).map_err(serve::Error::from)?;
         fs::write(&mark, "# Made by `mesh run`; may be removed while nothing runs.\n*\n").map_err(failed)?;
     }
     Ok(dir)

@@ -47,7 +47,7 @@ impl Agent {
         options: Options,
         notes: Notes,
     ) -> (Self, impl Stream<Item = ObjectRef<MeshInstance>> + Send + 'static) {
-        let (probers, probed) = Probers::new(backend.clone());
+        let (probers, probed) = Probers::new(backend.clone(), options.unknown_probes.clone());
         let ports = Ports::new(options.ports);
         (Self { client, backend, options, ports, notes, memories: Mutex::default(), told: Mutex::default(), probers }, probed)
     }

@@ -91,9 +91,8 @@ fn failure(error: &backend::Error) -> StartFailure {
 }
 
 /// Tells a program to end.
-pub(super) async fn stop(agent: &Agent, key: &InstanceKey, grace: Duration) -> Result<(), Error> {
-    let stop = Action::Stop { key: key.clone(), grace };
-    agent.backend.execute(stop).await.map_err(|source| Error::Backend { act: "stop", source })
+pub(super) async fn stop(agent: &Agent, key: &InstanceKey, grace: Duration) -> Result<(), backend::Error> {
+    agent.backend.execute(Action::Stop { key: key.clone(), grace }).await
 }
 
 /// Removes what is left of an ended instance, and lets its object go.

@@ -1,6 +1,7 @@
 //! Asks running programs whether they have started, are alive and are ready: a task per program, and one shared table of answers.
 mod check;
 mod prober;
+pub(super) mod unknown;
 
 use std::{
     collections::HashMap,
@@ -16,6 +17,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+use self::unknown::{Asked, UnknownProbes};
 use mesh_api::{
     MeshInstance,
     conditions::{instance::READY, is_true},
@@ -92,9 +94,18 @@ struct Tasks {
 struct Answers {
     table: Arc<Mutex<HashMap<String, Health>>>,
     changed: UnboundedSender<ObjectRef<MeshInstance>>,
+    unknown: UnknownProbes,
 }
 
 impl Answers {
+    /// Takes note that nothing could be found out.
+    fn unknown(&self, target: &Target, asked: Asked, why: &str) {
+        tracing::warn!(instance = %target.key, ?asked, why, "a probe could not be made");
+        self.unknown.count(asked);
+        // Which probe it was is left out: it is the same cause for each, and would be told again and again.
+        self.change(target, |health| health.unknown = Some(format!("probes cannot be made, which is no fault of the instance: {why}")));
+    }
+
     /// Changes the answer about a run; tells if it is another one then.
     fn change(&self, target: &Target, change: impl FnOnce(&mut Health)) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,9 +121,9 @@ impl Answers {
 
 impl Probers {
     /// None yet; and the stream of those whose answer has changed.
-    pub(super) fn new(backend: Backend) -> (Self, impl Stream<Item = ObjectRef<MeshInstance>> + Send + 'static) {
+    pub(super) fn new(backend: Backend, unknown: UnknownProbes) -> (Self, impl Stream<Item = ObjectRef<MeshInstance>> + Send + 'static) {
         let (changed, stream) = mpsc::unbounded_channel();
-        let answers = Answers { table: Arc::default(), changed };
+        let answers = Answers { table: Arc::default(), changed, unknown };
         (Self { backend, answers, tasks: Mutex::default() }, UnboundedReceiverStream::new(stream))
     }
 

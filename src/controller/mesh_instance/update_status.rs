@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::agent::Agent;
 use crate::{Error, api, notes::Note};
-use mesh_api::{GROUP, MeshInstance, MeshInstanceStatus, VERSION, instance::InstanceState, labels};
+use mesh_api::{GROUP, MeshInstance, MeshInstanceStatus, VERSION, conditions::instance as reason, instance::InstanceState, labels};
 
 /// Writes it.
 pub(super) async fn update_status(agent: &Agent, instance: &MeshInstance, new: &MeshInstanceStatus) -> Result<(), Error> {
@@ -32,6 +32,13 @@ pub(super) async fn update_status(agent: &Agent, instance: &MeshInstance, new: &
     Ok(())
 }
 
+/// Why probes cannot be made: a message of one that is ready, or the reason of one that is not.
+fn unknown(status: &MeshInstanceStatus) -> Option<&String> {
+    let ready = status.conditions.first()?;
+    let told = ready.reason == reason::PROBE_UNKNOWN || (ready.reason == reason::RUNNING && !ready.message.is_empty());
+    told.then_some(&ready.message)
+}
+
 fn notes(old: &MeshInstanceStatus, new: &MeshInstanceStatus) -> Vec<Note> {
     let message = new.conditions.first().map(|condition| condition.message.clone()).unwrap_or_default();
     let mut notes = Vec::new();
@@ -40,6 +47,9 @@ fn notes(old: &MeshInstanceStatus, new: &MeshInstanceStatus) -> Vec<Note> {
         && new.state != Some(InstanceState::Terminating)
     {
         notes.push(Note::warning("Ended", format!("the program {}", exit.message)));
+    }
+    if let Some(why) = unknown(new).filter(|why| unknown(old) != Some(why)) {
+        notes.push(Note::warning(reason::PROBE_UNKNOWN, why.clone()));
     }
     if old.state == new.state {
         return notes;
@@ -53,8 +63,8 @@ fn notes(old: &MeshInstanceStatus, new: &MeshInstanceStatus) -> Vec<Note> {
         Some(InstanceState::NotReady) => Some(Note::warning("Unhealthy", message)),
         Some(InstanceState::BackOff) => Some(Note::warning("BackOff", message)),
         Some(InstanceState::Draining) => Some(Note::normal("Draining", message)),
-        Some(InstanceState::Terminating) if drained => Some(Note::normal("Drained", "every router has let it go; told to end")),
-        Some(InstanceState::Terminating) => Some(Note::normal("Stopping", "told to end")),
+        Some(InstanceState::Terminating) if drained => Some(Note::normal("Drained", "every router has let it go; it is being told to end")),
+        Some(InstanceState::Terminating) => Some(Note::normal("Stopping", "being told to end")),
         Some(InstanceState::Pending | InstanceState::Starting) | None => None,
     });
     notes

@@ -230,3 +230,32 @@ fn a_deleted_instance_without_a_slice_is_not_drained_for_long() {
     assert!(matches!(step(false, at(201)), Step::Wait { .. }));
     assert_eq!(step(false, at(203)), Step::Stop { grace: Duration::from_secs(7) });
 }
+
+#[test]
+fn an_instance_whose_port_is_not_its_own_any_more_gets_no_requests_however_its_probes_stand() {
+    let health = Health { ready: true, was_ready: true, ..Health::default() };
+    let owned_by = |port_owner| match running(0) {
+        Observed::Running(running) => Observed::Running(Running { port_owner, ..running }),
+        other => other,
+    };
+    let said = |port_owner| {
+        let status = next(&instance(), &owned_by(port_owner), &health, &Memory::default(), &[], 900).status;
+        (status.state, status.conditions[0].status.clone(), status.conditions[0].reason.clone())
+    };
+    let words = |state, ready: &str, reason: &str| (Some(state), ready.to_owned(), reason.to_owned());
+    assert_eq!(said(PortOwner::Ours), words(InstanceState::Ready, "True", reason::RUNNING));
+    assert_eq!(said(PortOwner::Foreign("pid 1 (thief)".into())), words(InstanceState::NotReady, "False", reason::PORT_TAKEN));
+    assert_eq!(said(PortOwner::Nobody), words(InstanceState::NotReady, "False", reason::NOT_LISTENING));
+    assert_eq!(said(PortOwner::Unknown("no descriptors".into())), words(InstanceState::Ready, "True", reason::RUNNING));
+}
+
+#[test]
+fn probes_that_cannot_be_made_are_told_of_and_change_nothing() {
+    let unknown = Some("too many open files".to_owned());
+    let ready = Health { ready: true, was_ready: true, unknown: unknown.clone(), ..Health::default() };
+    let plan = next(&instance(), &running(0), &ready, &Memory::default(), &[], 900);
+    assert_eq!((plan.status.state, plan.status.conditions[0].message.as_str()), (Some(InstanceState::Ready), "too many open files"));
+    let starting = Health { unknown, ..Health::default() };
+    let plan = next(&instance(), &running(0), &starting, &Memory::default(), &[], 900);
+    assert_eq!((plan.status.state, plan.status.conditions[0].reason.as_str()), (Some(InstanceState::Starting), reason::PROBE_UNKNOWN));
+}

@@ -71,7 +71,7 @@ struct Counts<'a> {
 }
 
 /// Reasons that a service takes from its copies, the gravest first.
-pub const TELLING: [&str; 27] = [
+pub const TELLING: [&str; 28] = [
     reason::COMMAND_NOT_FOUND,
     reason::COMMAND_NOT_EXECUTABLE,
     reason::WORKING_DIR,
@@ -87,6 +87,7 @@ pub const TELLING: [&str; 27] = [
     reason::PORTS_EXHAUSTED,
     reason::PORT_TAKEN,
     reason::START_FAILED,
+    reason::PROBE_UNKNOWN,
     reason::REPLICA_FAILURE,
     reason::BACK_OFF,
     reason::UNHEALTHY,

@@ -28,6 +28,7 @@ pub(super) fn port((what, flag, address): (&'static str, &'static str, SocketAdd
 
 pub(super) fn range(range: PortRange) -> Range {
     let taken: HashSet<u16> = sockets::all(Path::new(NET))
+        .unwrap_or_default()
         .iter()
         .map(|listener| listener.port)
         .filter(|port| (range.from.0..=range.to.0).contains(port))
@@ -41,8 +42,8 @@ pub(super) fn range(range: PortRange) -> Range {
 
 /// Name and id of a process that has the socket open, as far as this user may see. A socket unit's service has it too: systemd comes last.
 fn owner(port: u16) -> Option<(String, i32)> {
-    let sockets: Vec<String> =
-        sockets::listeners(Path::new(NET), port).iter().map(|listener| format!("socket:[{}]", listener.inode)).collect();
+    let listeners = sockets::listeners(Path::new(NET), port).unwrap_or_default();
+    let sockets: Vec<String> = listeners.iter().map(|listener| format!("socket:[{}]", listener.inode)).collect();
     let has = |pid: &i32| {
         let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         open.filter_map(|file| fs::read_link(file.path()).ok())
