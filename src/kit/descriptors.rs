@@ -13,7 +13,7 @@ static GIVEN: OnceLock<Rlimit> = OnceLock::new();
 /// The system does not allow it; then the limit is as it was.
 pub fn raise() -> io::Result<()> {
     let given = GIVEN.get_or_init(|| getrlimit(Resource::Nofile));
-    setrlimit(Resource::Nofile, Rlimit { current: given.maximum, ..given.clone() })?;
+    setrlimit(Resource::Nofile, Rlimit { current: given.maximum, ..*given })?;
     Ok(())
 }
 
@@ -28,7 +28,7 @@ pub fn limit() -> u64 {
 /// It has ended already, or is another user's.
 pub fn give_back(pid: Pid) -> io::Result<()> {
     if let Some(given) = GIVEN.get() {
-        prlimit(Some(pid), Resource::Nofile, given.clone())?;
+        prlimit(Some(pid), Resource::Nofile, *given)?;
     }
     Ok(())
 }
@@ -43,7 +43,7 @@ mod tests {
     fn a_program_that_is_started_gets_the_limit_that_was_given_to_this_one() {
         let given = getrlimit(Resource::Nofile);
         let less = given.maximum.map_or(512, |most| most.min(512));
-        setrlimit(Resource::Nofile, Rlimit { current: Some(less), ..given.clone() }).unwrap();
+        setrlimit(Resource::Nofile, Rlimit { current: Some(less), ..given }).unwrap();
         raise().unwrap();
         assert_eq!(Some(limit()), given.maximum);
         let mut child =

@@ -14,7 +14,6 @@ use http::{
     request::Parts,
 };
 use hyper::body::{Body, Incoming};
-use mesh_kit::exhausted::is_exhausted;
 use tokio::time::Instant;
 
 use super::{
@@ -31,6 +30,7 @@ use super::{
     worker::{Slot, Worker},
 };
 use body::{AnswerBody, Record};
+use mesh_kit::exhausted::is_exhausted;
 use session::Sticky;
 
 /// So many endpoints are tried for one request.

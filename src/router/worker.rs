@@ -16,7 +16,6 @@ use std::{
 use http::HeaderValue;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use mesh_kit::exhausted::is_exhausted;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -31,6 +30,7 @@ use super::{
     pool::Pool,
     proxy::Proxy,
 };
+use mesh_kit::exhausted::is_exhausted;
 
 /// Bytes that the kernel holds of what is not sent yet.
 const NOT_SENT: u32 = 256 * 1024;
