@@ -32,6 +32,7 @@ use mesh_controllers::{
 use mesh_kit::{clock, metrics::Metrics, shutdown::Shutdown};
 use mesh_router::{
     self,
+    health::Health,
     listener::{self, passed::Passed},
 };
 use mesh_store::{self as store, Store};
@@ -166,6 +167,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     };
     spawn_controllers(&client, backend.clone(), node, agent, &reconciles, shutdown);
     let (synced, ready) = watch::channel(false);
+    let health = Health::default();
     let router_options = mesh_router::RouterOptions {
         name: options.node_name,
         namespace: SYSTEM_NAMESPACE.to_owned(),
@@ -174,6 +176,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         node: None,
         drain_address: None,
         grace: ROUTER_GRACE,
+        health: health.clone(),
     };
     // Here instances are no pods: the agent asks in their status.
     shutdown.spawn(
@@ -181,7 +184,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         mesh_router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced, None),
     );
     let usage = UsageMetrics::register(&metrics, backend.clone());
-    let admin = admin::Admin { metrics, usage: Some(usage), ready: ready.clone().into(), hooks: None };
+    let admin = admin::Admin { metrics, usage: Some(usage), ready: admin::Ready::Router(ready.clone(), health), hooks: None };
     shutdown.spawn("admin", admin::run(admin_listener, admin, shutdown.clone()));
     Ok(Serving { client, api, router, admin: admin_address, kubeconfig, ready, backend })
 }
