@@ -83,9 +83,9 @@ pub async fn run(
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, agent);
     let beside = async {
-        tokio::join!(writing, orphans::work(&ending, news));
+        tokio::join!(writing, Box::pin(orphans::work(&ending, news)));
     };
-    drive("mesh_instance", stream, beside, &reconciles).await
+    Box::pin(drive("mesh_instance", stream, beside, &reconciles)).await
 }
 
 #[tracing::instrument(skip_all, fields(kind = "MeshInstance", namespace = instance.namespace(), object = instance.name_any()))]

@@ -161,7 +161,7 @@ async fn gone(agent: &Agent, key: InstanceKey, grace: Duration) {
             end(agent, &key, grace).await;
         }
         Err(error) => {
-            tracing::warn!(instance = %key, %error, "its MeshInstance seems to be gone, and the API does not say; the next start looks again")
+            tracing::warn!(instance = %key, %error, "its MeshInstance seems to be gone, and the API does not say; the next start looks again");
         }
     }
 }
