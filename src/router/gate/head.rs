@@ -1,5 +1,5 @@
 //! One request head: its lines, and the fields on which framing and routing depend.
-use super::Reject;
+use super::{MAX_FIELDS, Reject};
 
 /// How the body is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +37,16 @@ struct Fields<'a> {
 pub fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Reject> {
     let Some((start, mut at)) = line(bytes, 0)? else { return Ok(None) };
     let mut fields = Fields::default();
+    let mut count = 0;
     loop {
         let Some((text, next)) = line(bytes, at)? else { return Ok(None) };
         at = next;
         if text.is_empty() {
             break;
+        }
+        count += 1;
+        if count > MAX_FIELDS {
+            return Err(Reject::TooManyFields);
         }
         field(text, &mut fields)?;
     }
@@ -186,6 +191,13 @@ mod tests {
             assert_eq!(parsed, Head { framing, upgrade }, "{head:?}");
             assert_eq!(length, head.find("\r\n\r\n").unwrap() + 4);
         }
+    }
+
+    #[test]
+    fn more_fields_than_can_be_read_are_refused() {
+        let head = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(count - 1));
+        assert!(of(&head(MAX_FIELDS)).unwrap().is_some());
+        refused(&head(MAX_FIELDS + 1), Reject::TooManyFields);
     }
 
     #[test]
