@@ -157,10 +157,15 @@ fn absolute(target: &[u8], host: Option<&[u8]>) -> Result<(), Reject> {
     let authority =
         rest.and_then(|rest| rest.split(|&b| matches!(b, b'/' | b'?')).next()).filter(|a| !a.is_empty()).ok_or(Reject::RequestLine)?;
     match host {
-        Some(host) if host.eq_ignore_ascii_case(authority) => Ok(()),
+        Some(host) if without_default_port(host).eq_ignore_ascii_case(without_default_port(authority)) => Ok(()),
         Some(_) => Err(Reject::HostMismatch),
         None => Err(Reject::NoHost),
     }
+}
+
+/// `a:80` is `a` in `http:`.
+fn without_default_port(authority: &[u8]) -> &[u8] {
+    authority.strip_suffix(b":80").unwrap_or(authority)
 }
 
 #[cfg(test)]
@@ -185,6 +190,7 @@ mod tests {
             ("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n", Framing::None, true),
             ("GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", Framing::None, false),
             ("GET http://a/x HTTP/1.1\r\nHost: A\r\n\r\n", Framing::None, false),
+            ("GET http://a:80/x HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, false),
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, false),
         ] {
             let (parsed, length) = of(head).unwrap().unwrap();
@@ -241,6 +247,7 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", MalformedHost),
             ("GET / HTTP/1.1\r\nHost: a/b@c\r\n\r\n", MalformedHost),
             ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", HostMismatch),
+            ("GET http://a:81/ HTTP/1.1\r\nHost: a\r\n\r\n", HostMismatch),
             ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
             ("GET / HTTP/1.1 \r\nHost: a\r\n\r\n", RequestLine),
