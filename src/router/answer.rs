@@ -52,7 +52,7 @@ impl Refusal {
     /// The status of the answer.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Head(Reject::TooLarge) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Head(Reject::TooLarge | Reject::TooManyFields) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Head(Reject::TooSlow) => StatusCode::REQUEST_TIMEOUT,
             Self::Head(Reject::Connect) => StatusCode::NOT_IMPLEMENTED,
             Self::Head(Reject::Version) => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
