@@ -16,6 +16,13 @@ pub fn instance(service: &str, revision: &str, ordinal: u32) -> String {
     format!("{service}-{revision}-{ordinal}")
 }
 
+/// The service that an instance of this name is of.
+pub fn service_of(instance: &str) -> Option<&str> {
+    let (service, ordinal) = instance.rsplit_once('-')?;
+    let (service, _revision) = service.rsplit_once('-')?;
+    ordinal.parse::<u32>().is_ok().then_some(service)
+}
+
 /// The name of the `ControllerRevision` that holds a revision's template.
 pub fn controller_revision(service: &str, revision: &str) -> String {
     format!("{service}-{revision}")
@@ -34,4 +41,15 @@ pub fn revision(template: &[u8]) -> String {
         let _ = write!(name, "{byte:02x}");
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_says_whose_it_is_by_its_name() {
+        assert_eq!(service_of(&instance("my-web", "0a1b2c3d", 12)), Some("my-web"));
+        assert_eq!([service_of("web"), service_of("web-1"), service_of("a-b-c")], [None, None, None]);
+    }
 }

@@ -36,7 +36,8 @@ pub struct MeshRouterSpec {
     /// Time limits, where a service gives none of its own.
     #[serde(default)]
     pub timeouts: RouterTimeouts,
-    /// Connections from clients that are held at the same time; more are closed at once.
+    /// Connections from clients that are held at the same time; fewer if the limit of file descriptors does not allow so many. For one more, the one that has been
+    /// idle longest is closed; if none is idle, the new one.
     #[serde(default = "max_connections")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: i32,
@@ -62,6 +63,9 @@ pub struct RouterTimeouts {
     /// How long a connection without a request is kept.
     #[serde(default = "idle")]
     pub idle: Duration,
+    /// How long a client that takes nothing of what it is sent is waited for. What it takes earns it more time, a second for each KiB.
+    #[serde(default = "send")]
+    pub send: Duration,
     /// How long an upgraded connection (WebSocket) may be silent in both directions.
     #[serde(default = "upgrade_idle")]
     pub upgrade_idle: Duration,
@@ -83,12 +87,16 @@ fn idle() -> Duration {
     Duration::from_secs(75)
 }
 
+fn send() -> Duration {
+    Duration::from_secs(60)
+}
+
 fn upgrade_idle() -> Duration {
     Duration::from_secs(3600)
 }
 
 impl Default for RouterTimeouts {
     fn default() -> Self {
-        Self { connect: connect(), request_header: header(), request: request(), idle: idle(), upgrade_idle: upgrade_idle() }
+        Self { connect: connect(), request_header: header(), request: request(), idle: idle(), send: send(), upgrade_idle: upgrade_idle() }
     }
 }

@@ -112,6 +112,9 @@ pub struct MeshServiceSpec {
     /// Time limits of the router for this service (Gateway API: timeouts).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+    /// Whether the router sends a request again (Gateway API: retry).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
     /// Short form of `readinessProbe.httpGet` with this path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_path: Option<HealthPath>,
@@ -293,6 +296,26 @@ pub struct Timeouts {
     /// From the request's head to the head of the response; then 504. `0s` means no limit. The router's default if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Duration>,
+}
+
+/// When the router sends a request again. Only a `GET`, `HEAD` or `OPTIONS` without a body is, and only to the same instance: when a kept connection ended
+/// before anything was answered, and the instance takes a new one. A request that no instance has got yet goes to another one that takes the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Retry {
+    /// How often: 0 or 1 times. 1 if left out.
+    #[serde(default = "attempts")]
+    #[schemars(range(min = 0, max = 1))]
+    pub attempts: i32,
+}
+
+fn attempts() -> i32 {
+    1
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: attempts() }
+    }
 }
 
 /// How an instance that is to end is taken out of the router first.

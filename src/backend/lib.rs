@@ -3,6 +3,7 @@
 pub(crate) mod changes;
 pub mod engine;
 pub mod fake;
+mod images;
 pub mod kubernetes;
 mod output;
 pub mod podman;

@@ -17,7 +17,6 @@ pub(crate) mod mounts;
 mod network;
 mod observe;
 pub(crate) mod process;
-mod pulls;
 mod refusal;
 mod remove;
 mod room;
@@ -33,7 +32,13 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use futures::stream::BoxStream;
 use tokio::sync::{Mutex, RwLock, Semaphore, watch as latest};
 
-use super::{Error, ExecOutput, InstanceUsage, LogQuery, changes::Subscribers, engine::Engine, sockets};
+use super::{
+    Error, ExecOutput, InstanceUsage, LogQuery,
+    changes::Subscribers,
+    engine::{self, Engine},
+    images::pulls::Pulls,
+    sockets,
+};
 use mesh_kit::shutdown::Shutdown;
 use mesh_plan::instance::{Action, ContainerLaunch, InstanceKey, Launch, Observed};
 
@@ -55,7 +60,7 @@ struct Inner {
     shutdown: Shutdown,
     slots: slot::Slots,
     subscribers: Subscribers,
-    pulls: pulls::Pulls,
+    pulls: Pulls<Arc<engine::Error>>,
     starts: Semaphore,
     /// Read while a start relies on networks and secrets that no container uses yet; written while those that none uses are removed.
     shared: RwLock<()>,
@@ -80,7 +85,7 @@ impl PodmanBackend {
             shutdown,
             slots: slot::Slots::default(),
             subscribers: Subscribers::default(),
-            pulls: pulls::Pulls::default(),
+            pulls: Pulls::default(),
             starts: Semaphore::new(STARTS_AT_ONCE),
             shared: RwLock::default(),
             making: Mutex::default(),

@@ -104,7 +104,7 @@ impl Install {
             flags,
         };
         let dir = manager::unit_dir(self.whose.user)?;
-        Ok([UnitFile::new(&dir, SOCKET, wanted.socket()), UnitFile::new(&dir, SERVICE, wanted.service()?)])
+        Ok([UnitFile::new(&dir, SOCKET, wanted.socket()?), UnitFile::new(&dir, SERVICE, wanted.service()?)])
     }
 }
 

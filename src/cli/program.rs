@@ -8,18 +8,22 @@ use std::{
 use clap::Parser;
 
 use super::{
-    Mesh,
+    Mesh, Verb,
     daemon::Daemon,
     exit::{Code, Failure, Result},
     output,
 };
-use mesh_kit::telemetry::{self, LogFormat};
+use mesh_kit::{
+    descriptors,
+    telemetry::{self, LogFormat},
+};
 use mesh_router::listener::passed::Passed;
 
 /// All of `mesh-controller`: parse → telemetry → run → exit code.
 pub fn controller() -> ExitCode {
     // First of all: it changes the environment, which only a process of one thread may do.
     let passed = Passed::take();
+    raise_descriptors();
     let daemon = match Daemon::try_parse() {
         Ok(daemon) => daemon,
         Err(error) => return said(&error),
@@ -34,8 +38,19 @@ pub fn mesh() -> ExitCode {
         Ok(mesh) => mesh,
         Err(error) => return said(&error),
     };
+    // The other verbs hold a few connections.
+    if matches!(mesh.verb, Verb::Run(_)) {
+        raise_descriptors();
+    }
     let (format, filter) = mesh.telemetry();
     run("mesh", format, &filter, mesh.run())
+}
+
+/// Without it there is room for fewer connections, which the router takes into account.
+fn raise_descriptors() {
+    if let Err(error) = descriptors::raise() {
+        eprintln!("the limit of file descriptors stays as it is: {error}");
+    }
 }
 
 /// Runs the work to its end on a small runtime; prints why it failed, and gives the exit code.

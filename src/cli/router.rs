@@ -26,6 +26,7 @@ use mesh_api::labels::DEFAULT_ROUTER;
 use mesh_kit::{metrics::Metrics, shutdown::Shutdown, systemd};
 use mesh_router::{
     self, RouterOptions,
+    health::Health,
     hook::Hooks,
     listener::{self, passed::Passed},
 };
@@ -78,6 +79,7 @@ impl Router {
         let Opened { client, mut files, namespace } = self.source.open(self.system_namespace, &metrics, &shutdown).await?;
 
         let (synced, ready) = watch::channel(false);
+        let health = Health::default();
         let options = RouterOptions {
             name: self.name.unwrap_or_else(|| format!("{}-router", hostname())),
             namespace,
@@ -86,11 +88,12 @@ impl Router {
             node: self.node_name.filter(|node| !node.is_empty()),
             drain_address: self.pod_ip.map(|ip| SocketAddr::new(ip, admin.port())),
             grace: ROUTER_GRACE,
+            health: health.clone(),
         };
         let hooks = files.is_none().then(|| Hooks::new(client.clone(), &options, &metrics));
         let router = mesh_router::run(options, client, listeners, metrics.clone(), shutdown.clone(), synced, hooks.clone());
         shutdown.spawn("router", router);
-        let answers = admin::Admin { metrics, usage: None, ready: ready.clone().into(), hooks };
+        let answers = admin::Admin { metrics, usage: None, ready: admin::Ready::Router(ready.clone(), health), hooks };
         shutdown.spawn("admin", admin::run(admin_listener, answers, shutdown.clone()));
         let status = format!("router {address}, admin {admin}");
         tracing::info!(router = %address, %admin, version = env!("CARGO_PKG_VERSION"), "started");

@@ -26,6 +26,7 @@ use super::{
     target::{Connection, Target},
 };
 use mesh_api::node::PortRange;
+use mesh_controllers::mesh_instance::ledger::Unknown;
 use mesh_kit::clock;
 use mesh_kit::shutdown::{Shutdown, Supervisor};
 use mesh_router::listener::passed::Passed;
@@ -103,6 +104,8 @@ impl Run {
             port_range: self.port_range,
             node_name: hostname(),
             backend: self.backend.chosen()?,
+            // What an earlier run has left is not wanted.
+            unknown: Unknown::End,
         })
     }
 }

@@ -4,7 +4,7 @@ pub(super) mod backend;
 pub(super) mod cluster;
 pub(super) mod usage;
 
-pub use std::{net::SocketAddr, path::PathBuf, thread::available_parallelism, time::Duration};
+pub use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
 
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
@@ -21,10 +21,18 @@ use mesh_apiserver::{
     credentials::{Credentials, CredentialsError},
 };
 use mesh_backend::{Backend, engine};
-use mesh_controllers::{self as controller, mesh_instance, node};
+use mesh_controllers::{
+    self as controller,
+    mesh_instance::{
+        self,
+        ledger::{Ledger, Unknown},
+    },
+    node,
+};
 use mesh_kit::{clock, metrics::Metrics, shutdown::Shutdown};
 use mesh_router::{
     self,
+    health::Health,
     listener::{self, passed::Passed},
 };
 use mesh_store::{self as store, Store};
@@ -51,6 +59,8 @@ pub struct ServeOptions {
     pub node_name: String,
     /// What runs the instances.
     pub backend: backend::Chosen,
+    /// What is done with what runs here and is not known to a new store.
+    pub unknown: Unknown,
 }
 
 /// What runs, and where it is reached.
@@ -78,6 +88,9 @@ pub enum Error {
     /// The state directory cannot be used.
     #[error("state directory: {0}")]
     StateDir(#[from] Distrust),
+    /// What was written down about what runs here cannot be read.
+    #[error(transparent)]
+    Ledger(std::io::Error),
     /// The store cannot be opened.
     #[error(transparent)]
     OpenStore(#[from] store::Error),
@@ -121,6 +134,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let metrics = Metrics::default();
     let state_dir = trust::prepare(&options.state_dir)?;
     let store = Store::open(&state_dir, &store::Options { metrics: Some(metrics.clone()), ..store::Options::default() })?;
+    let ledger = Arc::new(Ledger::open(&state_dir, store.uuid(), options.unknown).map_err(Error::Ledger)?);
     let (api_listener, api) = listen(options.api_listen, "API", "--api-listen").await?;
     let (admin_listener, admin_address) = listen(options.admin_listen, "admin endpoints", "--admin-listen").await?;
     let router_listeners = listener::open(options.router_listen, workers(), passed)?;
@@ -143,9 +157,17 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
     let reconciles = controller::Reconciles::register(&metrics);
-    let unknown_probes = mesh_instance::UnknownProbes::register(&metrics);
-    spawn_controllers(&client, backend.clone(), node, &options, &reconciles, unknown_probes, shutdown);
+    let agent = mesh_instance::Options {
+        node: node.name.clone(),
+        backend: node.backend,
+        project_dir: options.project_dir.clone(),
+        ports: options.port_range,
+        ledger,
+        unknown_probes: mesh_instance::UnknownProbes::register(&metrics),
+    };
+    spawn_controllers(&client, backend.clone(), node, agent, &reconciles, shutdown);
     let (synced, ready) = watch::channel(false);
+    let health = Health::default();
     let router_options = mesh_router::RouterOptions {
         name: options.node_name,
         namespace: SYSTEM_NAMESPACE.to_owned(),
@@ -154,6 +176,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         node: None,
         drain_address: None,
         grace: ROUTER_GRACE,
+        health: health.clone(),
     };
     // Here instances are no pods: the agent asks in their status.
     shutdown.spawn(
@@ -161,7 +184,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         mesh_router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced, None),
     );
     let usage = UsageMetrics::register(&metrics, backend.clone());
-    let admin = admin::Admin { metrics, usage: Some(usage), ready: ready.clone().into(), hooks: None };
+    let admin = admin::Admin { metrics, usage: Some(usage), ready: admin::Ready::Router(ready.clone(), health), hooks: None };
     shutdown.spawn("admin", admin::run(admin_listener, admin, shutdown.clone()));
     Ok(Serving { client, api, router, admin: admin_address, kubeconfig, ready, backend })
 }
@@ -170,18 +193,10 @@ fn spawn_controllers(
     client: &Client,
     backend: Backend,
     node: node::Node,
-    options: &ServeOptions,
+    agent: mesh_instance::Options,
     reconciles: &controller::Reconciles,
-    unknown_probes: mesh_instance::UnknownProbes,
     shutdown: &Shutdown,
 ) {
-    let agent = mesh_instance::Options {
-        node: node.name.clone(),
-        backend: node.backend,
-        project_dir: options.project_dir.clone(),
-        ports: options.port_range,
-        unknown_probes,
-    };
     shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), reconciles.clone(), shutdown.triggered()));
     let health = backend.health();
     shutdown.spawn("mesh-instance", mesh_instance::run(client.clone(), backend, agent, reconciles.clone(), shutdown.triggered()));

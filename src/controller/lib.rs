@@ -73,8 +73,17 @@ fn our_slices() -> String {
 
 /// A controller of instances. Who wrote which field is nothing to it, and would be half of what it keeps in memory.
 fn of_instances(instances: Api<MeshInstance>, which: watcher::Config) -> Controller<MeshInstance> {
+    of_instances_seen(instances, which, |_| {})
+}
+
+/// The same; `see` is shown every event of the watch first.
+fn of_instances_seen(
+    instances: Api<MeshInstance>,
+    which: watcher::Config,
+    see: impl FnMut(&watcher::Result<watcher::Event<MeshInstance>>) + Send + 'static,
+) -> Controller<MeshInstance> {
     let (known, writer) = reflector::store();
-    let stream = watcher(instances, which).default_backoff().modify(|instance| instance.managed_fields_mut().clear());
+    let stream = watcher(instances, which).default_backoff().modify(|instance| instance.managed_fields_mut().clear()).inspect(see);
     Controller::for_stream(stream.reflect(writer).applied_objects(), known)
 }
 

@@ -2,11 +2,13 @@
 mod agent;
 mod execute;
 mod launch;
+pub mod ledger;
+mod orphans;
 mod ports;
 mod probes;
 mod update_status;
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures::{Future, StreamExt};
 use k8s_openapi::api::{coordination::v1::Lease, discovery::v1::EndpointSlice};
@@ -20,9 +22,9 @@ use kube::{
     },
 };
 
-use self::agent::Agent;
 pub use self::probes::unknown::UnknownProbes;
-use super::{Error, Reconciles, api, drive, error_policy, notes::Notes, of_instances};
+use self::{agent::Agent, ledger::Ledger, orphans::Orphans};
+use super::{Error, Reconciles, api, drive, error_policy, notes::Notes, of_instances_seen};
 use mesh_api::{
     MeshInstance, labels,
     node::{BackendKind, PortRange},
@@ -30,7 +32,7 @@ use mesh_api::{
 use mesh_backend::{self as backend, Backend};
 use mesh_kit::clock;
 use mesh_plan::{
-    instance::{Action as Do, InstanceKey},
+    instance::InstanceKey,
     leases,
     lifecycle::{self, Facts, Step, plan},
 };
@@ -46,6 +48,8 @@ pub struct Options {
     pub project_dir: PathBuf,
     /// Where ports come from.
     pub ports: PortRange,
+    /// Which store knows what runs here.
+    pub ledger: Arc<Ledger>,
     /// Counts the probes that could not be made.
     pub unknown_probes: UnknownProbes,
 }
@@ -65,46 +69,29 @@ pub async fn run(
     // The stream is there before the first look, so that no change falls between the two.
     let changes = backend.changes().map(|key| ObjectRef::new(&key.name).within(&key.namespace));
     let (notes, writing) = Notes::new(client.clone(), "mesh-instance", &options.node);
-    let (agent, probed) = Agent::new(client.clone(), backend, options, notes);
+    let (orphans, news) = Orphans::new();
+    let (agent, probed) = Agent::new(client.clone(), backend, options, notes, orphans);
     let agent = Arc::new(agent);
-    adopt(&agent, &mine).await?;
-    let stream = of_instances(Api::all(client), watcher::Config::default().fields(&mine))
+    orphans::sweep(&agent).await?;
+    let (seeing, ending) = (Arc::clone(&agent), Arc::clone(&agent));
+    let mut synced = false;
+    let see = move |event: &watcher::Result<watcher::Event<MeshInstance>>| orphans::see(&seeing, &mut synced, event);
+    let stream = of_instances_seen(Api::all(client), watcher::Config::default().fields(&mine), see)
         .with_config(Config::default().concurrency(64))
         .reconcile_on(changes)
         .reconcile_on(probed)
         .graceful_shutdown_on(shutdown)
         .run(reconcile, error_policy, agent);
-    drive("mesh_instance", stream, writing, &reconciles).await
-}
-
-/// Takes note of the ports that are given away, and ends what runs here without an object.
-async fn adopt(agent: &Agent, mine: &str) -> Result<(), Error> {
-    let instances = Api::<MeshInstance>::all(agent.client.clone());
-    let known = instances.list(&ListParams::default().fields(mine)).await.map_err(api("list MeshInstances"))?.items;
-    for instance in &known {
-        if let (Some(uid), Some(port)) = (instance.uid(), instance.status.as_ref().and_then(|status| status.port)) {
-            agent.ports.reserve(&uid, port.0);
-        }
-    }
-    let uids: HashSet<String> = known.iter().filter_map(ResourceExt::uid).collect();
-    let found = agent.backend.list().await.map_err(|source| Error::Backend { act: "list instances", source })?;
-    for orphan in found.into_iter().filter(|key| !uids.contains(&key.uid)) {
-        tracing::warn!(instance = %orphan, uid = orphan.uid, "runs here without a MeshInstance, so it is ended");
-        end_orphan(agent, orphan).await;
-    }
-    Ok(())
-}
-
-async fn end_orphan(agent: &Agent, orphan: InstanceKey) {
-    let stop = agent.backend.execute(Do::Stop { key: orphan.clone(), grace: Duration::from_secs(10) }).await;
-    if let Err(error) = stop.and(agent.backend.execute(Do::Remove(orphan.clone())).await) {
-        tracing::info!(instance = %orphan, %error, "what is left of it is removed at the next start");
-    }
+    let beside = async {
+        tokio::join!(writing, Box::pin(orphans::work(&ending, news)));
+    };
+    Box::pin(drive("mesh_instance", stream, beside, &reconciles)).await
 }
 
 #[tracing::instrument(skip_all, fields(kind = "MeshInstance", namespace = instance.namespace(), object = instance.name_any()))]
 async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Action, Error> {
     let key = agent::key(&instance);
+    agent.orphans.replace(&instance);
     let (routers, announced) = if instance.metadata.deletion_timestamp.is_some() {
         (live_routers(&agent.client).await?, announced(&agent.client, &key).await?)
     } else {

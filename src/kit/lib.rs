@@ -1,5 +1,6 @@
-//! Small parts that every module may use: clock, shutdown, backoff, watches, telemetry, metrics, the service manager. Knows nothing of this project's objects.
+//! Small parts that every module may use: clock, file descriptors, shutdown, backoff, watches, telemetry, metrics, the service manager. Knows nothing of this project's objects.
 pub mod backoff;
+pub mod descriptors;
 pub mod meant;
 pub mod metrics;
 pub mod shutdown;
@@ -7,4 +8,4 @@ pub mod systemd;
 pub mod telemetry;
 pub mod watch;
 
-pub use mesh_base::{clock, redact};
+pub use mesh_base::{clock, exhausted, redact};

@@ -56,6 +56,7 @@ fn template(spec: &MeshServiceSpec, restarted_at: Option<String>) -> InstanceTem
         strategy: _,
         session_persistence: _,
         timeouts: _,
+        retry: _,
         drain: Drain { timeout: _ },
         rollout: Rollout { .. },
         logs: Logs { .. },

@@ -31,9 +31,15 @@ pub enum Refusal {
     /// No endpoint that was tried took the connection.
     #[error("no connection to an instance")]
     ConnectFailed,
+    /// The router could make no connection, whoever it was to.
+    #[error("the router has run out of what it needs for a connection")]
+    Exhausted,
     /// The connection to the instance ended before its response.
-    #[error("the instance closed the connection before it answered")]
+    #[error("the instance closed the connection before it answered; the request was not sent to another")]
     UpstreamClosed,
+    /// The same, and it takes no new one.
+    #[error("the instance ended while it had the request, which was not sent to another")]
+    UpstreamEnded,
     /// What the instance sent is no HTTP, or an upgrade that was not asked for.
     #[error("the instance's answer is malformed")]
     UpstreamProtocol,
@@ -46,14 +52,14 @@ impl Refusal {
     /// The status of the answer.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Head(Reject::TooLarge) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Head(Reject::TooLarge | Reject::TooManyFields) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Head(Reject::TooSlow) => StatusCode::REQUEST_TIMEOUT,
             Self::Head(Reject::Connect) => StatusCode::NOT_IMPLEMENTED,
             Self::Head(Reject::Version) => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::Head(_) | Self::Path(_) => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NotSynced | Self::NoReadyEndpoint => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ConnectFailed | Self::UpstreamClosed | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
+            Self::NotSynced | Self::NoReadyEndpoint | Self::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectFailed | Self::UpstreamClosed | Self::UpstreamEnded | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -67,7 +73,9 @@ impl Refusal {
             Self::NotSynced => "NotSynced",
             Self::NoReadyEndpoint => "NoReadyEndpoint",
             Self::ConnectFailed => "ConnectFailed",
+            Self::Exhausted => "Exhausted",
             Self::UpstreamClosed => "UpstreamClosed",
+            Self::UpstreamEnded => "UpstreamEnded",
             Self::UpstreamProtocol => "UpstreamProtocol",
             Self::UpstreamTimeout => "UpstreamTimeout",
         }
@@ -86,7 +94,7 @@ impl Refusal {
             headers.insert(SERVICE, label.clone());
         }
         match self {
-            Self::NotSynced | Self::NoReadyEndpoint => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
+            Self::NotSynced | Self::NoReadyEndpoint | Self::Exhausted => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
             Self::Head(_) => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
             _ => {}
         }

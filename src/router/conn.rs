@@ -220,9 +220,24 @@ impl Gated {
     }
 }
 
+impl Gated {
+    /// Notes whether the client takes what it is sent; ends the wait for one that does not.
+    fn sent(&mut self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &sent {
+            Poll::Pending if self.cell.is_stuck() => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => self.cell.send_waits(),
+            Poll::Ready(Ok(sent)) => self.cell.sent(*sent),
+            Poll::Ready(Err(_)) => {}
+        }
+        sent
+    }
+}
+
 impl AsyncWrite for Gated {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+        let this = self.get_mut();
+        let sent = Pin::new(&mut this.io).poll_write(cx, buf);
+        this.sent(sent)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -234,7 +249,9 @@ impl AsyncWrite for Gated {
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let sent = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        this.sent(sent)
     }
 
     fn is_write_vectored(&self) -> bool {

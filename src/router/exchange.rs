@@ -1,11 +1,12 @@
-//! One request: find its route, pick an endpoint, pass it on, bring the response back; again elsewhere where that is safe.
+//! One request: find its route, pick an endpoint, pass it on, bring the response back; again where that is safe.
 //!
-//! Again is safe when the instance cannot have begun: no connection, or a kept connection that had closed before the request was put in. A `GET`, `HEAD` or
-//! `OPTIONS` without a body is sent once more also after a connection ended before the response began (RFC 9110, 9.2.2).
+//! Elsewhere is safe while no instance can have it: no connection was made, or a kept one had closed before the request was put in. Once it was sent, no other
+//! instance gets it: it may be the request that ends them. A kept connection that ends before an answer begins may only have crossed with the request, though
+//! (RFC 9112, 9.3.1): then a `GET`, `HEAD` or `OPTIONS` without a body is sent once more, to the same instance, if that takes a new connection.
 pub mod body;
 pub mod session;
 
-use std::{cell::Cell as StdCell, convert::Infallible, pin::pin, rc::Rc, sync::Arc, task::Poll};
+use std::{cell::Cell as StdCell, convert::Infallible, io, pin::pin, rc::Rc, sync::Arc, task::Poll};
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
@@ -29,6 +30,7 @@ use super::{
     worker::{Slot, Worker},
 };
 use body::{AnswerBody, Record};
+use mesh_kit::exhausted::is_exhausted;
 use session::Sticky;
 
 /// So many endpoints are tried for one request.
@@ -108,6 +110,7 @@ async fn exchange(
     if let Some(sticky) = &plan.sticky {
         sticky.mark(client, &plan.route, &sent.endpoint, response.headers_mut());
     }
+    client.cell.answers(sent.endpoint.live.id);
     Ok(response.map(|incoming| body::Source::upstream(incoming, sent.upstream, sent.in_flight)))
 }
 
@@ -121,9 +124,9 @@ fn plan(client: &Client, request: &Request<Incoming>, record: &mut Record) -> Re
 
 fn find(client: &Client, uri: &Uri, host: Option<&HeaderValue>) -> Result<Route, Refusal> {
     let table = client.worker.proxy.table();
-    let path = path::comparable(uri.path())?;
+    let path = path::readings(uri.path())?;
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-    match table.find(host, &path) {
+    match table.find(host, &path)? {
         Some(route) => Ok(route.clone()),
         None if table.synced => Err(Refusal::NoRoute),
         None => Err(Refusal::NotSynced),
@@ -159,28 +162,42 @@ struct Way<'a> {
     tried: Vec<u64>,
     /// The request once more, if it may be sent again.
     again: Option<(Method, Uri, http::HeaderMap)>,
-    /// How often an instance took the request and gave no answer.
-    failures: usize,
 }
 
 async fn send(client: &Client, plan: &Plan, mut request: Request<RequestBody>) -> Result<Sent, Refusal> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) && matches!(request.body(), RequestBody::Empty);
-    let again = safe.then(|| (request.method().clone(), request.uri().clone(), request.headers().clone()));
-    let mut way = Way { client, plan, tried: Vec::new(), again, failures: 0 };
+    let again = (safe && plan.route.service.resend).then(|| (request.method().clone(), request.uri().clone(), request.headers().clone()));
+    let mut way = Way { client, plan, tried: Vec::new(), again };
     loop {
         let (endpoint, in_flight) = way.endpoint(&request)?;
         let Some(mut upstream) = way.connection(&endpoint).await? else { continue };
-        if !request.headers().contains_key(HOST) {
-            // HTTP/1.0 without a host: to the instance it is HTTP/1.1, which needs one.
-            let host = HeaderValue::from_str(&endpoint.address.to_string()).unwrap_or(HeaderValue::from_static("localhost"));
-            request.headers_mut().insert(HOST, host);
-        }
+        say_host(&mut request, &endpoint);
         match way.put(&mut upstream, request).await {
             Ok(response) => return Ok(Sent { response, endpoint, in_flight, upstream: Some(upstream) }),
-            Err(failure) => request = way.after(failure, &endpoint, upstream.reused)?,
+            Err(failure) => match way.after(failure, &endpoint, upstream.reused)? {
+                Next::Elsewhere(unsent) => request = unsent,
+                // Boxed: it is rare, and would make the future of every request larger by itself.
+                Next::Once(request) => return Box::pin(way.once_more(request, endpoint, in_flight)).await,
+            },
         }
         client.worker.proxy.metrics.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
+}
+
+/// HTTP/1.0 without a host: to the instance it is HTTP/1.1, which needs one.
+fn say_host(request: &mut Request<RequestBody>, endpoint: &Endpoint) {
+    if !request.headers().contains_key(HOST) {
+        let host = HeaderValue::from_str(&endpoint.address.to_string()).unwrap_or(HeaderValue::from_static("localhost"));
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+/// What may be done with a request that got no answer.
+enum Next {
+    /// No instance has it.
+    Elsewhere(Request<RequestBody>),
+    /// The same instance may get it once more.
+    Once(Request<RequestBody>),
 }
 
 /// How putting a request in failed.
@@ -228,14 +245,14 @@ impl Way<'_> {
             return Ok(Some(upstream));
         }
         // Boxed: it is rare, and would make the future of every request larger by itself.
-        match Box::pin(pool::connect(endpoint, self.plan.limits.connect)).await {
+        match Box::pin(self.connect(endpoint)).await? {
             Ok(upstream) => {
                 endpoint.live.connected();
                 Ok(Some(upstream))
             }
             Err(error) => {
                 tracing::debug!(%error, address = %endpoint.address, instance = endpoint.instance.name, "no connection to an instance");
-                let timeout = error.kind() == std::io::ErrorKind::TimedOut;
+                let timeout = error.kind() == io::ErrorKind::TimedOut;
                 worker.proxy.metrics.failed(if timeout { UpstreamError::ConnectTimeout } else { UpstreamError::Connect });
                 worker.pool.forget(endpoint);
                 endpoint.live.connect_failed(worker.proxy.now());
@@ -243,6 +260,20 @@ impl Way<'_> {
                 worker.proxy.metrics.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 if self.tried.len() >= MOST_TRIED { Err(Refusal::ConnectFailed) } else { Ok(None) }
             }
+        }
+    }
+
+    /// A new connection. What this process lacks for it says nothing of the instance: it is tried once more with what idle connections give back.
+    async fn connect(&self, endpoint: &Endpoint) -> Result<io::Result<Upstream>, Refusal> {
+        let limit = self.plan.limits.connect;
+        let first = pool::connect(endpoint, limit).await;
+        let Some(error) = first.as_ref().err().filter(|error| is_exhausted(error)) else { return Ok(first) };
+        self.client.worker.lacks_descriptors(error);
+        // Connections that are dropped close when their tasks have seen it.
+        tokio::task::yield_now().await;
+        match pool::connect(endpoint, limit).await {
+            Err(error) if is_exhausted(&error) => Err(Refusal::Exhausted),
+            other => Ok(other),
         }
     }
 
@@ -261,35 +292,56 @@ impl Way<'_> {
         .await
     }
 
-    /// The request to send again after a failure, or why it cannot be.
-    fn after(&mut self, failure: Failure, endpoint: &Endpoint, reused: bool) -> Result<Request<RequestBody>, Refusal> {
-        let metrics = &self.client.worker.proxy.metrics;
-        let Some(error) = failure.error else {
-            metrics.failed(UpstreamError::Timeout);
-            return Err(Refusal::UpstreamTimeout);
-        };
+    /// What may be done after a failure, or why nothing may.
+    fn after(&mut self, failure: Failure, endpoint: &Endpoint, reused: bool) -> Result<Next, Refusal> {
         if let Some(request) = failure.unsent {
+            // What else is kept of it has most likely ended as well: the next one is asked on a new connection.
+            self.client.worker.pool.forget(endpoint);
             if !reused {
                 self.tried.push(endpoint.live.id);
             }
-            return if self.tried.len() >= MOST_TRIED { Err(Refusal::UpstreamClosed) } else { Ok(request) };
+            return if self.tried.len() >= MOST_TRIED { Err(Refusal::UpstreamClosed) } else { Ok(Next::Elsewhere(request)) };
         }
+        let refusal = self.failed(failure.error, endpoint);
+        let again = self.again.take().filter(|_| reused && refusal == Refusal::UpstreamClosed);
+        let (method, uri, headers) = again.ok_or(refusal)?;
+        self.client.worker.pool.forget(endpoint);
+        let mut request = Request::new(RequestBody::Empty);
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+        Ok(Next::Once(request))
+    }
+
+    /// Counts a failure of an instance that had the request.
+    fn failed(&self, error: Option<hyper::Error>, endpoint: &Endpoint) -> Refusal {
+        let metrics = &self.client.worker.proxy.metrics;
+        let Some(error) = error else {
+            metrics.failed(UpstreamError::Timeout);
+            return Refusal::UpstreamTimeout;
+        };
         tracing::debug!(%error, address = %endpoint.address, instance = endpoint.instance.name, "an instance failed a request");
         if error.is_parse() {
             metrics.failed(UpstreamError::Protocol);
-            return Err(Refusal::UpstreamProtocol);
+            return Refusal::UpstreamProtocol;
         }
         metrics.failed(UpstreamError::Closed);
-        self.failures += 1;
-        let (method, uri, headers) = self.again.clone().filter(|_| self.failures < MOST_TRIED).ok_or(Refusal::UpstreamClosed)?;
-        // What else is kept of it has most likely ended as well: the next one is asked on a new connection.
-        self.client.worker.pool.forget(endpoint);
-        if !reused {
-            self.tried.push(endpoint.live.id);
+        Refusal::UpstreamClosed
+    }
+
+    /// The same request to the same instance, on a new connection: one that takes none has ended.
+    async fn once_more(&self, mut request: Request<RequestBody>, endpoint: Arc<Endpoint>, in_flight: InFlight) -> Result<Sent, Refusal> {
+        let worker = &self.client.worker;
+        let connected = self.connect(&endpoint).await?;
+        let mut upstream = connected.map_err(|error| {
+            tracing::debug!(%error, address = %endpoint.address, instance = endpoint.instance.name, "an instance ended with a request");
+            endpoint.live.connect_failed(worker.proxy.now());
+            Refusal::UpstreamEnded
+        })?;
+        worker.proxy.metrics.retries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        say_host(&mut request, &endpoint);
+        match self.put(&mut upstream, request).await {
+            Ok(response) => Ok(Sent { response, endpoint, in_flight, upstream: Some(upstream) }),
+            Err(failure) => Err(self.failed(failure.error, &endpoint)),
         }
-        let mut request = Request::new(RequestBody::Empty);
-        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
-        Ok(request)
     }
 }
 
@@ -307,7 +359,13 @@ fn tunnel(
         return Err(Refusal::UpstreamProtocol);
     }
     let on_instance = hyper::upgrade::on(&mut response);
-    let tunnel = upgrade::Tunnel { in_flight, slot: client.slot.clone(), idle: plan.limits.upgrade_idle, stop: client.worker.stop.clone() };
+    let tunnel = upgrade::Tunnel {
+        in_flight,
+        slot: client.slot.clone(),
+        idle: plan.limits.upgrade_idle,
+        send: plan.limits.send,
+        stop: client.worker.stop.clone(),
+    };
     client.worker.tasks.spawn_local(tunnel.run(on_client, on_instance));
     forward::response(response.headers_mut());
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));

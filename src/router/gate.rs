@@ -12,6 +12,9 @@ use head::{Framing, Head};
 /// The longest head.
 pub const MAX_HEAD: usize = 64 * 1024;
 
+/// The most fields of a head: what comes behind reads no more.
+pub const MAX_FIELDS: usize = 100;
+
 /// Why a head was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
@@ -63,6 +66,9 @@ pub enum Reject {
     /// Longer than [`MAX_HEAD`].
     #[error("the head is too large")]
     TooLarge,
+    /// More fields than [`MAX_FIELDS`].
+    #[error("the head has more than 100 fields")]
+    TooManyFields,
     /// It took too long.
     #[error("the head did not come in time")]
     TooSlow,

@@ -20,6 +20,7 @@ pub mod endpoint;
 pub mod exchange;
 pub mod forward;
 pub mod gate;
+pub mod health;
 pub mod hook;
 pub mod lease;
 pub mod listener;
@@ -65,6 +66,8 @@ pub struct RouterOptions {
     pub drain_address: Option<SocketAddr>,
     /// How long requests may take to end at shutdown, before they are cut.
     pub grace: Duration,
+    /// Where it says what troubles it.
+    pub health: health::Health,
 }
 
 /// What stops a router.
@@ -90,7 +93,7 @@ pub async fn run(
     hooks: Option<hook::Hooks>,
 ) -> Result<(), Error> {
     let (options, hooks) = (&options, hooks.as_ref());
-    let metrics = metrics::RouterMetrics::register(&metrics);
+    let metrics = metrics::RouterMetrics::register(&metrics, options.health.clone());
     let tables = hooks.map_or_else(Arc::default, hook::Hooks::tables);
     let proxy = proxy::Proxy::new(metrics.clone());
     let quiet = Arc::new(Notify::new());

@@ -17,7 +17,7 @@ use prometheus_client::{
     metrics::MetricType,
 };
 
-use super::{endpoint::Condition, table::RouteTable};
+use super::{endpoint::Condition, health::Health, table::RouteTable};
 use mesh_kit::metrics::Metrics;
 
 /// Upper bounds of durations, in seconds.
@@ -57,8 +57,16 @@ pub struct RouterMetrics {
     pub retries: AtomicU64,
     /// Connections from clients now.
     pub connections: AtomicU64,
-    /// Connections closed at once because there were too many.
+    /// Connections closed at once because there were too many, and none idle.
     pub refused: AtomicU64,
+    /// Idle connections closed because others needed their places.
+    pub evicted: AtomicU64,
+    /// How many connections there may be now.
+    pub places: AtomicU64,
+    /// What troubles the router itself.
+    pub health: Health,
+    /// When the table in force was published: seconds since 1970.
+    pub published: AtomicU64,
     /// The table in force, whose endpoints know what is under way.
     table: OnceLock<Arc<ArcSwap<RouteTable>>>,
     /// Drains reported as done.
@@ -114,8 +122,8 @@ impl ServiceCells {
 
 impl RouterMetrics {
     /// Registers everything; once per process.
-    pub fn register(metrics: &Metrics) -> Arc<Self> {
-        let this = Arc::new(Self::default());
+    pub fn register(metrics: &Metrics, health: Health) -> Arc<Self> {
+        let this = Arc::new(Self { health, ..Self::default() });
         metrics.register(|registry| registry.register_collector(Box::new(this.clone())));
         this
     }
@@ -194,9 +202,22 @@ impl RouterMetrics {
         Ok(())
     }
 
+    fn encode_health(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let lacked = AtomicU64::new(self.health.lacked());
+        counter(encoder, "router_descriptors_lacked", "times that there was no file descriptor left", &lacked)?;
+        let failures = AtomicU64::new(self.health.watch_failures());
+        counter(encoder, "router_watch_failures", "watches of the API that failed", &failures)?;
+        let stale = AtomicU64::new(self.health.stale().map_or(0, |stale| stale.as_secs()));
+        gauge(encoder, "router_api_away_seconds", "for how long the API has not answered; 0 if it answers", &stale)?;
+        gauge(encoder, "router_table_timestamp_seconds", "when the table in force was published", &self.published)
+    }
+
     fn encode_rest(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         counter(encoder, "router_retries", "requests sent to another endpoint, or again", &self.retries)?;
-        counter(encoder, "router_connections_refused", "connections closed because there were too many", &self.refused)?;
+        counter(encoder, "router_connections_refused", "connections closed because there were too many, and none idle", &self.refused)?;
+        counter(encoder, "router_connections_evicted", "idle connections closed because others needed their places", &self.evicted)?;
+        gauge(encoder, "router_connections_limit", "connections from clients that are held at most", &self.places)?;
+        self.encode_health(encoder)?;
         counter(encoder, "router_drains", "drains reported as done", &self.drains)?;
         gauge(encoder, "router_connections", "connections from clients", &self.connections)?;
         gauge(encoder, "router_in_flight", "requests and upgraded connections under way", &AtomicU64::new(self.in_flight()))?;
@@ -251,7 +272,7 @@ mod tests {
     #[test]
     fn what_was_counted_is_rendered_and_a_service_that_went_away_is_not() {
         let registry = Metrics::default();
-        let metrics = RouterMetrics::register(&registry);
+        let metrics = RouterMetrics::register(&registry, Health::default());
         metrics.service("default", "api").ended(StatusCode::OK, Duration::from_millis(3));
         metrics.failed(UpstreamError::Closed);
         metrics.endpoints([Condition::Ready, Condition::Ready, Condition::Ended].into_iter());

@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::endpoint::Endpoint;
+use super::{endpoint::Endpoint, forward};
 
 /// How long an unused connection is kept: less than the 5 s after which common servers close theirs, so that the two do not cross.
 const KEPT: u64 = 4_000;
@@ -45,7 +45,7 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
-            Self::Client(body) => Pin::new(body).poll_frame(cx),
+            Self::Client(body) => Pin::new(body).poll_frame(cx).map_ok(without_claims),
             Self::Empty => Poll::Ready(None),
         }
     }
@@ -63,6 +63,13 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
         }
     }
+}
+
+fn without_claims(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        forward::trailers(trailers);
+    }
+    frame
 }
 
 /// A connection to an instance.
@@ -136,6 +143,11 @@ impl Pool {
             unused.retain(|upstream| now.saturating_sub(upstream.idle_since) < KEPT && !upstream.sender.is_closed());
             !unused.is_empty()
         });
+    }
+
+    /// Closes all of them.
+    pub fn clear(&self) {
+        self.0.borrow_mut().clear();
     }
 
     /// Whether there are none.

@@ -1,7 +1,10 @@
 //! What all workers of a router share: the table in force, what is counted, and the clock. Usable without any API: publish a table, serve.
 use std::{
     net::TcpListener,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,6 +13,7 @@ use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{metrics::RouterMetrics, table::RouteTable, worker};
+use mesh_kit::{clock, descriptors};
 
 /// The shared part of a router.
 #[derive(Debug)]
@@ -18,6 +22,22 @@ pub struct Proxy {
     /// What is counted.
     pub metrics: Arc<RouterMetrics>,
     begun: Instant,
+    /// When a connection was refused last, in milliseconds of [`Proxy::now`]; 0: never.
+    wanted: AtomicU64,
+}
+
+/// Descriptors that are kept for all else: probes, the API, the store, logs.
+const RESERVE: (u64, u64) = (64, 2048);
+
+/// Connections from clients under this limit of descriptors; each may need another one, to an instance.
+pub fn places_of(limit: u64) -> usize {
+    let reserve = (limit / 8).clamp(RESERVE.0, RESERVE.1);
+    usize::try_from(limit.saturating_sub(reserve) / 2).unwrap_or(usize::MAX).max(1)
+}
+
+/// So many are ended at a time: looking for them costs more than ending them.
+fn share(most: u64) -> usize {
+    usize::try_from(most / 256).unwrap_or(usize::MAX).max(1)
 }
 
 /// A worker that could not run.
@@ -39,12 +59,15 @@ impl Proxy {
     pub fn new(metrics: Arc<RouterMetrics>) -> Arc<Self> {
         let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
         metrics.watch_table(table.clone());
-        Arc::new(Self { table, metrics, begun: Instant::now() })
+        metrics.places.store(Self::places(&table.load()) as u64, Ordering::Relaxed);
+        Arc::new(Self { table, metrics, begun: Instant::now(), wanted: AtomicU64::new(0) })
     }
 
     /// From now on every worker decides by this table.
     pub fn publish(&self, table: Arc<RouteTable>) {
         self.metrics.endpoints(table.services.iter().flat_map(|s| &s.endpoints).map(|e| e.condition));
+        self.metrics.places.store(Self::places(&table) as u64, Ordering::Relaxed);
+        self.metrics.published.store(u64::try_from(clock::now().as_second()).unwrap_or(0), Ordering::Relaxed);
         self.table.store(table);
     }
 
@@ -58,15 +81,36 @@ impl Proxy {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Whether one more connection may be held; counts it if so.
-    pub(super) fn admit(&self) -> bool {
-        let most = self.table.load().settings.max_connections;
-        if self.metrics.connections.fetch_add(1, Ordering::Relaxed) < most as u64 {
+    /// How many connections may be held: as many as it was told, if there are descriptors for them and for the connections to instances that they need.
+    fn places(table: &RouteTable) -> usize {
+        table.settings.max_connections.min(places_of(descriptors::limit()))
+    }
+
+    /// Whether one more connection may be held; counts it if so. With none left, `evict` may end so many of those that are idle.
+    pub(super) fn admit(&self, evict: impl FnOnce(usize) -> usize) -> bool {
+        let metrics = &self.metrics;
+        let most = metrics.places.load(Ordering::Relaxed);
+        if metrics.connections.fetch_add(1, Ordering::Relaxed) < most || evict(share(most)) > 0 {
             return true;
         }
-        self.metrics.connections.fetch_sub(1, Ordering::Relaxed);
-        self.metrics.refused.fetch_add(1, Ordering::Relaxed);
+        metrics.connections.fetch_sub(1, Ordering::Relaxed);
+        metrics.refused.fetch_add(1, Ordering::Relaxed);
+        self.wanted.store(self.now(), Ordering::Relaxed);
         false
+    }
+
+    /// How many idle connections each worker is to end, because one of them had to refuse one since `since`.
+    pub(super) fn wanted(&self, since: u64) -> usize {
+        let at = self.wanted.load(Ordering::Relaxed);
+        if at != 0 && at >= since { share(self.metrics.places.load(Ordering::Relaxed)) } else { 0 }
+    }
+
+    /// No file descriptor was left.
+    pub(super) fn lacks_descriptors(&self, error: &std::io::Error) {
+        self.wanted.store(self.now(), Ordering::Relaxed);
+        if self.metrics.health.lacks_descriptors() {
+            tracing::error!(%error, limit = descriptors::limit(), "router: no file descriptor is left; idle connections are closed");
+        }
     }
 
     /// Serves each listener on a thread of its own until `stop`; then what is under way may end within `grace`.
@@ -86,5 +130,17 @@ impl Proxy {
         }
         let ends = ends.into_iter().map(async |end| end.await.map_err(|_| Error::Panicked)?.map_err(Error::Worker));
         futures::future::try_join_all(ends).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_connection_needs_two_descriptors_and_a_share_is_kept_for_all_else() {
+        for (limit, places) in [(256, 96), (1024, 448), (4096, 1792), (524_288, 261_120), (10, 1)] {
+            assert_eq!(places_of(limit), places, "{limit}");
+        }
     }
 }

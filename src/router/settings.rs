@@ -28,6 +28,8 @@ pub struct Limits {
     pub request: Option<Duration>,
     /// Of a connection without a request.
     pub idle: Option<Duration>,
+    /// For a client that takes nothing of what it is sent.
+    pub send: Option<Duration>,
     /// Of a silent tunnel.
     pub upgrade_idle: Option<Duration>,
 }
@@ -44,6 +46,7 @@ impl Settings {
                 header: limit(times.request_header),
                 request: limit(times.request),
                 idle: limit(times.idle),
+                send: limit(times.send),
                 upgrade_idle: limit(times.upgrade_idle),
             },
             max_connections: usize::try_from(spec.max_connections).unwrap_or(0),

@@ -32,6 +32,7 @@ use self::{known::Known, nodes::Nodes};
 use super::{
     RouterOptions,
     affinity::KeyRing,
+    health::Health,
     proxy::Proxy,
     settings::Settings,
     table::{
@@ -56,6 +57,8 @@ enum Seen {
     Keys(Box<Event<Secret>>),
     /// Nothing if the watch failed.
     Node(Box<Option<Event<Node>>>),
+    /// The watch of services, slices or settings failed.
+    Gap,
 }
 
 /// Everything that a table is made of.
@@ -120,6 +123,7 @@ pub async fn follow(
         };
         // The streams never end; if one did, what is known stays.
         let Some(chunk) = chunk else { std::future::pending().await };
+        note(&chunk, &options.health);
         world.take(chunk);
         if world.keys_moved() {
             keys = watch_keys(&client, &options.namespace, world.keys_name.as_deref());
@@ -203,6 +207,7 @@ impl World {
                 Seen::Router(event) => self.stale.settings |= self.routers.take(*event, |a, b| a.spec == b.spec, |_, _| {}),
                 Seen::Keys(event) => self.stale.settings |= self.keys.take(*event, |a, b| a.data == b.data, |_, _| {}),
                 Seen::Node(event) => self.stale.nodes |= self.nodes.take(*event, Instant::now()),
+                Seen::Gap => {}
             }
         }
     }
@@ -284,17 +289,31 @@ fn watch_all(client: &Client, options: &RouterOptions) -> BoxStream<'static, See
     let slices = watcher::Config::default().labels(&format!("{APP_MANAGED_BY}={MANAGER}"));
     let this = watcher::Config::default().fields(&format!("metadata.name={}", options.router));
     futures::stream::select_all([
-        events(Api::all(client.clone()), watcher::Config::default(), "router", trim).map(|event| Seen::Service(Box::new(event))).boxed(),
-        events(Api::all(client.clone()), slices, "router", trim).map(|event| Seen::Slice(Box::new(event))).boxed(),
-        events(Api::namespaced(client.clone(), &options.namespace), this, "router", trim)
-            .map(|event| Seen::Router(Box::new(event)))
-            .boxed(),
+        seen(events_and_gaps(Api::all(client.clone()), watcher::Config::default(), "router", trim), Seen::Service),
+        seen(events_and_gaps(Api::all(client.clone()), slices, "router", trim), Seen::Slice),
+        seen(events_and_gaps(Api::namespaced(client.clone(), &options.namespace), this, "router", trim), Seen::Router),
         // Nothing waits for these: without them requests go wherever a ready endpoint is.
         events_and_gaps(Api::all(client.clone()), watcher::Config::default(), "router", nodes::trim)
             .map(|event| Seen::Node(Box::new(event)))
             .boxed(),
     ])
     .boxed()
+}
+
+/// What a watch sees, and its failures.
+fn seen<K: 'static>(events: BoxStream<'static, Option<Event<K>>>, what: fn(Box<Event<K>>) -> Seen) -> BoxStream<'static, Seen> {
+    events.map(move |event| event.map_or(Seen::Gap, |event| what(Box::new(event)))).boxed()
+}
+
+/// Whether the API answers, as far as that shows.
+fn note(chunk: &[Seen], health: &Health) {
+    for seen in chunk {
+        match seen {
+            Seen::Gap => health.watch_failed(),
+            Seen::Service(_) | Seen::Slice(_) | Seen::Router(_) => health.watch_works(),
+            Seen::Keys(_) | Seen::Node(_) => {}
+        }
+    }
 }
 
 fn watch_keys(client: &Client, namespace: &str, name: Option<&str>) -> BoxStream<'static, Vec<Seen>> {

@@ -20,6 +20,7 @@ use super::{
     settings::Settings,
 };
 use mesh_api::service::Strategy;
+use path::{Ambiguous, Readings};
 
 /// Which service gets what, at one moment.
 #[derive(Debug, Default)]
@@ -82,6 +83,8 @@ pub struct Service {
     pub cookie: Cookie,
     /// How long until the head of a response; none: no limit.
     pub request_limit: Option<Duration>,
+    /// Whether a request may be sent again.
+    pub resend: bool,
     /// How long sessions and tunnels may stay with an instance that is ending.
     pub drain_timeout: Duration,
     /// With nothing ready, those that are ending and serve may get requests: not if the service is to be gone or was told to have a gap.
@@ -115,8 +118,20 @@ pub struct Cookie {
 
 impl RouteTable {
     /// The route of a request: by host (exact, then wildcard with the longest suffix, then none), then by the longest prefix.
-    /// A host that has no route for the path leaves it to the next. `path` is as [`path::comparable`] gives it.
-    pub fn find(&self, host: &str, path: &str) -> Option<&Route> {
+    /// A host that has no route for the path leaves it to the next.
+    ///
+    /// # Errors
+    /// The path can be read in two ways, which are two routes'.
+    pub fn find(&self, host: &str, path: &Readings<'_>) -> Result<Option<&Route>, Ambiguous> {
+        let sent = self.of(host, path.sent);
+        let same = |other: Option<&Route>| match (sent, other) {
+            (Some(sent), Some(other)) => Arc::ptr_eq(&sent.service, &other.service) && sent.prefix == other.prefix,
+            (sent, other) => sent.is_none() && other.is_none(),
+        };
+        if path.undone.as_deref().is_none_or(|undone| same(self.of(host, undone))) { Ok(sent) } else { Err(Ambiguous::Routes) }
+    }
+
+    fn of(&self, host: &str, path: &str) -> Option<&Route> {
         if self.exact.is_empty() && self.wildcards.is_empty() {
             return self.any.find(path);
         }

@@ -2,7 +2,7 @@
 //! No other upgrade is passed on; `h2c` in particular never is.
 pub mod frames;
 
-use std::{io, rc::Rc, time::Duration};
+use std::{cell::Cell as StdCell, io, pin::pin, rc::Rc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
@@ -28,6 +28,8 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const BUFFER: usize = 16 * 1024;
 /// How long the other side may take to end too, once one side has.
 const LINGER: Duration = Duration::from_secs(5);
+/// How long the goodbye may take, for a client that reads and answers it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A client's `Sec-WebSocket-Key`.
 #[derive(Debug, Clone)]
@@ -59,6 +61,8 @@ pub struct Tunnel {
     pub slot: Rc<Slot>,
     /// How long both sides may be silent.
     pub idle: Option<Duration>,
+    /// How long a side may take nothing of what it is sent.
+    pub send: Option<Duration>,
     /// The end of the router.
     pub stop: CancellationToken,
 }
@@ -67,25 +71,36 @@ pub struct Tunnel {
 struct Side {
     read: ReadHalf<TokioIo<Upgraded>>,
     write: WriteHalf<TokioIo<Upgraded>>,
-    /// What came from this side.
+    /// What was written to this side.
     frames: Frames,
-    buffer: Vec<u8>,
-    open: bool,
 }
 
 impl Side {
     fn new(io: Upgraded) -> Self {
         let (read, write) = tokio::io::split(TokioIo::new(io));
-        Self { read, write, frames: Frames::default(), buffer: vec![0; BUFFER], open: true }
+        Self { read, write, frames: Frames::default() }
     }
 }
 
-/// What ended the wait for bytes.
-enum Woken {
-    Client(io::Result<usize>),
-    Instance(io::Result<usize>),
-    Going,
-    Silent,
+/// When bytes passed last, in either direction.
+struct Heard(StdCell<Instant>);
+
+impl Heard {
+    fn now(&self) {
+        self.0.set(Instant::now());
+    }
+
+    /// Waits until nothing has passed for so long.
+    async fn silence(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else { return std::future::pending().await };
+        loop {
+            let end = self.0.get() + limit;
+            if end <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(end).await;
+        }
+    }
 }
 
 impl Tunnel {
@@ -101,61 +116,86 @@ impl Tunnel {
         }
     }
 
+    /// Each direction goes on by itself: one that waits for its reader holds up nothing of the other.
     async fn pass(&self, mut client: Side, mut instance: Side) -> io::Result<()> {
         let cut = self.in_flight.live().cut.clone();
-        let mut heard = Instant::now();
-        while client.open || instance.open {
-            let silent = if client.open && instance.open { self.idle } else { Some(LINGER) };
-            let woken = tokio::select! {
-                read = client.read.read(&mut client.buffer), if client.open => Woken::Client(read),
-                read = instance.read.read(&mut instance.buffer), if instance.open => Woken::Instance(read),
-                () = cut.cancelled() => Woken::Going,
-                () = self.stop.cancelled() => Woken::Going,
-                () = at(silent.map(|silent| heard + silent)) => Woken::Silent,
-            };
-            match woken {
-                Woken::Client(read) => one_way(&mut client, &mut instance, read?).await?,
-                Woken::Instance(read) => one_way(&mut instance, &mut client, read?).await?,
-                Woken::Going | Woken::Silent => return farewell(client, instance).await,
+        let heard = Heard(StdCell::new(Instant::now()));
+        {
+            let mut up = pin!(one_way(&mut client.read, &mut instance.write, &mut instance.frames, &heard, self.send));
+            let mut down = pin!(one_way(&mut instance.read, &mut client.write, &mut client.frames, &heard, self.send));
+            let (mut up_open, mut down_open) = (true, true);
+            while up_open || down_open {
+                let limit = if up_open && down_open { self.idle } else { Some(LINGER) };
+                tokio::select! {
+                    end = &mut up, if up_open => (end?, up_open = false).0,
+                    end = &mut down, if down_open => (end?, down_open = false).0,
+                    () = cut.cancelled() => break,
+                    () = self.stop.cancelled() => break,
+                    () = heard.silence(limit) => break,
+                }
             }
-            heard = Instant::now();
+            if !up_open && !down_open {
+                return Ok(());
+            }
         }
-        Ok(())
+        // Whoever does not read holds up nobody's end.
+        tokio::time::timeout(FAREWELL, farewell(client, instance)).await.unwrap_or(Ok(()))
     }
 }
 
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
+/// Passes on what is read, until its end or until nobody takes it.
+async fn one_way(
+    from: &mut ReadHalf<TokioIo<Upgraded>>,
+    to: &mut WriteHalf<TokioIo<Upgraded>>,
+    frames: &mut Frames,
+    heard: &Heard,
+    limit: Option<Duration>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        heard.now();
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        let mut rest = buffer.get(..read).unwrap_or_default();
+        while !rest.is_empty() {
+            let written = within(limit, to.write(rest)).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            let (sent, left) = rest.split_at_checked(written).unwrap_or((rest, &[]));
+            frames.follow(sent);
+            rest = left;
+            heard.now();
+        }
+        to.flush().await?;
     }
 }
 
-/// Passes on what was read; nothing read is the end of that direction.
-async fn one_way(from: &mut Side, to: &mut Side, read: usize) -> io::Result<()> {
-    if read == 0 {
-        from.open = false;
-        return to.write.shutdown().await;
+async fn within(limit: Option<Duration>, write: impl Future<Output = io::Result<usize>>) -> io::Result<usize> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, write).await?,
+        None => write.await,
     }
-    let bytes = from.buffer.get(..read).unwrap_or_default();
-    from.frames.follow(bytes);
-    to.write.write_all(bytes).await?;
-    to.write.flush().await
 }
 
 /// Says goodbye as an endpoint that is going away does (1001), where no frame is cut by it.
 async fn farewell(mut client: Side, mut instance: Side) -> io::Result<()> {
-    if instance.frames.at_border() {
-        client.write.write_all(&frames::GOING_AWAY).await?;
-    }
-    if client.frames.at_border() {
-        instance.write.write_all(&frames::GOING_AWAY_MASKED).await?;
-    }
-    futures::future::try_join(client.write.shutdown(), instance.write.shutdown()).await?;
+    let to_client = goodbye(&mut client.write, &client.frames, &frames::GOING_AWAY);
+    let to_instance = goodbye(&mut instance.write, &instance.frames, &frames::GOING_AWAY_MASKED);
+    futures::future::try_join(to_client, to_instance).await?;
     // The client's own close is read, so that the kernel does not answer it with a reset, which could overtake ours.
-    let rest = async { while client.read.read(&mut client.buffer).await.is_ok_and(|read| read > 0) {} };
-    let _ = tokio::time::timeout(Duration::from_secs(1), rest).await;
+    let mut buffer = vec![0; BUFFER];
+    while client.read.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
     Ok(())
+}
+
+async fn goodbye(write: &mut WriteHalf<TokioIo<Upgraded>>, frames: &Frames, close: &[u8]) -> io::Result<()> {
+    if frames.at_border() {
+        write.write_all(close).await?;
+    }
+    write.shutdown().await
 }
 
 #[cfg(test)]

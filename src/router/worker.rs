@@ -1,7 +1,7 @@
 //! One worker: a thread with a runtime of its own, its connections, its pool, and the sweeper that ends what took too long.
 use std::{
     cell::{Cell as StdCell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::{SocketAddr, TcpListener as StdListener},
     pin::pin,
@@ -16,6 +16,7 @@ use std::{
 use http::HeaderValue;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::LocalSet,
@@ -29,7 +30,12 @@ use super::{
     pool::Pool,
     proxy::Proxy,
 };
+use mesh_kit::exhausted::is_exhausted;
 
+/// Bytes that the kernel holds of what is not sent yet.
+const NOT_SENT: u32 = 256 * 1024;
+/// Idle connections that are ended at once when descriptors run out.
+const LACKED: usize = 16;
 /// How often the sweeper looks; time limits are kept to this.
 const SWEEP: Duration = Duration::from_millis(100);
 
@@ -82,9 +88,49 @@ impl Worker {
 
     fn sweep(&self) {
         let now = self.proxy.now();
-        self.clock.store(now, Ordering::Relaxed);
+        let before = self.clock.swap(now, Ordering::Relaxed);
         self.cells.borrow().values().for_each(|cell| cell.sweep(now));
         self.pool.sweep(now);
+        self.hurry();
+        let wanted = self.proxy.wanted(before);
+        if wanted > 0 {
+            self.evict(wanted);
+        }
+    }
+
+    /// Clients that do not take the answer of an instance that was cut are not waited for.
+    fn hurry(&self) {
+        let cells = self.cells.borrow();
+        let mut held = cells.values().filter_map(|cell| Some((cell, cell.held_up()?))).peekable();
+        if held.peek().is_none() {
+            return;
+        }
+        let table = self.proxy.table();
+        let endpoints =
+            table.services.iter().flat_map(|service| &service.endpoints).chain(table.departed.iter().map(|gone| &gone.endpoint));
+        let go_on: HashSet<u64> = endpoints.filter(|endpoint| !endpoint.live.cut.is_cancelled()).map(|endpoint| endpoint.live.id).collect();
+        held.filter(|(_, endpoint)| !go_on.contains(endpoint)).for_each(|(cell, _)| cell.hurry());
+    }
+
+    /// Ends the connections that have been idle longest, so many at most; says how many.
+    pub(super) fn evict(&self, most: usize) -> usize {
+        let cells = self.cells.borrow();
+        // The clock is a coarse one: of those that are idle since the same tick, the one that came first.
+        let mut idle: Vec<_> = cells.iter().filter_map(|(id, cell)| Some(((cell.idle_since()?, *id), cell))).collect();
+        let count = most.min(idle.len());
+        if (1..idle.len()).contains(&count) {
+            idle.select_nth_unstable_by_key(count - 1, |(since, _)| *since);
+        }
+        idle.iter().take(count).for_each(|(_, cell)| cell.evict());
+        self.proxy.metrics.evicted.fetch_add(count as u64, Ordering::Relaxed);
+        count
+    }
+
+    /// No file descriptor was left: what is kept without need is given back.
+    pub(super) fn lacks_descriptors(&self, error: &io::Error) {
+        self.proxy.lacks_descriptors(error);
+        self.pool.clear();
+        self.evict(LACKED);
     }
 
     fn close_all(&self) {
@@ -132,14 +178,15 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((io, peer)) if worker.proxy.admit() => open(worker, io, peer),
-            // Too many: dropped, which closes it.
+            Ok((io, peer)) if worker.proxy.admit(|most| worker.evict(most)) => open(worker, io, peer),
+            // Too many, and all of them at work: dropped, which closes it.
             Ok(_) => {}
-            Err(error) => {
-                // Out of file descriptors, most likely: others will end.
-                tracing::warn!(%error, "router: accept");
+            Err(error) if is_exhausted(&error) => {
+                worker.lacks_descriptors(&error);
                 tokio::time::sleep(SWEEP).await;
             }
+            // It was gone before it was taken.
+            Err(error) => tracing::debug!(%error, "router: accept"),
         }
     }
 }
@@ -148,10 +195,12 @@ fn open(worker: &Rc<Worker>, io: TcpStream, peer: SocketAddr) {
     let slot = Slot(worker.proxy.clone());
     // Without it small answers only come later; the connection works all the same.
     let _ = io.set_nodelay(true);
+    // What a slow client has not been sent waits here, not in the kernel, where it could not be told from what is on its way.
+    let _ = SockRef::from(&io).set_tcp_notsent_lowat(NOT_SENT);
     let settings = worker.proxy.table().settings.clone();
     let address = peer.ip().to_canonical();
     let id = worker.next.replace(worker.next.get() + 1);
-    let cell = Arc::new(Cell::new(worker.clock.clone(), settings.limits.header));
+    let cell = Arc::new(Cell::new(worker.clock.clone(), settings.limits.header, settings.limits.send));
     worker.cells.borrow_mut().insert(id, cell.clone());
     let client = Rc::new(Client {
         cell,

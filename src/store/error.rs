@@ -15,7 +15,7 @@ pub enum Error {
         pid: u32,
     },
     /// The store file is not what was written. It is left as it is.
-    #[error("store file {} is damaged ({reason}): move it away to start empty, or restore a backup of it", path.display())]
+    #[error("store file {} is damaged ({reason}): restore a backup of it, or move it away to start empty; what runs then runs on, and is replaced when its services are applied again", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,

@@ -20,10 +20,10 @@ use k8s_openapi::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, ListParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use mesh_api::{MeshInstance, MeshNode, MeshRouter, conditions::is_true};
-use mesh_plan::instance::{ExitHow, PortOwner};
+use mesh_plan::instance::{Action, ExitHow, PortOwner};
 use serde_json::json;
 
 use self::world::World;
@@ -245,6 +245,59 @@ async fn an_instance_that_somebody_deletes_is_replaced() {
             (all.len() == 1 && all[0].uid() != first.uid() && World::is_ready(&all[0])).then_some(())
         })
         .await;
+}
+
+#[tokio::test]
+async fn an_instance_whose_finalizer_is_taken_away_by_hand_is_ended_all_the_same() {
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"] })).await;
+    world.ready("web").await;
+    let first = world.instances().await.remove(0);
+    let instances: Api<MeshInstance> = Api::default_namespaced(world.client.clone());
+    world.backend.on_stop(mesh_backend::fake::OnStop::Wait);
+    let patch = json!({ "metadata": { "finalizers": null } });
+    instances.patch_metadata(&first.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    instances.delete(&first.name_any(), &DeleteParams::default()).await.unwrap();
+    let told = async || {
+        let actions = world.backend.actions();
+        actions.iter().any(|action| matches!(action, Action::Stop { key, .. } if *key == World::key(&first))).then_some(())
+    };
+    world.until("the program to be told to end", told).await;
+    world.backend.exit(&World::key(&first), ExitHow::Signal(15));
+    let removed = async || world.backend.actions().contains(&Action::Remove(World::key(&first))).then_some(());
+    world.until("what is left of it to be removed", removed).await;
+    world.ready("web").await;
+    assert_eq!(world.backend.running().len(), 1, "its successor runs");
+}
+
+#[tokio::test]
+async fn what_runs_is_kept_by_a_store_that_is_new_and_replaced_when_its_service_is_applied_again() {
+    let before = World::new().await;
+    for name in ["web", "queue"] {
+        before.apply(name, json!({ "command": [name], "type": "Worker" })).await;
+        before.ready(name).await;
+    }
+    let old = before.instances().await;
+    let world = World::over(before.end().await, false).await;
+    world.apply("other", json!({ "command": ["other"] })).await;
+    world.ready("other").await;
+    assert_eq!(world.backend.running().len(), 3, "both run on: {:?}", world.backend.running());
+    // Another revision than the one that runs.
+    world.apply("web", json!({ "command": ["web", "--new"], "type": "Worker" })).await;
+    world.ready("web").await;
+    let runs = |instance: &MeshInstance| world.backend.running().contains(&instance.name_any());
+    let (web, queue): (Vec<_>, Vec<_>) = old.iter().partition(|instance| instance.spec.service == "web");
+    world.until("the old one to end", async || web.iter().all(|instance| !runs(instance)).then_some(())).await;
+    assert!(queue.iter().all(|instance| runs(instance)), "one that nobody has applied runs on");
+}
+
+#[tokio::test]
+async fn what_the_store_that_started_it_does_not_know_is_ended_at_the_start() {
+    let before = World::new().await;
+    before.apply("web", json!({ "command": ["web"] })).await;
+    before.ready("web").await;
+    let world = World::over(before.end().await, true).await;
+    world.until("its end", async || world.backend.running().is_empty().then_some(())).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! An embedded API in memory, a fake backend, and all controllers over them.
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use kube::{
     Api, Client, ResourceExt,
@@ -12,7 +12,11 @@ use mesh_api::{
 };
 use mesh_apiserver::{ApiServer, Options};
 use mesh_backend::{Backend, fake::FakeBackend};
-use mesh_controllers::{Reconciles, mesh_instance, node::Node};
+use mesh_controllers::{
+    Reconciles,
+    mesh_instance::{self, ledger::Ledger},
+    node::Node,
+};
 use mesh_kit::shutdown::{Shutdown, Supervisor};
 use mesh_plan::instance::InstanceKey;
 use mesh_store::Store;
@@ -26,23 +30,28 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) backend: FakeBackend,
     endpoints: JoinSet<()>,
-    _supervisor: Supervisor,
+    supervisor: Supervisor,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::over(FakeBackend::new(), true).await
+    }
+
+    /// A new store over what runs already; `known` says that what runs was started under this very store.
+    pub(crate) async fn over(backend: FakeBackend, known: bool) -> Self {
         let (shutdown, supervisor) = Shutdown::new();
         let server = ApiServer::start(Store::memory().unwrap(), Options::default(), &shutdown).await.unwrap();
         let client = Client::new(server.service(), "default");
         mesh_controllers::bootstrap::bootstrap(&client).await.unwrap();
         let node = Node { name: "here".into(), backend: BackendKind::Process, ports: PortRange::default() };
         mesh_controllers::node::register(&client, &node).await.unwrap();
-        let backend = FakeBackend::new();
         let options = mesh_instance::Options {
             node: "here".into(),
             backend: BackendKind::Process,
             project_dir: PathBuf::from("/"),
             ports: PortRange::default(),
+            ledger: Arc::new(Ledger::in_memory(known)),
             unknown_probes: mesh_instance::UnknownProbes::default(),
         };
         shutdown.spawn("services", mesh_controllers::mesh_service::run(client.clone(), Reconciles::default(), shutdown.triggered()));
@@ -52,9 +61,15 @@ impl World {
         );
         shutdown.spawn("system", mesh_controllers::system::run(client.clone(), shutdown.triggered()));
         shutdown.spawn("node", mesh_controllers::node::run(client.clone(), node, Some(backend.health()), shutdown.triggered()));
-        let mut world = Self { client, backend, endpoints: JoinSet::new(), _supervisor: supervisor };
+        let mut world = Self { client, backend, endpoints: JoinSet::new(), supervisor };
         world.start_endpoints();
         world
+    }
+
+    /// Ends everything but what runs.
+    pub(crate) async fn end(self) -> FakeBackend {
+        self.supervisor.finish(Duration::from_secs(10)).await;
+        self.backend
     }
 
     /// From now on slices are written.

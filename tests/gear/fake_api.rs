@@ -18,11 +18,16 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+/// The revision of a list before anything has happened: above all that objects of a test have.
+const FIRST_LIST: usize = 1_000_000;
+
 /// The objects by the path of their list, the open watches, and what was written.
 #[derive(Default)]
 struct Inner {
     objects: HashMap<String, Vec<Value>>,
     watches: HashMap<String, Vec<mpsc::UnboundedSender<String>>>,
+    /// What happened, in order; a list says how much of it is in it, and the watch that follows begins there.
+    log: Vec<(String, String)>,
     written: Vec<Written>,
     /// Answers nothing but errors.
     away: bool,
@@ -65,9 +70,11 @@ impl FakeApi {
             Some(known) => *known = object.clone(),
             None => objects.push(object.clone()),
         }
+        let line = format!("{}\n", json!({ "type": kind, "object": object }));
         for watch in inner.watches.entry(list.to_owned()).or_default() {
-            let _ = watch.send(format!("{}\n", json!({ "type": kind, "object": object })));
+            let _ = watch.send(line.clone());
         }
+        inner.log.push((list.to_owned(), line));
     }
 
     /// Ends all watches; while it is away it answers 500 only.
@@ -154,6 +161,7 @@ impl FakeApi {
         }
         if query.contains("watch=true") {
             let (sender, receiver) = mpsc::unbounded_channel();
+            inner.missed(&path, &query).for_each(|line| drop(sender.send(line.clone())));
             inner.watches.entry(path).or_default().push(sender);
             let lines = UnboundedReceiverStream::new(receiver).map(|line| Ok::<_, Infallible>(Frame::data(Bytes::from(line))));
             return Response::new(Reply::new(StreamBody::new(lines)));
@@ -166,13 +174,23 @@ impl FakeApi {
         }
         let items = inner.objects.get(&path).cloned().unwrap_or_default();
         Response::new(full(
-            serde_json::to_vec(&json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": "1" }, "items": items }))
-                .unwrap(),
+            serde_json::to_vec(&json!({
+                "kind": "List", "apiVersion": "v1", "items": items,
+                "metadata": { "resourceVersion": (FIRST_LIST + inner.log.len()).to_string() },
+            }))
+            .unwrap(),
         ))
     }
 }
 
 impl Inner {
+    /// What happened after the list that a watch goes on from; nothing if it goes on from an object, whose revision the test made up.
+    fn missed(&self, path: &str, query: &str) -> impl Iterator<Item = &String> {
+        let revision = query.split('&').find_map(|part| part.strip_prefix("resourceVersion=")?.parse::<usize>().ok());
+        let seen = revision.and_then(|revision| revision.checked_sub(FIRST_LIST)).unwrap_or(self.log.len());
+        self.log.iter().skip(seen).filter(move |(list, _)| list == path).map(|(_, line)| line)
+    }
+
     /// Of what routers write, only Leases are read again.
     fn keep_lease(&mut self, method: &Method, path: &str, body: &Value) {
         let Some((list, name)) = path.rsplit_once('/').filter(|(list, _)| list.ends_with("/leases")) else { return };

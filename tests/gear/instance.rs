@@ -14,7 +14,13 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
 
 /// A running instance; ends when dropped.
 pub struct Instance {
@@ -39,6 +45,36 @@ impl Instance {
     pub fn served(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
+}
+
+/// An instance that does with each connection what the test says; `dead` ends all of it, as a crash does.
+pub async fn raw<F>(name: &str, dead: CancellationToken, serve: impl Fn(TcpStream) -> F + Send + 'static) -> Instance
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = dead.cancelled() => return,
+                accepted = listener.accept() => drop(connections.spawn(serve(accepted.unwrap().0))),
+            }
+        }
+    });
+    let (requests, slow) = (Arc::default(), Arc::new(Semaphore::new(0)));
+    Instance { name: name.to_owned(), address, requests, slow, _tasks: tasks }
+}
+
+/// The next head on a connection; none at its end.
+pub async fn head(io: &mut TcpStream) -> Option<String> {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\n") {
+        text.push(io.read_u8().await.ok()?);
+    }
+    Some(String::from_utf8(text).unwrap())
 }
 
 async fn accept(listener: TcpListener, name: String, requests: Arc<AtomicUsize>, slow: Arc<Semaphore>) {
@@ -67,7 +103,7 @@ async fn answer(name: &str, slow: &Semaphore, request: Request<Incoming>) -> Res
             text(name)
         }
         "/headers" => text(&said(request.headers())),
-        "/path" | "//path" => text(&request.uri().to_string()),
+        "/path" => text(&request.uri().to_string()),
         "/never" => {
             tokio::time::sleep(Duration::from_secs(3600)).await;
             text("never")

@@ -43,6 +43,7 @@ async fn running(api: FakeApi) -> Running {
         node: None,
         drain_address: None,
         grace: Duration::from_secs(5),
+        health: mesh_router::health::Health::default(),
     };
     shutdown.spawn("router", mesh_router::run(options, api.client(), listeners, metrics.clone(), shutdown.clone(), ready, None));
     soon("the router is ready", is_ready.wait_for(|ready| *ready)).await.unwrap();

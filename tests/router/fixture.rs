@@ -6,6 +6,7 @@ use mesh_api::MeshService;
 use mesh_kit::metrics::Metrics;
 use mesh_router::{
     affinity::KeyRing,
+    health::Health,
     listener,
     metrics::RouterMetrics,
     proxy::Proxy,
@@ -35,10 +36,14 @@ pub(crate) struct Rig {
 impl Rig {
     /// A router without any table yet.
     pub(crate) fn new() -> Self {
+        Self::with_workers(2)
+    }
+
+    pub(crate) fn with_workers(workers: usize) -> Self {
         let metrics = Metrics::default();
-        let counted = RouterMetrics::register(&metrics);
+        let counted = RouterMetrics::register(&metrics, Health::default());
         let proxy = Proxy::new(counted.clone());
-        let listeners = listener::bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let listeners = listener::bind("127.0.0.1:0".parse().unwrap(), workers).unwrap();
         let address = listeners[0].local_addr().unwrap();
         let stop = CancellationToken::new();
         let mut serving = JoinSet::new();

@@ -9,6 +9,9 @@
 mod drain;
 mod fixture;
 mod gate;
+mod places;
 mod proxy;
+mod retry;
 mod sessions;
+mod slow;
 mod websocket;

@@ -61,8 +61,8 @@ async fn the_host_and_the_longest_prefix_on_a_segment_border_decide() {
         ("a", "/api/v2", "v2"),
         ("a", "/api/v2/deep/er", "v2"),
         ("a", "/api/v21", "api"),
-        ("a", "//api//v2", "v2"),
-        ("a", "/%61pi", "api"),
+        ("a", "/api/v2//deep%2Fer;x=1", "v2"),
+        ("a", "/api/http://elsewhere", "api"),
         ("shop.example", "/cart/1", "shop"),
         ("SHOP.Example:8080", "/cart", "shop"),
         ("shop.example", "/api", "api"),
@@ -72,7 +72,19 @@ async fn the_host_and_the_longest_prefix_on_a_segment_border_decide() {
         let answer = rig.client().await.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
         assert_eq!(answer.body, answered, "{host} {path}");
     }
-    for path in ["/api/../x", "/api/%2e%2e/x", "/x%2F..%2Fapi", "/a\\..\\b"] {
+    for path in [
+        "/api/../x",
+        "/api/%2e%2e/x",
+        "/x%2F..%2Fapi",
+        "/a\\..\\b",
+        "//api/admin",
+        "http://a//api/admin",
+        "/%2Fapi/admin",
+        "/%61pi",
+        "/api//v2",
+        "/api%2Fv2",
+        "/api;x=1/v2",
+    ] {
         let answer = rig.get(path).await;
         assert_eq!((answer.status, answer.header("x-mesh-error")), (400, Some("AmbiguousPath")), "{path}");
     }
@@ -137,7 +149,7 @@ async fn an_instance_that_does_not_connect_is_passed_by() {
 }
 
 #[tokio::test]
-async fn requests_without_a_body_survive_the_end_of_an_instance_under_load() {
+async fn the_end_of_an_instance_under_load_costs_the_requests_that_it_had_and_no_other() {
     let (a, b) = (instance("a").await, instance("b").await);
     let mut rig = Rig::new();
     rig.publish(&[service("web", json!({}))], &ready(&[&a, &b]));
@@ -146,6 +158,7 @@ async fn requests_without_a_body_survive_the_end_of_an_instance_under_load() {
         clients.push(rig.client().await);
     }
     let mut b = Some(b);
+    let mut lost = 0;
     for round in 0..60 {
         if round == 20 {
             // All its connections end in the middle of what they do, as by kill -9.
@@ -155,9 +168,17 @@ async fn requests_without_a_body_survive_the_end_of_an_instance_under_load() {
             client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         }
         for client in &mut clients {
-            assert_eq!(client.read(true).await.status, 200, "round {round}");
+            let answer = client.read(true).await;
+            if round == 20 && answer.status == 502 {
+                // It may be the one that ended it: no other instance gets it.
+                assert!(answer.header("x-mesh-error").unwrap().starts_with("Upstream"), "{}", answer.head);
+                lost += 1;
+            } else {
+                assert_eq!(answer.status, 200, "round {round}");
+            }
         }
     }
+    assert!(lost <= 8, "one for each connection at most");
     drop(b);
 }
 
@@ -237,7 +258,10 @@ async fn the_instance_learns_of_the_client_and_not_of_its_claims() {
     let rig = Rig::serving(&[&a]);
     let request = "GET /headers HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\nConnection: X-Hop, Host\r\nX-Hop: 1\r\nTE: trailers\r\n\r\n";
     let answer = rig.client().await.send(request).await;
-    assert_eq!(answer.body, "host: shop.example\nx-forwarded-for: 127.0.0.1\nx-forwarded-host: shop.example\nx-forwarded-proto: http");
+    assert_eq!(
+        answer.body,
+        "connection: te\nhost: shop.example\nte: trailers\nx-forwarded-for: 127.0.0.1\nx-forwarded-host: shop.example\nx-forwarded-proto: http"
+    );
 }
 
 #[tokio::test]

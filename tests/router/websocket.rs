@@ -138,3 +138,60 @@ async fn a_wrong_accept_is_a_502() {
         other => panic!("{other:?}"),
     }
 }
+
+/// Sends and receives so much at the same time.
+async fn flood(address: std::net::SocketAddr) {
+    const MESSAGES: usize = 48;
+    let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.unwrap();
+    let (mut write, mut read) = socket.split();
+    let text = "x".repeat(1 << 20);
+    let send = async {
+        for _ in 0..MESSAGES {
+            write.send(Message::text(text.clone())).await.unwrap();
+        }
+    };
+    let receive = async {
+        for _ in 0..MESSAGES {
+            assert_eq!(read.next().await.unwrap().unwrap().len(), text.len());
+        }
+    };
+    tokio::join!(send, receive);
+}
+
+#[tokio::test]
+async fn both_sides_may_send_much_at_once() {
+    // An echo: while it waits to be read, it reads nothing.
+    let (a, _tasks) = echoing("a").await;
+    let mut rig = Rig::new();
+    rig.publish(&[service("web", json!({}))], &[slice("web", &a, READY, 1)]);
+    tokio::time::timeout(Duration::from_secs(60), flood(rig.address)).await.expect("neither side waits for the other for ever");
+}
+
+/// A client that has an open WebSocket through the router and reads none of what the instance sends.
+async fn that_does_not_read(rig: &Rig) -> tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>> {
+    let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/ws", rig.address)).await.unwrap();
+    let text = "x".repeat(1 << 20);
+    // Until nothing more is taken: the echo is stuck.
+    while tokio::time::timeout(Duration::from_millis(500), socket.send(Message::text(text.clone()))).await.is_ok() {}
+    socket
+}
+
+#[tokio::test]
+async fn a_websocket_whose_client_does_not_read_loses_its_place_and_holds_up_no_end() {
+    let (a, _tasks) = echoing("a").await;
+    let mut rig = Rig::new();
+    rig.settings.limits.send = Some(Duration::from_secs(1));
+    let table = rig.publish(&[service("web", json!({}))], &[slice("web", &a, READY, 1)]);
+    let live = table.services[0].ready[0].live.clone();
+    let _socket = that_does_not_read(&rig).await;
+    eventually("it is cut", || live.in_flight() == 0).await;
+
+    rig.settings.limits.send = None;
+    rig.publish(&[service("web", json!({}))], &[slice("web", &a, READY, 1)]);
+    let _socket = that_does_not_read(&rig).await;
+    assert_eq!(live.in_flight(), 1);
+    let begun = Instant::now();
+    rig.stop.cancel();
+    soon("the workers end", rig.serving.join_next()).await.unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}

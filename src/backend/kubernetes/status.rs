@@ -1,6 +1,6 @@
 //! The status of a service in a cluster, from its Deployment, pods and endpoints. Pure; `controller::cluster_service` writes it. The words are those of
 //! [`mesh_plan::service_status::replicas`], where a pod stands in the place of an instance.
-mod trouble;
+pub mod trouble;
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 use crate::{
     Error,
     engine::{self, Engine},
+    images,
 };
 use mesh_plan::container::Container;
 
@@ -73,24 +74,7 @@ pub(super) fn not_pulled(engine: &Engine, image: &str, error: &engine::Error) ->
     if error.is_unreachable() {
         return Error::EngineUnreachable { engine: engine.name(), why: error.why() };
     }
-    let registry = engine::images::registry(image).unwrap_or("docker.io");
-    let any = |words: &[&str]| words.iter().any(|word| error.says(word));
-    let remedy = if any(&["unauthorized", "authentication required", "denied", "no basic auth", "forbidden"]) {
-        format!("give credentials for {registry} in imagePullSecrets, or check those that are given")
-    } else if any(&["manifest unknown", "name unknown", "not found", "does not exist"]) {
-        format!("check the name and the tag at {registry}")
-    } else if any(&["no space left on device"]) {
-        format!("make room: {} system prune", engine.program())
-    } else if any(&["x509", "certificate", "http response to https"]) {
-        format!("{registry} has no certificate that this machine trusts: see containers-registries.conf(5) and containers-certs.d(5)")
-    } else if any(&["dial tcp", "no such host", "timeout", "connection refused", "network is unreachable", "i/o timeout"]) {
-        format!("{registry} cannot be reached from this machine: check the name and the network")
-    } else if any(&["short-name", "short name"]) {
-        "write the registry before the name (docker.io/library/…)".to_owned()
-    } else {
-        format!("try it by hand: {} pull {image}", engine.program())
-    };
-    Error::Image { image: image.to_owned(), why: format!("{error}; {remedy}") }
+    images::not_pulled(image, engine.program(), &error.to_string())
 }
 
 #[cfg(test)]

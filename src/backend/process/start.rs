@@ -15,7 +15,7 @@ use super::{
 };
 use crate::Error;
 use mesh_base::exhausted::is_exhausted;
-use mesh_kit::clock;
+use mesh_kit::{clock, descriptors};
 use mesh_plan::instance::{InstanceKey, Observed, ProcessLaunch};
 use mesh_shim::{
     dir::{InstanceDir, RECORD},
@@ -23,6 +23,7 @@ use mesh_shim::{
     record::{self, Record},
     wire::{self, Order, Reply, Request, ShimSpec},
 };
+use rustix::process::Pid;
 
 /// A shim answers within milliseconds; a machine that swaps may take its time.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -111,7 +112,12 @@ impl Inner {
         let mut command = Command::new(&self.shim);
         // Its own environment is empty: the controller's may hold secrets, and the shim needs nothing of it.
         command.env_clear().stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok((command.spawn()?, socket))
+        let shim = command.spawn()?;
+        // Before it has been told what to start: the program inherits the limit.
+        if let Some(pid) = shim.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            descriptors::give_back(pid)?;
+        }
+        Ok((shim, socket))
     }
 
     pub(crate) async fn stop(self: &Arc<Self>, key: &InstanceKey, grace: Duration) -> Result<(), Error> {

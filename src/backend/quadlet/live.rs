@@ -42,12 +42,13 @@ pub use self::place::Manager;
 use self::{
     bus::{Bus, JobEnd},
     engines::Engines,
-    image::Pulls,
     index::Index,
     place::Place,
     reload::Reloads,
 };
-use crate::{Error, ExecOutput, InstanceUsage, LogQuery, changes::Subscribers, podman::identity::controller_id, sockets};
+use crate::{
+    Error, ExecOutput, InstanceUsage, LogQuery, changes::Subscribers, images::pulls::Pulls, podman::identity::controller_id, sockets,
+};
 use mesh_kit::shutdown::Shutdown;
 use mesh_plan::instance::{Action, ContainerLaunch, InstanceKey, Launch, Observed};
 use mesh_shim::identity;
@@ -67,7 +68,7 @@ struct Inner {
     index: Index,
     engines: Engines,
     reloads: Reloads,
-    pulls: Pulls,
+    pulls: Pulls<String>,
     /// Who writes or removes unit files, networks and secrets: one at a time, so that what the last one needs is not removed by another.
     writing: tokio::sync::Mutex<()>,
     subscribers: Subscribers,

@@ -67,6 +67,15 @@ pub struct Entry {
     /// Its value.
     pub value: Value,
     text: String,
+    /// Stands on a line before it, for people.
+    comment: Option<&'static str>,
+}
+
+impl Entry {
+    fn line(&self) -> String {
+        let comment = self.comment.map(|text| format!("# {text}\n")).unwrap_or_default();
+        format!("{comment}{}={}\n", self.key.name(), self.text)
+    }
 }
 
 /// A unit file.
@@ -104,8 +113,15 @@ impl Unit {
     /// Adds a line that was read: what its words need stands in the same text.
     pub(super) fn add_read(&mut self, key: Key, field: &str, value: Value) -> Result<(), Refused> {
         let text = encode::value(key.class(), &value).map_err(|bad| Refused { field: field.to_owned(), key, bad })?;
-        self.entries.push(Entry { key, value, text });
+        self.entries.push(Entry { key, value, text, comment: None });
         Ok(())
+    }
+
+    /// Puts a comment before the line that was added last.
+    pub fn comment(&mut self, text: &'static str) {
+        if let Some(last) = self.entries.last_mut() {
+            last.comment = Some(text);
+        }
     }
 
     /// Gives a key one value, in place of those that it has.
@@ -124,7 +140,7 @@ impl Unit {
             let defined = self.values(service::ENVIRONMENT).any(|there| *there == value);
             if words.iter().any(|word| word == odd.word) && !defined {
                 let text = format!("{}={}", odd.variable, odd.word);
-                self.entries.push(Entry { key: service::ENVIRONMENT, value, text });
+                self.entries.push(Entry { key: service::ENVIRONMENT, value, text, comment: None });
             }
         }
     }
@@ -149,7 +165,7 @@ impl Unit {
         let mut sections = Vec::new();
         for section in Section::ALL {
             let lines = self.entries.iter().filter(|entry| entry.key.section() == section);
-            let lines: Vec<String> = lines.map(|entry| format!("{}={}\n", entry.key.name(), entry.text)).collect();
+            let lines: Vec<String> = lines.map(Entry::line).collect();
             if !lines.is_empty() {
                 sections.push(format!("[{}]\n{}", section.name(), lines.concat()));
             }

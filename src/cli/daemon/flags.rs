@@ -14,6 +14,7 @@ use crate::{
     state_dir,
 };
 use mesh_api::node::PortRange;
+use mesh_controllers::mesh_instance::ledger::Unknown;
 
 const ROUTER_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const API_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7443);
@@ -40,6 +41,9 @@ pub(crate) struct MachineArgs {
     /// The name of this machine's MeshNode [default: the hostname].
     #[arg(long, env = "MESH_NODE_NAME", value_name = "NAME")]
     node_name: Option<String>,
+    /// End what runs here and the store, which is a new one, does not know [default: it runs on until its services are applied again].
+    #[arg(long, env = "MESH_END_UNKNOWN")]
+    end_unknown: bool,
 }
 
 /// What counts in a cluster.
@@ -81,7 +85,7 @@ impl MachineArgs {
 
     /// The flags that were given.
     fn given(&self) -> Vec<&'static str> {
-        let Self { state_dir, project_dir, api_listen, router_listen, port_range, node_name } = self;
+        let Self { state_dir, project_dir, api_listen, router_listen, port_range, node_name, end_unknown } = self;
         names([
             ("--state-dir", state_dir.is_some()),
             ("--project-dir", project_dir.is_some()),
@@ -89,6 +93,7 @@ impl MachineArgs {
             ("--router-listen", router_listen.is_some()),
             ("--port-range", port_range.is_some()),
             ("--node-name", node_name.is_some()),
+            ("--end-unknown", *end_unknown),
         ])
     }
 
@@ -108,6 +113,7 @@ impl MachineArgs {
             port_range: self.port_range.unwrap_or_default(),
             node_name: self.node_name.unwrap_or_else(hostname),
             backend,
+            unknown: if self.end_unknown { Unknown::End } else { Unknown::Keep },
         })
     }
 }

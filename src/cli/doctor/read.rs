@@ -33,7 +33,7 @@ pub(super) async fn facts(places: &Where) -> Facts {
         selinux: host::selinux(),
         ports: places.addresses.into_iter().map(ports::port).collect(),
         range: ports::range(places.port_range),
-        generator: host::generator(),
+        generator: host::generator(&user),
         state_dir: host::state_dir(&places.state_dir),
         shim: host::shim(),
         kubectl: host::in_path("kubectl"),

@@ -2,7 +2,7 @@
 use mesh_api::{
     MeshService, MeshServiceSpec,
     container::Volume,
-    service::{Strategy, Timeouts},
+    service::{Retry, Strategy, Timeouts},
 };
 use mesh_backend::kubernetes::render::unhonoured_fields;
 use mesh_plan::{routes::claims, template::serves};
@@ -70,6 +70,9 @@ fn of_router(spec: &MeshServiceSpec) -> Vec<String> {
     }
     if let Some(Timeouts { request: Some(request) }) = &spec.timeouts {
         lost.push(format!("spec.timeouts.request {request}: an Ingress controller has limits and annotations of its own"));
+    }
+    if let Some(Retry { attempts }) = spec.retry {
+        lost.push(format!("spec.retry.attempts {attempts}: an Ingress controller has rules and annotations of its own"));
     }
     for claim in claims(spec) {
         if is_address(&claim) {

@@ -1,11 +1,14 @@
-//! The texts of the two units. Pure.
+//! The two units, and their texts. Pure.
 use std::{net::SocketAddr, path::Path};
 
 use crate::{
     backend::BackendFlag,
     exit::{Code, Failure, Result},
 };
-use mesh_backend::quadlet::{encode, keys::Class, unit::Value};
+use mesh_backend::quadlet::{
+    keys::{Key, install, service, socket, unit as about},
+    unit::{Unit, Value},
+};
 
 /// The controller's unit.
 pub(super) const SERVICE: &str = "mesh-controller.service";
@@ -24,53 +27,18 @@ pub(super) struct Wanted<'a> {
     pub(super) flags: &'a [String],
 }
 
-/// A unit's text as it grows.
-#[derive(Default)]
-struct Unit(Vec<String>);
-
-impl Unit {
-    fn section(mut self, name: &str) -> Self {
-        let gap = if self.0.is_empty() { "" } else { "\n" };
-        self.0.push(format!("{gap}[{name}]\n"));
-        self
-    }
-
-    fn comment(mut self, text: &str) -> Self {
-        self.0.push(format!("# {text}\n"));
-        self
-    }
-
-    /// A setting whose value is text of ours or has been quoted.
-    fn set(mut self, key: &str, value: &str) -> Self {
-        self.0.push(format!("{key}={value}\n"));
-        self
-    }
-
-    fn all(self, settings: &[(&str, &str)]) -> Self {
-        settings.iter().fold(self, |unit, (key, value)| unit.set(key, value))
-    }
-}
-
-impl Unit {
-    fn text(self) -> String {
-        self.0.concat()
-    }
-}
-
 impl Wanted<'_> {
     /// `mesh-controller.socket`.
-    pub(super) fn socket(&self) -> String {
-        Unit::default()
-            .section("Unit")
-            .set("Description", "Listener of the router of mesh-controller")
-            .section("Socket")
-            .comment("It stays open while the service restarts: connections wait, none is refused.")
-            .set("ListenStream", &self.router_listen.to_string())
-            .set("FileDescriptorName", "router")
-            .set("Backlog", "4096")
-            .section("Install")
-            .set("WantedBy", "sockets.target")
-            .text()
+    ///
+    /// # Errors
+    /// An address that a unit file cannot hold.
+    pub(super) fn socket(&self) -> Result<String> {
+        let mut unit = Unit::default();
+        all(&mut unit, &[(about::DESCRIPTION, "Listener of the router of mesh-controller")])?;
+        set(&mut unit, socket::LISTEN_STREAM, self.router_listen.to_string())?;
+        unit.comment("It stays open while the service restarts: connections wait, none is refused.");
+        all(&mut unit, &[(socket::FILE_DESCRIPTOR_NAME, "router"), (socket::BACKLOG, "4096"), (install::WANTED_BY, "sockets.target")])?;
+        Ok(unit.text())
     }
 
     /// `mesh-controller.service`.
@@ -78,33 +46,28 @@ impl Wanted<'_> {
     /// # Errors
     /// A path that a unit file cannot hold.
     pub(super) fn service(&self) -> Result<String> {
-        let unit = Unit::default()
-            .section("Unit")
-            .set("Description", "mesh-controller: services, their instances, and the router to them")
-            .set("Requires", SOCKET)
-            .set("After", &self.after())
-            .set("Wants", self.wants())
-            .comment("It tries again for as long as it takes.")
-            .set("StartLimitIntervalSec", "0")
-            .section("Service")
-            .set("Type", "notify")
-            .set("ExecStart", &self.command()?)
-            .comment("Only the controller itself ends at a stop: instances go on running, and the next controller takes them up.")
-            .set("KillMode", "process")
-            .set("Restart", "on-failure")
-            .set("RestartSec", "2")
-            .comment("Wrong flags do not get right by waiting.")
-            .set("RestartPreventExitStatus", "2")
-            .set("TimeoutStopSec", "30")
-            .set("LimitNOFILE", "65536");
-        Ok(self
-            .surroundings(unit)
-            .section("Install")
-            .set("WantedBy", if self.user { "default.target" } else { "multi-user.target" })
-            .text())
+        let mut unit = Unit::default();
+        let what = "mesh-controller: services, their instances, and the router to them";
+        all(&mut unit, &[(about::DESCRIPTION, what), (about::REQUIRES, SOCKET)])?;
+        set(&mut unit, about::AFTER, [&[SOCKET], self.wants()].concat().join(" "))?;
+        if !self.wants().is_empty() {
+            set(&mut unit, about::WANTS, self.wants().join(" "))?;
+        }
+        set(&mut unit, about::START_LIMIT_INTERVAL_SEC, "0")?;
+        unit.comment("It tries again for as long as it takes.");
+        set(&mut unit, service::TYPE, "notify")?;
+        set(&mut unit, service::EXEC_START, self.command()?)?;
+        set(&mut unit, service::KILL_MODE, "process")?;
+        unit.comment("Only the controller itself ends at a stop: instances go on running, and the next controller takes them up.");
+        all(&mut unit, &[(service::RESTART, "on-failure"), (service::RESTART_SEC, "2"), (service::RESTART_PREVENT_EXIT_STATUS, "2")])?;
+        unit.comment("Wrong flags do not get right by waiting.");
+        all(&mut unit, &[(service::TIMEOUT_STOP_SEC, "30"), (service::LIMIT_NOFILE, "65536")])?;
+        self.surroundings(&mut unit)?;
+        set(&mut unit, install::WANTED_BY, if self.user { "default.target" } else { "multi-user.target" })?;
+        Ok(unit.text())
     }
 
-    fn command(&self) -> Result<String> {
+    fn command(&self) -> Result<Vec<String>> {
         let backend = match self.backend {
             BackendFlag::Process => "process",
             BackendFlag::Podman => "podman",
@@ -122,58 +85,71 @@ impl Wanted<'_> {
         let mut words =
             vec![program, "run".to_owned(), "--backend".to_owned(), backend.to_owned(), "--state-dir".to_owned(), text(self.state_dir)?];
         words.extend(self.flags.iter().cloned());
-        encode::value(Class::Command, &Value::Words(words))
-            .map_err(|bad| Failure::new(Code::Usage, format!("these flags cannot stand in a unit file: {bad}")))
+        Ok(words)
     }
 
     /// A user's manager knows nothing of the system's units.
-    fn wants(&self) -> &'static str {
+    fn wants(&self) -> &'static [&'static str] {
         match (self.backend, self.user) {
-            (BackendFlag::Podman, false) => "podman.socket network-online.target",
-            (BackendFlag::Podman, true) => "podman.socket",
-            (BackendFlag::Process | BackendFlag::Quadlet | BackendFlag::Kubernetes, false) => "network-online.target",
-            (BackendFlag::Process | BackendFlag::Quadlet | BackendFlag::Kubernetes, true) => "",
+            (BackendFlag::Podman, false) => &["podman.socket", "network-online.target"],
+            (BackendFlag::Podman, true) => &["podman.socket"],
+            (BackendFlag::Process | BackendFlag::Quadlet | BackendFlag::Kubernetes, false) => &["network-online.target"],
+            (BackendFlag::Process | BackendFlag::Quadlet | BackendFlag::Kubernetes, true) => &[],
         }
-    }
-
-    fn after(&self) -> String {
-        format!("{SOCKET} {}", self.wants()).trim_end().to_owned()
     }
 
     /// As little as the backend leaves room for.
-    fn surroundings(&self, unit: Unit) -> Unit {
+    fn surroundings(&self, unit: &mut Unit) -> Result {
         match self.backend {
             BackendFlag::Podman => {
-                let unit = unit.comment("The backend talks to the engine's socket and starts no program.").all(&[
-                    ("NoNewPrivileges", "yes"),
-                    ("LockPersonality", "yes"),
-                    ("MemoryDenyWriteExecute", "yes"),
-                    ("RestrictRealtime", "yes"),
-                    ("RestrictSUIDSGID", "yes"),
-                    ("SystemCallArchitectures", "native"),
-                ]);
+                set(unit, service::NO_NEW_PRIVILEGES, "yes")?;
+                unit.comment("The backend talks to the engine's socket and starts no program.");
+                all(
+                    unit,
+                    &[
+                        (service::LOCK_PERSONALITY, "yes"),
+                        (service::MEMORY_DENY_WRITE_EXECUTE, "yes"),
+                        (service::RESTRICT_REALTIME, "yes"),
+                        (service::RESTRICT_SUID_SGID, "yes"),
+                        (service::SYSTEM_CALL_ARCHITECTURES, "native"),
+                    ],
+                )?;
                 if self.user {
                     // The rest needs rights that a user's manager has not everywhere.
-                    return unit;
+                    return Ok(());
                 }
-                unit.all(&[
-                    ("ProtectSystem", "full"),
-                    ("ProtectKernelTunables", "yes"),
-                    ("ProtectKernelModules", "yes"),
-                    ("ProtectKernelLogs", "yes"),
-                    ("ProtectControlGroups", "yes"),
-                ])
+                all(
+                    unit,
+                    &[
+                        (service::PROTECT_SYSTEM, "full"),
+                        (service::PROTECT_KERNEL_TUNABLES, "yes"),
+                        (service::PROTECT_KERNEL_MODULES, "yes"),
+                        (service::PROTECT_KERNEL_LOGS, "yes"),
+                        (service::PROTECT_CONTROL_GROUPS, "yes"),
+                    ],
+                )
             }
-            BackendFlag::Process => unit
-                .comment("The instances are programs of the users and run in this unit: what is forbidden here is forbidden to them, so nothing is.")
-                .comment("One that runs out of memory does not take the others with it.")
-                .all(&[("OOMPolicy", "continue"), ("TasksMax", "infinity")])
-                .comment("Each instance gets a control group of its own.")
-                .set("Delegate", "yes"),
+            BackendFlag::Process => {
+                set(unit, service::OOM_POLICY, "continue")?;
+                unit.comment("One that runs out of memory does not take the others with it.");
+                set(unit, service::TASKS_MAX, "infinity")?;
+                unit.comment("The instances are programs of the users and run in this unit: what is forbidden here is forbidden to them, so nothing is.");
+                set(unit, service::DELEGATE, "yes")?;
+                unit.comment("Each instance gets a control group of its own.");
+                Ok(())
+            }
             // It asks systemd, podman and the generator, which may do what they must.
-            BackendFlag::Quadlet | BackendFlag::Kubernetes => unit,
+            BackendFlag::Quadlet | BackendFlag::Kubernetes => Ok(()),
         }
     }
+}
+
+fn set(unit: &mut Unit, key: Key, value: impl Into<Value>) -> Result {
+    unit.set(key, "the flags", value).map_err(|refused| Failure::new(Code::Usage, refused.to_string()))
+}
+
+fn all(unit: &mut Unit, settings: &[(Key, &str)]) -> Result {
+    settings.iter().try_for_each(|(key, value)| set(unit, *key, *value))
 }
 
 #[cfg(test)]
@@ -201,6 +177,6 @@ mod tests {
         ] {
             crate::golden::check(&format!("install-{name}.service"), &wanted(backend, user).service().unwrap());
         }
-        crate::golden::check("install.socket", &wanted(BackendFlag::Podman, false).socket());
+        crate::golden::check("install.socket", &wanted(BackendFlag::Podman, false).socket().unwrap());
     }
 }

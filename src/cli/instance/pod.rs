@@ -10,12 +10,15 @@ use mesh_api::{
     labels::SERVICE,
     names::{CONTAINER, PORT_NAME},
 };
+use mesh_backend::kubernetes::status::trouble;
+use mesh_kit::clock;
 
-/// Reasons to wait that are no trouble.
-const WELL: [&str; 2] = ["ContainerCreating", "PodInitializing"];
-
-/// What the pod says.
+/// What the pod says now.
 pub fn instance(pod: &Pod) -> Instance {
+    at(pod, clock::now())
+}
+
+fn at(pod: &Pod, now: Timestamp) -> Instance {
     let (nothing, no_spec) = (PodStatus::default(), PodSpec::default());
     let facts = Facts::new(pod, pod.status.as_ref().unwrap_or(&nothing));
     let spec = pod.spec.as_ref().unwrap_or(&no_spec);
@@ -33,7 +36,7 @@ pub fn instance(pod: &Pod) -> Instance {
         pid: None,
         node: spec.node_name.clone(),
         created: pod.creation_timestamp().map(|time| time.0),
-        trouble: facts.trouble(&state),
+        trouble: facts.trouble(pod, &state, now),
         last_exit: facts.last_exit(),
         state,
     }
@@ -101,86 +104,32 @@ impl<'a> Facts<'a> {
         Some(exit(ended))
     }
 
-    fn trouble(&self, state: &str) -> Option<String> {
+    /// The words of the service's status, and when the kubelet tries again, which changes too often to stand there.
+    fn trouble(&self, pod: &Pod, state: &str, now: Timestamp) -> Option<String> {
         if self.ready() && !self.deleted {
             return None;
         }
         if let Some(reason) = self.status.reason.as_ref().filter(|_| matches!(state, "Failed" | "Succeeded")) {
             return Some(said(reason, self.status.message.as_deref()));
         }
-        let unscheduled = self.condition("PodScheduled").filter(|condition| condition.status == "False");
-        if let Some(condition) = unscheduled {
-            return Some(said(condition.reason.as_deref().unwrap_or("Unschedulable"), condition.message.as_deref()));
+        if self.ready() {
+            return Some(format!("{}: the routers are being waited for", instance::DRAINING));
         }
-        let inits = self.status.init_container_statuses.as_deref().unwrap_or_default();
-        let others = self.status.container_statuses.as_deref().unwrap_or_default();
-        let named =
-            |kind: &str, container: &ContainerStatus| of_container(container).map(|text| format!("{kind} {}: {text}", container.name));
-        self.app
-            .and_then(of_container)
-            .or_else(|| inits.iter().find_map(|container| named("init container", container)))
-            .or_else(|| others.iter().filter(|c| c.name != CONTAINER).find_map(|container| named("container", container)))
-            .or_else(|| unready(state))
+        let (reason, text) = trouble::of_pod(pod, now)?;
+        Some(format!("{reason}: {text}{}", if reason == instance::BACK_OFF { back_off(self.app) } else { String::new() }))
     }
-}
-
-/// It runs, and its probe does not pass. Which answer it gave stands in Events only (`mesh why` reads them).
-fn unready(state: &str) -> Option<String> {
-    match state {
-        "Starting" => Some(format!("{}: it runs, and its probe has not passed yet", instance::PROBING)),
-        "NotReady" => Some(format!("{}: it was ready, and its probe does not pass any more", instance::PROBE_FAILED)),
-        "Draining" => Some("Draining: the routers are being waited for".to_owned()),
-        _ => None,
-    }
-}
-
-/// What keeps a container from running.
-fn of_container(container: &ContainerStatus) -> Option<String> {
-    let state = container.state.as_ref()?;
-    let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
-    if let Some(waiting) = &state.waiting {
-        let reason = waiting.reason.as_deref().filter(|reason| !WELL.contains(reason));
-        return match (reason, last) {
-            (Some(reason @ "CrashLoopBackOff"), Some(last)) => {
-                Some(format!("{reason}: {}{}", exit(last).text, back_off(waiting.message.as_deref())))
-            }
-            (Some(reason), _) => Some(said(reason, waiting.message.as_deref())),
-            (None, _) => None,
-        };
-    }
-    let ended = state.terminated.as_ref().filter(|ended| ended.exit_code != 0 || container.name == CONTAINER)?;
-    Some(exit(ended).text)
 }
 
 /// `; it is started again within 40s`, from the kubelet's `back-off 40s restarting failed container=app pod=…`.
-fn back_off(message: Option<&str>) -> String {
+fn back_off(app: Option<&ContainerStatus>) -> String {
+    let message = app.and_then(|app| app.state.as_ref()?.waiting.as_ref()?.message.as_deref());
     let pause = message.and_then(|text| text.strip_prefix("back-off ")).and_then(|text| text.split(' ').next());
     pause.map(|pause| format!("; it is started again within {pause}")).unwrap_or_default()
 }
 
-/// How a container ended, in words: 137 is what a container that was killed with signal 9 leaves.
 fn exit(ended: &ContainerStateTerminated) -> Exit {
-    let signal = ended.signal.filter(|signal| *signal > 0).or((129..=192).contains(&ended.exit_code).then_some(ended.exit_code - 128));
-    let text = match (ended.reason.as_deref(), signal) {
-        (Some("OOMKilled"), _) => "was killed because it used more memory than its limit (OOMKilled)".to_owned(),
-        (Some(reason @ ("StartError" | "ContainerCannotRun")), _) => said(reason, ended.message.as_deref()),
-        (_, Some(signal)) => format!("ended by signal {signal}{}", signal_name(signal)),
-        (_, None) => format!("ended with exit code {}", ended.exit_code),
-    };
     let message = ended.message.clone().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    Exit { text, at: ended.finished_at.as_ref().map(|time| time.0), message }
-}
-
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        2 => " (SIGINT)",
-        6 => " (SIGABRT)",
-        9 => " (SIGKILL)",
-        11 => " (SIGSEGV)",
-        13 => " (SIGPIPE)",
-        15 => " (SIGTERM)",
-        _ => "",
-    }
+    Exit { text: trouble::end(ended), at: ended.finished_at.as_ref().map(|time| time.0), message }
 }
 
 fn said(reason: &str, message: Option<&str>) -> String {

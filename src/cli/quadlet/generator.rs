@@ -1,10 +1,10 @@
 //! The programs of the machine: which versions are there, and what Quadlet's own generator says of files.
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
-use mesh_backend::quadlet::version::{Podman, Systemd};
+use mesh_backend::quadlet::{
+    generator,
+    version::{Podman, Systemd},
+};
 
 /// The installed Podman's version.
 pub(super) fn podman() -> Option<Podman> {
@@ -21,14 +21,6 @@ fn output(program: &str) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Where the generator lies.
-pub(super) fn installed() -> Option<PathBuf> {
-    ["/usr/lib/systemd/system-generators/podman-system-generator", "/usr/libexec/podman/quadlet", "/usr/lib/podman/quadlet"]
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|path| path.exists())
-}
-
 /// What the generator did with the files of a folder, without writing anything.
 pub(super) struct DryRun {
     /// The services that it made.
@@ -38,13 +30,8 @@ pub(super) struct DryRun {
 }
 
 /// Lets a generator read a folder.
-pub(super) fn dry_run(generator: &Path, dir: &Path, user: bool) -> std::io::Result<DryRun> {
-    let mut command = Command::new(generator);
-    command.env("QUADLET_UNIT_DIRS", dir).arg("--dryrun");
-    if user {
-        command.arg("--user");
-    }
-    let output = command.output()?;
+pub(super) fn dry_run(program: &Path, dir: &Path, user: bool) -> std::io::Result<DryRun> {
+    let output = generator::dry_run(program, dir, user).output()?;
     let (made, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let services = made.lines().filter_map(|line| line.strip_prefix("---")?.strip_suffix("---")).map(ToOwned::to_owned).collect();
     let words = |line: &str| line.split_once("]: ").map_or(line, |(_, words)| words).trim().to_owned();

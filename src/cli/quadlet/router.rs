@@ -85,7 +85,8 @@ fn yaml(services: &[MeshService], members: &[Member]) -> Result<String> {
         let metadata = json!({ "name": service.name_any(), "namespace": service.namespace() });
         // What the router reads of a service; its environment is not its business.
         let spec = serde_json::to_value(&service.spec).map_err(anyhow::Error::from)?;
-        let routes = ["type", "image", "replicas", "route", "routes", "strategy", "sessionPersistence", "timeouts", "drain", "port"];
+        let routes =
+            ["type", "image", "replicas", "route", "routes", "strategy", "sessionPersistence", "timeouts", "retry", "drain", "port"];
         let spec: serde_json::Map<String, Value> =
             routes.iter().filter_map(|field| spec.get(field).map(|value| ((*field).to_owned(), value.clone()))).collect();
         documents.push(json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": metadata, "spec": spec }));

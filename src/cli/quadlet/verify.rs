@@ -13,6 +13,7 @@ use crate::{
     output,
 };
 use mesh_backend::quadlet::{
+    generator::installed,
     verify::{self, Level},
     version::Podman,
 };
@@ -65,7 +66,7 @@ impl Verify {
 
     /// How many errors the generator finds; none if there is none.
     fn ask_generator(&self, files: &BTreeMap<String, String>, findings: &mut Vec<String>) -> Result<Option<usize>> {
-        let Some(generator) = generator::installed() else { return Ok(None) };
+        let Some(generator) = installed(self.user) else { return Ok(None) };
         let below = self.dir.join("quadlet");
         let dir = if below.is_dir() { below } else { self.dir.clone() };
         let dir = dir.canonicalize()?;

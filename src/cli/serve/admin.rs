@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::usage::UsageMetrics;
 use mesh_kit::{metrics::Metrics, shutdown::Shutdown};
-use mesh_router::hook::Hooks;
+use mesh_router::{health::Health, hook::Hooks};
 
 /// How long hooks may wait for other routers once this one has ended; then they ask another.
 pub(crate) const HOOK_GRACE: Duration = Duration::from_secs(5);
@@ -22,8 +22,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// What `/readyz` says.
 #[derive(Debug, Clone)]
 pub(crate) enum Ready {
-    /// True once a router has read all endpoints.
-    Router(watch::Receiver<bool>),
+    /// True once a router has read all endpoints; and what troubles it.
+    Router(watch::Receiver<bool>, Health),
     /// What a controller in a cluster waits for; nothing once it works.
     Waits(watch::Receiver<Option<String>>),
 }
@@ -32,15 +32,18 @@ impl Ready {
     /// Why not; nothing if it is ready.
     fn why_not(&self) -> Option<String> {
         match self {
-            Self::Router(ready) => (!*ready.borrow()).then(|| "the router has not read all endpoints yet".to_owned()),
+            Self::Router(ready, _) if !*ready.borrow() => Some("the router has not read all endpoints yet".to_owned()),
+            Self::Router(_, health) => health.why_not(),
             Self::Waits(waits) => waits.borrow().clone(),
         }
     }
-}
 
-impl From<watch::Receiver<bool>> for Ready {
-    fn from(ready: watch::Receiver<bool>) -> Self {
-        Self::Router(ready)
+    /// What is to be known though it is.
+    fn note(&self) -> Option<String> {
+        match self {
+            Self::Router(_, health) => health.note(),
+            Self::Waits(_) => None,
+        }
     }
 }
 
@@ -115,15 +118,15 @@ impl Admin {
             usage.refresh().await;
         }
         let why_not = if ending { Some("ending".to_owned()) } else { self.ready.why_not() };
-        answer(request, &self.metrics, why_not)
+        answer(request, &self.metrics, why_not, self.ready.note())
     }
 }
 
-fn answer<B>(request: &Request<B>, metrics: &Metrics, why_not: Option<String>) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, metrics: &Metrics, why_not: Option<String>, note: Option<String>) -> Response<Full<Bytes>> {
     let (status, media, body) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/livez" | "/healthz") => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
         (&Method::GET | &Method::HEAD, "/readyz") => match why_not {
-            None => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+            None => (StatusCode::OK, "text/plain", note.map_or_else(|| "ok\n".to_owned(), |note| format!("ok, but {note}\n"))),
             Some(why) => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{why}\n")),
         },
         (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, OPEN_METRICS, metrics.render()),

@@ -327,6 +327,9 @@ fn probe_path(spec: Option<&MeshServiceSpec>) -> String {
 }
 
 fn pull(text: &str, spec: Option<&MeshServiceSpec>) -> String {
+    if text.contains("--drain-image") {
+        return "the image of the drain hook cannot be had, which is not the service's: give the controller another --drain-image, or bring that one to where the nodes pull from".to_owned();
+    }
     let image = image(spec);
     let refused =
         ["unauthorized", "authentication required", "denied", "forbidden"].iter().any(|sign| text.to_ascii_lowercase().contains(sign));
@@ -431,6 +434,13 @@ mod tests {
             (&process, "NotListening", "", "must listen on $PORT", "0.0.0.0"),
             (&container, "NotListening", "", "port 3000 of its container", "8080"),
             (&container, "ErrImagePull", "dial tcp 10.0.0.1:443: connect: connection refused", "cannot be had", "$PORT"),
+            (
+                &container,
+                "ErrImagePull",
+                "init container mesh-drain (brings the drain hook; its image is the controller's --drain-image): image d:1 cannot be pulled",
+                "--drain-image",
+                "spec.image",
+            ),
             (&process, "NoNodeReady", "no MeshNode is ready", "`mesh run`", "doctor"),
             (&container, "NoNodeReady", "no MeshNode is ready", "`mesh doctor`", "`mesh run`"),
             (&process, "PortTaken", "", "have it listen on $PORT", "container"),

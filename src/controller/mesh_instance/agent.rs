@@ -9,6 +9,7 @@ use kube::{Client, ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
     Options, launch,
+    orphans::Orphans,
     ports::Ports,
     probes::{Probers, Target},
 };
@@ -28,6 +29,7 @@ pub(super) struct Agent {
     pub(super) options: Options,
     pub(super) ports: Ports,
     pub(super) notes: Notes,
+    pub(super) orphans: Orphans,
     memories: Mutex<HashMap<String, Memory>>,
     /// The status that was last told of in Events, by uid: the object at hand may be older.
     told: Mutex<HashMap<String, MeshInstanceStatus>>,
@@ -46,10 +48,11 @@ impl Agent {
         backend: Backend,
         options: Options,
         notes: Notes,
+        orphans: Orphans,
     ) -> (Self, impl Stream<Item = ObjectRef<MeshInstance>> + Send + 'static) {
         let (probers, probed) = Probers::new(backend.clone(), options.unknown_probes.clone());
         let ports = Ports::new(options.ports);
-        (Self { client, backend, options, ports, notes, memories: Mutex::default(), told: Mutex::default(), probers }, probed)
+        (Self { client, backend, options, ports, notes, orphans, memories: Mutex::default(), told: Mutex::default(), probers }, probed)
     }
 
     /// Takes note of a look, and gives what is remembered.
@@ -97,6 +100,11 @@ impl Agent {
             self.probers.start(Target::new(instance, key, running, launch, inside));
         }
         self.probers.health(&key.uid)
+    }
+
+    /// Whether something of an instance may be here: it was looked at, and not released since.
+    pub(super) fn remembers(&self, uid: &str) -> bool {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner).contains_key(uid)
     }
 
     /// Forgets an instance that is gone.

@@ -22,7 +22,10 @@ pub(super) async fn update_status(agent: &Agent, instance: &MeshInstance, new: &
     let instances: Api<MeshInstance> = Api::namespaced(agent.client.clone(), &instance.namespace().unwrap_or_default());
     let params = PatchParams::apply(labels::STATUS_MANAGER).force();
     match instances.patch_status(&name, &params, &Patch::Apply(&object)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => return Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {
+            agent.orphans.suspect(instance);
+            return Ok(());
+        }
         result => result.map_err(api("apply MeshInstance status"))?,
     };
     let told = agent.tell(&instance.uid().unwrap_or_default(), new.clone()).unwrap_or(old);

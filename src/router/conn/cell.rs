@@ -13,6 +13,11 @@ use crate::gate::Reject;
 /// A client that has connected and not asked yet, when the connection is to end, most likely is about to: it gets its answer if it asks within this.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
+/// How long a client that takes nothing of what it is sent is waited for once its connection is to end: the instance was cut, or the router is.
+const SEND_AT_END: Duration = Duration::from_secs(1);
+/// Bytes in a second, below which a client's connection does not last.
+const RATE: u64 = 1024;
+
 const NONE: u8 = 0;
 const DECLINED: u8 = 1;
 const MADE: u8 = 2;
@@ -23,6 +28,8 @@ pub struct Cell {
     clock: Arc<AtomicU64>,
     /// For a head to come, from its first byte.
     head_limit: Option<Duration>,
+    /// Milliseconds for which a client is waited for that takes nothing of what it is sent; what it takes earns it more, by [`RATE`].
+    most_patience: u64,
     waker: OnceLock<Waker>,
     /// Milliseconds of the worker's clock at which the connection has waited long enough for its client; 0: it does not wait.
     waits_until: AtomicU64,
@@ -30,6 +37,17 @@ pub struct Cell {
     /// The same for the response to the request under way.
     answer_until: AtomicU64,
     late: AtomicBool,
+    /// When a client that does not take what it is sent has been waited for long enough; 0: it is not waited for.
+    send_until: AtomicU64,
+    stuck: AtomicBool,
+    /// For how many milliseconds it may be waited for.
+    patience: AtomicU64,
+    /// Live id of the endpoint whose answer is being sent; 0: none.
+    endpoint: AtomicU64,
+    /// Since when it waits for its client.
+    since: AtomicU64,
+    /// Its place was given to another.
+    evicted: AtomicBool,
     /// The connection is to end after what is under way.
     closing: AtomicBool,
     /// No request has come yet.
@@ -41,15 +59,23 @@ pub struct Cell {
 
 impl Cell {
     /// A new connection, which waits for its first request. `clock` is the worker's, in milliseconds.
-    pub fn new(clock: Arc<AtomicU64>, head_limit: Option<Duration>) -> Self {
+    pub fn new(clock: Arc<AtomicU64>, head_limit: Option<Duration>, send_limit: Option<Duration>) -> Self {
+        let most_patience = send_limit.map_or(u64::MAX, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         let cell = Self {
             clock,
             head_limit,
+            most_patience,
             waker: OnceLock::new(),
             waits_until: AtomicU64::new(0),
             waited: AtomicBool::new(false),
             answer_until: AtomicU64::new(0),
             late: AtomicBool::new(false),
+            send_until: AtomicU64::new(0),
+            stuck: AtomicBool::new(false),
+            patience: AtomicU64::new(most_patience),
+            endpoint: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+            evicted: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             fresh: AtomicBool::new(true),
             refused: OnceLock::new(),
@@ -89,13 +115,77 @@ impl Cell {
 
     /// The connection waits for its client.
     pub fn wait(&self, limit: Option<Duration>) {
+        self.since.store(self.clock.load(Relaxed).max(1), Relaxed);
+        self.endpoint.store(0, Relaxed);
         self.waits_until.store(self.until(limit), Relaxed);
     }
 
     /// It does not wait any more.
     pub fn go_on(&self) {
         self.fresh.store(false, Relaxed);
+        self.patience.store(self.most_patience, Relaxed);
+        self.since.store(0, Relaxed);
         self.waits_until.store(0, Relaxed);
+    }
+
+    /// Whether it has been asked for nothing, or for nothing more: since when; none if it has work, or has given its place away already.
+    pub fn idle_since(&self) -> Option<u64> {
+        let is_idle = self.send_until.load(Relaxed) == 0 && !self.evicted.load(Relaxed);
+        Some(self.since.load(Relaxed)).filter(|since| *since != 0 && is_idle)
+    }
+
+    /// Ends an idle connection, because another needs its place. A request that has come meanwhile is answered.
+    pub fn evict(&self) {
+        self.evicted.store(true, Relaxed);
+        if self.is_fresh() {
+            self.waited.store(true, Relaxed);
+            self.wake();
+        } else {
+            self.close();
+        }
+    }
+
+    /// The answer of an endpoint is being sent.
+    pub fn answers(&self, endpoint: u64) {
+        self.endpoint.store(endpoint, Relaxed);
+    }
+
+    /// The client does not take what it is sent.
+    pub fn send_waits(&self) {
+        if self.send_until.load(Relaxed) == 0 {
+            let patience =
+                Duration::from_millis(self.patience.load(Relaxed)).min(if self.is_closing() { SEND_AT_END } else { Duration::MAX });
+            self.send_until.store(self.until(Some(patience)), Relaxed);
+        }
+    }
+
+    /// It took so much, which earns it patience for the next time that it does not.
+    pub fn sent(&self, bytes: usize) {
+        let until = self.send_until.load(Relaxed);
+        let left = if until == 0 { self.patience.load(Relaxed) } else { until.saturating_sub(self.clock.load(Relaxed)) };
+        let earned = (bytes as u64).saturating_mul(1000) / RATE;
+        self.patience.store(left.saturating_add(earned).min(self.most_patience), Relaxed);
+        if until != 0 {
+            self.send_until.store(0, Relaxed);
+        }
+    }
+
+    /// The endpoint whose answer a client does not take; none if it takes it.
+    pub fn held_up(&self) -> Option<u64> {
+        (self.send_until.load(Relaxed) != 0).then(|| self.endpoint.load(Relaxed)).filter(|endpoint| *endpoint != 0)
+    }
+
+    /// From now on a client that does not take what it is sent is waited for only a moment more.
+    pub fn hurry(&self) {
+        let (until, soon) = (self.send_until.load(Relaxed), self.until(Some(SEND_AT_END)));
+        if until > soon {
+            self.send_until.store(soon, Relaxed);
+        }
+    }
+
+    /// Whether the client was waited for long enough to take what it is sent.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck.load(Relaxed)
     }
 
     /// The response to the request under way is waited for.
@@ -116,7 +206,7 @@ impl Cell {
 
     /// Wakes the connection if one of its times has come.
     pub fn sweep(&self, now: u64) {
-        for (until, flag) in [(&self.waits_until, &self.waited), (&self.answer_until, &self.late)] {
+        for (until, flag) in [(&self.waits_until, &self.waited), (&self.answer_until, &self.late), (&self.send_until, &self.stuck)] {
             let at = until.load(Relaxed);
             if at != 0 && at <= now {
                 until.store(0, Relaxed);
@@ -132,6 +222,7 @@ impl Cell {
             self.wait_no_longer(Some(FIRST_REQUEST));
         }
         self.closing.store(true, Relaxed);
+        self.hurry();
         self.wake();
     }
 

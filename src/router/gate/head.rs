@@ -1,5 +1,5 @@
 //! One request head: its lines, and the fields on which framing and routing depend.
-use super::Reject;
+use super::{MAX_FIELDS, Reject};
 
 /// How the body is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +37,16 @@ struct Fields<'a> {
 pub fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Reject> {
     let Some((start, mut at)) = line(bytes, 0)? else { return Ok(None) };
     let mut fields = Fields::default();
+    let mut count = 0;
     loop {
         let Some((text, next)) = line(bytes, at)? else { return Ok(None) };
         at = next;
         if text.is_empty() {
             break;
+        }
+        count += 1;
+        if count > MAX_FIELDS {
+            return Err(Reject::TooManyFields);
         }
         field(text, &mut fields)?;
     }
@@ -152,10 +157,15 @@ fn absolute(target: &[u8], host: Option<&[u8]>) -> Result<(), Reject> {
     let authority =
         rest.and_then(|rest| rest.split(|&b| matches!(b, b'/' | b'?')).next()).filter(|a| !a.is_empty()).ok_or(Reject::RequestLine)?;
     match host {
-        Some(host) if host.eq_ignore_ascii_case(authority) => Ok(()),
+        Some(host) if without_default_port(host).eq_ignore_ascii_case(without_default_port(authority)) => Ok(()),
         Some(_) => Err(Reject::HostMismatch),
         None => Err(Reject::NoHost),
     }
+}
+
+/// `a:80` is `a` in `http:`.
+fn without_default_port(authority: &[u8]) -> &[u8] {
+    authority.strip_suffix(b":80").unwrap_or(authority)
 }
 
 #[cfg(test)]
@@ -180,12 +190,20 @@ mod tests {
             ("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n", Framing::None, true),
             ("GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", Framing::None, false),
             ("GET http://a/x HTTP/1.1\r\nHost: A\r\n\r\n", Framing::None, false),
+            ("GET http://a:80/x HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, false),
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, false),
         ] {
             let (parsed, length) = of(head).unwrap().unwrap();
             assert_eq!(parsed, Head { framing, upgrade }, "{head:?}");
             assert_eq!(length, head.find("\r\n\r\n").unwrap() + 4);
         }
+    }
+
+    #[test]
+    fn more_fields_than_can_be_read_are_refused() {
+        let head = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(count - 1));
+        assert!(of(&head(MAX_FIELDS)).unwrap().is_some());
+        refused(&head(MAX_FIELDS + 1), Reject::TooManyFields);
     }
 
     #[test]
@@ -229,6 +247,7 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", MalformedHost),
             ("GET / HTTP/1.1\r\nHost: a/b@c\r\n\r\n", MalformedHost),
             ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", HostMismatch),
+            ("GET http://a:81/ HTTP/1.1\r\nHost: a\r\n\r\n", HostMismatch),
             ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
             ("GET / HTTP/1.1 \r\nHost: a\r\n\r\n", RequestLine),

@@ -131,6 +131,7 @@ impl Carry {
             label: HeaderValue::from_str(&label).unwrap_or(HeaderValue::from_static("?")),
             cookie: Cookie { name: String::new(), lifetime: None, scope: Scope { uid: uid.to_owned(), name: label } },
             request_limit: None,
+            resend: true,
             drain_timeout: before.map_or(std::time::Duration::ZERO, |before| before.drain_timeout),
             last_resort: false,
             endpoints: Vec::new(),
@@ -247,6 +248,7 @@ fn say(service: &mut Service, object: &MeshService, settings: &Settings) {
         Some(own) => Some(own.get()).filter(|d| !d.is_zero()),
         None => settings.limits.request,
     };
+    service.resend = spec.retry.clone().unwrap_or_default().attempts > 0;
     service.drain_timeout = spec.drain.timeout.get();
     // Which backend runs it is not the router's business, but for this: what has an image has no port that others wait for.
     let backend = if spec.image.is_some() { BackendKind::Podman } else { BackendKind::Process };
@@ -298,6 +300,16 @@ mod tests {
         ] {
             let table = build([&web(&json!({}))], &slices, Arc::default(), &mut carry());
             assert_eq!(conditions(&table), [condition], "{slices:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_sent_again_unless_the_service_says_so() {
+        for (spec, resend) in
+            [(json!({}), true), (json!({ "retry": { "attempts": 1 } }), true), (json!({ "retry": { "attempts": 0 } }), false)]
+        {
+            let table = build([&web(&spec)], &[], Arc::default(), &mut carry());
+            assert_eq!(table.services[0].resend, resend, "{spec}");
         }
     }
 
@@ -412,16 +424,16 @@ mod tests {
             Arc::ptr_eq(&of(&first), &of(&second))
         };
         assert!(same("other") && !same("web"));
-        assert_eq!(second.find("a", "/").unwrap().service.name, "other", "of the same age, by name");
+        assert_eq!(second.of("a", "/").unwrap().service.name, "other", "of the same age, by name");
         carry.remake(&("default".to_owned(), "other".to_owned()), None, [], &Settings::default());
-        assert_eq!(carry.table(Arc::default()).find("a", "/").unwrap().service.ready.len(), 1);
+        assert_eq!(carry.table(Arc::default()).of("a", "/").unwrap().service.ready.len(), 1);
     }
 
     #[test]
     fn a_service_that_is_gone_gets_nothing_and_its_instances_are_still_drained() {
         let ending = slice("1", 1, 1, &json!({ "ready": false, "serving": true, "terminating": true }));
         let table = build([], [&ending], Arc::default(), &mut carry());
-        assert!(table.find("a", "/").is_none());
+        assert!(table.of("a", "/").is_none());
         assert_eq!(conditions(&table), [Condition::Terminating]);
         assert!(!table.services[0].last_resort);
     }

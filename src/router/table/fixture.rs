@@ -34,6 +34,7 @@ pub(crate) fn service(strategy: Strategy, ready: Vec<Arc<Endpoint>>, terminating
         strategy,
         cookie: Cookie { name: "s".into(), lifetime: None, scope: Scope { uid: "uid".into(), name: "default/web".into() } },
         request_limit: None,
+        resend: true,
         drain_timeout: Duration::from_secs(30),
         last_resort: false,
         endpoints: ready.iter().chain(&terminating).cloned().collect(),

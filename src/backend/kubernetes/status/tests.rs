@@ -137,12 +137,12 @@ fn a_pods_trouble_is_told_with_its_name_and_the_remedy() {
         (waiting("RunContainerError", "no such file"), "StartFailed 0 of 1 ready: web-x: RunContainerError: no such file".to_owned()),
         (
             last(json!({"exitCode": 3, "message": "no database\n"})),
-            "CrashLoopBackOff 0 of 1 ready: web-x: exit code 3 (4 times): no database".to_owned(),
+            "CrashLoopBackOff 0 of 1 ready: web-x: ended with exit code 3 (4 times): no database".to_owned(),
         ),
-        (last(json!({"exitCode": 139})), "CrashLoopBackOff 0 of 1 ready: web-x: exit code 139 (signal 11) (4 times)".to_owned()),
+        (last(json!({"exitCode": 139})), "CrashLoopBackOff 0 of 1 ready: web-x: ended by signal 11 (SIGSEGV) (4 times)".to_owned()),
         (
             last(json!({"exitCode": 137, "reason": "OOMKilled"})),
-            "CrashLoopBackOff 0 of 1 ready: web-x: killed because it used more memory than spec.resources.limits.memory (4 times)".to_owned(),
+            "CrashLoopBackOff 0 of 1 ready: web-x: was killed because it used more memory than spec.resources.limits.memory (OOMKilled) (4 times)".to_owned(),
         ),
         (
             json!({"state": {"running": {"startedAt": "1970-01-01T00:02:08Z"}}, "started": true}),

@@ -1,4 +1,5 @@
-//! Why a pod is not ready, in a sentence that names the remedy where there is one. Pure.
+//! Why a pod is not ready, in a sentence that names the remedy where there is one, and how its program ended. Pure. A service's status says it, and
+//! the command line of each pod.
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 
@@ -12,7 +13,7 @@ const LONGEST: usize = 600;
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
 
 /// What keeps this pod from being ready: the first of its containers that has something to tell, those that run before the others first.
-pub(super) fn of_pod(pod: &Pod, now: Timestamp) -> Option<Trouble> {
+pub fn of_pod(pod: &Pod, now: Timestamp) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
     if let Some(trouble) = unscheduled(status) {
         return Some(trouble);
@@ -84,13 +85,31 @@ fn config_text(message: &str) -> String {
     message.to_owned()
 }
 
+/// How a container ended, in the words that a VM's instances have; 137 is what one leaves that was killed by signal 9.
+pub fn end(ended: &ContainerStateTerminated) -> String {
+    let signal = ended.signal.filter(|signal| *signal > 0).or((129..=192).contains(&ended.exit_code).then_some(ended.exit_code - 128));
+    match (ended.reason.as_deref(), signal) {
+        (Some("OOMKilled"), _) => "was killed because it used more memory than spec.resources.limits.memory (OOMKilled)".to_owned(),
+        (Some(reason @ ("StartError" | "ContainerCannotRun")), _) => format!("could not be started ({reason})"),
+        (_, Some(signal)) => format!("ended by signal {signal}{}", signal_name(signal)),
+        (_, None) => format!("ended with exit code {}", ended.exit_code),
+    }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        2 => " (SIGINT)",
+        6 => " (SIGABRT)",
+        9 => " (SIGKILL)",
+        11 => " (SIGSEGV)",
+        13 => " (SIGPIPE)",
+        15 => " (SIGTERM)",
+        _ => "",
+    }
+}
+
 fn crashed(times: i32, ended: &ContainerStateTerminated) -> String {
-    let how = match (ended.reason.as_deref(), ended.signal, ended.exit_code) {
-        (Some("OOMKilled"), ..) => "killed because it used more memory than spec.resources.limits.memory".to_owned(),
-        (_, Some(signal), _) if signal != 0 => format!("signal {signal}"),
-        (_, _, code @ 129..=192) => format!("exit code {code} (signal {})", code - 128),
-        (_, _, code) => format!("exit code {code}"),
-    };
+    let how = end(ended);
     let times = if times > 1 { format!(" ({times} times)") } else { String::new() };
     let last_words = short(ended.message.as_deref().unwrap_or_default().trim());
     if last_words.is_empty() { format!("{how}{times}") } else { format!("{how}{times}: {last_words}") }

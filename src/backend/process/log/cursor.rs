@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::tail;
+use super::{gather::Gather, tail};
 use crate::LogQuery;
 use mesh_shim::{
     dir::{InstanceDir, LOG},
@@ -25,8 +25,7 @@ pub(crate) struct Cursor {
     newer: VecDeque<File>,
     /// The beginning of a line whose end was not read yet.
     rest: Vec<u8>,
-    /// The last line that was given goes on.
-    open: bool,
+    gather: Gather,
     chunk: Vec<u8>,
 }
 
@@ -41,7 +40,15 @@ impl Cursor {
                 file.seek(SeekFrom::Start(offset))?;
             }
         }
-        Ok(Self { dir, query, current: files.pop_front(), newer: files, rest: Vec::new(), open: false, chunk: vec![0; CHUNK] })
+        Ok(Self {
+            dir,
+            current: files.pop_front(),
+            newer: files,
+            rest: Vec::new(),
+            gather: Gather::new(query.timestamps),
+            query,
+            chunk: vec![0; CHUNK],
+        })
     }
 
     /// Whether the instance has not been removed.
@@ -67,6 +74,13 @@ impl Cursor {
         }
     }
 
+    /// What there is of lines whose end was not written, where nothing more will be; none if there are no such lines.
+    pub(crate) fn unfinished(&mut self) -> Option<Bytes> {
+        let mut piece = Vec::new();
+        self.gather.rest(&mut piece);
+        (!piece.is_empty()).then(|| piece.into())
+    }
+
     /// Looks whether the log was rotated since. The current file is read once more then: it may have got its last lines meanwhile.
     fn find_newer(&mut self) -> io::Result<bool> {
         let current = self.current.as_ref().map(inode).transpose()?;
@@ -88,25 +102,12 @@ impl Cursor {
         let rest = self.rest.split_off(end + 1);
         let lines = std::mem::replace(&mut self.rest, rest);
         let mut piece = Vec::with_capacity(lines.len());
-        for line in lines.split(|byte| *byte == b'\n').filter_map(Line::parse) {
-            self.put(&mut piece, &line);
+        let since = self.query.since;
+        let new = |line: &Line<'_>| since.is_none_or(|since| line.time().is_none_or(|at| at >= since));
+        for line in lines.split(|byte| *byte == b'\n').filter_map(Line::parse).filter(new) {
+            self.gather.take(&mut piece, &line);
         }
         piece
-    }
-
-    fn put(&mut self, piece: &mut Vec<u8>, line: &Line<'_>) {
-        if self.query.since.is_some_and(|since| line.time().is_some_and(|at| at < since)) {
-            return;
-        }
-        if self.query.timestamps && !self.open {
-            piece.extend_from_slice(line.at.as_bytes());
-            piece.push(b' ');
-        }
-        piece.extend_from_slice(line.bytes);
-        if line.full {
-            piece.push(b'\n');
-        }
-        self.open = !line.full;
     }
 }
 

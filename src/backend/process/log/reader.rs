@@ -39,7 +39,7 @@ impl Reader {
             match (piece, &watch) {
                 (Some(piece), _) => return Ok(Some((piece, Self::Open(cursor, watch)))),
                 (None, Some(watch)) if cursor.dir_exists() => watch.changed().await?,
-                (None, _) => return Ok(None),
+                (None, _) => return Ok(cursor.unfinished().map(|piece| (piece, Self::Open(cursor, None)))),
             }
         }
     }

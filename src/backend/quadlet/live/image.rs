@@ -1,12 +1,5 @@
 //! Images are brought here before a unit is started, so that a slow registry is progress and not a start that hangs. One pull per image at a time.
-use std::{
-    collections::HashMap,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
@@ -18,25 +11,19 @@ use tokio::{
 use super::{Inner, podman, system};
 use crate::{
     Error,
-    engine::images::{auth_for, go_name},
+    engine::images::auth_for,
+    images::{
+        self,
+        pulls::{Claim, Progress},
+    },
 };
-use mesh_api::container::ImagePullPolicy;
 use mesh_plan::{container::RegistryAuth, instance::ContainerLaunch};
 
-/// A pull that is done within this is not talked about.
-const SHORT: Duration = Duration::from_secs(2);
+/// What units are started with.
+const PROGRAM: &str = "podman";
 
-/// The pulls that are under way, by image; one that is done is taken by who asked for it.
-#[derive(Debug, Default)]
-pub(super) struct Pulls(Mutex<HashMap<String, watch::Receiver<Pull>>>);
-
-/// How far a pull is.
-#[derive(Debug, Clone)]
-enum Pull {
-    UnderWay(String),
-    Done,
-    Failed(String),
-}
+/// A pull of this backend: what Podman said against it.
+type Pulling = Progress<String>;
 
 impl Inner {
     /// Sees to it that the image is here; its digest.
@@ -44,111 +31,62 @@ impl Inner {
     /// # Errors
     /// It is on its way, it cannot be had, or it is for another kind of machine.
     pub(super) async fn image(self: &Arc<Self>, launch: &ContainerLaunch) -> Result<String, Error> {
-        let (name, policy) = (&launch.container.image, launch.container.pull);
-        let here = podman::image(name).await?;
-        let pull = match (policy, &here) {
-            (ImagePullPolicy::Never, None) => return Err(Error::ImageNeverPull { image: name.clone() }),
-            (ImagePullPolicy::Never | ImagePullPolicy::IfNotPresent, Some(_)) => false,
-            (ImagePullPolicy::IfNotPresent, None) | (ImagePullPolicy::Always, _) => true,
-        };
-        let here = if pull {
-            self.pulled(name, &launch.auth).await?;
-            podman::image(name).await?
-        } else {
-            here
-        };
-        let image = here.ok_or_else(|| Error::Image { image: name.clone(), why: "it was pulled, and is not here".to_owned() })?;
-        let wanted = go_name(std::env::consts::ARCH);
-        if !image.architecture.is_empty() && image.architecture != wanted {
-            return Err(Error::ImageArchitecture { image: name.clone(), found: image.architecture, wanted: wanted.to_owned() });
+        let reference = &launch.container.image;
+        let mut found = podman::image(reference).await?;
+        if images::is_pulled(reference, launch.container.pull, found.is_some(), PROGRAM)? {
+            self.pulled(launch).await?;
+            found = podman::image(reference).await?;
         }
-        Ok(image.digest(name))
+        let image = found.ok_or_else(|| images::vanished(reference))?;
+        images::fits(reference, &image.architecture, std::env::consts::ARCH)?;
+        Ok(image.digest(reference))
     }
 
     /// Joins the pull of an image or begins it, and waits for it a little.
-    async fn pulled(self: &Arc<Self>, image: &str, auth: &[RegistryAuth]) -> Result<(), Error> {
-        let mut progress = self.join(image, auth);
-        let done = tokio::time::timeout(SHORT, progress.wait_for(|pull| !matches!(pull, Pull::UnderWay(_)))).await;
-        let now = match done.map(|pull| pull.map(|pull| pull.clone())) {
-            Ok(Ok(pull)) => pull,
-            Ok(Err(_)) => Pull::Failed("the pull was cut off".to_owned()),
-            Err(_) => progress.borrow().clone(),
-        };
-        if let Pull::UnderWay(progress) = now {
-            return Err(Error::Pulling { image: image.to_owned(), progress });
-        }
-        self.pulls.0.lock().unwrap_or_else(PoisonError::into_inner).remove(image);
-        match now {
-            Pull::Failed(why) => Err(Error::Image { image: image.to_owned(), why }),
-            Pull::Done | Pull::UnderWay(_) => Ok(()),
+    async fn pulled(self: &Arc<Self>, launch: &ContainerLaunch) -> Result<(), Error> {
+        let reference = &launch.container.image;
+        let claim: Claim = (launch.key.uid.clone(), launch.attempt);
+        match self.pulls.wait(reference, &claim, |sender| self.begin_pull(launch, sender)).await {
+            Progress::Going(progress) => Err(Error::Pulling { image: reference.clone(), progress }),
+            Progress::Over(result) => result.map_err(|said| images::not_pulled(reference, PROGRAM, &said)),
         }
     }
 
-    fn join(self: &Arc<Self>, image: &str, auth: &[RegistryAuth]) -> watch::Receiver<Pull> {
-        let mut pulls = self.pulls.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(progress) = pulls.get(image) {
-            return progress.clone();
-        }
-        let (tell, progress) = watch::channel(Pull::UnderWay(String::new()));
-        pulls.insert(image.to_owned(), progress.clone());
-        let (inner, image, auth) = (Arc::clone(self), image.to_owned(), auth.to_vec());
+    fn begin_pull(self: &Arc<Self>, launch: &ContainerLaunch, tell: watch::Sender<Pulling>) {
+        let (inner, image, auth) = (Arc::clone(self), launch.container.image.clone(), launch.auth.clone());
         self.shutdown.spawn_work(async move {
-            let end = inner.shutdown.triggered();
-            tokio::select! {
-                done = inner.pull(&image, &auth, &tell) => {
-                    tell.send_replace(match done {
-                        Ok(()) => Pull::Done,
-                        Err(Error::Image { why, .. }) => Pull::Failed(why),
-                        Err(error) => Pull::Failed(error.to_string()),
-                    });
-                }
-                () = end => {}
-            }
+            let result = tokio::select! {
+                () = inner.shutdown.triggered() => return,
+                result = inner.pull(&image, &auth, &tell) => result,
+            };
+            tell.send_replace(Progress::Over(result));
         });
-        progress
     }
 
-    async fn pull(&self, image: &str, auth: &[RegistryAuth], tell: &watch::Sender<Pull>) -> Result<(), Error> {
+    /// By the engine's socket where there is one, else by its command line; what it said if that failed.
+    async fn pull(&self, image: &str, auth: &[RegistryAuth], tell: &watch::Sender<Pulling>) -> Result<(), String> {
+        let text = |error: &Error| error.to_string();
         if let Some(engine) = self.engines.get(self.place.manager).await {
-            let told = |said| drop(tell.send_replace(Pull::UnderWay(said)));
-            let pulled = engine.pull(image, auth_for(image, auth), told).await;
-            return pulled.map_err(|error| Error::Image { image: image.to_owned(), why: remedy(&error.to_string()) });
+            let told = |said| drop(tell.send_replace(Progress::Going(said)));
+            return engine.pull(image, auth_for(image, auth), told).await.map_err(|error| error.to_string());
         }
-        let file = AuthFile::write(&self.place.records, auth)?;
+        let file = AuthFile::write(&self.place.records, auth).map_err(|error| text(&error))?;
         let mut args = vec!["pull".to_owned()];
         args.extend(file.as_ref().map(|file| format!("--authfile={}", file.0.display())));
         args.extend(["--".to_owned(), image.to_owned()]);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let mut child = podman::command(&args).spawn().map_err(|error| podman::missing(&error))?;
+        let mut child = podman::command(&args).spawn().map_err(|error| text(&podman::missing(&error)))?;
         let mut said = Vec::new();
         if let Some(stderr) = child.stderr.take() {
             let mut lines = BufReader::new(stderr).lines();
             while let Ok(Some(line)) = lines.next_line().await {
-                tell.send_replace(Pull::UnderWay(line.clone()));
+                tell.send_replace(Progress::Going(line.clone()));
                 said.push(line);
             }
         }
-        let status = child.wait().await.map_err(|error| podman::missing(&error))?;
-        if status.success() { Ok(()) } else { Err(Error::Image { image: image.to_owned(), why: remedy(&podman::told(&said.join("\n"))) }) }
+        let status = child.wait().await.map_err(|error| text(&podman::missing(&error)))?;
+        if status.success() { Ok(()) } else { Err(podman::told(&said.join("\n"))) }
     }
-}
-
-/// What a registry says, with what to do about it.
-fn remedy(why: &str) -> String {
-    let lower = why.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let remedy = if has(&["unauthorized", "authentication required", "denied", "403"]) {
-        "give the registry's user and password in a Secret, and name it in spec.imagePullSecrets (kubectl create secret docker-registry …)"
-    } else if has(&["manifest unknown", "name unknown", "not found"]) {
-        "look whether the name and the tag are right"
-    } else if has(&["short-name"]) {
-        "write the registry before the name, for example docker.io/library/NAME"
-    } else if has(&["http response to https", "x509", "certificate"]) {
-        "the registry has no certificate that this machine trusts: add it, or allow it without (insecure = true in /etc/containers/registries.conf)"
-    } else {
-        "look whether this machine reaches the registry (podman pull says the same by hand)"
-    };
-    format!("{why}; {remedy}")
 }
 
 /// Who asks the registries, in a file for this user only, removed when the pull is over.
@@ -175,24 +113,5 @@ impl Drop for AuthFile {
     fn drop(&mut self) {
         // It is in a directory of our own, and for this user only; a later one has another name.
         let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_refusal_of_a_registry_names_a_remedy() {
-        for (why, expected) in [
-            ("reading manifest 9 in r.io/x: manifest unknown", "the tag"),
-            ("requested access to the resource is denied", "imagePullSecrets"),
-            ("unauthorized: authentication required", "imagePullSecrets"),
-            ("short-name \"web\" did not resolve to an alias", "docker.io/library"),
-            ("http: server gave HTTP response to HTTPS client", "registries.conf"),
-            ("dial tcp 127.0.0.1:1: connect: connection refused", "reaches the registry"),
-        ] {
-            assert!(remedy(why).contains(expected), "{why}");
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, process::Stdio, time::Duration};
 use serde::Deserialize;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use crate::{Error, quadlet::version::Podman};
+use crate::{Error, engine::images::Image, quadlet::version::Podman};
 
 /// What no answer takes longer than; pulls have no limit.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -130,29 +130,24 @@ struct SecretSpec {
 }
 
 /// What is known of an image.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Image {
+struct InspectedImage {
     /// Without `sha256:`.
     id: String,
     #[serde(default)]
     repo_digests: Option<Vec<String>>,
     /// As Go spells it: `amd64`.
     #[serde(default)]
-    pub(super) architecture: String,
+    architecture: String,
+    #[serde(default)]
+    user: String,
 }
 
-impl Image {
-    /// By which it is the same everywhere: the registry's digest; the id of one that was made here.
-    pub(super) fn digest(&self, asked: &str) -> String {
-        let repository = asked.split('@').next().unwrap_or(asked);
-        let repository = repository.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(repository, |(name, _)| name);
-        let known = self.repo_digests.iter().flatten();
-        let of_registry = known.clone().find(|digest| digest.split('@').next() == Some(repository));
-        of_registry
-            .or_else(|| known.into_iter().next())
-            .cloned()
-            .unwrap_or_else(|| format!("sha256:{}", self.id.trim_start_matches("sha256:")))
+impl From<InspectedImage> for Image {
+    fn from(found: InspectedImage) -> Self {
+        let InspectedImage { id, repo_digests, architecture, user } = found;
+        Self { id: format!("sha256:{}", id.trim_start_matches("sha256:")), architecture, digests: repo_digests.unwrap_or_default(), user }
     }
 }
 
@@ -165,7 +160,7 @@ pub(super) async fn version() -> Result<Podman, Error> {
 
 /// What is known of an image that is here.
 pub(super) async fn image(name: &str) -> Result<Option<Image>, Error> {
-    inspect("image", name).await
+    Ok(inspect::<InspectedImage>("image", name).await?.map(Image::from))
 }
 
 /// The labels of a network that is there.
@@ -216,10 +211,13 @@ mod tests {
 
     #[test]
     fn an_image_is_known_by_its_registrys_digest() {
-        let image = |digests: &[&str]| Image {
-            id: "aa".into(),
-            repo_digests: Some(digests.iter().map(|digest| (*digest).to_owned()).collect()),
-            architecture: "amd64".into(),
+        let image = |digests: &[&str]| {
+            Image::from(InspectedImage {
+                id: "aa".into(),
+                repo_digests: Some(digests.iter().map(|digest| (*digest).to_owned()).collect()),
+                architecture: "amd64".into(),
+                user: String::new(),
+            })
         };
         let two = image(&["localhost/web@sha256:1", "r.io:5000/web@sha256:2"]);
         for (asked, expected) in

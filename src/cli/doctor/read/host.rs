@@ -67,10 +67,9 @@ pub(super) fn selinux() -> Selinux {
     }
 }
 
-pub(super) fn generator() -> Option<Generator> {
-    let places =
-        ["/usr/lib/systemd/system-generators/podman-system-generator", "/usr/local/lib/systemd/system-generators/podman-system-generator"];
-    let path = places.map(PathBuf::from).into_iter().find(|path| path.exists())?;
+/// The one that the systemd of this user runs.
+pub(super) fn generator(user: &User) -> Option<Generator> {
+    let path = mesh_backend::quadlet::generator::of_systemd(!user.is_root())?;
     let said = Command::new("podman").arg("--version").stdin(Stdio::null()).output().map(|output| output.stdout).unwrap_or_default();
     let version = String::from_utf8_lossy(&said).split_ascii_whitespace().last().and_then(version);
     Some(Generator { path, version })

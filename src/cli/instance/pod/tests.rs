@@ -32,22 +32,26 @@ fn a_pod_has_the_state_that_an_instance_of_a_vm_would_have() {
             "Pending",
             Some("Unschedulable: 0/1 nodes are available"),
         ),
-        (json!({"phase": "Pending", "containerStatuses": app(&waiting("ContainerCreating", ""), &json!({}))}), "Pending", None),
+        (
+            json!({"phase": "Pending", "containerStatuses": app(&waiting("ContainerCreating", ""), &json!({}))}),
+            "Pending",
+            Some("ContainerCreating: its containers are being made"),
+        ),
         (
             json!({"phase": "Pending", "containerStatuses": app(&waiting("ErrImagePull", "not found"), &json!({}))}),
             "Pending",
-            Some("ErrImagePull: not found"),
+            Some("ErrImagePull: image i cannot be pulled: not found"),
         ),
         (
-            json!({"phase": "Pending", "initContainerStatuses": [{"name": "mesh-drain", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": waiting("ImagePullBackOff", "")}],
+            json!({"phase": "Pending", "initContainerStatuses": [{"name": "migrate", "image": "m:1", "imageID": "", "ready": false, "restartCount": 0, "state": waiting("ImagePullBackOff", "")}],
                    "containerStatuses": app(&waiting("PodInitializing", ""), &json!({}))}),
             "Pending",
-            Some("init container mesh-drain: ImagePullBackOff"),
+            Some("ErrImagePull: init container migrate: image m:1 cannot be pulled"),
         ),
         (
             json!({"phase": "Running", "containerStatuses": app(&waiting("CrashLoopBackOff", "back-off 40s restarting failed container=app pod=x"), &ended)}),
             "BackOff",
-            Some("CrashLoopBackOff: ended with exit code 1; it is started again within 40s"),
+            Some("CrashLoopBackOff: ended with exit code 1 (3 times); it is started again within 40s"),
         ),
         (
             json!({"phase": "Running", "conditions": ready("True", "2026-01-01T00:02:00Z"), "containerStatuses": app(&running, &json!({}))}),
@@ -57,12 +61,12 @@ fn a_pod_has_the_state_that_an_instance_of_a_vm_would_have() {
         (
             json!({"phase": "Running", "conditions": ready("False", "2026-01-01T00:00:00Z"), "containerStatuses": app(&running, &ended)}),
             "Starting",
-            Some("WaitingForProbe: it runs, and its probe has not passed yet"),
+            Some("CrashLoopBackOff: ended with exit code 1 (3 times), and it is not ready again yet"),
         ),
         (
             json!({"phase": "Running", "conditions": ready("False", "2026-01-01T00:05:00Z"), "containerStatuses": app(&running, &json!({}))}),
             "NotReady",
-            Some("ReadinessProbeFailed: it was ready, and its probe does not pass any more"),
+            Some("ReadinessProbeFailed: runs, and its readiness probe does not pass: kubectl describe pod says what it answers"),
         ),
         (
             json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}),
@@ -70,7 +74,7 @@ fn a_pod_has_the_state_that_an_instance_of_a_vm_would_have() {
             Some("Evicted: The node was low on resource: memory."),
         ),
     ] {
-        let found = instance(&pod(&status));
+        let found = at(&pod(&status), "2026-01-01T00:05:30Z".parse().unwrap());
         assert_eq!((found.state.as_str(), found.trouble.as_deref()), (state, trouble), "{status}");
     }
 }
@@ -90,10 +94,13 @@ fn a_pod_that_is_deleted_drains_while_it_serves_and_terminates_after() {
 #[test]
 fn an_end_is_told_in_words() {
     for (ended, text) in [
-        (json!({"exitCode": 137, "reason": "OOMKilled"}), "was killed because it used more memory than its limit (OOMKilled)"),
+        (
+            json!({"exitCode": 137, "reason": "OOMKilled"}),
+            "was killed because it used more memory than spec.resources.limits.memory (OOMKilled)",
+        ),
         (json!({"exitCode": 137, "reason": "Error"}), "ended by signal 9 (SIGKILL)"),
         (json!({"exitCode": 0, "reason": "Completed"}), "ended with exit code 0"),
-        (json!({"exitCode": 128, "reason": "StartError", "message": "exec: \"x\": not found"}), "StartError: exec: \"x\": not found"),
+        (json!({"exitCode": 128, "reason": "StartError", "message": "exec: \"x\": not found"}), "could not be started (StartError)"),
     ] {
         let found = instance(&pod(&json!({"phase": "Running", "containerStatuses": app(&json!({"terminated": ended}), &json!({}))})));
         assert_eq!((found.state.as_str(), found.last_exit.unwrap().text), ("BackOff", text.to_owned()));

@@ -1,5 +1,5 @@
 //! What must be there before systemd is asked to start a unit: the network's name, secrets, mounted files, unit files, and systemd's knowledge of them.
-use std::{fs, io, path::Path, process::Stdio, time::Duration};
+use std::{fs, io, path::Path, time::Duration};
 
 use tokio::process::Command;
 
@@ -7,6 +7,7 @@ use super::Made;
 use crate::{
     Error,
     quadlet::{
+        generator,
         live::{
             Inner,
             files::{self, Wanted},
@@ -93,16 +94,21 @@ impl Inner {
 
     /// What Quadlet's generator says against the files of a service.
     async fn dry_run(&self, folder: &Path) -> String {
-        let (generator, flags): (&str, &[&str]) = match self.place.manager {
-            Manager::System => ("/usr/lib/systemd/system-generators/podman-system-generator", &["--dryrun"]),
-            Manager::User => ("/usr/lib/systemd/user-generators/podman-user-generator", &["--user", "--dryrun"]),
+        let user = match self.place.manager {
+            Manager::System => false,
+            Manager::User => true,
         };
-        let mut command = Command::new(generator);
-        command.args(flags).env("QUADLET_UNIT_DIRS", &self.place.units).stdin(Stdio::null()).kill_on_drop(true);
-        let output = match tokio::time::timeout(DRY_RUN, command.output()).await {
+        let Some(program) = generator::of_systemd(user) else {
+            let places: Vec<String> = generator::places(user).map(|path| shown(&path)).collect();
+            return format!("Quadlet's generator is not there ({}): install Podman as a package of the system", places.join(", "));
+        };
+        let mut command = Command::from(generator::dry_run(&program, &self.place.units, user));
+        let output = match tokio::time::timeout(DRY_RUN, command.kill_on_drop(true).output()).await {
             Ok(Ok(output)) => output,
-            Ok(Err(error)) => return format!("Quadlet's generator {generator}: {error}; install Podman as a package of the system"),
-            Err(_) => return format!("Quadlet's generator {generator} does not answer"),
+            Ok(Err(error)) => {
+                return format!("Quadlet's generator {}: {error}; install Podman as a package of the system", shown(&program));
+            }
+            Err(_) => return format!("Quadlet's generator {} does not answer", shown(&program)),
         };
         cause(&String::from_utf8_lossy(&output.stderr), folder)
     }

@@ -1,38 +1,58 @@
 //! Pulls of images that are under way: one per reference, however many instances wait for it.
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
-use crate::engine;
+/// So long a start waits for a pull before it says that it is under way.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How far a pull is.
 #[derive(Debug, Clone)]
-pub(super) enum Progress {
+pub(crate) enum Progress<E> {
     /// It goes on; what the engine said last.
     Going(String),
     /// It is over.
-    Over(Result<(), Arc<engine::Error>>),
+    Over(Result<(), E>),
 }
 
 /// Which start asks: a start that waited for a pull has its outcome, even if it comes back after the end.
-pub(super) type Claim = (String, u32);
+pub(crate) type Claim = (String, u32);
 
 #[derive(Debug)]
-struct Pull {
-    progress: watch::Receiver<Progress>,
+struct Pull<E> {
+    progress: watch::Receiver<Progress<E>>,
     claims: HashSet<Claim>,
 }
 
 /// All of them, by reference.
-#[derive(Debug, Default)]
-pub(super) struct Pulls(Mutex<HashMap<String, Pull>>);
+#[derive(Debug)]
+pub(crate) struct Pulls<E>(Mutex<HashMap<String, Pull<E>>>);
 
-impl Pulls {
+impl<E> Default for Pulls<E> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<E: Clone> Pulls<E> {
+    /// How far the pull is that this start waits for, once it has waited a little; if there is none, `begin` is told to begin it.
+    pub(crate) async fn wait(&self, image: &str, claim: &Claim, begin: impl FnOnce(watch::Sender<Progress<E>>)) -> Progress<E> {
+        let mut progress = self.join(image, claim, begin);
+        // Not over in time, or cut off by the end of this process: then it counts as going on.
+        let _ = timeout(PATIENCE, progress.wait_for(|progress| matches!(progress, Progress::Over(_)))).await;
+        let now = progress.borrow().clone();
+        if matches!(now, Progress::Over(_)) {
+            self.leave(image, claim);
+        }
+        now
+    }
+
     /// The pull that this start waits for; if there is none, `begin` is told to begin it.
-    pub(super) fn join(&self, image: &str, claim: &Claim, begin: impl FnOnce(watch::Sender<Progress>)) -> watch::Receiver<Progress> {
+    fn join(&self, image: &str, claim: &Claim, begin: impl FnOnce(watch::Sender<Progress<E>>)) -> watch::Receiver<Progress<E>> {
         let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pull) = pulls.get_mut(image) {
             let goes_on = matches!(*pull.progress.borrow(), Progress::Going(_)) && pull.progress.has_changed().is_ok();
@@ -49,7 +69,7 @@ impl Pulls {
     }
 
     /// A start has taken note of the outcome: the next one pulls anew.
-    pub(super) fn leave(&self, image: &str, claim: &Claim) {
+    fn leave(&self, image: &str, claim: &Claim) {
         let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pull) = pulls.get_mut(image) {
             pull.claims.remove(claim);
@@ -66,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_start_that_waited_has_the_outcome_and_the_next_one_pulls_anew() {
-        let pulls = Pulls::default();
+        let pulls: Pulls<String> = Pulls::default();
         let mut begun = Vec::new();
         let claim = |uid: &str, attempt| (uid.to_owned(), attempt);
         pulls.join("web", &claim("a", 0), |sender| begun.push(sender));

@@ -1,0 +1,148 @@
+//! Which store knows what runs here. What runs without an object is ended only if the store that it was started under says so: one that was made anew (a damaged one
+//! was moved away) knows nothing, and that is no reason to end anything. What it found is kept until its service is applied again.
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+
+use mesh_plan::instance::InstanceKey;
+
+/// What is done with what runs here and is not known to a store that is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unknown {
+    /// It runs on, until its service is applied again.
+    #[default]
+    Keep,
+    /// It is ended.
+    End,
+}
+
+/// The ledger of an agent.
+#[derive(Debug)]
+pub struct Ledger {
+    /// None: it is forgotten with the process.
+    file: Option<PathBuf>,
+    store: String,
+    unknown: Unknown,
+    page: Mutex<Page>,
+}
+
+/// What is written down.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Page {
+    /// The store that was there at the last start; empty before the first.
+    store: String,
+    /// The uids of what an earlier store has left.
+    kept: BTreeSet<String>,
+}
+
+impl Ledger {
+    /// That of a state directory, for the store of this id.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn open(state_dir: &Path, store: &str, unknown: Unknown) -> io::Result<Self> {
+        let file = state_dir.join("agent.json");
+        let page = match std::fs::read(&file) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map_err(|error| io::Error::other(format!("{}: {error}; remove it, and what runs is kept", file.display())))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Page::default(),
+            Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", file.display()))),
+        };
+        Ok(Self { file: Some(file), store: store.to_owned(), unknown, page: Mutex::new(page) })
+    }
+
+    /// One without a file, for a store that is `known` to have started what runs.
+    pub fn in_memory(known: bool) -> Self {
+        let store = if known { "this" } else { "another" };
+        let page = Page { store: store.to_owned(), kept: BTreeSet::new() };
+        Self { file: None, store: "this".to_owned(), unknown: Unknown::Keep, page: Mutex::new(page) }
+    }
+
+    /// Which of those that the store does not know are to be ended; the others are kept. `knows_others`: it knows some of what runs here.
+    pub(super) fn sort(&self, orphans: Vec<InstanceKey>, knows_others: bool) -> Sorted {
+        let mut page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before the first page was written, a store that knows anything here is the one that has started it.
+        let is_new = if page.store.is_empty() { !knows_others } else { page.store != self.store };
+        let keep = |key: &InstanceKey| self.unknown == Unknown::Keep && (is_new || page.kept.contains(&key.uid));
+        let (kept, ended): (Vec<_>, Vec<_>) = orphans.into_iter().partition(keep);
+        let new = Page { store: self.store.clone(), kept: kept.iter().map(|key| key.uid.clone()).collect() };
+        if *page != new {
+            *page = new;
+            self.write(&page);
+        }
+        Sorted { kept, ended }
+    }
+
+    /// This one is kept no more.
+    pub(super) fn strike(&self, uid: &str) {
+        let mut page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
+        if page.kept.remove(uid) {
+            self.write(&page);
+        }
+    }
+
+    fn write(&self, page: &Page) {
+        let Some(file) = &self.file else { return };
+        let new = file.with_extension("new");
+        let written = serde_json::to_vec(page)
+            .map_err(io::Error::from)
+            .and_then(|text| std::fs::write(&new, text))
+            .and_then(|()| std::fs::rename(&new, file));
+        if let Err(error) = written {
+            tracing::warn!(file = %file.display(), %error, "what the store knows could not be written down; the next start keeps what it does not know");
+        }
+    }
+}
+
+/// What runs without an object.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sorted {
+    /// It runs on.
+    pub(super) kept: Vec<InstanceKey>,
+    /// It is to be ended.
+    pub(super) ended: Vec<InstanceKey>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(uids: &[&str]) -> Vec<InstanceKey> {
+        let key = |uid: &&str| InstanceKey { namespace: "default".into(), name: format!("web-a-{uid}"), uid: (*uid).into() };
+        uids.iter().map(key).collect()
+    }
+
+    #[test]
+    fn what_a_store_does_not_know_is_ended_unless_another_store_has_started_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let sort = |store: &str, unknown, uids: &[&str], knows_others| {
+            let sorted = Ledger::open(dir.path(), store, unknown).unwrap().sort(keys(uids), knows_others);
+            let uids = |keys: Vec<InstanceKey>| keys.into_iter().map(|key| key.uid).collect::<Vec<_>>();
+            (uids(sorted.kept), uids(sorted.ended))
+        };
+        let all = |uids: &[&str]| uids.iter().map(ToString::to_string).collect::<Vec<_>>();
+        // A state directory of before there was a ledger, whose store knows what it has started.
+        assert_eq!(sort("first", Unknown::Keep, &["1"], true), (all(&[]), all(&["1"])));
+        assert_eq!(sort("first", Unknown::Keep, &["2"], false), (all(&[]), all(&["2"])));
+        // The store was moved away; what it had started is kept, also at the starts after this one, and what came later is not.
+        assert_eq!(sort("second", Unknown::Keep, &["3", "4"], false), (all(&["3", "4"]), all(&[])));
+        assert_eq!(sort("second", Unknown::Keep, &["3", "4", "5"], true), (all(&["3", "4"]), all(&["5"])));
+        Ledger::open(dir.path(), "second", Unknown::Keep).unwrap().strike("4");
+        assert_eq!(sort("second", Unknown::Keep, &["3", "4"], true), (all(&["3"]), all(&["4"])));
+        assert_eq!(sort("second", Unknown::End, &["3"], true), (all(&[]), all(&["3"])));
+    }
+
+    #[test]
+    fn without_a_ledger_a_store_that_knows_nothing_here_ends_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let sorted = Ledger::open(dir.path(), "new", Unknown::Keep).unwrap().sort(keys(&["1"]), false);
+        assert_eq!(sorted, Sorted { kept: keys(&["1"]), ended: vec![] });
+        std::fs::write(dir.path().join("agent.json"), "{").unwrap();
+        assert!(Ledger::open(dir.path(), "new", Unknown::Keep).unwrap_err().to_string().contains("agent.json"));
+    }
+}
