@@ -38,7 +38,7 @@
 //!
 //! | crate | owns |
 //! |---|---|
-//! | `base` | what even the smallest program needs: wall time, and values that are never printed |
+//! | `base` | what even the smallest program needs: wall time, values that are never printed, and files that are replaced as a whole |
 //! | [`kit`] | clock, shutdown (named tasks), backoff, watches, telemetry, metrics |
 //! | [`shim`] | holds one program, its log and its exit status; small, because there is one for each instance |
 //! | [`api`] | the CRD types, conditions and reasons, names; no IO |

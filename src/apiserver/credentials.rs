@@ -5,9 +5,9 @@
 use std::{
     collections::BTreeSet,
     fmt::Display,
-    io::{self, Write},
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -22,6 +22,7 @@ use rcgen::{
 };
 
 use mesh_kit::redact::Redacted;
+use mesh_kit::replace::{self, Durability};
 
 /// Why there are no credentials. The text names the file.
 #[derive(Debug, thiserror::Error)]
@@ -257,14 +258,7 @@ fn token(path: &Path) -> Result<Redacted, CredentialsError> {
 
 /// Replaces a file in one step, readable by its owner only.
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), CredentialsError> {
-    let new = path.with_extension("new");
-    let write = || {
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)
-    };
-    write().map_err(file_error("write", path))
+    replace::file(path, bytes, 0o600, Durability::Synced).map_err(file_error("write", path))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! `CustomResourceDefinition`s: what makes one valid, its status, and the task that removes a deleted one's objects first.
+mod groups;
 pub(crate) mod names;
 mod paths;
 
@@ -11,7 +12,7 @@ use crate::{
     Inner, object,
     registry::CRDS,
     rest::{self, Deletion},
-    schema::{FieldError, Reason, Schema},
+    schema::{FieldError, Reason, Schema, cost},
 };
 use mesh_kit::clock;
 use mesh_store::Key;
@@ -129,6 +130,7 @@ pub(crate) fn validate(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
             errors.push(error(Reason::Invalid, field, format!("Invalid value: {:?}: field is immutable", text(pointer))));
         }
     }
+    errors.extend(groups::check(new, old));
     validate_versions(new, &mut errors);
     errors
 }
@@ -151,7 +153,7 @@ fn validate_versions(new: &Value, errors: &mut Vec<FieldError>) {
         match version.pointer("/schema/openAPIV3Schema") {
             None => errors.push(error(Reason::Required, path, "Required value: schemas are required")),
             Some(schema) => {
-                let found = Schema::from_open_api(schema).err().unwrap_or_default();
+                let found = Schema::from_open_api(schema).err().unwrap_or_else(|| cost::check(schema));
                 let place = |field: String| if field.is_empty() { path.clone() } else { format!("{path}.{field}") };
                 errors.extend(found.into_iter().map(|found| FieldError { field: place(found.field), ..found }));
             }
@@ -220,13 +222,15 @@ async fn attend(server: &Inner, key: &Key) {
         return;
     }
     let registry = server.registry();
-    if let Some(resource) = registry.stored(&key.name) {
+    // Only what it defines: objects of a built-in resource of its name are not its own.
+    let defined = registry.stored(&key.name).filter(|resource| resource.definition.as_deref() == Some(&*key.name));
+    if let Some(resource) = defined {
         for object in server.store.list(&key.name, None).entries {
             // Not found is as good, and what is held comes back here when it is gone.
             let _ = rest::remove(server, resource, &object.key.namespace, &object.key.name, &Deletion::default()).await;
         }
     }
-    if server.store.list(&key.name, None).entries.is_empty() {
+    if registry.is_built_in(&key.name) || server.store.list(&key.name, None).entries.is_empty() {
         let drop_finalizer = |definition: &mut Value| {
             let kept = object::finalizers(definition).into_iter().filter(|finalizer| *finalizer != FINALIZER).map(str::to_owned).collect();
             object::set_finalizers(definition, kept);

@@ -10,7 +10,7 @@ use crate::{
     Inner, object,
     rest::{self, Deletion, Propagation},
 };
-use mesh_store::{Entry, Event, Key, WriteError};
+use mesh_store::{Entry, Event, Key, Store, WriteError};
 
 /// One owner reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +75,22 @@ impl Graph {
             concerned.extend(self.objects.get(&owner.uid).cloned());
         }
         concerned
+    }
+
+    /// Whether `uid` is among the owners of an object, their owners, and so on: then the two wait for each other if each goes first.
+    fn is_above(&self, store: &Store, uid: &str, object: &Value) -> bool {
+        let (mut next, mut seen): (Vec<String>, HashSet<String>) =
+            (owners(object).into_iter().map(|owner| owner.uid).collect(), HashSet::new());
+        while let Some(owner) = next.pop() {
+            if owner == uid {
+                return true;
+            }
+            let above = self.objects.get(&owner).and_then(|key| store.get(key)).map(|entry| owners(&entry.value())).unwrap_or_default();
+            if seen.insert(owner) {
+                next.extend(above.into_iter().map(|owner| owner.uid));
+            }
+        }
+        false
     }
 
     fn follow(&mut self, event: &Event) -> Vec<Key> {
@@ -190,6 +206,8 @@ async fn delete_dependents(server: &Inner, graph: &Graph, entry: &Entry, object:
         let Some(dependent) = server.store.get(key) else { continue };
         let value = dependent.value();
         let owners = owners(&value);
+        // It owns itself, or owns what owns it: who waited for it would wait for ever.
+        let is_above = graph.is_above(&server.store, object::uid(&value), object);
         let others_alive = owners.iter().any(|owner| owner.uid != uid && graph.objects.contains_key(&owner.uid));
         if others_alive {
             drop_owners(server, &dependent, &[uid.to_owned()]).await?;
@@ -199,7 +217,7 @@ async fn delete_dependents(server: &Inner, graph: &Graph, entry: &Entry, object:
             // Its own dependents go first as well.
             delete(server, &dependent, object::uid(&value), Some(Propagation::Foreground)).await?;
         }
-        blocking |= owners.iter().any(|owner| owner.uid == uid && owner.blocks) && server.store.get(key).is_some();
+        blocking |= !is_above && owners.iter().any(|owner| owner.uid == uid && owner.blocks) && server.store.get(key).is_some();
     }
     if blocking { Ok(()) } else { without_finalizer(server, entry, "foregroundDeletion").await.map(|_| ()) }
 }

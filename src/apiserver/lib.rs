@@ -14,6 +14,7 @@ mod discovery;
 mod events;
 mod gc;
 mod health;
+mod judges;
 pub mod managed_fields;
 mod metrics;
 mod namespaces;
@@ -45,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{admission::Admission, body::Body, request::User, server::ServeError, service::ApiService};
 use self::{
+    judges::Judges,
     metrics::ApiMetrics,
     registry::{Behaviour, CRDS, Registry, Resource},
 };
@@ -63,6 +65,8 @@ pub struct Options {
     pub ca_certificate: String,
     /// Where to register; none: nowhere.
     pub metrics: Option<Metrics>,
+    /// Namespaces that nobody may delete, beside those that Kubernetes protects.
+    pub protected_namespaces: Vec<String>,
 }
 
 /// The server. Cheap to clone.
@@ -77,6 +81,7 @@ pub(crate) struct Inner {
     /// Held while the registry is built anew, so that an older one never replaces a newer.
     rebuilding: Mutex<()>,
     metrics: ApiMetrics,
+    judges: Judges,
     /// Open watches end when this is cancelled.
     closing: CancellationToken,
 }
@@ -90,7 +95,7 @@ impl ApiServer {
         let registry = Arc::new(Registry::build(None, &store.list(CRDS, None)));
         let metrics = ApiMetrics::new(options.metrics.as_ref());
         let (registry, rebuilding, closing) = (watch::Sender::new(registry), Mutex::default(), CancellationToken::new());
-        let inner = Arc::new(Inner { store, options, registry, rebuilding, metrics, closing });
+        let inner = Arc::new(Inner { store, options, registry, rebuilding, metrics, judges: Judges::default(), closing });
         inner.make_permanent_objects().await?;
         let (end, closing) = (shutdown.triggered(), inner.closing.clone());
         shutdown.spawn_work(async move {

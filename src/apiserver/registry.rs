@@ -13,7 +13,10 @@ use sha2::{Digest, Sha256};
 
 use mesh_store::Listing;
 
-pub(crate) use self::resource::{Behaviour, Resource, ScalePaths};
+pub(crate) use self::{
+    builtin::is_built_in_group,
+    resource::{Behaviour, Resource, ScalePaths},
+};
 
 /// The store's name for definitions.
 pub(crate) const CRDS: &str = "customresourcedefinitions.apiextensions.k8s.io";
@@ -48,7 +51,10 @@ impl Registry {
             }
         }
         let path = |resource: &Resource| (resource.group.clone(), resource.version.clone(), resource.plural.clone());
-        let by_path = resources.iter().map(|resource| (path(resource), Arc::clone(resource))).collect();
+        // The built-in ones come last: none of them gives way to a definition.
+        let built_in = |resource: &&Arc<Resource>| resource.definition.is_none();
+        let in_order = resources.iter().filter(|resource| !built_in(resource)).chain(resources.iter().filter(built_in));
+        let by_path = in_order.map(|resource| (path(resource), Arc::clone(resource))).collect();
         let hash = hex(&hash.finalize());
         Self { resources, by_path, hash, revision: definitions.revision }
     }
@@ -66,6 +72,11 @@ impl Registry {
     pub(crate) fn stored(&self, storage: &str) -> Option<&Arc<Resource>> {
         let of_storage = || self.resources.iter().filter(|resource| *resource.storage == *storage);
         of_storage().find(|resource| !resource.convert).or_else(|| of_storage().next())
+    }
+
+    /// Whether stored objects of this name are of a built-in resource.
+    pub(crate) fn is_built_in(&self, storage: &str) -> bool {
+        self.resources.iter().any(|resource| *resource.storage == *storage && resource.definition.is_none())
     }
 
     /// Every group with its versions, the preferred one first; the core group has the empty name.

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 
 mod builtin;
+pub(crate) mod cost;
 mod defaulting;
 mod derived;
 mod error;
@@ -43,6 +44,8 @@ struct Inner {
     /// What a CRD says of metadata.name besides the rules for all names.
     metadata: Option<Id>,
     rules: Option<Rules>,
+    /// What they may cost.
+    cost: u64,
     names: NameRule,
     /// The kind, if it is a built-in one.
     builtin: Option<&'static str>,
@@ -73,7 +76,7 @@ impl Schema {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let inner = Inner { arena, metadata, rules, names: NameRule::Subdomain, builtin: None };
+        let inner = Inner { arena, metadata, rules, cost: cost::total(schema), names: NameRule::Subdomain, builtin: None };
         Ok(Self { inner: Arc::new(inner), status_subresource: false })
     }
 
@@ -121,8 +124,21 @@ impl Schema {
     }
 
     /// What is wrong with `new`, metadata first; `old` (of an update) is for transition rules and for ratcheting: what did not change is
-    /// not held against it. An error that Kubernetes takes for blocking keeps the rules from being checked, and says so in a last entry.
+    /// not held against it. An error that Kubernetes takes for blocking keeps the rules from being checked; that this is so (`<nil>: Invalid value: null:
+    /// some validation rules were not checked …` there) is not said: nobody can act on it.
     pub fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        self.validate_while(new, old, &|| true)
+    }
+
+    /// Whether its rules can take long: then they are not checked where others wait.
+    pub fn is_dear(&self) -> bool {
+        /// About ten milliseconds.
+        const DEAR: u64 = 50_000;
+        self.inner.cost > DEAR
+    }
+
+    /// The same, for as long as `go_on` says so: it is asked before each rule, and what was not checked by then is an error.
+    pub fn validate_while(&self, new: &Value, old: Option<&Value>, go_on: &dyn Fn() -> bool) -> Vec<FieldError> {
         let mut errors = metadata::check(new.get("metadata"), self.inner.names, "metadata");
         validate::check(self.root(), new, old, "", &mut errors);
         if let (Some(id), Some(value)) = (self.inner.metadata, new.get("metadata")) {
@@ -134,9 +150,8 @@ impl Schema {
             errors.extend(derived::check(kind, new, old));
         }
         match &self.inner.rules {
-            Some(_) if errors.iter().any(|error| error.reason.blocks_rules()) => errors.push(FieldError::rules_not_checked()),
-            Some(rules) => rules.check(new, old, "", &mut errors),
-            None => {}
+            Some(rules) if !errors.iter().any(|error| error.reason.blocks_rules()) => rules.check(new, old, "", go_on, &mut errors),
+            Some(_) | None => {}
         }
         errors
     }

@@ -171,6 +171,7 @@ impl ApiError {
         match error {
             PatchError::Rejected => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", error.to_string()),
             PatchError::Malformed(message) => Self::bad_request(message.clone()),
+            PatchError::TooLarge(message) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message.clone()),
         }
     }
 
@@ -183,7 +184,11 @@ impl ApiError {
                 Self::new(StatusCode::CONFLICT, "Conflict", error.to_string()).causes(causes)
             }
             ApplyError::ManagedFields | ApplyError::Version { .. } => Self::bad_request(error.to_string()),
-            ApplyError::Malformed { .. } => Self::internal(error.to_string()),
+            // 500 in Kubernetes, though it is the request that is wrong.
+            ApplyError::Malformed { .. } => {
+                let cause = json!({"reason": "FieldValueDuplicate", "message": error.to_string()});
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", error.to_string()).causes(std::iter::once(cause))
+            }
             ApplyError::FieldManager => options(),
         }
     }

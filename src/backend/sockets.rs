@@ -1,4 +1,6 @@
-//! The listening TCP sockets of a network namespace, from the kernel's tables; used by every backend that looks who listens on a port.
+//! The listening TCP sockets of a network namespace; used by every backend that looks who listens on a port.
+mod diag;
+
 use std::{
     fs::File,
     io::{self, BufRead, BufReader},
@@ -6,6 +8,7 @@ use std::{
     path::Path,
 };
 
+use mesh_base::exhausted::is_exhausted;
 use mesh_plan::instance::PortOwner;
 
 /// A listening TCP socket.
@@ -19,7 +22,19 @@ pub struct Listener {
     pub inode: u64,
 }
 
-/// All of them; `net` is `/proc/net`, or `/proc/PID/net` for what that process sees.
+/// Those of this namespace.
+///
+/// # Errors
+/// The kernel cannot be asked: who listens is not known then.
+pub(crate) fn here() -> io::Result<Vec<Listener>> {
+    match diag::all() {
+        // A kernel without it has the tables.
+        Err(error) if !is_exhausted(&error) => all(Path::new("/proc/net")),
+        result => result,
+    }
+}
+
+/// All that the tables have; `net` is `/proc/net`, or `/proc/PID/net` for what that process sees.
 ///
 /// # Errors
 /// The tables are there and cannot be read: who listens is not known then.

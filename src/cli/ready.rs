@@ -3,9 +3,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode, Uri, client::conn::http1, header::HOST};
-use hyper_util::rt::TokioIo;
+use http_body_util::Empty;
+use hyper::{Request, StatusCode, Uri, header::HOST};
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
@@ -71,22 +70,11 @@ async fn until_ready(url: &Uri, host: &str, port: u16, deadline: Instant) -> Res
 
 async fn ask(url: &Uri, host: &str, port: u16) -> anyhow::Result<(StatusCode, String)> {
     let stream = TcpStream::connect((host, port)).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let authority = url.authority().map_or(host, |authority| authority.as_str());
     let request = Request::get(path).header(HOST, authority).body(Empty::<Bytes>::new())?;
-    let answer = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LIMIT).collect().await.map_err(|error| anyhow::anyhow!(error))?;
-        anyhow::Ok((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
-    };
-    tokio::pin!(answer);
-    tokio::select! {
-        answer = &mut answer => answer,
-        // The connection moves the answer; its own end is told by the answer.
-        _ = connection => answer.await,
-    }
+    let (status, body) = mesh_kit::ask::ask(stream, request, LIMIT).await?;
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
 #[cfg(test)]

@@ -147,6 +147,8 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         logs: Some(backend.clone()),
         ca_certificate: credentials.ca_certificate().to_owned(),
         metrics: Some(metrics.clone()),
+        // Without it no instance is placed, and drains are not acknowledged.
+        protected_namespaces: vec![SYSTEM_NAMESPACE.to_owned()],
         ..mesh_apiserver::Options::default()
     };
     let server = ApiServer::start(store, api_options, shutdown).await?;

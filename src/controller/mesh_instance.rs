@@ -104,7 +104,7 @@ async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Act
         };
         let memory = agent.note(&key, &observed);
         let health = agent.probe(&instance, &key, &observed).await;
-        let plan = plan(&Facts {
+        let facts = Facts {
             instance: &instance,
             observed: &observed,
             health: &health,
@@ -112,7 +112,11 @@ async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Act
             routers: &routers,
             announced,
             now: clock::now(),
-        });
+        };
+        let plan = plan(&facts);
+        if let Some(left) = lifecycle::unsettled(&facts, &plan) {
+            return Ok(Action::requeue(left));
+        }
         match plan.step {
             Step::Wait { wake } => {
                 update_status::update_status(&agent, &instance, &plan.status).await?;

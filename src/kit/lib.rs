@@ -1,4 +1,5 @@
 //! Small parts that every module may use: clock, file descriptors, shutdown, backoff, watches, telemetry, metrics, the service manager. Knows nothing of this project's objects.
+pub mod ask;
 pub mod backoff;
 pub mod descriptors;
 pub mod meant;
@@ -8,4 +9,4 @@ pub mod systemd;
 pub mod telemetry;
 pub mod watch;
 
-pub use mesh_base::{clock, exhausted, redact};
+pub use mesh_base::{clock, exhausted, redact, replace};

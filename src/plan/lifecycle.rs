@@ -27,6 +27,12 @@ pub const STABLE: SignedDuration = SignedDuration::from_mins(1);
 /// Routers stop at the drain deadline by their own clocks; the agent gives them this much longer to say so.
 pub const ACK_SLACK: SignedDuration = SignedDuration::from_secs(2);
 
+/// What was just started stays unreported for so long: most programs serve by then, and a state that lasts for milliseconds would cost each of them two
+/// more writes. When it is a restart the report that is there says too much meanwhile, so that is for a moment only.
+const SETTLE: Duration = Duration::from_millis(250);
+/// The same for one that is started again.
+const SETTLE_AGAIN: Duration = Duration::from_millis(15);
+
 /// What the probes found of the current run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Health {
@@ -178,6 +184,18 @@ pub fn blind(instance: &MeshInstance, message: String, now: Timestamp) -> MeshIn
     let reason = if instance.metadata.deletion_timestamp.is_some() { reason::STOP_FAILED } else { reason::START_FAILED };
     let ready = Want::new(reason::READY, false, reason, message).over(&old.conditions, instance.metadata.generation, now);
     MeshInstanceStatus { conditions: vec![ready], routers: Vec::new(), ..old }
+}
+
+/// How much longer the status of one that was just started, and does not serve yet, is better not written.
+pub fn unsettled(facts: &Facts<'_>, plan: &Plan) -> Option<Duration> {
+    let Observed::Running(running) = facts.observed else { return None };
+    if plan.status.state != Some(InstanceState::Starting) || !matches!(plan.step, Step::Wait { .. }) {
+        return None;
+    }
+    let known = old_status(facts).is_some_and(|status| status.start_time.is_some());
+    // A clock that was set back says nothing about it: then it is long enough.
+    let up = Duration::try_from(facts.now.duration_since(running.since)).unwrap_or(Duration::MAX);
+    Some(if known { SETTLE_AGAIN } else { SETTLE }.saturating_sub(up)).filter(|left| !left.is_zero())
 }
 
 fn live(facts: &Facts<'_>) -> (Step, Say) {

@@ -1,13 +1,12 @@
 //! What a shim writes down about its instance, so that whoever comes after the controller knows whose processes these are and how they ended.
 //! Holds no secret: never the environment, never the argument vector.
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
+use mesh_base::replace::{self, Durability};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::instance::{Exit, InstanceKey};
@@ -78,10 +77,7 @@ pub struct ExitRecord {
 ///
 /// It is not synced: after a crash of the machine no process of the record lives, and its boot id says so.
 pub fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
-    fs::rename(&temporary, path)
+    replace::file(path, &serde_json::to_vec(value)?, 0o600, Durability::UntilReboot)
 }
 
 /// Reads a value that [`write()`] wrote; none if it was never written.

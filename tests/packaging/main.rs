@@ -6,7 +6,9 @@
     clippy::indexing_slicing,
     reason = "helpers of tests, outside the functions that clippy knows as tests"
 )]
+mod advisories;
 mod charts;
 mod crds;
 mod imports;
 mod layout;
+mod release;

@@ -35,7 +35,7 @@ pub enum ApplyError {
         /// The endpoint's.
         expected: String,
     },
-    /// 500 `InternalError` in Kubernetes: list items that cannot be told apart.
+    /// 422 Invalid: list items that cannot be told apart.
     #[error("failed to create typed patch object ({object}): {why}")]
     Malformed {
         /// `namespace/name; group/version, Kind=K`

@@ -282,3 +282,23 @@ proptest! {
         prop_assert_eq!(&force(Some(&once), &third, "a", 3), &once);
     }
 }
+
+#[test]
+fn a_json_patch_whose_copies_double_each_time_is_refused_before_it_has_made_much() {
+    let live = object(json!({"tags": ["0123456789abcdef"]}));
+    // Each puts all that is there into itself: 3 KB of patch, 2^40 bytes of object.
+    let doubling: Vec<Value> = (0..40).map(|round| json!({"op": "copy", "from": "/spec", "path": format!("/spec/copy{round}")})).collect();
+    let Err(PatchError::TooLarge(why)) = json(&live, &doubling.into()) else { panic!("not refused") };
+    assert!(why.contains("the copy operations of the JSON patch make more than 3145728 bytes"), "{why}");
+    let few: Vec<Value> = (0..10).map(|round| json!({"op": "copy", "from": "/spec", "path": format!("/spec/copy{round}")})).collect();
+    assert!(json(&live, &few.into()).is_ok());
+}
+
+#[test]
+fn a_json_patch_has_as_many_operations_as_kubernetes_takes() {
+    let live = object(json!({"size": 1}));
+    let patch = |count: usize| Value::from(vec![json!({"op": "replace", "path": "/spec/size", "value": 2}); count]);
+    assert!(json(&live, &patch(10_000)).is_ok());
+    let Err(PatchError::TooLarge(why)) = json(&live, &patch(10_001)) else { panic!("not refused") };
+    assert_eq!(why, "The allowed maximum operations in a JSON patch is 10000, got 10001");
+}

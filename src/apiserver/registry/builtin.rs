@@ -131,6 +131,11 @@ const ROWS: &[Row] = &[
     },
 ];
 
+/// Whether some built-in resource is of this group.
+pub(crate) fn is_built_in_group(group: &str) -> bool {
+    ROWS.iter().any(|row| row.group == group)
+}
+
 /// The rows as resources.
 pub(super) fn resources() -> Vec<Resource> {
     ROWS.iter().map(resource).collect()

@@ -161,7 +161,7 @@ pub(crate) async fn remove(
     name: &str,
     deletion: &Deletion,
 ) -> Result<Removed, ApiError> {
-    strategy::check_deletion(resource, name)?;
+    strategy::check_deletion(server, resource, name)?;
     let key = resource.key(namespace, name);
     loop {
         let entry = server.store.get(&key).ok_or_else(|| ApiError::not_found(resource, name))?;

@@ -133,7 +133,7 @@ pub(super) async fn insert(call: &Call<'_>, mut object: Value, intent: &Intent, 
         let why = "create not allowed while custom resource definition is terminating";
         return Err(ApiError::forbidden_object(resource, object::name(&object), why));
     }
-    prepare_new(call, &mut object, intent, ownership)?;
+    prepare_new(call, &mut object, intent, ownership).await?;
     let name = object::name(&object).to_owned();
     loop {
         let guard = server.namespace_guard(resource, namespace, &name)?;
@@ -153,7 +153,7 @@ pub(super) async fn insert(call: &Call<'_>, mut object: Value, intent: &Intent, 
     }
 }
 
-fn prepare_new(call: &Call<'_>, object: &mut Value, intent: &Intent, ownership: Ownership) -> Result<(), ApiError> {
+async fn prepare_new(call: &Call<'_>, object: &mut Value, intent: &Intent, ownership: Ownership) -> Result<(), ApiError> {
     let resource = call.resource;
     object::give_birth(object, resource.generation, intent.now);
     if resource.has_status && resource.behaviour != Behaviour::Namespace {
@@ -169,13 +169,17 @@ fn prepare_new(call: &Call<'_>, object: &mut Value, intent: &Intent, ownership: 
     {
         managed_fields::record_update(None, object, &intent.manager, &resource.api_version(), None, intent.now, schema);
     }
-    validate(call, object, None)
+    validate(call, object, None).await
 }
 
 /// Schema, strategy and admission, in this order; the first to find something answers.
-fn validate(call: &Call<'_>, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+async fn validate(call: &Call<'_>, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
     let Call { server, resource, .. } = call;
-    let mut errors = resource.schema.as_ref().map(|schema| schema.validate(new, old)).unwrap_or_default();
+    let mut errors = match &resource.schema {
+        Some(schema) if schema.is_dear() => server.judges.validate(schema, new, old).await?,
+        Some(schema) => schema.validate(new, old),
+        None => Vec::new(),
+    };
     errors.extend(strategy::validate(resource, new, old));
     if !errors.is_empty() {
         return Err(ApiError::invalid(resource, object::name(new), &errors));
@@ -228,7 +232,7 @@ pub(super) async fn change(
         let Some(entry) = server.store.get(&key) else { return Ok(None) };
         let old = resource.view(&entry);
         let mut new = draft(intent, &entry, &old)?;
-        prepare_changed(call, &old, &mut new, intent)?;
+        prepare_changed(call, &old, &mut new, intent).await?;
         let new = new.value;
         let ends = object::is_dying(&old) && !object::is_held(&new);
         if intent.dry_run {
@@ -252,7 +256,7 @@ pub(super) async fn change(
     Err(ApiError::conflict(resource, name))
 }
 
-fn prepare_changed(call: &Call<'_>, old: &Value, draft: &mut Draft, intent: &Intent) -> Result<(), ApiError> {
+async fn prepare_changed(call: &Call<'_>, old: &Value, draft: &mut Draft, intent: &Intent) -> Result<(), ApiError> {
     let resource = call.resource;
     let new = &mut draft.value;
     check_foreign(resource, old, new)?;
@@ -274,7 +278,7 @@ fn prepare_changed(call: &Call<'_>, old: &Value, draft: &mut Draft, intent: &Int
         let subresource = call.part.subresource();
         managed_fields::record_update(Some(old), new, &intent.manager, &resource.api_version(), subresource, intent.now, schema);
     }
-    validate(call, new, Some(old))
+    validate(call, new, Some(old)).await
 }
 
 /// A uid in a body names the object that is meant; another one is another object.

@@ -70,7 +70,7 @@ fn build(kind: &Kind) -> Schema {
     let mut arena = reader.arena;
     structural::add_type_and_metadata(&mut arena);
     let status_subresource = matches!(kind.name, "Namespace" | "Service" | "CustomResourceDefinition");
-    let inner = Inner { arena, metadata: None, rules: None, names: kind.names, builtin: Some(kind.name) };
+    let inner = Inner { arena, metadata: None, rules: None, cost: 0, names: kind.names, builtin: Some(kind.name) };
     Schema { inner: Arc::new(inner), status_subresource }
 }
 

@@ -119,12 +119,3 @@ impl Reason {
         }
     }
 }
-
-impl FieldError {
-    /// Stands at the end where CEL rules were left out.
-    pub(crate) fn rules_not_checked() -> Self {
-        let why =
-            "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
-        Self::invalid("<nil>", &Value::Null, why)
-    }
-}

@@ -123,23 +123,42 @@ thread_local! {
     static ENGINE: Validator = Validator::new();
 }
 
+/// One check of one object.
+struct Walk<'a> {
+    go_on: &'a dyn Fn() -> bool,
+    /// It said no.
+    stopped: bool,
+    errors: &'a mut Vec<FieldError>,
+}
+
 impl Rules {
     fn is_empty(&self) -> bool {
         self.plain.is_none() && self.transition.is_none() && self.properties.is_empty() && self.items.is_none() && self.additional.is_none()
     }
 
     /// Evaluates everything; a rule on a value that did not change is not held against it, unless it compares old and new.
-    pub(super) fn check(&self, new: &Value, old: Option<&Value>, path: &str, errors: &mut Vec<FieldError>) {
-        ENGINE.with(|engine| self.walk(engine, new, old, path, errors));
+    pub(super) fn check(&self, new: &Value, old: Option<&Value>, path: &str, go_on: &dyn Fn() -> bool, errors: &mut Vec<FieldError>) {
+        let mut walk = Walk { go_on, stopped: false, errors };
+        ENGINE.with(|engine| self.walk(engine, new, old, path, &mut walk));
+        if walk.stopped {
+            // Kubernetes' words, whose budget is one of steps.
+            let why = "validation failed due to running out of cost budget, no further validation rules will be run";
+            errors.push(FieldError::invalid("<nil>", &Value::Null, why));
+        }
     }
 
-    fn walk(&self, engine: &Validator, new: &Value, old: Option<&Value>, path: &str, errors: &mut Vec<FieldError>) {
-        if new.is_null() {
+    fn walk(&self, engine: &Validator, new: &Value, old: Option<&Value>, path: &str, walk: &mut Walk<'_>) {
+        if new.is_null() || walk.stopped {
             return;
         }
         let unchanged = old == Some(new);
         for compiled in self.plain.iter().filter(|_| !unchanged).chain(&self.transition) {
+            if !(walk.go_on)() {
+                walk.stopped = true;
+                return;
+            }
             if let Err(failures) = engine.validate_compiled(compiled, new, old) {
+                let errors = &mut *walk.errors;
                 errors.extend(failures.into_iter().map(|failure| told(path, &failure)));
             }
         }
@@ -147,13 +166,13 @@ impl Rules {
             Value::Object(fields) => {
                 for (name, field) in fields {
                     let Some(rules) = self.properties.get(name).or(self.additional.as_deref()) else { continue };
-                    rules.walk(engine, field, old.and_then(|old| old.get(name)), &join(path, name), errors);
+                    rules.walk(engine, field, old.and_then(|old| old.get(name)), &join(path, name), walk);
                 }
             }
             Value::Array(items) => {
                 for (rules, (index, item)) in self.items.iter().flat_map(|rules| items.iter().enumerate().map(move |item| (rules, item))) {
                     let old = old.and_then(|old| correlated(&self.list, old, item));
-                    rules.walk(engine, item, old, &format!("{path}[{index}]"), errors);
+                    rules.walk(engine, item, old, &format!("{path}[{index}]"), walk);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -175,3 +175,35 @@ async fn a_namespaces_custom_objects_go_before_what_they_may_still_need() {
     fixture.merge(&format!("{widgets}/w"), &json!({"metadata": {"finalizers": null}})).await;
     fixture.gone("/api/v1/namespaces/n").await;
 }
+
+#[tokio::test]
+async fn an_object_that_owns_itself_or_is_owned_in_a_circle_goes_in_the_foreground_too() {
+    let fixture = server().await;
+    for name in ["alone", "a", "b"] {
+        fixture.map(name, json!({})).await;
+    }
+    for (owned, owner) in [("alone", "alone"), ("a", "b"), ("b", "a")] {
+        let owner = fixture.get(&format!("{MAPS}/{owner}")).await.body;
+        assert_eq!(fixture.merge(&format!("{MAPS}/{owned}"), &json!({"metadata": owned_by(&owner, true)})).await.code, 200);
+    }
+    for name in ["alone", "a"] {
+        fixture.delete(&format!("{MAPS}/{name}"), &json!({"propagationPolicy": "Foreground"})).await;
+    }
+    for name in ["alone", "a", "b"] {
+        fixture.gone(&format!("{MAPS}/{name}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_protected_is_not_deleted() {
+    let (shutdown, supervisor) = Shutdown::new();
+    let options = Options { protected_namespaces: vec!["mesh-system".to_owned()], ..Options::default() };
+    let server = ApiServer::start(Store::memory().unwrap(), options, &shutdown).await.unwrap();
+    let fixture = Fixture { client: Client::new(server.service(), "default"), server, _supervisor: supervisor };
+    fixture.post("/api/v1/namespaces", &json!({"metadata": {"name": "mesh-system"}})).await;
+    for name in ["mesh-system", "default", "kube-system"] {
+        let refused = fixture.delete(&format!("/api/v1/namespaces/{name}"), &json!({})).await;
+        assert_eq!(refused.code, 403, "{}", refused.text);
+        assert!(refused.text.contains("this namespace may not be deleted"), "{}", refused.text);
+    }
+}

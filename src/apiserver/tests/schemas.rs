@@ -165,3 +165,67 @@ async fn a_definition_whose_paths_lead_nowhere_is_refused() {
         .map(|field| format!("spec.versions[0].{field}"));
     assert_eq!((refused.code, causes), (422, expected.map(Value::from).to_vec()), "{}", refused.text);
 }
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+fn defining(group: &str, plural: &str, kind: &str) -> Value {
+    let mut definition = widget_definition();
+    definition["metadata"]["name"] = format!("{plural}.{group}").into();
+    definition["spec"]["group"] = group.into();
+    definition["spec"]["names"] = json!({"plural": plural, "kind": kind});
+    definition
+}
+
+#[tokio::test]
+async fn no_definition_takes_the_place_of_what_is_built_in() {
+    let fixture = server().await;
+    let lease = json!({"metadata": {"name": "held"}, "spec": {"holderIdentity": "a"}});
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    assert_eq!(fixture.post(leases, &lease).await.code, 201);
+    let mut takes = defining("coordination.k8s.io", "leases", "Lease");
+    takes["metadata"]["annotations"] = json!({"api-approved.kubernetes.io": "https://github.com/kubernetes/enhancements/pull/1111"});
+    let refused = fixture.post(DEFINITIONS, &takes).await;
+    assert_eq!((refused.code, &refused.body["details"]["causes"][0]["field"]), (422, &json!("spec.group")), "{}", refused.text);
+    assert!(refused.text.contains("is served by this API itself"), "{}", refused.text);
+    assert_eq!(fixture.get(&format!("{leases}/held")).await.body["spec"]["holderIdentity"], "a");
+}
+
+#[tokio::test]
+async fn a_definition_in_a_group_of_kubernetes_says_who_approved_it() {
+    let fixture = server().await;
+    let mut gateways = defining("gateway.networking.k8s.io", "gateways", "Gateway");
+    let refused = fixture.post(DEFINITIONS, &gateways).await;
+    let field = &refused.body["details"]["causes"][0]["field"];
+    assert_eq!((refused.code, field), (422, &json!("metadata.annotations[api-approved.kubernetes.io]")), "{}", refused.text);
+    gateways["metadata"]["annotations"] = json!({"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/4538"});
+    assert_eq!(fixture.post(DEFINITIONS, &gateways).await.code, 201);
+}
+
+#[tokio::test]
+async fn rules_that_could_hold_the_api_up_are_refused_with_the_definition() {
+    let fixture = server().await;
+    let mut dear = widget_definition();
+    let list = json!({"type": "array", "items": {"type": "integer"}});
+    let rule = "self.list.all(a, self.list.all(b, self.list.all(c, a + b + c > 0)))";
+    let spec = &mut dear["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    spec["properties"]["list"] = list;
+    spec["x-kubernetes-validations"] = json!([{"rule": rule}]);
+    let refused = fixture.post(DEFINITIONS, &dear).await;
+    let field = refused.body["details"]["causes"][0]["field"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(refused.code, 422, "{}", refused.text);
+    assert_eq!(field, "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule");
+    assert!(refused.text.contains("maxItems"), "{}", refused.text);
+    dear["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["list"]["maxItems"] = 20.into();
+    let taken = fixture.post(DEFINITIONS, &dear).await;
+    assert_eq!(taken.code, 201, "{}", taken.text);
+}
+
+#[tokio::test]
+async fn items_that_cannot_be_told_apart_are_the_requests_fault_whichever_way_it_is_sent() {
+    let (fixture, _) = with_widgets().await;
+    let map = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "twice"}, "spec": {"ports": [{"port": 80, "name": "a"}, {"port": 80, "name": "b"}]}});
+    let path = "/api/v1/namespaces/default/services/twice?fieldManager=test";
+    let refused = fixture.ask("PATCH", path, &[("content-type", "application/apply-patch+yaml")], map.to_string()).await;
+    assert_eq!((refused.code, &refused.body["reason"]), (422, &json!("Invalid")), "{}", refused.text);
+    assert!(refused.text.contains("duplicate entries for key"), "{}", refused.text);
+}

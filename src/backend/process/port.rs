@@ -3,7 +3,6 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,7 +14,7 @@ use mesh_plan::instance::PortOwner;
 use mesh_shim::tree;
 
 /// The kernel's tables are read again after so long: hundreds of instances that are looked at in the same moment cost one reading.
-const FRESH: Duration = Duration::from_millis(5);
+const FRESH: Duration = Duration::from_millis(2);
 
 /// The listening sockets of this machine, by port, as they were a moment ago.
 #[derive(Debug, Default)]
@@ -35,7 +34,7 @@ impl Listening {
             return Ok(Arc::clone(table));
         }
         let mut table: HashMap<u16, Vec<Listener>> = HashMap::new();
-        for listener in sockets::all(Path::new("/proc/net"))? {
+        for listener in sockets::here()? {
             table.entry(listener.port).or_default().push(listener);
         }
         let table = Arc::new(table);
@@ -95,7 +94,7 @@ mod tests {
     use crate::sockets::is_free;
 
     fn owner(port: u16, tree: impl IntoIterator<Item = i32>) -> (PortOwner, SocketAddr) {
-        let look = look(port, sockets::listeners(Path::new("/proc/net"), port).unwrap(), tree).unwrap();
+        let look = look(port, sockets::here().unwrap().into_iter().filter(|listener| listener.port == port).collect(), tree).unwrap();
         (look.owner, look.address)
     }
 

@@ -7,6 +7,7 @@ use std::{
 use super::failed;
 use crate::exit::{Code, Failure, Result};
 use mesh_backend::quadlet::header;
+use mesh_kit::replace::{self, Durability};
 
 /// What all files of `install` are called in their headers.
 const SET: &str = "mesh-controller";
@@ -60,9 +61,7 @@ impl UnitFile {
         let write = || {
             let dir = self.path.parent().unwrap_or(Path::new("/"));
             std::fs::create_dir_all(dir)?;
-            let new = self.path.with_extension("new");
-            std::fs::write(&new, &text)?;
-            std::fs::rename(&new, &self.path)
+            replace::file(&self.path, text.as_bytes(), 0o644, Durability::Synced)
         };
         write().map_err(|error| failed("write", &self.path, &error)).map(|()| true)
     }

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    os::unix::fs::{OpenOptionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -16,6 +15,7 @@ use super::{
 };
 use crate::exit::{Code, Failure, Result};
 use mesh_backend::quadlet::header::{self, Found};
+use mesh_kit::replace::{self, Durability};
 
 /// What a file is, compared with what is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -249,28 +249,12 @@ fn write(path: &Path, content: &Content) -> Result {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(act)?;
     }
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    // Hidden and with an ending of its own, so that nobody reads it.
-    let new = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
-    drop(fs::remove_file(&new));
-    let made = match content {
-        Content::Text(text) => create(&new, text.as_bytes(), 0o644),
-        Content::Bytes(bytes, mode) => create(&new, bytes, *mode),
-        Content::Link(target) => symlink(target, &new),
+    let placed = match content {
+        Content::Text(text) => replace::file(path, text.as_bytes(), 0o644, Durability::Synced),
+        Content::Bytes(bytes, mode) => replace::file(path, bytes, *mode, Durability::Synced),
+        Content::Link(target) => replace::link(path, target.as_ref()),
     };
-    let placed = made.and_then(|()| fs::rename(&new, path));
-    if placed.is_err() {
-        drop(fs::remove_file(&new));
-    }
     Ok(placed.with_context(act)?)
-}
-
-fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    use std::{io::Write, os::unix::fs::PermissionsExt};
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.sync_all()
 }
 
 /// Removes a file, and the folders that are empty then.

@@ -259,3 +259,16 @@ fn probes_that_cannot_be_made_are_told_of_and_change_nothing() {
     let plan = next(&instance(), &running(0), &starting, &Memory::default(), &[], 900);
     assert_eq!((plan.status.state, plan.status.conditions[0].reason.as_str()), (Some(InstanceState::Starting), reason::PROBE_UNKNOWN));
 }
+
+#[test]
+fn what_was_just_started_is_reported_when_it_serves_or_after_a_moment() {
+    let (instance, observed, memory) = (instance(), running(0), Memory::default());
+    let left = |health: &Health, millis| {
+        let now = at(100) + SignedDuration::from_millis(millis);
+        let facts = Facts { instance: &instance, observed: &observed, health, memory: &memory, routers: &[], announced: true, now };
+        unsettled(&facts, &plan(&facts))
+    };
+    assert_eq!(left(&Health::default(), 100), Some(Duration::from_millis(150)));
+    assert_eq!(left(&Health::default(), 250), None);
+    assert_eq!(left(&Health { ready: true, ..Health::default() }, 1), None);
+}

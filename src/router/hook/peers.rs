@@ -4,8 +4,6 @@ use std::{collections::BTreeSet, io, net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use http::{Request, StatusCode, header::HOST};
 use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, ResourceExt, api::ListParams};
 use socket2::{SockRef, TcpKeepalive};
@@ -16,7 +14,7 @@ use tokio::{
 
 use super::{Inner, PATIENCE, RETRY, ask::Ask};
 use mesh_api::labels::{DRAIN_ADDRESS, ROUTER_LEASE};
-use mesh_kit::clock;
+use mesh_kit::{ask, clock};
 use mesh_plan::leases::holder;
 
 /// A router that cannot be reached is asked again after this, while its Lease lives.
@@ -93,13 +91,8 @@ async fn get(address: SocketAddr, path: &str) -> io::Result<StatusCode> {
     // A machine that has gone does not say so.
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(5)).with_interval(Duration::from_secs(5)).with_retries(2);
     SockRef::from(&io).set_tcp_keepalive(&keepalive)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
     let request = Request::get(path).header(HOST, address.to_string()).body(Empty::<Bytes>::new()).map_err(io::Error::other)?;
-    tokio::pin!(connection);
-    tokio::select! {
-        response = sender.send_request(request) => response.map(|response| response.status()).map_err(io::Error::other),
-        end = &mut connection => Err(end.err().map_or_else(|| io::ErrorKind::ConnectionAborted.into(), io::Error::other)),
-    }
+    ask::ask(io, request, 0).await.map(|(status, _)| status)
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Unit files on disk. Only files with our header and this controller's id are ever changed or removed; everything else there is somebody's own.
 use std::{
-    fs,
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, symlink},
+    fs, io,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +17,7 @@ use crate::{
 };
 use mesh_api::labels;
 use mesh_kit::clock;
+use mesh_kit::replace::{self, Durability};
 use mesh_plan::instance::InstanceKey;
 
 /// The folder of what services share; no service's folder can be called so.
@@ -160,13 +160,7 @@ fn link(path: &Path, to: &str) -> Result<bool, Error> {
 pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::create_dir_all(parent)?;
-    // Quadlet reads no file of that name.
-    let temporary = parent.join(format!(".{}.new", path.file_name().unwrap_or_default().to_string_lossy()));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
-    file.write_all(content)?;
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
-    drop(file);
-    fs::rename(&temporary, path)
+    replace::file(path, content, mode, Durability::Synced)
 }
 
 /// Removes our own files of an instance; what the instance was the last to need.

@@ -1,16 +1,16 @@
 //! One check: an HTTP GET, a TCP connection or a command. Answers in words if it fails; never follows a redirect, never asks anybody but the instance.
-use std::{io, net::SocketAddr, pin::pin, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::{Request, header, http::uri::PathAndQuery};
-use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::Target;
 use mesh_api::probe::{ExecAction, HttpGetAction, PortNumber, Probe};
 use mesh_backend::{self as backend, Backend};
 use mesh_base::exhausted::is_exhausted;
+use mesh_kit::ask::ask;
 use mesh_plan::{
     instance::{Observed, PortOwner},
     lifecycle::port_trouble,
@@ -129,14 +129,7 @@ async fn http_get(get: &HttpGetAction, target: &Target) -> Result<(), Trouble> {
         request = request.header(&extra.name, &extra.value);
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let mut answer = pin!(sender.send_request(request));
-    let answer = tokio::select! {
-        answer = &mut answer => answer,
-        // The connection may end in the very step that brought the answer.
-        _ = connection => answer.await,
-    };
-    let status = answer.map_err(|error| format!("GET {}: {error}", get.path))?.status();
+    let (status, _) = ask(stream, request, 0).await.map_err(|error| format!("GET {}: {error}", get.path))?;
     if !(200..400).contains(&status.as_u16()) {
         return Err(format!("GET {}: HTTP status {}", get.path, status.as_u16()).into());
     }

@@ -16,7 +16,7 @@ use mesh_plan::{
 };
 
 /// A program that has just started is asked often at first, then less and less.
-const FIRST: Duration = Duration::from_millis(5);
+const FIRST: Duration = Duration::from_millis(2);
 /// Nothing that has not been ready yet waits longer than this between questions, unless its probe's period is shorter.
 const SLOWEST: Duration = Duration::from_secs(1);
 
