@@ -173,10 +173,11 @@ impl Shared {
     /// Waits until writes are refused for good.
     pub(super) async fn lost(&self) -> String {
         let mut lost = self.lost.subscribe();
-        match lost.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(reason)) => reason.clone(),
+        let reason = lost.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
             // The sender is in `self`, so that this cannot come.
-            _ => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 }
