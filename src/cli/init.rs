@@ -1,11 +1,14 @@
 //! `mesh init`: a first mesh.yaml, from what the project already says of itself.
 mod guess;
 
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
-use self::guess::{Guess, guess};
+use self::guess::{Guess, PUBLIC, guess};
 use super::{
     exit::{Code, Failure, Result},
     output,
@@ -47,8 +50,20 @@ impl Init {
             _ => Failure::from(error).context(path.display()),
         })?;
         file.write_all(render(&guesses).as_bytes()).map_err(|error| Failure::from(error).context(path.display()))?;
+        if guesses.iter().any(|guess| guess.command.iter().any(|word| word == PUBLIC)) {
+            page(&self.dir.join(PUBLIC)).map_err(|error| Failure::from(error).context(self.dir.join(PUBLIC).display()))?;
+        }
         output::print_line(&format!("wrote {} ({source}); look at its commands, then: mesh run --all", path.display()))
     }
+}
+
+/// A page for the example to serve, in a folder that holds nothing else; one that is there stays as it is.
+fn page(public: &Path) -> std::io::Result<()> {
+    if public.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir(public)?;
+    std::fs::write(public.join("index.html"), "<!doctype html>\n<title>mesh</title>\n<p>It runs.</p>\n")
 }
 
 /// The file's text.
@@ -108,6 +123,19 @@ mod tests {
         for field in ["replicas", "healthPath", "strategy", "env", "workingDir"] {
             assert!(spec.get(field).is_some(), "{field} in {text}");
         }
+    }
+
+    #[test]
+    fn the_example_serves_a_folder_of_its_own_and_not_the_project() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(".env"), "SECRET=1\n").unwrap();
+        Init { dir: dir.path().to_owned() }.run().unwrap();
+        let text = std::fs::read_to_string(dir.path().join("mesh.yaml")).unwrap();
+        let spec = manifest::parse("mesh.yaml", &text).unwrap().remove(0).object.data["spec"].clone();
+        let service: mesh_api::MeshServiceSpec = serde_json::from_value(spec).unwrap();
+        assert_eq!(crate::run::exposed::folder(&service, dir.path()), Some(dir.path().join("public")));
+        let served: Vec<_> = std::fs::read_dir(dir.path().join("public")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(served, ["index.html"]);
     }
 
     #[test]

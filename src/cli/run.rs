@@ -1,5 +1,6 @@
 //! `mesh run`: everything in the foreground. Finds the manifests, starts a controller on the project's `.mesh`, applies, shows logs and progress
 //! until a signal comes or nobody reads them any more, then ends all that runs. The state directory belongs to it: what an earlier run left behind is taken up or ended.
+pub(crate) mod exposed;
 mod finish;
 mod plan;
 mod progress;
@@ -84,6 +85,9 @@ impl Run {
         let project = plan::project(&self.project_dir)?;
         let documents = plan::documents(&self, &project)?;
         let state_dir = state::prepare(target.state_dir.as_deref(), &project)?;
+        for warning in exposed::warnings(&documents, &project, &state_dir) {
+            eprintln!("mesh: {warning}");
+        }
         let mut signals = Signals::new()?;
         let (shutdown, supervisor) = Shutdown::new();
         let serving = serve::start(self.options(state_dir, project)?, Passed::default(), &shutdown).await?;

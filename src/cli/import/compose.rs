@@ -1,7 +1,7 @@
 //! Compose files (the Compose Specification, and what of its older versions still stands in files) as MeshServices.
 mod deploy;
 mod health;
-mod interpolate;
+pub(super) mod interpolate;
 mod merge;
 mod service;
 mod traefik;
@@ -28,6 +28,8 @@ pub(super) struct Top {
     project: String,
     /// Each secret's file.
     secrets: BTreeMap<String, String>,
+    /// The volumes that have a name of their own, which is the engine's: where the data are.
+    volumes: BTreeMap<String, String>,
     /// The environment, and `.env`.
     variables: BTreeMap<String, String>,
     /// How deep `extends` went; a ring ends there.
@@ -37,7 +39,7 @@ pub(super) struct Top {
 /// Imports files; the later ones are laid over the first, as `docker compose -f … -f …` does.
 pub(super) fn import(mut inputs: Vec<Input>, setting: &Setting, outcome: &mut Outcome) -> Result {
     let Some(mut main) = inputs.first().cloned() else { return Ok(()) };
-    let variables = variables(&main, setting);
+    let variables = variables(&main, setting)?;
     let mut whole = Value::Object(Map::new());
     for input in &mut inputs {
         merge::merge(&mut whole, read(input, &variables, outcome)?);
@@ -49,7 +51,8 @@ pub(super) fn import(mut inputs: Vec<Input>, setting: &Setting, outcome: &mut Ou
     let services = top_fields.inner("services").map(Fields::rest).unwrap_or_default();
     let project = top_fields.text("name").or_else(|| main.dir.file_name().map(|name| name.to_string_lossy().into_owned()));
     let secrets = files(&mut top_fields, "secrets");
-    let top = Top { project: label(&project.unwrap_or_default()), secrets, variables, services };
+    let volumes = names(&top_fields, "volumes");
+    let top = Top { project: label(&project.unwrap_or_default()), secrets, volumes, variables, services };
     rest(top_fields, &mut book);
     book.close(outcome);
     let mut names: Vec<String> = top.services.keys().cloned().collect();
@@ -57,7 +60,7 @@ pub(super) fn import(mut inputs: Vec<Input>, setting: &Setting, outcome: &mut Ou
     for name in names {
         let mut book = Book::new(&main, 0, Some(&label(&name)));
         let value = extended(&name, &top, &mut book, 0)?;
-        let drafts = service::service(&name, value, &top, setting, &mut book);
+        let drafts = service::service(&name, value, &top, setting, &mut book)?;
         outcome.drafts.extend(drafts);
         book.close(outcome);
     }
@@ -65,15 +68,20 @@ pub(super) fn import(mut inputs: Vec<Input>, setting: &Setting, outcome: &mut Ou
 }
 
 /// `.env` beside the file, under what is in the environment.
-fn variables(input: &Input, setting: &Setting) -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string(input.dir.join(".env")).unwrap_or_default();
-    let mut variables: BTreeMap<String, String> = dotenv::read(&text).into_iter().collect();
+fn variables(input: &Input, setting: &Setting) -> Result<BTreeMap<String, String>> {
+    let text = input.beside(".env")?.unwrap_or_default();
+    let read = dotenv::read(&text, Some(&setting.environment));
+    let mut variables: BTreeMap<String, String> = read.map_err(|error| error.of(".env"))?.into_iter().collect();
     variables.extend(setting.environment.clone());
-    variables
+    Ok(variables)
 }
 
 fn read(input: &mut Input, variables: &BTreeMap<String, String>, outcome: &mut Outcome) -> Result<Value> {
-    let documents = input.documents()?;
+    if let Some((line, tag)) = own_tag(&input.text) {
+        let text = format!("{tag} is not understood here: import the output of `docker compose config`, where it is done");
+        return Err(input.refuse(line, &text));
+    }
+    let documents = input.documents_of_compose()?;
     let mut whole = Value::Object(Map::new());
     for (index, mut value) in documents.into_iter().enumerate() {
         if !value.is_object() {
@@ -97,10 +105,27 @@ fn read(input: &mut Input, variables: &BTreeMap<String, String>, outcome: &mut O
     Ok(whole)
 }
 
+/// The first tag of compose's own merging, which no reader of YAML acts upon.
+fn own_tag(text: &str) -> Option<(u64, &'static str)> {
+    let of_line = |line: &str| {
+        let line = line.split(" #").next().unwrap_or(line);
+        let stands = |tag: &&str| line.split(|c: char| c.is_whitespace() || "[{,".contains(c)).any(|word| word == *tag);
+        ["!reset", "!override"].into_iter().find(stands).filter(|_| !line.trim_start().starts_with('#'))
+    };
+    (1_u64..).zip(text.lines()).find_map(|(number, line)| Some((number, of_line(line)?)))
+}
+
 fn files(top: &mut Fields, key: &str) -> BTreeMap<String, String> {
     let entries = top.inner(key).map(Fields::rest).unwrap_or_default();
     let file = |value: &Value| value.get("file").and_then(scalar);
     entries.into_iter().filter_map(|(name, value)| Some((name, file(&value)?))).collect()
+}
+
+/// The names that entries have in the engine: `name`, or the older `external: {name}`.
+fn names(top: &Fields, key: &str) -> BTreeMap<String, String> {
+    let entries = top.clone().inner(key).map(Fields::rest).unwrap_or_default();
+    let name = |value: &Value| value.get("name").or_else(|| value.pointer("/external/name")).and_then(scalar);
+    entries.into_iter().filter_map(|(key, value)| Some((key, name(&value)?))).collect()
 }
 
 /// What stands beside `services`.
@@ -170,7 +195,13 @@ fn extend(name: &str, mut value: Value, top: &Top, book: &mut Book<'_>, depth: u
             let Some(base) = services.get(&of).cloned() else {
                 return Err(book.input.refuse(book.input.line(0, &path), &format!("{file} has no service {of}")));
             };
-            let there = Top { project: top.project.clone(), secrets: top.secrets.clone(), variables: top.variables.clone(), services };
+            let there = Top {
+                project: top.project.clone(),
+                secrets: top.secrets.clone(),
+                volumes: top.volumes.clone(),
+                variables: top.variables.clone(),
+                services,
+            };
             extend(&of, base, &there, book, depth + 1)?
         }
     };

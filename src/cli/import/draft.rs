@@ -157,7 +157,34 @@ pub(super) fn label(name: &str) -> String {
     mapped.trim_matches('-').to_owned()
 }
 
-/// A literal in an argument or variable: `$(X)` would be replaced, `$$(X)` is not.
+/// A literal in an argument or variable: `$(X)` would be replaced and `$$` is one dollar sign, so dollar signs that stand so are doubled.
 pub(super) fn literal(text: &str) -> String {
-    text.replace("$(", "$$(")
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find('$') {
+        let (before, tail) = rest.split_at(at);
+        let after = tail.trim_start_matches('$');
+        let signs = tail.len() - after.len();
+        let plain = signs == 1 && !after.starts_with('(');
+        out.push_str(before);
+        out.push_str(&"$".repeat(if plain { 1 } else { 2 * signs }));
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_plan::environment::{Var, expand};
+
+    use super::*;
+
+    #[test]
+    fn a_literal_is_the_same_once_it_has_been_expanded() {
+        let vars = [Var::plain(("X".to_owned(), "expanded".to_owned()))];
+        for text in ["", "a$b", "pa$$word", "$$", "$$$", "a$", "$(X)", "$$(X)", "$$$(X)", "$X$$Y$", "$ $(", "100$$(X)$"] {
+            assert_eq!(expand(&literal(text), &vars).0, text, "{text}");
+        }
+        assert_eq!(literal("$HOST"), "$HOST");
+    }
 }

@@ -76,21 +76,37 @@ impl Fields {
 
     /// Takes a list of scalars as texts.
     pub(super) fn texts(&mut self, key: &str) -> Vec<String> {
-        self.list(key).iter().filter_map(|(_, value)| scalar(value)).collect()
+        let (texts, others): (Vec<_>, Vec<_>) =
+            self.list(key).into_iter().map(|(_, value)| value).partition(|value| scalar(value).is_some());
+        self.keep(key, others);
+        texts.iter().filter_map(scalar).collect()
+    }
+
+    /// Entries that are no text stay, so that they are told as left over.
+    fn keep(&mut self, key: &str, others: Vec<Value>) {
+        if !others.is_empty() {
+            self.map.insert(key.to_owned(), others.into());
+        }
     }
 
     /// Takes what may be a mapping or a list of `KEY=VALUE`: each key with its value, none where only the key stands.
     pub(super) fn pairs(&mut self, key: &str) -> Vec<(String, String, Option<String>)> {
         if let Some(inner) = self.inner(key) {
             let path = inner.path.clone();
-            return inner.map.into_iter().map(|(name, value)| (format!("{path}.{name}"), name, scalar(&value))).collect();
+            let (pairs, others): (Vec<_>, Vec<_>) = inner.map.into_iter().partition(|(_, value)| !value.is_object() && !value.is_array());
+            if !others.is_empty() {
+                self.map.insert(key.to_owned(), Value::Object(others.into_iter().collect()));
+            }
+            return pairs.into_iter().map(|(name, value)| (format!("{path}.{name}"), name, scalar(&value))).collect();
         }
         let pair = |(path, value): (String, Value)| {
             let text = scalar(&value)?;
             let (name, value) = text.split_once('=').map_or((text.as_str(), None), |(name, value)| (name, Some(value.to_owned())));
             Some((path, name.to_owned(), value))
         };
-        self.list(key).into_iter().filter_map(pair).collect()
+        let (texts, others): (Vec<_>, Vec<_>) = self.list(key).into_iter().partition(|(_, value)| scalar(value).is_some());
+        self.keep(key, others.into_iter().map(|(_, value)| value).collect());
+        texts.into_iter().filter_map(pair).collect()
     }
 
     /// Whether the field is there.

@@ -63,7 +63,16 @@ impl Input {
 
     /// Reads it as YAML (or JSON): its documents that are not empty.
     pub(super) fn documents(&mut self) -> Result<Vec<Value>> {
-        let values: Vec<Value> = serde_saphyr::from_multiple(&self.text).map_err(|error| {
+        self.read_documents(serde_saphyr::Options::default())
+    }
+
+    /// Reads it with the scalars of compose: `on` is a text, and 022 is octal. To Kubernetes and pm2 `on` is true.
+    pub(super) fn documents_of_compose(&mut self) -> Result<Vec<Value>> {
+        self.read_documents(serde_saphyr::options! { strict_booleans: true, legacy_octal_numbers: true })
+    }
+
+    fn read_documents(&mut self, options: serde_saphyr::Options) -> Result<Vec<Value>> {
+        let values: Vec<Value> = serde_saphyr::from_multiple_with_options(&self.text, options).map_err(|error| {
             let line = error.location().map_or(1, |location| location.line());
             let what = error.without_snippet().to_string();
             self.refuse(line, what.split_once(" at line ").map_or(what.as_str(), |(what, _)| what))
@@ -75,6 +84,15 @@ impl Input {
     /// It cannot be read.
     pub(super) fn refuse(&self, line: u64, what: &str) -> Failure {
         Failure::new(Code::Invalid, format!("{}:{line}: {what}", self.name))
+    }
+
+    /// The text of a file beside it; none if there is no such file.
+    pub(super) fn beside(&self, name: &str) -> Result<Option<String>> {
+        match std::fs::read_to_string(self.dir.join(name)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(&self.dir.join(name), &error)),
+        }
     }
 
     /// A path in it as an absolute one.
@@ -138,7 +156,17 @@ fn is_manifest(path: &Path) -> bool {
 fn usual() -> Result<Vec<PathBuf>> {
     let found = USUAL.iter().map(PathBuf::from).find(|path| path.is_file());
     let nothing = || Failure::new(Code::Usage, format!("name a file to import: here is none of {}", USUAL.join(", ")));
-    found.map(|path| vec![path]).ok_or_else(nothing)
+    found.map(with_override).ok_or_else(nothing)
+}
+
+/// A compose file that was not named, with the file of changes that compose lays over it.
+fn with_override(path: PathBuf) -> Vec<PathBuf> {
+    let name = path.to_string_lossy().into_owned();
+    let over = name.rsplit_once('.').filter(|_| name.contains("compose")).map(|(stem, _)| stem.to_owned());
+    let over = over.and_then(|stem| {
+        ["yaml", "yml"].map(|end| PathBuf::from(format!("{stem}.override.{end}"))).into_iter().find(|path| path.is_file())
+    });
+    std::iter::once(path).chain(over).collect()
 }
 
 /// By its name, else by what stands in it.

@@ -12,13 +12,15 @@ use crate::{exit::Result, manifest::lines::Lines};
 /// What each instance has in its environment, so that it may be referred to.
 const GIVEN: [&str; 5] = ["PORT", "MESH_SERVICE", "MESH_INSTANCE", "MESH_REVISION", "MESH_NAMESPACE"];
 
+const OWN_PORT: &str = "each instance gets a port of its own in $PORT and must listen there";
+
 /// Imports files.
 pub(super) fn import(inputs: &[Input], outcome: &mut Outcome) -> Result {
     for input in inputs {
         let (input, lines) = read(input)?;
         for (name, line) in &lines {
             let mut book = Book::new(&input, 0, Some(&label(name)));
-            outcome.drafts.extend(service(name, line, &mut book));
+            outcome.drafts.extend(service(name, line, &mut book)?);
             book.close(outcome);
         }
     }
@@ -37,7 +39,10 @@ fn read(input: &Input) -> Result<(Input, Vec<(String, String)>)> {
             !command.trim().is_empty() && !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_- .".contains(c))
         });
         let (name, command) = entry.ok_or_else(|| input.refuse(number, "a line of a Procfile is NAME: COMMAND"))?;
-        numbers.insert(name.trim().to_owned(), number);
+        if let Some(first) = numbers.insert(name.trim().to_owned(), number) {
+            let text = format!("the process {} is on line {first} already: give each a name of its own", name.trim());
+            return Err(input.refuse(number, &text));
+        }
         lines.push((name.trim().to_owned(), command.trim().to_owned()));
     }
     let mut input = input.clone();
@@ -45,10 +50,10 @@ fn read(input: &Input) -> Result<(Input, Vec<(String, String)>)> {
     Ok((input, lines))
 }
 
-fn service(name: &str, line: &str, book: &mut Book<'_>) -> Option<Draft> {
+fn service(name: &str, line: &str, book: &mut Book<'_>) -> Result<Option<Draft>> {
     if name == "release" {
         book.lost(name, format!("release: it runs once before a release, and services run on: run it by hand ({line})"));
-        return None;
+        return Ok(None);
     }
     let mut draft = Draft { name: label(name), ..Draft::default() };
     if draft.name != name {
@@ -60,15 +65,18 @@ fn service(name: &str, line: &str, book: &mut Book<'_>) -> Option<Draft> {
     } else {
         draft.set("type", "Worker");
     }
-    let file = book.input.dir.join(".env");
-    if let Ok(text) = std::fs::read_to_string(&file) {
-        for (name, value) in dotenv::read(&text).iter().filter(|(name, _)| name != "PORT") {
-            draft.env(name, &literal(value));
+    if let Some(text) = book.input.beside(".env")? {
+        for (variable, value) in dotenv::read(&text, None).map_err(|error| error.of(".env"))? {
+            if variable == "PORT" {
+                book.lost(name, format!("env: PORT={value} of .env: {OWN_PORT}"));
+            } else {
+                draft.env(&variable, &literal(&value));
+            }
         }
         book.said(name, "env: from .env, one by one: put what is secret into a Secret (spec.envFrom)");
     }
     command(name, line, &mut draft, book);
-    Some(draft)
+    Ok(Some(draft))
 }
 
 /// Sets command, and env and workingDir where the line says them. Also used for what other files give to a shell.
@@ -80,12 +88,16 @@ pub(super) fn command(path: &str, line: &str, draft: &mut Draft, book: &mut Book
     let cut = words::split(rest);
     let mut words = cut.as_ref().map(|line| line.words.clone()).unwrap_or_default();
     let mut env = BTreeMap::new();
-    while let Some((name, value)) = words.first().and_then(|word| word.split_once('=')).filter(|(name, _)| is_name(name)) {
-        env.insert(name.to_owned(), value.to_owned());
+    while let Some(first) = words.first().filter(|_| words.len() > 1).cloned() {
+        match first.split_once('=').filter(|(name, _)| is_name(name)) {
+            Some((name, value)) => drop(env.insert(name.to_owned(), value.to_owned())),
+            None if first == "exec" || first == "env" => {}
+            None => break,
+        }
         words.remove(0);
     }
-    if words.first().is_some_and(|word| matches!(word.as_str(), "exec" | "env")) && words.len() > 1 {
-        words.remove(0);
+    if let Some(port) = env.remove("PORT") {
+        book.lost(path, format!("command: PORT={port}: {OWN_PORT}"));
     }
     let known = |name: &String| GIVEN.contains(&name.as_str()) || has_env(draft, name);
     let needs_shell = match &cut {

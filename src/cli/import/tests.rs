@@ -10,7 +10,7 @@ fn setting() -> Setting {
 }
 
 fn fixtures() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/import");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/import").canonicalize().unwrap();
     let mut found: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
     found
@@ -143,6 +143,14 @@ fn what_cannot_be_read_is_told_by_line_with_exit_code_4() {
         ("compose.yaml", "services:\n  a: [\n", "compose.yaml:"),
         ("compose.yaml", "services:\n  a:\n    image: x${Y\n", "compose.yaml:3: \"x${Y\": a ${ is not closed"),
         ("compose.yaml", "services:\n  a:\n    extends: b\n", "compose.yaml:3: a extends b, which is not in this file"),
+        (
+            "compose.yaml",
+            "services:\n  a:\n    image: ${IMG:?give an image}\n",
+            "compose.yaml:3: \"${IMG:?give an image}\": the variable IMG must be set: give an image",
+        ),
+        ("compose.yaml", "services:\n  a:\n    image: b\n    ports: !reset []\n", "compose.yaml:4: !reset is not understood here"),
+        ("compose.yaml", "services:\n  a:\n    ports: !override\n    - 80\n", "compose.yaml:3: !override is not understood here"),
+        ("Procfile", "web: x\nweb: y\n", "Procfile:2: the process web is on line 1 already"),
         ("Procfile", "web: x\n\nnonsense\n", "Procfile:3: a line of a Procfile is NAME: COMMAND"),
         ("ecosystem.config.js", "module.exports = {\n apps: [{\n  name: 'x\n", "ecosystem.config.js:3: a ' is not closed"),
         ("d.yaml", "apiVersion: v1\nkind: List\n---\nmetadata: {}\n", "d.yaml:4: this document has no kind"),
@@ -155,4 +163,82 @@ fn what_cannot_be_read_is_told_by_line_with_exit_code_4() {
         assert_eq!(failure.code, Code::Invalid, "{name}");
         assert!(failure.text().contains(said), "{name}: {}", failure.text());
     }
+}
+
+/// What is made of one file, and what is said.
+fn made(name: &str, text: &str, beside: &[(&str, &str)]) -> (Vec<serde_json::Value>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in beside.iter().chain([&(name, text)]) {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    let outcome = import(input::read(&[dir.path().join(name)], None).unwrap(), &setting()).unwrap();
+    (outcome.drafts.iter().map(|draft| draft.object()["spec"].clone()).collect(), render::summary(&outcome))
+}
+
+#[test]
+fn a_value_is_the_same_for_the_program_as_in_the_file() {
+    use mesh_plan::environment::expand;
+    let pm2 = r#"{"apps": [{"name": "a", "script": "a", "env": {"PASS": "p$$w$(X)"}}]}"#;
+    for (name, text, env) in [
+        ("compose.yaml", "services: {a: {image: b, expose: [1], environment: {PASS: 'p$$$$w$$(X)'}}}\n", None),
+        ("compose.yaml", "services: {a: {image: b, expose: [1], env_file: [.e]}}\n", Some((".e", "PASS='p$$w$(X)'\n"))),
+        ("Procfile", "a: x\n", Some((".env", "PASS=p$$w$(X)\n"))),
+        ("Procfile", "a: PASS='p$$w$(X)' x\n", None),
+        ("ecosystem.json", pm2, None),
+    ] {
+        let (specs, said) = made(name, text, env.as_slice());
+        assert_eq!(specs[0]["env"][0]["name"], "PASS", "{name}: {said}");
+        assert_eq!(expand(specs[0]["env"][0]["value"].as_str().unwrap(), &[]).0, "p$$w$(X)", "{name} {text}");
+    }
+}
+
+#[test]
+fn scalars_of_compose_are_read_as_compose_reads_them() {
+    let (specs, _) = made("compose.yaml", "services: {a: {image: b, expose: [1], environment: {A: on, B: 022, C: yes, D: true}}}\n", &[]);
+    let values: Vec<&str> = specs[0]["env"].as_array().unwrap().iter().map(|variable| variable["value"].as_str().unwrap()).collect();
+    assert_eq!(values, ["on", "18", "yes", "true"]);
+}
+
+#[test]
+fn what_compose_says_of_a_service_is_carried_over_or_named() {
+    for (service, said) in [
+        ("links: [db:database]", "links: db is called database by this service: call it db here"),
+        ("tmpfs: ['/run:size=64m,mode=1777']", "tmpfs: the option size=64m of /run has no counterpart"),
+        ("healthcheck: {test: [CMD, x], interval: soon}", "healthcheck.interval \"soon\" is no time above zero: 30 stands in its place"),
+        ("healthcheck: {test: [CMD, x], retries: 1.5}", "healthcheck.retries \"1.5\" is no whole number above zero"),
+        ("ports: [{target: 80, name: web, mode: host}]", "ports: mode of 80 has no counterpart: \"host\""),
+        ("ports: [{target: 80, name: web, mode: host}]", "ports: name of 80 has no counterpart: \"web\""),
+        ("environment: [{A: b}, C=d]", "environment has no counterpart: [{\"A\":\"b\"}]"),
+        ("cap_add: [{A: b}]", "cap_add has no counterpart: [{\"A\":\"b\"}]"),
+        ("command: [x, {A: b}]", "command: {\"A\":\"b\"} is no word"),
+    ] {
+        let (_, summary) = made("compose.yaml", &format!("services:\n  a:\n    image: b\n    expose: [1]\n    {service}\n"), &[]);
+        assert!(summary.contains(said), "{service}: {summary}");
+    }
+    let (_, summary) = made("compose.yaml", "services: {a: {image: b, expose: [1], privileged: false}}\n", &[]);
+    assert!(!summary.contains("capabilities"), "{summary}");
+}
+
+#[test]
+fn a_volume_with_a_name_of_its_own_keeps_it() {
+    for volume in ["{external: true, name: shop-data}", "{name: shop-data}", "{external: {name: shop-data}}"] {
+        let text = format!("services: {{a: {{image: postgres, volumes: ['data:/data']}}}}\nvolumes: {{data: {volume}}}\n");
+        let (specs, summary) = made("compose.yaml", &text, &[]);
+        assert_eq!(specs[0]["volumes"][0]["persistentVolumeClaim"]["claimName"], "shop-data", "{volume}: {summary}");
+    }
+}
+
+#[test]
+fn assignments_and_env_before_a_command_of_a_procfile_are_variables_and_a_port_is_told() {
+    let (specs, summary) = made("Procfile", "web: exec env X=1 PORT=3000 node a.js\n", &[]);
+    assert_eq!(specs[0]["command"], serde_json::json!(["node", "a.js"]));
+    assert_eq!(specs[0]["env"], serde_json::json!([{"name": "X", "value": "1"}]));
+    assert!(summary.contains("command: PORT=3000: each instance gets a port of its own in $PORT"), "{summary}");
+}
+
+#[test]
+fn a_backend_of_an_ingress_that_is_no_service_is_named() {
+    let text = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: i}\nspec: {defaultBackend: {resource: {apiGroup: k.example, kind: Bucket, name: files}}}\n";
+    let (_, summary) = made("d.yaml", text, &[]);
+    assert!(summary.contains("Ingress i: its backend is the resource Bucket files, not a Service"), "{summary}");
 }

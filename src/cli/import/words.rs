@@ -78,7 +78,7 @@ fn look(c: char, ahead: &mut Chars<'_>, line: &mut Line) {
             let plain = !name.is_empty() && (!braced || ahead.peek() == Some(&'}'));
             if plain {
                 line.variables.push(name);
-            } else if braced || matches!(ahead.peek(), Some('(' | '@' | '*' | '#')) {
+            } else if braced || matches!(ahead.peek(), Some('(' | '@' | '*' | '#' | '$' | '!' | '?' | '-')) {
                 line.shell.get_or_insert_with(|| "${…}".to_owned());
             }
         }

@@ -1,6 +1,9 @@
 //! What a project's files say about how it is run. A guess to be looked at, never more.
 use std::path::Path;
 
+/// What the example serves: a folder of its own, because the project's has `.mesh` (with the key of its API) and `.env` in it.
+pub(super) const PUBLIC: &str = "public";
+
 /// A service that may be meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Guess {
@@ -29,7 +32,7 @@ pub(super) fn guess(dir: &Path) -> (Vec<Guess>, &'static str) {
         .find_map(|(guesses, source)| guesses.filter(|guesses| !guesses.is_empty()).map(|guesses| (guesses, source)))
         .unwrap_or_else(|| {
             (
-                vec![Guess::web("web", &["python3", "-m", "http.server", "--bind", "127.0.0.1", "$(PORT)"])],
+                vec![Guess::web("web", &["python3", "-m", "http.server", "--bind", "127.0.0.1", "--directory", PUBLIC, "$(PORT)"])],
                 "an example: nothing here says how the project is run",
             )
         })

@@ -24,10 +24,20 @@ pub(super) fn healthcheck(fields: &mut Fields, draft: &mut Draft, book: &mut Boo
         return;
     };
     let mut probe = json!({ "exec": { "command": command } });
-    let times = [("interval", "periodSeconds", 30), ("timeout", "timeoutSeconds", 30), ("retries", "failureThreshold", 3)];
-    for (key, field, default) in times {
+    let times = [
+        ("interval", "periodSeconds", 30, "time above zero"),
+        ("timeout", "timeoutSeconds", 30, "time above zero"),
+        ("retries", "failureThreshold", 3, "whole number above zero"),
+    ];
+    for (key, field, default, what) in times {
         let value = match health.text(key) {
-            Some(given) => units::seconds(&given).filter(|value| *value > 0).unwrap_or(default),
+            Some(given) => {
+                let whole = if key == "retries" { given.parse().ok() } else { units::seconds(&given) };
+                whole.filter(|value| *value > 0).unwrap_or_else(|| {
+                    book.lost(&health.path(key), format!("healthcheck.{key} {given:?} is no {what}: {default} stands in its place"));
+                    default
+                })
+            }
             None => default,
         };
         if let Value::Object(probe) = &mut probe {

@@ -17,7 +17,11 @@ pub(super) fn interpolate(value: &mut Value, variables: &BTreeMap<String, String
     Ok(())
 }
 
-fn replace(text: &str, variables: &BTreeMap<String, String>, unset: &mut BTreeSet<String>) -> Result<String, String> {
+/// Replaces variables in a text.
+///
+/// # Errors
+/// The text that has a wrong `${`, and what is wrong.
+pub(in crate::import) fn replace(text: &str, variables: &BTreeMap<String, String>, unset: &mut BTreeSet<String>) -> Result<String, String> {
     let (mut out, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);
@@ -90,8 +94,10 @@ fn expression(inner: &str, variables: &BTreeMap<String, String>, unset: &mut BTr
     if let Some(text) = operator.strip_prefix('+') {
         return value.map_or_else(|| Ok(String::new()), |_| default(text));
     }
-    if operator.starts_with(":?") || operator.starts_with('?') {
-        return Ok(plain(name, variables, unset));
+    let demanded = operator.strip_prefix(":?").map(|why| (filled, why)).or_else(|| operator.strip_prefix('?').map(|why| (value, why)));
+    if let Some((value, why)) = demanded {
+        let why = if why.is_empty() { "the file demands it" } else { why };
+        return value.cloned().ok_or_else(|| format!("\"${{{inner}}}\": the variable {name} must be set: {why}"));
     }
     Err(format!("\"${{{inner}}}\" is no variable: write ${{NAME}}, ${{NAME:-default}} or $$ for a dollar sign"))
 }
@@ -117,6 +123,14 @@ mod tests {
         assert!(unset.is_empty());
         assert_eq!(replace("x${Q}", &variables, &mut unset).unwrap(), "x");
         assert!(unset.contains("Q"));
+        for (text, said) in [
+            ("x${IMG:?give an image}", "\"${IMG:?give an image}\": the variable IMG must be set: give an image"),
+            ("${E:?}", "\"${E:?}\": the variable E must be set: the file demands it"),
+            ("${IMG?no}", "\"${IMG?no}\": the variable IMG must be set: no"),
+        ] {
+            assert_eq!(replace(text, &variables, &mut unset).unwrap_err(), said);
+        }
+        assert_eq!(replace("${E?no}", &variables, &mut unset).unwrap(), "");
         assert!(replace("${A", &variables, &mut unset).is_err() && replace("${A!b}", &variables, &mut unset).is_err());
     }
 }

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::{Top, deploy, health, traefik, units, volumes};
 use crate::{
+    exit::Result,
     import::{
         Setting, dotenv,
         draft::{Book, Draft, label, literal},
@@ -37,9 +38,8 @@ const PORTS: [(&str, u16); 20] = [
 ];
 
 /// Fields that a mesh does by itself, or that a container is the same without.
-const MOOT: [(&str, &str); 11] = [
+const MOOT: [(&str, &str); 10] = [
     ("depends_on", "what is not there yet is waited for by being started again"),
-    ("links", "services find each other by name"),
     ("networks", "the services of one app.kubernetes.io/part-of share one and find each other by name"),
     ("container_name", "instances are named by service, revision and number"),
     ("init", "set shareProcessNamespace in spec.kubernetes.podTemplate if it matters"),
@@ -74,11 +74,11 @@ const LOST: [(&str, &str); 15] = [
 ];
 
 /// Makes the draft.
-pub(super) fn service(name: &str, value: Value, top: &Top, setting: &Setting, book: &mut Book<'_>) -> Option<Draft> {
+pub(super) fn service(name: &str, value: Value, top: &Top, setting: &Setting, book: &mut Book<'_>) -> Result<Option<Draft>> {
     let path = format!("services.{name}");
     if !value.is_object() {
         book.lost(&path, "this service is no mapping");
-        return None;
+        return Ok(None);
     }
     let mut fields = Fields::new(path.clone(), value);
     let mut draft = Draft { name: label(name), ..Draft::default() };
@@ -90,7 +90,7 @@ pub(super) fn service(name: &str, value: Value, top: &Top, setting: &Setting, bo
     }
     image(&mut fields, top, &mut draft, book);
     command(&mut fields, &mut draft, book);
-    environment(&mut fields, &mut draft, top, book);
+    environment(&mut fields, &mut draft, top, book)?;
     health::healthcheck(&mut fields, &mut draft, book);
     labels(&mut fields, &mut draft, book);
     ports(&mut fields, &mut draft, book);
@@ -103,7 +103,7 @@ pub(super) fn service(name: &str, value: Value, top: &Top, setting: &Setting, bo
     if setting.runs_containers() {
         loosen::note(&draft, &path, book);
     }
-    Some(draft)
+    Ok(Some(draft))
 }
 
 fn image(fields: &mut Fields, top: &Top, draft: &mut Draft, book: &mut Book<'_>) {
@@ -154,7 +154,12 @@ fn command(fields: &mut Fields, draft: &mut Draft, book: &mut Book<'_>) {
         let path = fields.path(key);
         let words = match fields.take(key) {
             None => continue,
-            Some(Value::Array(list)) => list.iter().filter_map(scalar).collect(),
+            Some(Value::Array(list)) => {
+                for word in list.iter().filter(|word| scalar(word).is_none()) {
+                    book.lost(&path, format!("{key}: {word} is no word: write it in quotes"));
+                }
+                list.iter().filter_map(scalar).collect()
+            }
             Some(value) => match words::split(&scalar(&value).unwrap_or_default()) {
                 Ok(line) => {
                     if let Some(sign) = &line.shell {
@@ -180,13 +185,13 @@ fn command(fields: &mut Fields, draft: &mut Draft, book: &mut Book<'_>) {
     }
 }
 
-fn environment(fields: &mut Fields, draft: &mut Draft, top: &Top, book: &mut Book<'_>) {
+fn environment(fields: &mut Fields, draft: &mut Draft, top: &Top, book: &mut Book<'_>) -> Result {
     for (path, value) in fields.list("env_file") {
         let mut long = Fields::new(path.clone(), value.clone());
         let Some(file) = scalar(&value).or_else(|| long.text("path")) else { continue };
         match std::fs::read_to_string(book.input.absolute(&file)) {
             Ok(text) => {
-                for (name, value) in dotenv::read(&text) {
+                for (name, value) in dotenv::read(&text, Some(&top.variables)).map_err(|error| error.of(&file))? {
                     draft.env(&name, &literal(&value));
                 }
                 book.said(
@@ -205,6 +210,7 @@ fn environment(fields: &mut Fields, draft: &mut Draft, top: &Top, book: &mut Boo
             None => book.lost(&path, format!("environment: {name} has no value, and is not set here")),
         }
     }
+    Ok(())
 }
 
 fn labels(fields: &mut Fields, draft: &mut Draft, book: &mut Book<'_>) {
@@ -220,7 +226,7 @@ fn labels(fields: &mut Fields, draft: &mut Draft, book: &mut Book<'_>) {
 fn ports(fields: &mut Fields, draft: &mut Draft, book: &mut Book<'_>) {
     let mut found: Vec<u16> = Vec::new();
     for (path, value) in fields.list("ports") {
-        let Some((published, target, protocol)) = port(&path, &value) else {
+        let Some((published, target, protocol)) = port(&path, &value, book) else {
             book.lost(&path, format!("ports: {value} is no port"));
             continue;
         };
@@ -270,11 +276,15 @@ fn ports(fields: &mut Fields, draft: &mut Draft, book: &mut Book<'_>) {
 }
 
 /// Published, target and protocol of a port.
-fn port(path: &str, value: &Value) -> Option<(Option<String>, String, String)> {
+fn port(path: &str, value: &Value, book: &mut Book<'_>) -> Option<(Option<String>, String, String)> {
     if value.is_object() {
         let mut fields = Fields::new(path, value.clone());
         let protocol = fields.text("protocol").unwrap_or_else(|| "tcp".to_owned());
-        return Some((fields.text("published").filter(|port| !port.is_empty()), fields.text("target")?, protocol));
+        let read = (fields.text("published").filter(|port| !port.is_empty()), fields.text("target")?, protocol);
+        for (path, key, value) in fields.left() {
+            book.lost(&path, format!("ports: {key} of {} has no counterpart: {value}", read.1));
+        }
+        return Some(read);
     }
     let text = scalar(value)?;
     let (text, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
@@ -361,8 +371,20 @@ fn left(mut fields: Fields, book: &mut Book<'_>) {
             book.lost(&path, format!("networks: aliases and addresses in {name}: others find it by its service's name"));
         }
     }
+    for (path, value) in fields.list("links") {
+        match value.as_str().and_then(|link| link.split_once(':')) {
+            Some((name, alias)) if name != alias => {
+                book.lost(&path, format!("links: {name} is called {alias} by this service: call it {} here", label(name)));
+            }
+            _ => book.moot("links (services find each other by name)"),
+        }
+    }
     for (path, key, value) in fields.left() {
         if value.is_null() {
+            continue;
+        }
+        if key == "privileged" && value == json!(false) {
+            book.moot("privileged: false (as it is anyway)");
             continue;
         }
         if let Some((_, why)) = MOOT.iter().find(|(moot, _)| *moot == key) {

@@ -27,8 +27,14 @@ pub(super) fn volumes(fields: &mut Fields, top: &Top, draft: &mut Draft, book: &
     }
     for (path, value) in fields.list("tmpfs") {
         let text = scalar(&value).unwrap_or_default();
-        let target = text.split(':').next().unwrap_or_default().to_owned();
-        mounts.push(Mount { path, kind: "tmpfs", source: None, target, read_only: false });
+        let (target, options) = text.split_once(':').unwrap_or((&text, ""));
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            book.lost(
+                &path,
+                format!("tmpfs: the option {option} of {target} has no counterpart; for size= write emptyDir.sizeLimit in spec.volumes"),
+            );
+        }
+        mounts.push(Mount { path, kind: "tmpfs", source: None, target: target.to_owned(), read_only: false });
     }
     let mut kept = false;
     for mount in mounts {
@@ -121,6 +127,7 @@ fn add(mount: Mount, top: &Top, draft: &mut Draft, book: &mut Book<'_>) {
             push(draft, &name, json!({ "hostPath": { "path": host, "type": type_ } }), &target, read_only);
         }
         (_, Some(source)) => {
+            let source = top.volumes.get(&source).cloned().unwrap_or(source);
             let claim = label(&source);
             if claim != source {
                 book.said(

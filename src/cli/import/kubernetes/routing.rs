@@ -139,6 +139,21 @@ fn of_ingress(ingress: &Object, service: &str, book: &mut Book<'_>) -> Vec<(Opti
 
 /// A Service or an Ingress that leads to no Deployment of the input, and what of an Ingress no route says.
 pub(super) fn unused(object: &Object, objects: &[Object], book: &mut Book<'_>) {
+    if object.kind == "Ingress" {
+        let backends = object.value.pointer("/spec/rules").and_then(Value::as_array).into_iter().flatten();
+        let paths = backends.flat_map(|rule| rule.pointer("/http/paths").and_then(Value::as_array).into_iter().flatten());
+        let all = paths.filter_map(|path| path.get("backend")).chain(object.value.pointer("/spec/defaultBackend"));
+        for resource in all.filter_map(|backend| backend.get("resource")) {
+            let (kind, name) = (resource.get("kind").and_then(Value::as_str), resource.get("name").and_then(Value::as_str));
+            let text = format!(
+                "Ingress {}: its backend is the resource {} {}, not a Service: a route leads to services only",
+                object.name(),
+                kind.unwrap_or("without kind"),
+                name.unwrap_or_default()
+            );
+            book.lost(&object.path("spec"), text);
+        }
+    }
     if object.kind == "Service" {
         let deployments = objects.iter().filter(|other| other.kind == "Deployment");
         let selected = deployments.into_iter().any(|deployment| {

@@ -196,7 +196,12 @@ fn of_extension(script: &str) -> &'static str {
 
 fn arguments(path: &str, value: Option<Value>, book: &mut Book<'_>) -> Vec<String> {
     let words = match value {
-        Some(Value::Array(list)) => list.iter().filter_map(scalar).collect(),
+        Some(Value::Array(list)) => {
+            for word in list.iter().filter(|word| scalar(word).is_none()) {
+                book.lost(path, format!("{word} is no word: write it in quotes"));
+            }
+            list.iter().filter_map(scalar).collect()
+        }
         Some(value) => match words::split(&scalar(&value).unwrap_or_default()) {
             Ok(line) => {
                 if let Some(sign) = line.shell {
