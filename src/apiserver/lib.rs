@@ -102,6 +102,13 @@ impl ApiServer {
             end.await;
             closing.cancel();
         });
+        let (store, end) = (inner.store.clone(), shutdown.triggered());
+        shutdown.spawn("store", async move {
+            tokio::select! {
+                why = store.lost() => Err(why),
+                () = end => Ok(()),
+            }
+        });
         Inner::spawn(shutdown, "garbage-collector", gc::collect(Arc::clone(&inner)));
         Inner::spawn(shutdown, "namespaces", namespaces::keep(Arc::clone(&inner)));
         Inner::spawn(shutdown, "event-expiry", events::expire(Arc::clone(&inner)));

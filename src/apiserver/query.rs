@@ -29,16 +29,19 @@ impl Query {
         self.0.iter().any(|(key, value)| key == name && matches!(value.as_str(), "" | "1" | "t" | "T" | "true" | "True" | "TRUE"))
     }
 
+    /// A whole number that Kubernetes keeps in 64 bits with a sign, and that means nothing below 0.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
-        let parse =
-            |text: &str| text.parse().map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")));
+        let invalid =
+            |text: &str| ApiError::bad_request(format!("{name}: Invalid value: {text:?}: must be a whole number from 0 to {}", i64::MAX));
+        let parse = |text: &str| text.parse().ok().filter(|number| i64::try_from(*number).is_ok()).ok_or_else(|| invalid(text));
         self.get(name).map(parse).transpose()
     }
 
     /// `resourceVersion` as a revision.
     pub(crate) fn revision(&self) -> Result<Option<u64>, ApiError> {
-        let invalid =
-            |text: &str| ApiError::bad_request(format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"));
+        let invalid = |text: &str| {
+            ApiError::bad_request(format!("resourceVersion: Invalid value: {text:?}: must be a whole number from 0 to {}", u64::MAX))
+        };
         self.get("resourceVersion").map(|text| text.parse().map_err(|_| invalid(text))).transpose()
     }
 
@@ -106,5 +109,18 @@ mod tests {
         assert!(query.flag("watch") && !query.flag("nope"));
         assert_eq!(query.get("labelSelector"), Some("a=b,c in (d)"));
         assert_eq!((query.get("x"), query.get("empty")), (Some("%zz"), None));
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_refused_by_the_name_of_its_parameter() {
+        let number =
+            |text: &str| Query::parse(&format!("limit={text}")).number("limit").map_err(|error| error.to_value()["message"].to_string());
+        assert_eq!(number("9223372036854775807"), Ok(Some(i64::MAX.unsigned_abs())));
+        for wrong in ["9223372036854775808", "18446744073709551615", "18446744073709551616", "-1", "1.5", "x"] {
+            let error = number(wrong).unwrap_err();
+            assert!(error.contains("limit: Invalid value") && error.contains(wrong), "{error}");
+        }
+        let error = Query::parse("resourceVersion=18446744073709551616").revision().unwrap_err();
+        assert_eq!(error.code(), 400);
     }
 }

@@ -152,7 +152,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         ..mesh_apiserver::Options::default()
     };
     let server = ApiServer::start(store, api_options, shutdown).await?;
-    let client = Client::new(server.service(), "default");
+    let (client, store) = (Client::new(server.service(), "default"), server.store().clone());
     controller::bootstrap::bootstrap(&client).await?;
     let node = node::Node { name: options.node_name.clone(), backend: options.backend.kind(), ports: options.port_range };
     node::register(&client, &node).await?;
@@ -186,7 +186,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         mesh_router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced, None),
     );
     let usage = UsageMetrics::register(&metrics, backend.clone());
-    let admin = admin::Admin { metrics, usage: Some(usage), ready: admin::Ready::Router(ready.clone(), health), hooks: None };
+    let admin = admin::Admin { metrics, usage: Some(usage), ready: admin::Ready::Machine(store, ready.clone(), health), hooks: None };
     shutdown.spawn("admin", admin::run(admin_listener, admin, shutdown.clone()));
     Ok(Serving { client, api, router, admin: admin_address, kubeconfig, ready, backend })
 }

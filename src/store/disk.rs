@@ -1,18 +1,16 @@
-//! The redb file: three tables, opened with care (a damaged file is reported, never overwritten), written one synced transaction per batch.
+//! The redb file: three tables, opened with care (a damaged file is reported, never overwritten), written one synced transaction per batch,
+//! and opened again after an error: redb does nothing more with a file that it once could not read or write.
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, StorageError, TableDefinition, TableError,
-    backends::InMemoryBackend,
-};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError, backends::InMemoryBackend};
 
 use super::{
     entry::{Entry, Key},
@@ -23,6 +21,10 @@ use super::{
 const OBJECTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("objects");
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 const TEXTS: TableDefinition<&str, &str> = TableDefinition::new("texts");
+/// There only while it is tried whether the disk takes something.
+const PROOF: TableDefinition<&str, &[u8]> = TableDefinition::new("proof");
+/// How much of the file is written anew at once.
+const CHUNK: usize = 64 << 10;
 const REVISION: &str = "revision";
 const FORMAT: &str = "format";
 const UUID: &str = "uuid";
@@ -44,10 +46,13 @@ pub(super) enum Row {
     Remove(Key),
 }
 
-#[derive(Debug)]
+type Opener = Box<dyn Fn() -> Result<Database, Error> + Send>;
+
 pub(super) struct Disk {
-    database: Database,
+    /// None: it could not be opened again yet.
+    database: Option<Database>,
     path: PathBuf,
+    again: Opener,
 }
 
 impl Disk {
@@ -62,59 +67,74 @@ impl Disk {
             // Made under another name and renamed, so that a kill in the middle leaves nothing that looks like a damaged store.
             let unfinished = dir.join("store.redb.new");
             let _ = std::fs::remove_file(&unfinished);
-            drop(Self::open_file(&unfinished, cache_bytes)?);
+            prepare(&open_file(&unfinished, cache_bytes)?, &unfinished)?;
             std::fs::rename(&unfinished, &path).map_err(system("name store file"))?;
-            std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(system("sync directory of store file"))?;
+            File::open(dir).and_then(|dir| dir.sync_all()).map_err(system("sync directory of store file"))?;
         } else if std::fs::metadata(&path).map_err(system("look at store file"))?.len() == 0 {
             // redb would take an empty file for a new one; here it means that somebody's objects are gone.
             return Err(Error::Corrupt { path, reason: "it is empty".to_owned() });
         }
-        Self::open_file(&path, cache_bytes)
-    }
-
-    fn open_file(path: &Path, cache_bytes: usize) -> Result<Self, Error> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-        let file = file.map_err(|source| Error::System { act: "open store file", path: path.to_owned(), source })?;
-        // redb asserts on some kinds of damage; that is an answer too.
-        let opened = catch_unwind(AssertUnwindSafe(|| Builder::new().set_cache_size(cache_bytes).create_file(file)));
-        let database = opened.map_err(|_| corrupt(path, "its pages contradict each other"))?.map_err(|error| open_error(path, error))?;
-        Self::prepare(database, path)
+        let database = open_file(&path, cache_bytes)?;
+        let file = path.clone();
+        Self::new(database, path, Box::new(move || write_anew(&file).and_then(|()| open_file(&file, cache_bytes))))
     }
 
     /// A store without a file.
     pub(super) fn memory(cache_bytes: usize) -> Result<Self, Error> {
-        Self::on(InMemoryBackend::new(), cache_bytes)
+        let only = Mutex::new(Some(InMemoryBackend::new()));
+        let once =
+            move || only.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
+        Self::on(once, cache_bytes)
     }
 
-    /// A store on anything that keeps bytes.
-    pub(super) fn on(backend: impl StorageBackend, cache_bytes: usize) -> Result<Self, Error> {
+    /// A store on anything that keeps bytes, and gives them again when it is asked for again.
+    pub(super) fn on<B: StorageBackend>(backend: impl Fn() -> io::Result<B> + Send + 'static, cache_bytes: usize) -> Result<Self, Error> {
         let path = PathBuf::from("(memory)");
-        let database = Builder::new().set_cache_size(cache_bytes).create_with_backend(backend);
-        Self::prepare(database.map_err(|error| open_error(&path, error))?, &path)
+        let name = path.clone();
+        let open = move || {
+            let backend = backend().map_err(|source| lost_or("open", &name, source))?;
+            guarded(&name, "open", || Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?))
+        };
+        Self::new(open()?, path, Box::new(open))
     }
 
     /// Makes the tables of a new file, and checks the format of an old one.
-    fn prepare(database: Database, path: &Path) -> Result<Self, Error> {
-        let format = catch_unwind(AssertUnwindSafe(|| prepare_tables(&database)));
-        let format =
-            format.map_err(|_| corrupt(path, "its tables contradict each other"))?.map_err(|error| corrupt(path, &error.to_string()))?;
-        if format != FORMAT_NOW {
-            return Err(Error::Format { path: path.to_owned(), found: format, expected: FORMAT_NOW });
+    fn new(database: Database, path: PathBuf, again: Opener) -> Result<Self, Error> {
+        prepare(&database, &path)?;
+        Ok(Self { database: Some(database), path, again })
+    }
+
+    /// Opens it again, and reads everything.
+    pub(super) fn reopen(&mut self) -> Result<Loaded, Error> {
+        if let Some(failed) = self.database.take() {
+            // It must be gone before: it holds the file's lock.
+            guarded(&self.path, "close", || {
+                drop(failed);
+                Ok(())
+            })?;
         }
-        Ok(Self { database, path: path.to_owned() })
+        let database = (self.again)()?;
+        prepare(&database, &self.path)?;
+        self.database = Some(database);
+        self.load()
+    }
+
+    /// The error of a file that is not what it should be.
+    pub(super) fn damaged(&self, reason: &str) -> Error {
+        corrupt(&self.path, reason)
+    }
+
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
     }
 
     /// Reads everything, which also proves that it can be read.
     pub(super) fn load(&self) -> Result<Loaded, Error> {
-        let loaded = catch_unwind(AssertUnwindSafe(|| self.load_tables()));
-        loaded
-            .map_err(|_| corrupt(&self.path, "its tables contradict each other"))?
-            .map_err(|error| corrupt(&self.path, &error.to_string()))
+        guarded(&self.path, "read", || self.load_tables())
     }
 
     fn load_tables(&self) -> Result<Loaded, redb::Error> {
-        let read = self.database.begin_read()?;
+        let read = self.database()?.begin_read()?;
         let revision = read.open_table(NUMBERS)?.get(REVISION)?.map_or(0, |number| number.value());
         let uuid = read.open_table(TEXTS)?.get(UUID)?.map(|text| text.value().to_owned()).unwrap_or_default();
         let mut entries = Vec::new();
@@ -128,19 +148,86 @@ impl Disk {
     }
 
     /// Writes a batch and the revision it ends at, synced.
-    pub(super) fn commit(&self, rows: &[Row], revision: u64) -> Result<(), redb::Error> {
-        let write = self.database.begin_write()?;
-        {
-            let mut objects = write.open_table(OBJECTS)?;
-            for row in rows {
-                match row {
-                    Row::Put(entry) => drop(objects.insert(&*encode_key(&entry.key), &*encode_value(entry))?),
-                    Row::Remove(key) => drop(objects.remove(&*encode_key(key))?),
+    pub(super) fn commit(&self, rows: &[Row], revision: u64) -> Result<(), Error> {
+        guarded(&self.path, "write", || {
+            let write = self.database()?.begin_write()?;
+            {
+                let mut objects = write.open_table(OBJECTS)?;
+                for row in rows {
+                    match row {
+                        Row::Put(entry) => drop(objects.insert(&*encode_key(&entry.key), &*encode_value(entry))?),
+                        Row::Remove(key) => drop(objects.remove(&*encode_key(key))?),
+                    }
                 }
+                write.open_table(NUMBERS)?.insert(REVISION, revision)?;
             }
-            write.open_table(NUMBERS)?.insert(REVISION, revision)?;
+            Ok(write.commit()?)
+        })
+    }
+
+    /// Whether it takes so many bytes, synced; they are removed again.
+    pub(super) fn prove(&self, bytes: usize) -> Result<(), Error> {
+        guarded(&self.path, "write", || {
+            let write = self.database()?.begin_write()?;
+            write.open_table(PROOF)?.insert("", &*vec![1; bytes])?;
+            write.commit()?;
+            let write = self.database()?.begin_write()?;
+            write.delete_table(PROOF)?;
+            Ok(write.commit()?)
+        })
+    }
+}
+
+impl Row {
+    /// How much of it is written.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Put(entry) => entry.json.len(),
+            Self::Remove(_) => 0,
         }
-        Ok(write.commit()?)
+    }
+}
+
+fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = file.map_err(|source| lost_or("open", path, source))?;
+    guarded(path, "open", || Ok(Builder::new().set_cache_size(cache_bytes).create_file(file)?))
+}
+
+/// Writes the file's bytes over themselves, synced: after an error the system may take for written what is only in its cache, and says so once.
+fn write_anew(path: &Path) -> Result<(), Error> {
+    let again = || {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mut chunk = vec![0; CHUNK];
+        let mut at = 0;
+        loop {
+            let read = file.read_at(&mut chunk, at)?;
+            let bytes = chunk.get(..read).unwrap_or_default();
+            if bytes.is_empty() {
+                return file.sync_all().map(|()| at);
+            }
+            // Zeros are what is there where nothing was written; they need no room.
+            if bytes.iter().any(|byte| *byte != 0) {
+                file.write_all_at(bytes, at)?;
+            }
+            at += read as u64;
+        }
+    };
+    // redb would take an empty file for a new one.
+    if again().map_err(|source| lost_or("write", path, source))? == 0 { Err(corrupt(path, "it is empty")) } else { Ok(()) }
+}
+
+/// Carries out something that redb may fail at. It asserts on some kinds of damage; that is an answer too.
+fn guarded<T>(path: &Path, act: &'static str, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Error> {
+    let done = catch_unwind(AssertUnwindSafe(work)).map_err(|_| corrupt(path, "its pages contradict each other"))?;
+    done.map_err(|error| fault(path, act, error))
+}
+
+fn prepare(database: &Database, path: &Path) -> Result<(), Error> {
+    match guarded(path, "read", || prepare_tables(database))? {
+        FORMAT_NOW => Ok(()),
+        found => Err(Error::Format { path: path.to_owned(), found, expected: FORMAT_NOW }),
     }
 }
 
@@ -166,16 +253,28 @@ fn corrupt(path: &Path, reason: &str) -> Error {
     Error::Corrupt { path: path.to_owned(), reason: reason.to_owned() }
 }
 
-fn open_error(path: &Path, error: DatabaseError) -> Error {
+/// What redb says, told apart: the file is not what was written, or the system refuses something for now.
+fn fault(path: &Path, act: &'static str, error: redb::Error) -> Error {
     match error {
-        DatabaseError::Storage(StorageError::Io(source))
-            if source.kind() != io::ErrorKind::InvalidData && source.kind() != io::ErrorKind::UnexpectedEof =>
-        {
-            Error::System { act: "open store file", path: path.to_owned(), source }
+        redb::Error::Io(source) if matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+            corrupt(path, &source.to_string())
+        }
+        redb::Error::Io(source) => Error::System { act, path: path.to_owned(), source },
+        redb::Error::PreviousIo | redb::Error::DatabaseClosed => {
+            Error::System { act, path: path.to_owned(), source: io::Error::other(error.to_string()) }
         }
         // The directory's lock is ours, so it is somebody who opened the file by another way.
-        DatabaseError::DatabaseAlreadyOpen => Error::LockedBy { dir: path.parent().unwrap_or(path).to_owned(), pid: 0 },
+        redb::Error::DatabaseAlreadyOpen => Error::LockedBy { dir: path.parent().unwrap_or(path).to_owned(), pid: 0 },
         other => corrupt(path, &other.to_string()),
+    }
+}
+
+/// What the system said, or that there is nothing (any more).
+fn lost_or(act: &'static str, path: &Path, source: io::Error) -> Error {
+    if source.kind() == io::ErrorKind::NotFound {
+        corrupt(path, "it is gone")
+    } else {
+        Error::System { act, path: path.to_owned(), source }
     }
 }
 

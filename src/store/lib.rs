@@ -7,11 +7,15 @@
 //! A write goes: queue → writer thread → checks against index and batch → one synced transaction for the whole batch → index and ring
 //! change under one lock → the writer answers → watchers wake. So an answered write survives `kill -9`, revisions become visible in the order
 //! of commit without gaps, and a reader sees a revision only together with everything before it.
+//!
+//! A disk that fails (full, read-only, broken) refuses writes for as long as it does: the file is opened again from time to time, and must hold
+//! what is in memory. If it does not, or is damaged, the store is lost until it is opened anew ([`Store::lost`]).
 mod disk;
 mod entry;
 mod error;
 mod lock;
 mod metrics;
+mod outage;
 mod ring;
 mod shared;
 mod watcher;
@@ -181,9 +185,14 @@ impl Store {
         self.shared.uuid()
     }
 
-    /// Why writes are refused, if they are.
+    /// Why writes are refused, if they are. It ends by itself when the disk takes something again.
     pub fn failure(&self) -> Option<String> {
         self.shared.failure()
+    }
+
+    /// Waits until writes are refused for good, and returns why: only opening the store anew can help, or tells what does.
+    pub async fn lost(&self) -> String {
+        self.shared.lost().await
     }
 }
 

@@ -11,6 +11,7 @@ pub(super) struct StoreMetrics {
     writes: Counter,
     commit_seconds: Histogram,
     failed: Gauge,
+    failures: Counter,
 }
 
 impl StoreMetrics {
@@ -21,6 +22,7 @@ impl StoreMetrics {
             writes: Counter::default(),
             commit_seconds: Histogram::new(buckets),
             failed: Gauge::default(),
+            failures: Counter::default(),
         };
         if let Some(metrics) = metrics {
             metrics.register(|registry| {
@@ -32,6 +34,7 @@ impl StoreMetrics {
                     this.commit_seconds.clone(),
                 );
                 registry.register("store_failed", "1 if the store refuses writes", this.failed.clone());
+                registry.register("store_failures", "How often the store began to refuse writes", this.failures.clone());
             });
         }
         this
@@ -45,5 +48,10 @@ impl StoreMetrics {
 
     pub(super) fn failed(&self) {
         self.failed.set(1);
+        self.failures.inc();
+    }
+
+    pub(super) fn recovered(&self) {
+        self.failed.set(0);
     }
 }

@@ -39,6 +39,8 @@ struct State {
 pub(super) struct Shared {
     state: RwLock<State>,
     latest: watch::Sender<u64>,
+    /// Why the store can never write again, once that is so.
+    lost: watch::Sender<Option<String>>,
     uuid: String,
 }
 
@@ -50,7 +52,7 @@ impl Shared {
         for entry in entries {
             state.insert(Arc::new(entry));
         }
-        Self { state: RwLock::new(state), latest: watch::Sender::new(revision), uuid }
+        Self { state: RwLock::new(state), latest: watch::Sender::new(revision), lost: watch::Sender::new(None), uuid }
     }
 
     /// A panic elsewhere cannot leave the state half changed in a way that matters to a reader, so poison is ignored.
@@ -157,9 +159,26 @@ impl Shared {
         self.latest.send_replace(revision);
     }
 
-    /// Writer only: from now on writes are refused.
-    pub(super) fn fail(&self, reason: String) {
-        self.state.write().unwrap_or_else(PoisonError::into_inner).failure = Some(reason);
+    /// Writer only: why writes are refused, or that they are carried out (again).
+    pub(super) fn set_failure(&self, reason: Option<String>) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).failure = reason;
+    }
+
+    /// Writer only: writes are refused for good.
+    pub(super) fn lose(&self, reason: String) {
+        self.set_failure(Some(reason.clone()));
+        self.lost.send_replace(Some(reason));
+    }
+
+    /// Waits until writes are refused for good.
+    pub(super) async fn lost(&self) -> String {
+        let mut lost = self.lost.subscribe();
+        let reason = lost.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
+            // The sender is in `self`, so that this cannot come.
+            None => std::future::pending().await,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     process::{Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicI32, AtomicU64, Ordering},
     },
 };
 
@@ -155,56 +155,182 @@ async fn a_watcher_that_fell_out_of_the_ring_is_told() {
     assert_eq!(watcher.next("things").await.unwrap_err(), Expired { asked: start, oldest: start + 2 });
 }
 
-/// A disk that works until it is told not to.
-#[derive(Debug)]
-struct Failing(redb::backends::InMemoryBackend, Arc<AtomicBool>);
+/// A disk that takes so many more operations (writes, syncs, changes of length), then fails each with an error of the system.
+/// What it holds outlives the store, as a file does.
+#[derive(Debug, Clone)]
+struct Disky(Arc<Faults>);
 
-impl Failing {
+#[derive(Debug)]
+struct Faults {
+    bytes: redb::backends::InMemoryBackend,
+    left: AtomicU64,
+    errno: AtomicI32,
+}
+
+const ENOSPC: i32 = 28;
+const EIO: i32 = 5;
+const EROFS: i32 = 30;
+
+impl Disky {
+    fn new() -> Self {
+        Self(Arc::new(Faults { bytes: redb::backends::InMemoryBackend::new(), left: u64::MAX.into(), errno: EIO.into() }))
+    }
+
+    fn store(&self) -> Store {
+        let (options, disk) = (Options::default(), self.clone());
+        Store::start(Disk::on(move || Ok(disk.clone()), options.cache_bytes).unwrap(), None, &options).unwrap()
+    }
+
+    fn fail_after(&self, operations: u64, errno: i32) {
+        self.0.errno.store(errno, Ordering::SeqCst);
+        self.0.left.store(operations, Ordering::SeqCst);
+    }
+
+    fn mend(&self) {
+        self.0.left.store(u64::MAX, Ordering::SeqCst);
+    }
+
     fn check(&self) -> std::io::Result<()> {
-        if self.1.load(Ordering::SeqCst) { Err(std::io::Error::from_raw_os_error(5)) } else { Ok(()) }
+        let took = self.0.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        took.map(drop).map_err(|_| std::io::Error::from_raw_os_error(self.0.errno.load(Ordering::SeqCst)))
     }
 }
 
-impl redb::StorageBackend for Failing {
+impl redb::StorageBackend for Disky {
     fn len(&self) -> std::io::Result<u64> {
-        self.0.len()
+        self.0.bytes.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.0.read(offset, out)
+        self.0.bytes.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.check().and_then(|()| self.0.set_len(len))
+        self.check().and_then(|()| self.0.bytes.set_len(len))
     }
 
     fn sync_data(&self) -> std::io::Result<()> {
-        self.check().and_then(|()| self.0.sync_data())
+        self.check().and_then(|()| self.0.bytes.sync_data())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.check().and_then(|()| self.0.write(offset, data))
+        let checked = self.check();
+        // What fails has got half way.
+        let part = if checked.is_ok() { data } else { &data[..data.len() / 2] };
+        self.0.bytes.write(offset, part).and(checked)
+    }
+}
+
+/// Writes until a write is carried out.
+async fn write_again(store: &Store, name: &str) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        match store.write(create(name)).await {
+            // One that was refused may be there all the same.
+            Ok(_) | Err(WriteError::Exists(_)) => return,
+            Err(error) => assert!(tokio::time::Instant::now() < deadline, "{name}: {error}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn names(store: &Store) -> Vec<(String, u64)> {
+    store.list("things", None).entries.iter().map(|entry| (entry.key.name.to_string(), entry.revision)).collect()
+}
+
+#[tokio::test]
+async fn while_the_disk_fails_writes_are_refused_with_the_remedy_and_reads_go_on_and_then_writes_too() {
+    for errno in [ENOSPC, EIO, EROFS] {
+        let disk = Disky::new();
+        let store = disk.store();
+        store.write(create("a")).await.unwrap();
+        let before = names(&store);
+        disk.fail_after(0, errno);
+        for _ in 0..20 {
+            let refused = store.write(create("b")).await.unwrap_err();
+            let expected = std::io::Error::from_raw_os_error(errno).to_string();
+            assert!(matches!(&refused, WriteError::Refused(why) if why.contains("make room") && why.contains(&expected)), "{refused}");
+            assert!(store.failure().is_some());
+            assert_eq!(names(&store), before);
+        }
+        disk.mend();
+        write_again(&store, "c").await;
+        assert_eq!(store.failure(), None);
+        let after = names(&store);
+        drop(store);
+        assert_eq!(names(&disk.store()), after);
     }
 }
 
 #[tokio::test]
-async fn after_a_disk_error_writes_are_refused_with_the_reason_and_reads_go_on() {
-    let broken = Arc::new(AtomicBool::new(false));
-    let options = Options::default();
-    let disk = Disk::on(Failing(redb::backends::InMemoryBackend::new(), Arc::clone(&broken)), options.cache_bytes).unwrap();
-    let store = Store::start(disk, None, &options).unwrap();
-    store.write(create("a")).await.unwrap();
-    let revision = store.revision();
-    broken.store(true, Ordering::SeqCst);
-    for _ in 0..2 {
-        let refused = store.write(create("b")).await.unwrap_err();
-        assert!(matches!(&refused, WriteError::Refused(why) if why.contains("takes no more writes")), "{refused}");
+async fn at_whichever_operation_the_disk_fails_nothing_answered_is_lost_and_a_watcher_sees_all_once() {
+    for operations in 0..24 {
+        let disk = Disky::new();
+        let store = disk.store();
+        let mut watcher = store.watch(store.revision());
+        store.write(create("a")).await.unwrap();
+        disk.fail_after(operations, ENOSPC);
+        let mut answered = vec!["a".to_owned()];
+        let mut name = 0;
+        while store.failure().is_none() {
+            name += 1;
+            if store.write(create(&format!("o{name:03}"))).await.is_ok() {
+                answered.push(format!("o{name:03}"));
+            }
+        }
+        disk.mend();
+        write_again(&store, "z").await;
+        answered.push("z".to_owned());
+        let there = names(&store);
+        let lost: Vec<_> = answered.iter().filter(|name| !there.iter().any(|(there, _)| there == *name)).collect();
+        assert!(lost.is_empty(), "after {operations} operations: {lost:?}");
+        assert!(there.len() <= answered.len() + 1, "after {operations} operations: {there:?}");
+        let mut seen = Vec::new();
+        while seen.len() < there.len() {
+            seen.extend(watcher.next("things").await.unwrap().iter().map(|event| (event.object.key.name.to_string(), event.revision())));
+        }
+        seen.sort();
+        assert_eq!(seen, there);
+        drop(store);
+        assert_eq!(names(&disk.store()), there);
     }
-    assert_eq!((store.revision(), store.list("things", None).entries.len()), (revision, 1));
-    assert!(store.failure().unwrap().contains("error"));
-    // It stays so even if the disk seems well again: what it holds is not known.
-    broken.store(false, Ordering::SeqCst);
-    assert!(matches!(store.write(create("c")).await, Err(WriteError::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_store_whose_file_is_gone_or_damaged_after_an_error_is_lost_and_says_so() {
+    let disk = Disky::new();
+    let store = disk.store();
+    let a = store.write(create("a")).await.unwrap();
+    disk.fail_after(0, EIO);
+    store.write(create("b")).await.unwrap_err();
+    let len = redb::StorageBackend::len(&disk).unwrap();
+    disk.mend();
+    redb::StorageBackend::write(&disk, 0, &vec![0x5a; usize::try_from(len).unwrap()]).unwrap();
+    let why = tokio::time::timeout(std::time::Duration::from_secs(30), store.lost()).await.unwrap();
+    assert!(why.contains("is damaged"), "{why}");
+    assert!(matches!(store.write(create("c")).await, Err(WriteError::Refused(said)) if said == why));
+    assert_eq!(store.get(&key("a")).unwrap().revision, a.entry.revision);
+}
+
+#[tokio::test]
+async fn a_file_is_opened_again_with_what_it_holds_and_one_that_is_gone_or_empty_is_not_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let mut disk = Disk::open(dir.path(), 1 << 20).unwrap();
+    disk.commit(&[], 7).unwrap();
+    let uuid = disk.load().unwrap().uuid;
+    for _ in 0..2 {
+        let loaded = disk.reopen().unwrap();
+        assert_eq!((loaded.revision, &loaded.uuid), (7, &uuid));
+        disk.prove(100_000).unwrap();
+    }
+    std::fs::rename(&path, dir.path().join("away")).unwrap();
+    assert!(matches!(disk.reopen(), Err(Error::Corrupt { reason, .. }) if reason == "it is gone"));
+    assert!(!path.exists());
+    std::fs::write(&path, "").unwrap();
+    assert!(matches!(disk.reopen(), Err(Error::Corrupt { reason, .. }) if reason == "it is empty"));
+    std::fs::rename(dir.path().join("away"), &path).unwrap();
+    assert_eq!(disk.reopen().unwrap().revision, 7);
 }
 
 /// Not a test by itself: the process that the next one kills. Writes for ever, and says each name after it was answered.
@@ -232,7 +358,7 @@ async fn every_answered_write_survives_kill_minus_nine() {
     let mut revision = 0;
     for round in 0..10 {
         let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "store::tests::child_that_writes_until_killed", "--nocapture"]);
+        child.args(["--exact", "tests::child_that_writes_until_killed", "--nocapture"]);
         child.env("MESH_TEST_STORE_DIR", dir.path()).env("MESH_TEST_STORE_ROUND", round.to_string());
         let mut child = child.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap())

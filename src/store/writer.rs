@@ -2,9 +2,10 @@
 //! and answers. A revision exists only from its commit on, so none is ever visible out of order or missing.
 use std::{
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::JoinHandle,
 };
@@ -19,6 +20,7 @@ use super::{
     error::{Error, WriteError},
     lock::DirLock,
     metrics::StoreMetrics,
+    outage::{Doubt, Outage, Pause},
     ring::Event,
     shared::Shared,
 };
@@ -42,7 +44,11 @@ impl Writer {
         let run = move || {
             // The directory stays locked for as long as this thread may write.
             let _lock = lock;
-            Loop { disk, shared, metrics, failed: None }.run(&jobs);
+            let watched = Arc::clone(&shared);
+            let run = move || Loop { disk, shared, metrics, outage: None, pause: Pause::new() }.run(&jobs);
+            if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                watched.lose("the store's writer ended by a defect of this program".to_owned());
+            }
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(run);
         let thread = thread.map_err(|source| Error::System { act: "start the writer of", path: "store".into(), source })?;
@@ -71,12 +77,14 @@ struct Loop {
     disk: Disk,
     shared: Arc<Shared>,
     metrics: StoreMetrics,
-    failed: Option<String>,
+    /// While writes are refused.
+    outage: Option<Outage>,
+    pause: Pause,
 }
 
 impl Loop {
     fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
+        while let Some(first) = self.next(jobs) {
             let mut batch = vec![first];
             while batch.len() < BATCH
                 && let Ok(next) = jobs.try_recv()
@@ -87,9 +95,26 @@ impl Loop {
         }
     }
 
+    /// The next write that is asked for; none at the end. Until it comes, a disk that failed is tried again.
+    fn next(&mut self, jobs: &Receiver<Job>) -> Option<Job> {
+        while let Some(next) = self.outage.as_ref().and_then(Outage::next) {
+            let pause = next.saturating_duration_since(Instant::now());
+            if pause.is_zero() {
+                self.recover();
+                continue;
+            }
+            match jobs.recv_timeout(pause) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        jobs.recv().ok()
+    }
+
     fn carry_out(&mut self, batch: Vec<Job>) {
-        if let Some(reason) = &self.failed {
-            return refuse(batch.into_iter().map(|(_, answer)| answer), reason);
+        if let Some(outage) = &self.outage {
+            return refuse(batch.into_iter().map(|(_, answer)| answer), &outage.reason);
         }
         let started = Instant::now();
         let mut pending = Pending { shared: &self.shared, revision: self.shared.revision(), events: Vec::new(), overlay: HashMap::new() };
@@ -99,20 +124,51 @@ impl Loop {
             // One row per object: within a batch only the last state reaches the disk.
             let rows: Vec<_> = overlay.into_iter().map(|(key, entry)| entry.map_or(Row::Remove(key), Row::Put)).collect();
             if let Err(error) = self.disk.commit(&rows, revision) {
-                let reason = format!("the store could not write to disk and takes no more writes until a restart: {error}");
-                tracing::error!(%error, "the store could not commit; writes are refused from now on");
-                self.metrics.failed();
-                self.shared.fail(reason.clone());
-                refuse(answers.into_iter().map(|(_, answer)| answer), &reason);
-                self.failed = Some(reason);
-                return;
+                let reason = self.fail(&error, Doubt { events, revision }, rows.iter().map(Row::bytes).sum());
+                return refuse(answers.into_iter().map(|(_, answer)| answer), &reason);
             }
+            self.pause = Pause::new();
             self.metrics.committed(events.len(), revision, started.elapsed());
             self.shared.publish(events, revision);
         }
         for (result, answer) in answers {
             // Who asked may have gone; the write stands all the same.
             let _ = answer.send(result);
+        }
+    }
+
+    /// From now on writes are refused; returns why.
+    fn fail(&mut self, error: &Error, doubt: Doubt, bytes: usize) -> String {
+        tracing::error!(%error, "the store could not commit; writes are refused until it can");
+        let outage = Outage::new(error, doubt, bytes, &mut self.pause);
+        let reason = outage.reason.clone();
+        self.metrics.failed();
+        self.shared.set_failure(Some(reason.clone()));
+        self.outage = Some(outage);
+        reason
+    }
+
+    /// Opens the file again, and takes writes again if it holds what was answered and takes what it did not take.
+    fn recover(&mut self) {
+        let Some(mut outage) = self.outage.take() else { return };
+        let loaded = self.disk.reopen();
+        let settled = loaded.and_then(|loaded| outage.settle(&loaded, &self.shared).map_err(|reason| self.disk.damaged(&reason)));
+        match settled.and_then(|()| self.disk.prove(outage.bytes)) {
+            Ok(()) => {
+                tracing::info!("the store can be written again");
+                self.metrics.recovered();
+                self.shared.set_failure(None);
+            }
+            Err(error) => {
+                if outage.failed_again(&error, &mut self.pause) {
+                    tracing::debug!(%error, "the store still cannot be written");
+                    self.shared.set_failure(Some(outage.reason.clone()));
+                } else {
+                    tracing::error!(%error, "the store is lost");
+                    self.shared.lose(outage.reason.clone());
+                }
+                self.outage = Some(outage);
+            }
         }
     }
 }

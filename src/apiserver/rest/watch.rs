@@ -27,6 +27,8 @@ use mesh_store::{Entry, Event, Expired, Watcher};
 /// How often an idle watcher that wants bookmarks is told how far it is.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
 /// The annotation of the bookmark that ends the initial events.
+/// A watch that asks for more than that (a year) gets that: clocks and timers end somewhere.
+const LONGEST: u64 = 365 * 24 * 3600;
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 pub(super) fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
@@ -60,7 +62,7 @@ pub(super) fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
         namespace: (*namespace).to_owned(),
         bookmarks: query.flag("allowWatchBookmarks"),
         told: after,
-        deadline: Instant::now() + Duration::from_secs(timeout),
+        deadline: Instant::now() + Duration::from_secs(timeout.min(LONGEST)),
         server: Arc::clone(server),
         ended: false,
         _open: server.metrics.watch_opened(),

@@ -44,6 +44,18 @@ async fn without_a_revision_what_exists_comes_first_and_bookmarks_do_not_come_un
 }
 
 #[tokio::test]
+async fn a_watch_may_ask_for_any_time_that_is_a_number() {
+    let fixture = server().await;
+    let open = async |query: &str| fixture.open("GET", &format!("{MAPS}?watch=true&{query}"), &[], "").await.status().as_u16();
+    assert_eq!(open("timeoutSeconds=9223372036854775807").await, 200);
+    assert_eq!(open("timeoutSeconds=18446744073709551615").await, 400);
+    assert_eq!(open("timeoutSeconds=18446744073709551616").await, 400);
+    assert_eq!(open("resourceVersion=18446744073709551615").await, 200);
+    let limited = fixture.get(&format!("{MAPS}?limit=9223372036854775807")).await;
+    assert_eq!((limited.code, names(&limited.body)), (200, vec!["kube-root-ca.crt"]));
+}
+
+#[tokio::test]
 async fn the_last_line_of_a_watch_that_ends_is_a_bookmark_if_asked_for() {
     let fixture = server().await;
     let revision = fixture.server.store().revision();

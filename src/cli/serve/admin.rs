@@ -13,6 +13,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use super::usage::UsageMetrics;
 use mesh_kit::{metrics::Metrics, shutdown::Shutdown};
 use mesh_router::{health::Health, hook::Hooks};
+use mesh_store::Store;
 
 /// How long hooks may wait for other routers once this one has ended; then they ask another.
 pub(crate) const HOOK_GRACE: Duration = Duration::from_secs(5);
@@ -24,6 +25,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(crate) enum Ready {
     /// True once a router has read all endpoints; and what troubles it.
     Router(watch::Receiver<bool>, Health),
+    /// A machine of its own: whether the store takes writes, and the router.
+    Machine(Store, watch::Receiver<bool>, Health),
     /// What a controller in a cluster waits for; nothing once it works.
     Waits(watch::Receiver<Option<String>>),
 }
@@ -32,8 +35,8 @@ impl Ready {
     /// Why not; nothing if it is ready.
     fn why_not(&self) -> Option<String> {
         match self {
-            Self::Router(ready, _) if !*ready.borrow() => Some("the router has not read all endpoints yet".to_owned()),
-            Self::Router(_, health) => health.why_not(),
+            Self::Router(ready, health) => router(ready, health),
+            Self::Machine(store, ready, health) => store.failure().or_else(|| router(ready, health)),
             Self::Waits(waits) => waits.borrow().clone(),
         }
     }
@@ -41,10 +44,14 @@ impl Ready {
     /// What is to be known though it is.
     fn note(&self) -> Option<String> {
         match self {
-            Self::Router(_, health) => health.note(),
+            Self::Router(_, health) | Self::Machine(_, _, health) => health.note(),
             Self::Waits(_) => None,
         }
     }
+}
+
+fn router(ready: &watch::Receiver<bool>, health: &Health) -> Option<String> {
+    if *ready.borrow() { health.why_not() } else { Some("the router has not read all endpoints yet".to_owned()) }
 }
 
 impl From<watch::Receiver<Option<String>>> for Ready {
