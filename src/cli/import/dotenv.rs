@@ -32,9 +32,12 @@ pub(super) fn read(text: &str, environment: Option<&BTreeMap<String, String>>) -
         }
         let entry = entry.strip_prefix("export ").unwrap_or(entry);
         let Some((name, value)) = entry.split_once('=') else {
-            // A name alone is passed on from the environment, if it is there.
+            // A name alone is passed on from the environment.
             let given = environment.and_then(|environment| environment.get(entry));
-            read.extend(given.map(|value| (entry.to_owned(), value.clone())));
+            let value = given.ok_or_else(|| {
+                failed(format!("{entry} has no value and is not in the environment: write {entry}=value, or leave it out"))
+            })?;
+            read.push((entry.to_owned(), value.clone()));
             continue;
         };
         let (name, mut value) = (name.trim(), value.trim_start().to_owned());
@@ -45,7 +48,10 @@ pub(super) fn read(text: &str, environment: Option<&BTreeMap<String, String>>) -
         let value = match quote {
             None => value.split(" #").next().unwrap_or_default().trim_end().to_owned(),
             Some(quote) => loop {
-                if let Some(inner) = inner(&value, quote) {
+                if let Some((inner, rest)) = inner(&value, quote) {
+                    if !(rest.trim().is_empty() || rest.trim_start().starts_with('#')) {
+                        return Err(failed(format!("{:?} stands behind the closing {quote} of {name}", rest.trim())));
+                    }
                     break inner.to_owned();
                 }
                 let (_, more) = lines.next().ok_or_else(|| failed(format!("the {quote} of {name} is not closed")))?;
@@ -63,7 +69,12 @@ pub(super) fn read(text: &str, environment: Option<&BTreeMap<String, String>>) -
             }
             (Some(known), quote) => {
                 let text = if quote.is_some() { unescaped(&value) } else { value };
-                replace(&text, known, &mut BTreeSet::new()).map_err(failed)?
+                let mut unset = BTreeSet::new();
+                let value = replace(&text, known, &mut unset).map_err(failed)?;
+                if let Some(first) = unset.first() {
+                    return Err(failed(format!("{name} refers to {first}, which is not set: set it, or give a default: ${{{first}:-}}")));
+                }
+                value
             }
         };
         if let Some(known) = &mut known {
@@ -74,15 +85,16 @@ pub(super) fn read(text: &str, environment: Option<&BTreeMap<String, String>>) -
     Ok(read)
 }
 
-/// What stands between the quotes, if the second one is there.
-fn inner(value: &str, quote: char) -> Option<&str> {
+/// What stands between the quotes, and behind them, if the second one is there.
+fn inner(value: &str, quote: char) -> Option<(&str, &str)> {
     let (rest, mut escaped) = (value.get(1..)?, false);
     let end = rest.char_indices().find(|(_, c)| {
         let ends = *c == quote && !escaped;
         escaped = quote == '"' && *c == '\\' && !escaped;
         ends
     });
-    rest.get(..end?.0)
+    let (end, _) = end?;
+    Some((rest.get(..end)?, rest.get(end + quote.len_utf8()..)?))
 }
 
 /// Escapes of double quotes; `\$` is a dollar sign for [`replace`].
@@ -112,7 +124,7 @@ mod tests {
 
     #[test]
     fn quotes_and_comments_are_none_of_the_value() {
-        let text = "# c\nA=1\nexport B = \"x y\" # z\nC='$q'\nD=a#b # c\nnothing\nE=\"a\\\"b\\\\n\"\n";
+        let text = "# c\nA=1\nexport B = \"x y\" # z\nC='$q'\nD=a#b # c\nE=\"a\\\"b\\\\n\"\n";
         let read = pairs(text, None);
         let read: Vec<(&str, &str)> = read.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(read, [("A", "1"), ("B", "x y"), ("C", "$q"), ("D", "a#b"), ("E", "a\"b\\n")]);
@@ -132,9 +144,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told_by_line() {
-        for (text, line, said) in [("A=1\nB=\"x\n", 2, "the \" of B is not closed"), ("=x\n", 1, "\"=x\" is no variable: write NAME=value")]
-        {
-            assert_eq!(read(text, None).unwrap_err(), Error { line, what: said.to_owned() });
+        let environment = BTreeMap::from([("SELF".to_owned(), "outer".to_owned())]);
+        for (text, line, said) in [
+            ("A=1\nB=\"x\n", 2, "the \" of B is not closed"),
+            ("=x\n", 1, "\"=x\" is no variable: write NAME=value"),
+            ("A='x' y\n", 1, "\"y\" stands behind the closing ' of A"),
+            ("\nALONE\n", 2, "ALONE has no value and is not in the environment: write ALONE=value, or leave it out"),
+            ("A=$NO\n", 1, "A refers to NO, which is not set: set it, or give a default: ${NO:-}"),
+            ("A=$A\n", 1, "A refers to A, which is not set: set it, or give a default: ${A:-}"),
+        ] {
+            assert_eq!(read(text, Some(&environment)).unwrap_err(), Error { line, what: said.to_owned() });
         }
+        assert_eq!(pairs("SELF=$SELF/x\n", Some(&environment)), [("SELF".to_owned(), "outer/x".to_owned())]);
     }
 }

@@ -91,7 +91,9 @@ pub(super) fn command(path: &str, line: &str, draft: &mut Draft, book: &mut Book
     while let Some(first) = words.first().filter(|_| words.len() > 1).cloned() {
         match first.split_once('=').filter(|(name, _)| is_name(name)) {
             Some((name, value)) => drop(env.insert(name.to_owned(), value.to_owned())),
-            None if first == "exec" || first == "env" => {}
+            None if first == "exec" => {}
+            // With options of its own it is a program like any other.
+            None if first == "env" && words.get(1).is_some_and(|next| !next.starts_with('-')) => {}
             None => break,
         }
         words.remove(0);

@@ -225,7 +225,11 @@ fn a_volume_with_a_name_of_its_own_keeps_it() {
         let text = format!("services: {{a: {{image: postgres, volumes: ['data:/data']}}}}\nvolumes: {{data: {volume}}}\n");
         let (specs, summary) = made("compose.yaml", &text, &[]);
         assert_eq!(specs[0]["volumes"][0]["persistentVolumeClaim"]["claimName"], "shop-data", "{volume}: {summary}");
+        assert!(summary.contains("podman volume export shop-data | podman volume import mesh-default-shop-data -"), "{volume}: {summary}");
     }
+    let (_, summary) =
+        made("compose.yaml", "services: {a: {image: postgres, volumes: ['d:/d']}}\nvolumes: {d: {external: true, name: pg_data}}\n", &[]);
+    assert!(summary.contains("podman volume export pg_data | podman volume import mesh-default-pg-data -"), "{summary}");
 }
 
 #[test]
@@ -234,6 +238,8 @@ fn assignments_and_env_before_a_command_of_a_procfile_are_variables_and_a_port_i
     assert_eq!(specs[0]["command"], serde_json::json!(["node", "a.js"]));
     assert_eq!(specs[0]["env"], serde_json::json!([{"name": "X", "value": "1"}]));
     assert!(summary.contains("command: PORT=3000: each instance gets a port of its own in $PORT"), "{summary}");
+    let (specs, _) = made("Procfile", "worker: env -i ./work\n", &[]);
+    assert_eq!(specs[0]["command"], serde_json::json!(["env", "-i", "./work"]));
 }
 
 #[test]

@@ -127,9 +127,19 @@ fn add(mount: Mount, top: &Top, draft: &mut Draft, book: &mut Book<'_>) {
             push(draft, &name, json!({ "hostPath": { "path": host, "type": type_ } }), &target, read_only);
         }
         (_, Some(source)) => {
-            let source = top.volumes.get(&source).cloned().unwrap_or(source);
-            let claim = label(&source);
-            if claim != source {
+            let of_its_own = top.volumes.get(&source);
+            let claim = label(of_its_own.unwrap_or(&source));
+            if let Some(engine) = of_its_own {
+                // It is there already, and a database that does not find it starts empty.
+                book.lost(
+                    &path,
+                    format!(
+                        "volumes: the data of the volume {engine}: this service has a volume of its own, {claim}; before its first start: \
+                         podman volume create mesh-default-{claim}; podman volume export {engine} | podman volume import mesh-default-{claim} - \
+                         (default is the namespace)"
+                    ),
+                );
+            } else if claim != source {
                 book.said(
                     &path,
                     format!(
