@@ -23,6 +23,7 @@ pub mod openapi;
 mod openapi_routes;
 pub mod patch;
 mod path;
+mod peer;
 pub mod protobuf;
 mod query;
 mod registry;

@@ -20,16 +20,37 @@ use tower::Service;
 use super::{
     ApiServer,
     auth::Door,
-    body::{self, Body},
+    body,
     credentials::Credentials,
+    peer::{Peer, Sending, Strangers},
     service::ApiService,
 };
 use mesh_kit::shutdown::Shutdown;
 
-/// At most so many connections at once; more wait to be accepted.
-const CONNECTIONS: usize = 1000;
-const HANDSHAKE: Duration = Duration::from_secs(10);
-const HEADERS: Duration = Duration::from_secs(20);
+/// How many connections there may be, and how long they may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// At most so many at once; more wait to be accepted.
+    pub(crate) connections: usize,
+    /// At most so many of them have not shown who they are.
+    pub(crate) strangers: usize,
+    /// For TLS.
+    pub(crate) handshake: Duration,
+    /// Until the head of a request is there, for who has not shown who they are.
+    pub(crate) stranger: Duration,
+    /// The same for who has; longer than clients keep connections for the next request.
+    pub(crate) known: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { connections: 1000, strangers: 100, handshake: seconds(10), stranger: seconds(10), known: seconds(120) }
+    }
+}
+
+/// How long an idle connection that is to be closed has for it.
+const CLOSING: Duration = Duration::from_secs(5);
 /// How long an accept loop rests after an error such as too many open files.
 const REST: Duration = Duration::from_millis(100);
 
@@ -67,9 +88,20 @@ impl ApiServer {
     /// # Errors
     /// The credentials cannot be used.
     pub async fn run(self, listener: TcpListener, credentials: Credentials, shutdown: Shutdown) -> Result<(), ServeError> {
+        self.run_within(Limits::default(), listener, credentials, shutdown).await
+    }
+
+    pub(crate) async fn run_within(
+        self,
+        limits: Limits,
+        listener: TcpListener,
+        credentials: Credentials,
+        shutdown: Shutdown,
+    ) -> Result<(), ServeError> {
         let acceptor = tls(&credentials)?;
         let door = Arc::new(Door::new(credentials.token.clone(), credentials.address));
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let places = Arc::new(Semaphore::new(limits.connections));
+        let strangers = Strangers::new(limits.strangers);
         loop {
             let accepted = tokio::select! {
                 () = shutdown.triggered() => return Ok(()),
@@ -83,11 +115,18 @@ impl ApiServer {
                     continue;
                 }
             };
-            let (server, door, acceptor, end) = (self.clone(), Arc::clone(&door), acceptor.clone(), shutdown.triggered());
+            let peer = strangers.enter();
+            let connection = Connection { server: self.clone(), door: Arc::clone(&door), strangers: Arc::clone(&strangers), peer, limits };
+            let (acceptor, end) = (acceptor.clone(), shutdown.triggered());
             shutdown.spawn_work(async move {
-                if let Err(error) = connection(server, door, acceptor, stream, end).await {
+                let served = tokio::select! {
+                    served = connection.serve(acceptor, stream, end) => served,
+                    () = connection.peer.sent_away() => Err("it gave way to another one before it had shown who it is".into()),
+                };
+                if let Err(error) = served {
                     tracing::debug!(%error, "a connection to the API server ended with an error");
                 }
+                connection.strangers.leave(&connection.peer);
                 drop(place);
             });
         }
@@ -101,42 +140,61 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(
     Ok((stream, place))
 }
 
-async fn connection(
+/// What one connection is served with.
+#[derive(Debug, Clone)]
+struct Connection {
     server: ApiServer,
     door: Arc<Door>,
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    end: impl Future<Output = ()>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
-    let has_certificate = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
-    let service = service_fn(move |request| answer(server.clone(), Arc::clone(&door), has_certificate, request));
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_headers(100);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(250)
-        .max_header_list_size(64 << 10)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(20));
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection, end);
-    tokio::select! {
-        result = connection.as_mut() => return result,
-        () = end => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
+    strangers: Arc<Strangers>,
+    peer: Arc<Peer>,
+    limits: Limits,
 }
 
-async fn answer(
-    server: ApiServer,
-    door: Arc<Door>,
-    has_certificate: bool,
-    request: http::Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
-    match door.admit(request.uri(), request.headers(), has_certificate) {
-        Ok(user) => ApiService::new(server.0, user).call(request).await,
-        Err(error) => Ok(body::error(&error)),
+impl Connection {
+    async fn serve(
+        &self,
+        acceptor: TlsAcceptor,
+        stream: TcpStream,
+        end: impl Future<Output = ()>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let Limits { handshake, stranger, known, .. } = self.limits;
+        let stream = timeout(handshake, acceptor.accept(stream)).await??;
+        let has_certificate = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
+        let this = self.clone();
+        let service = service_fn(move |request| this.clone().answer(has_certificate, request));
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        // How long a head may take is bounded below, for both protocols and before it is known which it is.
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_headers(100);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(250)
+            .max_header_list_size(64 << 10)
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20));
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection, end);
+        tokio::select! {
+            result = connection.as_mut() => return result,
+            () = end => {}
+            () = self.peer.idle(stranger, known) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            result = connection.as_mut() => result,
+            () = self.peer.idle(CLOSING, CLOSING) => Ok(()),
+        }
+    }
+
+    async fn answer(self, has_certificate: bool, request: http::Request<Incoming>) -> Result<Response<Sending>, Infallible> {
+        let under_way = self.peer.begin();
+        let response = match self.door.admit(request.uri(), request.headers(), has_certificate) {
+            Ok(user) => {
+                self.strangers.recognise(&self.peer);
+                ApiService::new(self.server.0, user).call(request).await?
+            }
+            Err(error) => body::error(&error),
+        };
+        Ok(response.map(|body| under_way.until_sent(body)))
     }
 }

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::credentials::Credentials;
+use crate::{credentials::Credentials, server::Limits};
 use mesh_kit::clock;
 use mesh_store as store;
 
@@ -19,6 +19,10 @@ struct Network {
 }
 
 async fn network() -> Network {
+    network_within(Limits::default()).await
+}
+
+async fn network_within(limits: Limits) -> Network {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let (shutdown, supervisor) = Shutdown::new();
@@ -28,7 +32,7 @@ async fn network() -> Network {
     let kubeconfig = credentials.write_kubeconfig(&state).unwrap();
     let options = Options { ca_certificate: credentials.ca_certificate().to_owned(), ..Options::default() };
     let server = ApiServer::start(store, options, &shutdown).await.unwrap();
-    shutdown.spawn("apiserver", server.run(listener, credentials.clone(), shutdown.clone()));
+    shutdown.spawn("apiserver", server.run_within(limits, listener, credentials.clone(), shutdown.clone()));
     Network { dir, kubeconfig, credentials, supervisor }
 }
 
@@ -105,6 +109,102 @@ async fn shutdown_ends_open_watches_and_frees_the_port_and_the_directory() {
     assert!(network.supervisor.finish(Duration::from_secs(10)).await);
     assert!(tokio::time::timeout(Duration::from_secs(10), async { while let Ok(Some(_)) = events.try_next().await {} }).await.is_ok());
     TcpListener::bind(network.credentials.address).await.unwrap();
+}
+
+type Tls = tokio_rustls::client::TlsStream<tokio::net::TcpStream>;
+
+impl Network {
+    async fn tcp(&self) -> tokio::net::TcpStream {
+        tokio::net::TcpStream::connect(self.credentials.address).await.unwrap()
+    }
+
+    /// A connection of one who shows no certificate.
+    async fn stranger(&self) -> Tls {
+        use rustls_pki_types::{CertificateDer, pem::PemObject};
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.credentials.ca_certificate().as_bytes()).unwrap()).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        connector.connect("127.0.0.1".try_into().unwrap(), self.tcp().await).await.unwrap()
+    }
+
+    fn asks(&self, token: &str) -> String {
+        format!("GET /version HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\r\n", self.credentials.address)
+    }
+}
+
+/// Reads until the server closes, which it must.
+async fn closed(mut stream: impl tokio::io::AsyncRead + Unpin) -> String {
+    use tokio::io::AsyncReadExt;
+    let mut read = Vec::new();
+    // A close without TLS's own end is one too.
+    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut read)).await.expect("the server closes");
+    String::from_utf8_lossy(&read).into_owned()
+}
+
+fn short() -> Limits {
+    let quick = Duration::from_millis(200);
+    Limits { handshake: quick, stranger: quick, known: quick, ..Limits::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_says_nothing_is_closed_at_every_stage() {
+    use tokio::io::AsyncWriteExt;
+    let network = network_within(short()).await;
+    closed(network.tcp().await).await;
+    closed(network.stranger().await).await;
+    let heads = ["GET /version HTT".to_owned(), "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_owned()];
+    for head in heads {
+        let mut stream = network.stranger().await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        closed(stream).await;
+    }
+    for (token, code) in [("wrong", "401"), (network.credentials.token.reveal(), "200")] {
+        let mut stream = network.stranger().await;
+        stream.write_all(network.asks(token).as_bytes()).await.unwrap();
+        let said = closed(stream).await;
+        assert!(said.starts_with(&format!("HTTP/1.1 {code}")), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oldest_stranger_gives_way_and_who_is_known_stays() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let network = network_within(Limits { connections: 8, strangers: 3, ..Limits::default() }).await;
+    let mut known = network.stranger().await;
+    let ask = network.asks(network.credentials.token.reveal());
+    known.write_all(ask.as_bytes()).await.unwrap();
+    assert!(known.read(&mut [0; 4096]).await.unwrap() > 0);
+    let mut strangers = Vec::new();
+    for _ in 0..20 {
+        strangers.push(network.stranger().await);
+    }
+    let last = strangers.split_off(17);
+    for stranger in strangers {
+        closed(stranger).await;
+    }
+    assert_eq!(list(&network.client(None).await).await, Ok(1));
+    known.write_all(ask.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    known.read_exact(&mut answer).await.unwrap();
+    drop(last);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_is_not_idle() {
+    let network = network_within(short()).await;
+    let maps: Api<ConfigMap> = Api::default_namespaced(network.client(None).await);
+    let mut events = maps.watch(&WatchParams::default().timeout(2), "0").await.unwrap().boxed();
+    assert!(matches!(events.try_next().await.unwrap(), Some(WatchEvent::Added(_))));
+    let started = tokio::time::Instant::now();
+    while let Some(event) = events.try_next().await.unwrap() {
+        assert!(matches!(event, WatchEvent::Bookmark(_)), "{event:?}");
+    }
+    assert!(started.elapsed() > Duration::from_secs(1), "it ends at its own time");
 }
 
 const WIDGET: &str =
