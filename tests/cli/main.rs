@@ -146,8 +146,12 @@ async fn a_second_ctrl_c_kills_what_does_not_want_to_end() {
     );
     let mut run = Session::start(&dir, &["run", "--all"]);
     run.until("| deaf").await;
-    let ps: serde_json::Value = serde_json::from_str(&mesh(dir.path(), &["ps", "--json"]).stdout).unwrap();
-    let pid = ps[0]["pid"].as_i64().unwrap();
+    // What an instance writes is printed at once; that it runs is written down a moment later.
+    let pid = mesh_gear::controller::until("ps to tell the pid", async || {
+        let ps: serde_json::Value = serde_json::from_str(&mesh(dir.path(), &["ps", "--json"]).stdout).unwrap();
+        ps[0]["pid"].as_i64()
+    })
+    .await;
     run.signal();
     run.until("Ctrl-C kills").await;
     assert_eq!(run.interrupt().await, Some(130), "{}", run.output());
