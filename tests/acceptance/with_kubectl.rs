@@ -52,8 +52,10 @@ async fn an_instance_killed_under_load_is_replaced_and_nearly_nobody_notices() {
     .await;
     controller.kubectl(&["wait", "--for=condition=Ready", "msvc/api", "--timeout=30s"]);
     load.requests(500).await;
-    // GET is idempotent, so that even a request that the dead one had begun to read is asked again of another.
-    load.stop().await.expect_no_failures();
+    // What the dead one had begun to read may be what killed it: no other one gets it. That is one request of each connection at the most.
+    let failures = load.stop().await.failures;
+    let known = failures.iter().all(|failure| failure.starts_with("502: mesh: 502 the instance closed the connection before it answered"));
+    assert!(known && failures.len() <= 8, "{failures:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
