@@ -1,7 +1,7 @@
 //! The agent's own `MeshNode`, and the Lease by which others know that it lives.
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
-use futures::{Future, StreamExt, stream};
+use futures::{StreamExt, future::BoxFuture, stream};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -21,7 +21,7 @@ use mesh_api::{
     labels,
     node::{BackendKind, MeshNodeStatus, PortRange},
 };
-use mesh_kit::clock;
+use mesh_kit::{clock, shutdown::Triggered};
 use mesh_plan::leases;
 
 /// What a node says of itself.
@@ -88,20 +88,22 @@ async fn update_status(client: &Client, node: &Node, health: &Result<(), String>
 ///
 /// # Errors
 /// None that is not retried.
-pub async fn run(
+pub fn run(
     client: Client,
     node: Node,
     health: Option<watch::Receiver<Result<(), String>>>,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), Error> {
-    let end = pin!(shutdown);
-    let known = keep_known(&client, &node, health.clone());
-    let (renewing, telling) = (keep_renewing(&client, &node), keep_telling(&client, &node, health));
-    tokio::select! {
-        () = end => {}
-        _ = async { tokio::join!(renewing, telling, known) } => {}
-    }
-    Ok(())
+    shutdown: Triggered,
+) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        let end = pin!(shutdown);
+        let known = keep_known(&client, &node, health.clone());
+        let (renewing, telling) = (keep_renewing(&client, &node), keep_telling(&client, &node, health));
+        tokio::select! {
+            () = end => {}
+            _ = async { tokio::join!(renewing, telling, known) } => {}
+        }
+        Ok(())
+    })
 }
 
 async fn keep_renewing(client: &Client, node: &Node) {
