@@ -288,6 +288,14 @@ impl Backend {
         })
     }
 
+    /// What the last start of an instance uses that a controller which is gone has made, in words; told once.
+    pub fn adopted(&self, key: &InstanceKey) -> Option<String> {
+        match self {
+            Self::Podman(backend) => backend.adopted(key),
+            Self::Process(_) | Self::Quadlet(_) | Self::Fake(_) => None,
+        }
+    }
+
     /// The instance's output: raw bytes of the lines it wrote, both streams in order.
     pub fn logs(&self, key: &InstanceKey, query: LogQuery) -> BoxStream<'static, Result<bytes::Bytes, Error>> {
         match self {
