@@ -48,7 +48,7 @@ async fn two_controllers_on_one_engine_see_only_their_own() {
 fn keeper(machine: &Machine, name: &str, prefix: &str) -> ContainerLaunch {
     let mut launch = machine.sh(name, &format!("cat /data/kept; echo {name} >> /data/kept; {IDLE}"));
     launch.container.name = format!("{prefix}-keeper");
-    launch.container.network = prefix.to_owned();
+    prefix.clone_into(&mut launch.container.network);
     launch.container.security.user = Some(0);
     let source = Source::Volume { volume: format!("{prefix}-data"), owned: false };
     launch.container.mounts = vec![Mount { name: "data".into(), target: "/data".into(), read_only: false, source }];
@@ -105,7 +105,7 @@ async fn what_a_removed_state_directory_left_is_taken_up_by_the_next_one_at_its_
     std::fs::create_dir(machine.state.path()).unwrap();
     let next = machine.another().await;
     assert_eq!(next.controller(), machine.backend.controller());
-    assert_eq!(next.list().await.unwrap(), [first.key.clone()], "it can be ended, though its object is gone");
+    assert_eq!(next.list().await.unwrap(), std::slice::from_ref(&first.key), "it can be ended, though its object is gone");
     next.execute(Action::Stop { key: first.key.clone(), grace: Duration::ZERO }).await.unwrap();
     eventually("its end", async || matches!(next.observe(&first.key).await.unwrap(), Observed::Exited(_)).then_some(())).await;
     next.execute(Action::Remove(first.key)).await.unwrap();
