@@ -102,7 +102,11 @@ impl PodmanBackend {
             making: Mutex::default(),
             health: latest::Sender::new(Ok(())),
         });
-        inner.shutdown.spawn_work(watch::watch(Arc::clone(&inner)));
+        let (running, watching) = (identity::hold(&inner.controller), watch::watch(Arc::clone(&inner)));
+        inner.shutdown.spawn_work(async move {
+            watching.await;
+            drop(running);
+        });
         Ok(Self(inner))
     }
 

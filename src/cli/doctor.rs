@@ -69,7 +69,7 @@ impl Doctor {
     /// Looks, and reports.
     pub async fn run(self, state_dir: Option<PathBuf>) -> Result {
         if self.remove_unowned {
-            return removal::remove_unowned(self.engine_socket, self.volumes).await;
+            return removal::remove_unowned(self.engine_socket, &state_dir::or_default(state_dir)?, self.volumes).await;
         }
         let facts = read::facts(&read::Where {
             purpose: self.backend,

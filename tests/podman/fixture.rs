@@ -44,6 +44,22 @@ impl Machine {
         PodmanBackend::new(self.state.path(), self.backend.engine().clone(), self.shutdown.clone()).await.unwrap()
     }
 
+    /// Its controller has ended, and its state directory was removed.
+    pub(crate) fn removed(&self) {
+        self.shutdown.trigger();
+        std::fs::remove_dir_all(self.state.path()).unwrap();
+    }
+
+    /// The next controller at the place of a removed state directory.
+    pub(crate) async fn anew(&mut self) {
+        let engine = self.backend.engine().clone();
+        std::fs::create_dir(self.state.path()).unwrap();
+        let (shutdown, supervisor) = Shutdown::new();
+        let begin = async || PodmanBackend::new(self.state.path(), engine.clone(), shutdown.clone()).await.ok();
+        self.backend = eventually("the end of the one before", begin).await;
+        (self.shutdown, self._supervisor) = (shutdown, supervisor);
+    }
+
     /// `/bin/sh -c script` in a container of the test's image.
     pub(crate) fn sh(&self, name: &str, script: &str) -> ContainerLaunch {
         let key = InstanceKey { namespace: "default".into(), name: name.into(), uid: format!("uid-{}-{name}", self.prefix) };

@@ -2,10 +2,11 @@
 use std::time::Duration;
 
 use mesh_controller::{
-    backend::Error,
+    backend::{Error, podman::PodmanBackend},
+    kit::shutdown::Shutdown,
     plan::{
         container::{Mount, Source},
-        instance::{Action, ContainerLaunch, Launch, Observed},
+        instance::ContainerLaunch,
     },
 };
 
@@ -80,8 +81,8 @@ async fn the_doctor_names_what_nobody_owns_and_removes_it_and_data_only_when_ask
     };
     let name = &gone.prefix;
     assert!(!doctor(&[]).1.contains(&format!("container {name}-keeper")), "its maker lives");
-    std::fs::remove_dir_all(gone.state.path()).unwrap();
-    let told = doctor(&[]).1;
+    gone.removed();
+    let told = eventually("what is left behind", async || Some(doctor(&[]).1).filter(|told| told.contains("left behind"))).await;
     let all = format!("container {name}-keeper, network {name}, volume {name}-data");
     assert!(told.contains("left behind") && told.contains(&all) && told.contains("fix: mesh doctor --remove-unowned"), "{told}");
     let kept = format!(
@@ -96,45 +97,48 @@ async fn the_doctor_names_what_nobody_owns_and_removes_it_and_data_only_when_ask
 #[tokio::test]
 async fn what_a_removed_state_directory_left_is_taken_up_by_the_next_one_at_its_place_with_its_data() {
     let _alone = UNOWNED.lock().await;
-    let Some(machine) = Machine::new("again").await else { return };
+    let Some(mut machine) = Machine::new("again").await else { return };
     let first = keeper(&machine, "first", &machine.prefix);
     machine.start(&first).await;
     eventually("its line", async || machine.log(&first.key).await.contains("up").then_some(())).await;
     assert_eq!(machine.backend.adopted(&first.key), None);
+    let id = machine.backend.controller().to_owned();
     std::fs::remove_dir_all(machine.state.path()).unwrap();
     std::fs::create_dir(machine.state.path()).unwrap();
-    let next = machine.another().await;
-    assert_eq!(next.controller(), machine.backend.controller());
-    assert_eq!(next.list().await.unwrap(), std::slice::from_ref(&first.key), "it can be ended, though its object is gone");
-    next.execute(Action::Stop { key: first.key.clone(), grace: Duration::ZERO }).await.unwrap();
-    eventually("its end", async || matches!(next.observe(&first.key).await.unwrap(), Observed::Exited(_)).then_some(())).await;
-    next.execute(Action::Remove(first.key)).await.unwrap();
+    let hasty = PodmanBackend::new(machine.state.path(), machine.backend.engine().clone(), Shutdown::new().0).await.unwrap_err();
+    assert!(hasty.to_string().contains("still runs"), "{hasty}");
+    machine.removed();
+    machine.anew().await;
+    assert_eq!(machine.backend.controller(), id);
+    assert_eq!(machine.backend.list().await.unwrap(), std::slice::from_ref(&first.key), "it can be ended, though its object is gone");
+    machine.stop(&first.key, Duration::ZERO).await;
+    machine.exited(&first.key).await;
+    machine.remove(&first.key).await;
     let second = keeper(&machine, "second", &machine.prefix);
-    next.execute(Action::Start(Box::new(Launch::Container(second.clone())))).await.unwrap();
+    machine.start(&second).await;
     eventually("what the first kept", async || machine.log(&second.key).await.contains("first").then_some(())).await;
-    let adopted = next.adopted(&second.key).unwrap();
+    let adopted = machine.backend.adopted(&second.key).unwrap();
     assert!(adopted.contains(&format!("volume {}-data", machine.prefix)), "{adopted}");
-    assert_eq!(next.adopted(&second.key), None, "it is told of once");
+    assert_eq!(machine.backend.adopted(&second.key), None, "it is told of once");
 }
 
 #[tokio::test]
-async fn what_a_controller_that_is_gone_left_elsewhere_gives_way_and_its_data_stay() {
+async fn a_name_that_a_controller_which_is_gone_has_left_taken_is_told_with_what_frees_it() {
     let _alone = UNOWNED.lock().await;
     let Some(gone) = Machine::new("gone").await else { return };
-    let Some(heir) = Machine::new("heir").await else { return };
-    let (first, second) = (keeper(&gone, "first", &gone.prefix), keeper(&heir, "second", &gone.prefix));
-    gone.start(&first).await;
-    eventually("its line", async || gone.log(&first.key).await.contains("up").then_some(())).await;
-    let error = heir.refused(&second).await;
-    assert!(matches!(error, Error::NameTaken { .. }), "{error}");
-    std::fs::remove_dir_all(gone.state.path()).unwrap();
-    heir.start(&second).await;
-    eventually("what the first kept", async || heir.log(&second.key).await.contains("first").then_some(())).await;
-    let adopted = heir.backend.adopted(&second.key).unwrap();
-    for what in ["volume ", "network ", "container (replaced) "] {
-        assert!(adopted.contains(&format!("{what}{}", gone.prefix)), "{adopted}");
-    }
-    assert_eq!(gone.backend.list().await.unwrap(), []);
+    let Some(other) = Machine::new("other").await else { return };
+    gone.start(&keeper(&gone, "first", &gone.prefix)).await;
+    let second = keeper(&other, "second", &gone.prefix);
+    let told = other.refused(&second).await.to_string();
+    assert!(!told.contains("--remove-unowned") && told.contains(&gone.state.path().display().to_string()), "{told}");
+    gone.removed();
+    eventually("what frees it", async || {
+        let told = other.refused(&second).await;
+        let place = format!("--state-dir {}", gone.state.path().display());
+        (matches!(told, Error::NameTaken { .. }) && told.to_string().contains("--remove-unowned") && told.to_string().contains(&place))
+            .then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

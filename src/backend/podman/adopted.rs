@@ -1,6 +1,7 @@
-//! What is used that a controller which is gone has made: remembered until it is told of.
+//! What is used that an earlier controller of the same state directory has made, which was removed since: remembered until it is told of.
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::{Mutex, PoisonError},
 };
 
@@ -46,28 +47,29 @@ impl Adopted {
     /// What is to be told, once.
     pub(super) fn take(&self, key: &InstanceKey) -> Option<String> {
         let news = self.found.lock().unwrap_or_else(PoisonError::into_inner).news.remove(&key.uid)?;
-        Some(format!("{}: made by a controller whose state directory is gone", news.join(", ")))
+        Some(format!("{}: left by the controller that this state directory had before it was removed", news.join(", ")))
     }
 }
 
 impl Inner {
-    /// Whether something that is there may be used for an instance: it is ours, or its maker is gone, which is noted.
+    /// Whether something that is there may be used for an instance: it is ours. What was left to us is noted.
     pub(super) fn may_use<'a>(&self, key: &InstanceKey, (what, name): (&str, &str), label: impl Fn(&str) -> Option<&'a String>) -> bool {
         let ours = self.owns(label(labels::CONTROLLER));
-        if !ours && !identity::maker_is_gone(&label) {
-            return false;
-        }
-        if !ours || self.adopted.inherited {
+        if ours && self.adopted.inherited {
             self.adopted.note(key, format!("{what} {name}"));
         }
-        true
+        ours
     }
 }
 
 /// Whose it is, for who finds its name taken.
 pub(super) fn whose<'a>(label: impl Fn(&str) -> Option<&'a String>) -> String {
-    match label(labels::STATE_DIR) {
-        Some(place) => format!("it is of the controller with the state directory {place}; "),
-        None => String::new(),
+    let Some(place) = label(labels::STATE_DIR) else { return String::new() };
+    if identity::maker_is_gone(&label) {
+        let path = identity::path_here(place).unwrap_or(Path::new(place)).display();
+        return format!(
+            "the state directory {place} of the controller that made it is gone, so `mesh doctor --remove-unowned` removes what it left, and one with --state-dir {path} takes it up; or "
+        );
     }
+    format!("it is of the controller with the state directory {place}; ")
 }

@@ -1,12 +1,19 @@
 //! Who we are in the engine: the id of this controller, and the labels by which what is ours is known from what is not.
 //!
 //! The id lies in the state directory. When that was removed, and begins anew at the same place, the id that the engine remembers of it is taken up
-//! again: containers, networks and volumes would belong to nobody otherwise.
+//! again: containers, networks and volumes would belong to nobody otherwise. While a controller runs it holds a socket of its id's name, so that one whose
+//! directory was moved or removed under it is not taken for gone.
 use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::OpenOptionsExt,
+            net::{SocketAddr, UnixListener, UnixStream},
+        },
+    },
     path::Path,
 };
 
@@ -37,17 +44,37 @@ pub(crate) fn path_here(place: &str) -> Option<&Path> {
     (rustix::system::uname().nodename().to_str() == Ok(machine)).then(|| Path::new(path))
 }
 
-/// Whether the controller that something says it is of is gone for good: its state directory is of this machine, and is not there any more or is another
-/// controller's. Where that cannot be told, it is not.
+/// Whether the controller that something says it is of is gone for good: it does not run, and its state directory is of this machine, and is not there any
+/// more or is another controller's. Where that cannot be told, it is not: the folder that had the directory may have been moved, or is not mounted.
 pub(crate) fn maker_is_gone<'a>(label: impl Fn(&str) -> Option<&'a String>) -> bool {
-    let Some(state) = label(labels::STATE_DIR).and_then(|place| path_here(place)) else { return false };
-    match fs::read_to_string(state.join(FILE)) {
-        Ok(id) => Some(id.trim()) != label(labels::CONTROLLER).map(String::as_str),
+    let (Some(controller), Some(place)) = (label(labels::CONTROLLER), label(labels::STATE_DIR)) else { return false };
+    let Some(state) = path_here(place).filter(|state| state.parent().is_some_and(Path::exists)) else { return false };
+    let is_elsewhere = match fs::read_to_string(state.join(FILE)) {
+        Ok(id) => id.trim() != controller,
         Err(error) => error.kind() == io::ErrorKind::NotFound,
-    }
+    };
+    is_elsewhere && !runs(controller)
+}
+
+/// The socket that a running controller holds; it says nothing, and belongs to no file.
+fn name(controller: &str) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(format!("mesh-controller/{controller}"))
+}
+
+/// Says for as long as it lives that the controller runs. None where another one says so already.
+pub(super) fn hold(controller: &str) -> Option<UnixListener> {
+    name(controller).and_then(|name| UnixListener::bind_addr(&name)).ok()
+}
+
+/// Whether the controller runs, on this machine.
+fn runs(controller: &str) -> bool {
+    name(controller).and_then(|name| UnixStream::connect_addr(&name)).is_ok()
 }
 
 /// The id of an earlier controller of the same state directory, which was removed since; none where the directory has an id, or the engine knows of none.
+///
+/// # Errors
+/// That one still runs, or the engine refuses.
 pub(super) async fn left_here(engine: &Engine, state: &Path) -> Result<Option<String>, Error> {
     let Some(place) = place(state).filter(|_| !state.join(FILE).exists()) else { return Ok(None) };
     let here = [(labels::APP_MANAGED_BY, labels::MANAGER), (labels::STATE_DIR, place.as_str())];
@@ -57,7 +84,17 @@ pub(super) async fn left_here(engine: &Engine, state: &Path) -> Result<Option<St
         let containers = engine.containers(&here).await?.into_iter().map(|found| found.labels);
         Ok(volumes.chain(networks).chain(containers).find_map(|mut labels: BTreeMap<String, String>| labels.remove(labels::CONTROLLER)))
     };
-    left.await.map_err(|error: engine::Error| refused(engine, "look for what an earlier state directory here has left".to_owned(), &error))
+    let left: Option<String> = left
+        .await
+        .map_err(|error: engine::Error| refused(engine, "look for what an earlier state directory here has left".to_owned(), &error))?;
+    match left {
+        Some(controller) if runs(&controller) => Err(Error::Refused {
+            act: format!("use state directory {}", state.display()),
+            why: "the controller that had it before still runs, though the directory was removed under it: end that process first"
+                .to_owned(),
+        }),
+        left => Ok(left),
+    }
 }
 
 /// The id in the state directory; at the first use it is that one, or a new one. Whoever copies a state directory copies the id with it.
@@ -165,7 +202,12 @@ mod tests {
         assert!(gone("another", &here), "the directory is another controller's now");
         assert!(!gone("another", &format!("elsewhere{here}")), "of another machine nothing is known");
         assert!(!maker_is_gone(|_| None), "nor of one that does not say where it was");
+        let moved = format!("{here}/moved/.mesh");
+        assert!(!gone(&id, &moved), "its folder was moved with it, perhaps");
         fs::remove_file(state.path().join(FILE)).unwrap();
+        let running = hold(&id).unwrap();
+        assert!(!gone(&id, &here), "it runs, though its directory was removed");
+        drop(running);
         assert!(gone(&id, &here));
         assert_eq!(controller_id(state.path(), Some(&id)).unwrap(), id, "it is taken up again");
     }

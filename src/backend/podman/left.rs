@@ -48,18 +48,23 @@ impl fmt::Display for Made {
     }
 }
 
-/// Everything that any controller has made, in the order in which it can be removed.
+/// Everything that any controller has made, in the order in which it can be removed. That of the controller of `own` is never gone.
 ///
 /// # Errors
 /// The engine does not tell.
-pub async fn made(engine: &Engine) -> Result<Vec<Made>, Error> {
+pub async fn made(engine: &Engine, own: &str) -> Result<Vec<Made>, Error> {
     let ours = [(labels::APP_MANAGED_BY, labels::MANAGER)];
     let mut all = Vec::new();
     let mut take = |what, name: String, labels: BTreeMap<String, String>| {
         if let Some(controller) =
             labels.get(labels::CONTROLLER).filter(|_| labels.get(labels::APP_MANAGED_BY).is_some_and(|by| by == labels::MANAGER))
         {
-            all.push(Made { what, name, controller: controller.clone(), gone: maker_is_gone(|label| labels.get(label)) });
+            all.push(Made {
+                what,
+                name,
+                controller: controller.clone(),
+                gone: controller != own && maker_is_gone(|label| labels.get(label)),
+            });
         }
     };
     for found in engine.containers(&ours).await? {

@@ -13,10 +13,7 @@ use crate::{
     engine::{self, create::Create, images::Image},
 };
 use mesh_api::labels;
-use mesh_plan::instance::{ContainerLaunch, InstanceKey, Observed};
-
-/// What engines say of a container whose name is taken.
-const NAME_TAKEN: &str = "already in use";
+use mesh_plan::instance::{ContainerLaunch, Observed};
 
 impl Inner {
     /// Starts it, unless it runs or this very attempt was made already.
@@ -61,17 +58,13 @@ impl Inner {
         let _turn = self.starts.acquire().await;
         self.make_room(launch).await?;
         state.ended_unseen = None;
-        self.run(&launch.key, &create).await
+        self.run(&create).await
     }
 
     /// Makes the container and starts it.
-    async fn run(&self, key: &InstanceKey, create: &Create<'_>) -> Result<(), Error> {
+    async fn run(&self, create: &Create<'_>) -> Result<(), Error> {
         let container = create.container;
-        let mut made = self.engine.create(create).await;
-        if matches!(&made, Err(error) if error.says(NAME_TAKEN)) && self.give_way(key, &container.name).await? {
-            made = self.engine.create(create).await;
-        }
-        let id = match made {
+        let id = match self.engine.create(create).await {
             Ok(id) => id,
             Err(error) => return Err(self.not_created(container, error).await),
         };
@@ -82,20 +75,9 @@ impl Inner {
         Err(not_started(&self.engine, container, &error))
     }
 
-    /// Removes the container of that name if its maker is gone: nobody else would ever.
-    async fn give_way(&self, key: &InstanceKey, name: &str) -> Result<bool, Error> {
-        let found = self.engine.inspect(name).await.map_err(|error| refused(&self.engine, format!("look at container {name}"), &error))?;
-        let Some(found) = found.filter(|found| !self.owns(found.labels.get(labels::CONTROLLER))) else { return Ok(false) };
-        if !self.may_use(key, ("container (replaced)", name), |label| found.labels.get(label)) {
-            return Ok(false);
-        }
-        self.remove_container(&found.id, name).await?;
-        Ok(true)
-    }
-
     async fn not_created(&self, container: &mesh_plan::container::Container, error: engine::Error) -> Error {
         let name = &container.name;
-        if !error.says(NAME_TAKEN) {
+        if !error.says("already in use") {
             return not_started(&self.engine, container, &error);
         }
         let other = self.engine.inspect(name).await.ok().flatten();
@@ -133,7 +115,7 @@ pub(super) mod tests {
     use mesh_api::container::ImagePullPolicy;
     use mesh_plan::{
         container::{Container, Resources, Security},
-        instance::LogLimits,
+        instance::{InstanceKey, LogLimits},
     };
 
     pub(crate) fn container() -> Container {

@@ -1,4 +1,6 @@
 //! Removes from the container engine what nobody owns, and says what it removed.
+use std::path::Path;
+
 use super::read::engine;
 use crate::{
     exit::{Code, Failure, Result},
@@ -7,10 +9,11 @@ use crate::{
 use mesh_backend::podman::left::{self, What};
 
 /// Removes what controllers have made whose state directories are gone; volumes only where that was asked for.
-pub(super) async fn remove_unowned(socket: Option<String>, volumes: bool) -> Result {
+pub(super) async fn remove_unowned(socket: Option<String>, state_dir: &Path, volumes: bool) -> Result {
     let unreachable = |error: mesh_backend::engine::error::Error| Failure::new(Code::Unreachable, format!("the container engine: {error}"));
     let engine = engine::open(socket).await.map_err(unreachable)?;
-    let unowned: Vec<_> = left::made(&engine).await.map_err(unreachable)?.into_iter().filter(|made| made.gone).collect();
+    let unowned: Vec<_> =
+        left::made(&engine, &engine::own(state_dir)).await.map_err(unreachable)?.into_iter().filter(|made| made.gone).collect();
     if unowned.is_empty() {
         return output::print_line("nothing is left of controllers that are gone");
     }

@@ -45,7 +45,12 @@ fn trouble(error: Error) -> Engine {
 }
 
 async fn leftovers(engine: &engine::Engine, state_dir: &Path) -> Leftovers {
-    let own = std::fs::read_to_string(state_dir.join(CONTROLLER_ID)).unwrap_or_default();
-    let all = left::made(engine).await.unwrap_or_default();
-    all.into_iter().filter(|made| made.controller != own.trim() || made.gone).collect()
+    let own = own(state_dir);
+    let all = left::made(engine, &own).await.unwrap_or_default();
+    all.into_iter().filter(|made| made.controller != own).collect()
+}
+
+/// The id of the controller of a state directory; empty if it has none.
+pub(in crate::doctor) fn own(state_dir: &Path) -> String {
+    std::fs::read_to_string(state_dir.join(CONTROLLER_ID)).unwrap_or_default().trim().to_owned()
 }
