@@ -18,8 +18,8 @@ pub(crate) struct Machine {
     pub(crate) backend: PodmanBackend,
     pub(crate) state: tempfile::TempDir,
     pub(crate) prefix: String,
-    shutdown: Shutdown,
-    _supervisor: Supervisor,
+    /// With its owner's side, which must live as long.
+    shutdown: (Shutdown, Supervisor),
 }
 
 /// Ends when it is told to.
@@ -36,17 +36,17 @@ impl Machine {
     pub(crate) async fn on(engine: Engine, test: &str, state: tempfile::TempDir) -> Self {
         let (shutdown, supervisor) = Shutdown::new();
         let backend = PodmanBackend::new(state.path(), engine, shutdown.clone()).await.unwrap();
-        Self { backend, state, prefix: format!("mt{}-{test}", std::process::id()), shutdown, _supervisor: supervisor }
+        Self { backend, state, prefix: format!("mt{}-{test}", std::process::id()), shutdown: (shutdown, supervisor) }
     }
 
     /// A second one over the same directory and engine, as after kill -9 of the controller.
     pub(crate) async fn another(&self) -> PodmanBackend {
-        PodmanBackend::new(self.state.path(), self.backend.engine().clone(), self.shutdown.clone()).await.unwrap()
+        PodmanBackend::new(self.state.path(), self.backend.engine().clone(), self.shutdown.0.clone()).await.unwrap()
     }
 
     /// Its controller has ended, and its state directory was removed.
     pub(crate) fn removed(&self) {
-        self.shutdown.trigger();
+        self.shutdown.0.trigger();
         std::fs::remove_dir_all(self.state.path()).unwrap();
     }
 
@@ -57,7 +57,7 @@ impl Machine {
         let (shutdown, supervisor) = Shutdown::new();
         let begin = async || PodmanBackend::new(self.state.path(), engine.clone(), shutdown.clone()).await.ok();
         self.backend = eventually("the end of the one before", begin).await;
-        (self.shutdown, self._supervisor) = (shutdown, supervisor);
+        self.shutdown = (shutdown, supervisor);
     }
 
     /// `/bin/sh -c script` in a container of the test's image.
@@ -160,7 +160,7 @@ impl Machine {
 impl Drop for Machine {
     /// A failed test must not leave its containers to the others.
     fn drop(&mut self) {
-        self.shutdown.trigger();
+        self.shutdown.0.trigger();
         let filter = self.filter();
         let clean = async move {
             let ids = podman(&["ps", "-aq", "--filter", &filter]).await.unwrap_or_default();
