@@ -2,6 +2,7 @@
 pub(super) mod admin;
 pub(super) mod backend;
 pub(super) mod cluster;
+mod protected;
 pub(super) mod usage;
 
 pub use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
@@ -147,8 +148,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         logs: Some(backend.clone()),
         ca_certificate: credentials.ca_certificate().to_owned(),
         metrics: Some(metrics.clone()),
-        // Without it no instance is placed, and drains are not acknowledged.
-        protected_namespaces: vec![SYSTEM_NAMESPACE.to_owned()],
+        protected: protected::protected(&state_dir),
         ..mesh_apiserver::Options::default()
     };
     let server = ApiServer::start(store, api_options, shutdown).await?;
