@@ -7,6 +7,7 @@ pub(super) mod usage;
 
 pub use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
 
+use futures::{Stream, stream};
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -153,11 +154,13 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     };
     let server = ApiServer::start(store, api_options, shutdown).await?;
     let (client, store) = (Client::new(server.service(), "default"), server.store().clone());
+    let outages = outages(&store);
     controller::bootstrap::bootstrap(&client).await?;
     let node = node::Node { name: options.node_name.clone(), backend: options.backend.kind(), ports: options.port_range };
     node::register(&client, &node).await?;
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
+    shutdown.spawn("store-outages", node::tell_outages(client.clone(), node.name.clone(), outages, shutdown.triggered()));
     let reconciles = controller::Reconciles::register(&metrics);
     let agent = mesh_instance::Options {
         node: node.name.clone(),
@@ -189,6 +192,15 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let admin = admin::Admin { metrics, usage: Some(usage), ready: admin::Ready::Machine(store, ready.clone(), health), hooks: None };
     shutdown.spawn("admin", admin::run(admin_listener, admin, shutdown.clone()));
     Ok(Serving { client, api, router, admin: admin_address, kubeconfig, ready, backend })
+}
+
+/// Each outage of the store that is over, in words.
+fn outages(store: &Store) -> impl Stream<Item = String> + Send + use<> {
+    stream::unfold(store.recovered(), |mut recovered| async move {
+        recovered.changed().await.ok()?;
+        let over = recovered.borrow_and_update().as_ref().map(ToString::to_string)?;
+        Some((over, recovered))
+    })
 }
 
 fn spawn_controllers(

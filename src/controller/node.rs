@@ -1,7 +1,7 @@
 //! The agent's own `MeshNode`, and the Lease by which others know that it lives.
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
-use futures::{Future, StreamExt, stream};
+use futures::{Future, Stream, StreamExt, stream};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -14,9 +14,14 @@ use kube::{
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Error, absences::absences, api};
+use super::{
+    Error,
+    absences::absences,
+    api,
+    notes::{Note, Notes},
+};
 use mesh_api::{
-    GROUP, MeshNode, VERSION,
+    GROUP, MeshNode, MeshNodeSpec, VERSION,
     conditions::{Want, node as reason},
     labels,
     node::{BackendKind, MeshNodeStatus, PortRange},
@@ -36,6 +41,8 @@ pub struct Node {
 }
 
 pub(super) const RENEW: Duration = Duration::from_secs(5);
+/// The reason of an Event.
+const STORE_OUTAGE: &str = "StoreOutage";
 /// Until what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -101,6 +108,31 @@ pub async fn run(
         () = end => {}
         _ = async { tokio::join!(renewing, telling, known) } => {}
     }
+    Ok(())
+}
+
+/// Tells of every outage of the store that is over, as an Event on the node, until shutdown: while there is one nothing can be written down.
+///
+/// # Errors
+/// None that is not retried.
+pub async fn tell_outages(
+    client: Client,
+    node: String,
+    outages: impl Stream<Item = String>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let (notes, writing) = Notes::new(client.clone(), "node", &node);
+    let telling = async {
+        let mut outages = pin!(outages);
+        while let Some(outage) = outages.next().await {
+            let known = Api::<MeshNode>::all(client.clone()).get(&node).await;
+            // Who has just removed it does not read its Events.
+            notes.publish(&known.unwrap_or_else(|_| MeshNode::new(&node, MeshNodeSpec::default())), Note::warning(STORE_OUTAGE, outage));
+        }
+        std::future::pending::<()>().await;
+    };
+    let (end, work) = (pin!(shutdown), pin!(async { tokio::join!(telling, writing) }));
+    futures::future::select(end, work).await;
     Ok(())
 }
 

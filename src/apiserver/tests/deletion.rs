@@ -207,7 +207,9 @@ async fn what_is_protected_is_not_deleted_by_its_name_nor_among_all() {
     fixture.post(DEFINITIONS, &widget_definition()).await;
     let other = serde_json::to_string(&widget_definition()).unwrap().replace("widget", "gadget").replace("Widget", "Gadget");
     fixture.post(DEFINITIONS, &serde_json::from_str(&other).unwrap()).await;
-    fixture.post(WIDGETS, &json!({"apiVersion": "judge.example/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 1}})).await;
+    fixture
+        .post(WIDGETS, &json!({"apiVersion": "judge.example/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 1}}))
+        .await;
     for (path, why) in [
         ("/api/v1/namespaces/mesh-system", "mesh-system is needed"),
         ("/api/v1/namespaces/default", "this namespace may not be deleted"),
