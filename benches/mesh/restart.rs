@@ -7,6 +7,7 @@ use std::{
 use anyhow::{Context, Result};
 use kube::{Api, api::ListParams};
 use mesh_controller::api::MeshInstance;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -49,9 +50,10 @@ async fn kill_once(controller: &Controller, trial: usize) -> Result<f64> {
     };
     let pid = status().await?.pid.context("its pid")?;
     // Runs are short here, so each end would wait longer than the one before: a new instance has no such memory.
+    let killed = Pid::from_raw(i32::try_from(pid)?).context("a pid")?;
     let begin = Instant::now();
-    Command::new("kill").args(["-9", &pid.to_string()]).status()?;
-    wait(Duration::from_secs(10), "the router to notice", async || Ok(status().await?.pid != Some(pid))).await?;
+    // Nothing of it can answer from here on.
+    kill_process(killed, Signal::KILL)?;
     wait(Duration::from_secs(10), "the successor's answer", async || {
         Ok(get(controller.router, "/one").await.is_ok_and(|code| code == 200))
     })

@@ -12,6 +12,8 @@ pub const UID: &str = "mesh-controller.dev/uid";
 pub const ATTEMPT: &str = "mesh-controller.dev/attempt";
 /// On what is made in an engine: the controller that made it.
 pub const CONTROLLER: &str = "mesh-controller.dev/controller";
+/// On what an engine holds: the machine's name and the path of the state directory of the controller that made it, by which it is known to be gone.
+pub const STATE_DIR: &str = "mesh-controller.dev/state-dir";
 /// The revision of an instance.
 pub const REVISION: &str = "mesh-controller.dev/revision";
 /// The recommended labels of Kubernetes.

@@ -14,7 +14,7 @@ pub mod sockets;
 
 use std::{path::PathBuf, time::Duration};
 
-use futures::stream::BoxStream;
+use futures::{future::BoxFuture, stream::BoxStream};
 use tokio::sync::watch;
 
 use mesh_plan::instance::{Action, InstanceKey, Launch, Observed};
@@ -217,35 +217,42 @@ pub struct LogQuery {
     pub timestamps: bool,
 }
 
+/// Futures are boxed here, at the crate's edge: what they are made of is compiled once, and not again in each crate that awaits them.
 impl Backend {
     /// Looks at one instance.
-    pub async fn observe(&self, key: &InstanceKey) -> Result<Observed, Error> {
-        match self {
-            Self::Process(backend) => backend.observe(key).await,
-            Self::Podman(backend) => backend.observe(key).await,
-            Self::Quadlet(backend) => backend.observe(key).await,
-            Self::Fake(backend) => backend.observe(key).await,
-        }
+    pub fn observe<'a>(&'a self, key: &'a InstanceKey) -> BoxFuture<'a, Result<Observed, Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Process(backend) => backend.observe(key).await,
+                Self::Podman(backend) => backend.observe(key).await,
+                Self::Quadlet(backend) => backend.observe(key).await,
+                Self::Fake(backend) => backend.observe(key).await,
+            }
+        })
     }
 
     /// Does one action.
-    pub async fn execute(&self, action: Action) -> Result<(), Error> {
-        match self {
-            Self::Process(backend) => backend.execute(action).await,
-            Self::Podman(backend) => backend.execute(action).await,
-            Self::Quadlet(backend) => backend.execute(action).await,
-            Self::Fake(backend) => backend.execute(action).await,
-        }
+    pub fn execute(&self, action: Action) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Process(backend) => backend.execute(action).await,
+                Self::Podman(backend) => backend.execute(action).await,
+                Self::Quadlet(backend) => backend.execute(action).await,
+                Self::Fake(backend) => backend.execute(action).await,
+            }
+        })
     }
 
     /// Every instance of which something exists here, running or ended: what the controller does not know is an orphan.
-    pub async fn list(&self) -> Result<Vec<InstanceKey>, Error> {
-        match self {
-            Self::Process(backend) => backend.list().await,
-            Self::Podman(backend) => backend.list().await,
-            Self::Quadlet(backend) => Ok(backend.list()),
-            Self::Fake(backend) => backend.list().await,
-        }
+    pub fn list(&self) -> BoxFuture<'_, Result<Vec<InstanceKey>, Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Process(backend) => backend.list().await,
+                Self::Podman(backend) => backend.list().await,
+                Self::Quadlet(backend) => Ok(backend.list()),
+                Self::Fake(backend) => backend.list().await,
+            }
+        })
     }
 
     /// Whether what it relies on answers; if not, why and what mends it. None for one that relies on nothing else.
@@ -270,12 +277,22 @@ impl Backend {
     }
 
     /// Runs a command beside an instance, with its environment and working directory.
-    pub async fn exec(&self, launch: &Launch, argv: &[String], timeout: Duration) -> Result<ExecOutput, Error> {
+    pub fn exec<'a>(&'a self, launch: &'a Launch, argv: &'a [String], timeout: Duration) -> BoxFuture<'a, Result<ExecOutput, Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Process(backend) => backend.exec(launch, argv, timeout).await,
+                Self::Podman(backend) => backend.exec(launch, argv, timeout).await,
+                Self::Quadlet(backend) => backend.exec(launch, argv, timeout).await,
+                Self::Fake(backend) => backend.exec(launch, argv, timeout).await,
+            }
+        })
+    }
+
+    /// What the last start of an instance uses that a controller which is gone has made, in words; told once.
+    pub fn adopted(&self, key: &InstanceKey) -> Option<String> {
         match self {
-            Self::Process(backend) => backend.exec(launch, argv, timeout).await,
-            Self::Podman(backend) => backend.exec(launch, argv, timeout).await,
-            Self::Quadlet(backend) => backend.exec(launch, argv, timeout).await,
-            Self::Fake(backend) => backend.exec(launch, argv, timeout).await,
+            Self::Podman(backend) => backend.adopted(key),
+            Self::Process(_) | Self::Quadlet(_) | Self::Fake(_) => None,
         }
     }
 
@@ -290,12 +307,14 @@ impl Backend {
     }
 
     /// What every running instance uses, as far as this backend can tell.
-    pub async fn usage(&self) -> Result<Vec<InstanceUsage>, Error> {
-        match self {
-            Self::Podman(backend) => backend.usage().await,
-            Self::Quadlet(backend) => backend.usage().await,
-            Self::Process(_) | Self::Fake(_) => Ok(Vec::new()),
-        }
+    pub fn usage(&self) -> BoxFuture<'_, Result<Vec<InstanceUsage>, Error>> {
+        Box::pin(async move {
+            match self {
+                Self::Podman(backend) => backend.usage().await,
+                Self::Quadlet(backend) => backend.usage().await,
+                Self::Process(_) | Self::Fake(_) => Ok(Vec::new()),
+            }
+        })
     }
 
     /// Whether nobody on this machine listens on the port, so that an instance may be given it.

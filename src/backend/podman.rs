@@ -9,9 +9,11 @@
 //! ```
 //! One container per start: the one before it is kept as `<name>-previous`, so that the log shows how it ended. The engine's restart policy is
 //! always `no`: its own has no backoff and is not ours to decide.
+mod adopted;
 mod exec;
 pub(crate) mod identity;
 mod image;
+pub mod left;
 mod logs;
 pub(crate) mod mounts;
 mod network;
@@ -56,6 +58,7 @@ struct Inner {
     state: PathBuf,
     /// Marks what is ours in the engine.
     controller: String,
+    adopted: adopted::Adopted,
     secret_key: secrets::Key,
     shutdown: Shutdown,
     slots: slot::Slots,
@@ -73,14 +76,22 @@ impl PodmanBackend {
     /// A backend on an engine, with its own files below the state directory, which must exist and be closed to others.
     ///
     /// What runs there already is adopted when it is first looked at. Shutdown ends the watching, never an instance.
-    pub fn new(state_dir: &std::path::Path, engine: Engine, shutdown: Shutdown) -> Result<Self, Error> {
+    pub async fn new(state_dir: &std::path::Path, engine: Engine, shutdown: Shutdown) -> Result<Self, Error> {
         let state = std::path::absolute(state_dir).map_err(system("find", state_dir))?;
-        let controller = identity::controller_id(&state)?;
+        let left = identity::left_here(&engine, &state).await?;
+        let controller = identity::controller_id(&state, left.as_deref())?;
+        if left.is_some() {
+            tracing::warn!(
+                controller,
+                "a controller with this state directory was here before, and the directory was removed since: what it left in the engine is taken up again"
+            );
+        }
         let secret_key = secrets::key(&state)?;
         let inner = Arc::new(Inner {
             engine,
             state,
             controller,
+            adopted: adopted::Adopted::new(left.is_some()),
             secret_key,
             shutdown,
             slots: slot::Slots::default(),
@@ -103,6 +114,11 @@ impl PodmanBackend {
     /// The id that everything of ours carries in the engine.
     pub fn controller(&self) -> &str {
         &self.0.controller
+    }
+
+    /// What the last start of an instance uses that a controller which is gone has made, in words; told once.
+    pub fn adopted(&self, key: &InstanceKey) -> Option<String> {
+        self.0.adopted.take(key)
     }
 
     /// Whether the engine answers; if not, why and what mends it.

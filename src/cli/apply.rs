@@ -1,20 +1,23 @@
 //! `mesh apply`: objects from files by server-side apply, with strict validation; what is refused is told by file and line.
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
     core::{ApiResource, Status, TypeMeta, response::StatusCause},
     discovery::{self, Scope},
 };
 
 use super::{
+    delete::end,
     exit::{Code, Failure, Result},
     manifest::{self, Document, meant::kind},
     output,
+    printer::Printer,
     target::Connection,
 };
+use mesh_api::duration::Duration as Wait;
 
 /// Who writes the fields, in `metadata.managedFields`.
 pub const FIELD_MANAGER: &str = "mesh";
@@ -34,23 +37,60 @@ pub struct Apply {
     /// Check only: nothing is changed.
     #[arg(long)]
     dry_run: bool,
+    /// How long to wait for one of the same name that is being deleted: it is made again once that is gone.
+    #[arg(long, default_value = "2m", value_name = "DURATION")]
+    timeout: Wait,
 }
 
 /// How objects are applied.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct How {
     /// Take fields over from other managers.
     pub force: bool,
     /// Let the API check, and change nothing.
     pub dry_run: bool,
+    /// How long to wait for the end of what is being deleted.
+    pub patience: Wait,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        Self { force: false, dry_run: false, patience: Wait::from_secs(120) }
+    }
+}
+
+/// Who is told what happens.
+#[derive(Debug, Clone, Copy)]
+pub enum Told<'a> {
+    /// A person at a terminal: everything.
+    Terminal,
+    /// Who looks at a run: only why it goes no further.
+    Run(&'a Printer),
+    /// Nobody.
+    Nobody,
+}
+
+impl Told<'_> {
+    fn done(self, line: &str) -> Result {
+        if matches!(self, Self::Terminal) { output::print_line(line) } else { Ok(()) }
+    }
+
+    async fn waiting(self, line: String) -> Result {
+        match self {
+            Self::Terminal => output::print_line(&line)?,
+            Self::Run(printer) => printer.say(line).await,
+            Self::Nobody => {}
+        }
+        Ok(())
+    }
 }
 
 impl Apply {
     /// Applies every document; the rest goes on when one is refused.
     pub async fn run(self, connection: &Connection) -> Result {
         let documents = manifest::read(&self.files)?;
-        let how = How { force: self.force_conflicts, dry_run: self.dry_run };
-        apply_all(connection, &documents, how, &mut |line| output::print_line(&line)).await
+        let how = How { force: self.force_conflicts, dry_run: self.dry_run, patience: self.timeout };
+        apply_all(connection, &documents, how, Told::Terminal).await
     }
 }
 
@@ -58,14 +98,14 @@ impl Apply {
 ///
 /// # Errors
 /// The complaints about all that were refused, with the code of the first; [`Code::Partial`] if others were applied.
-pub async fn apply_all(connection: &Connection, documents: &[Document], how: How, say: &mut dyn FnMut(String) -> Result) -> Result {
+pub async fn apply_all(connection: &Connection, documents: &[Document], how: How, told: Told<'_>) -> Result {
     let mut refused: Vec<Failure> = Vec::new();
     for document in documents {
-        match apply(connection, document, how).await {
+        match apply(connection, document, how, told).await {
             Ok(created) => {
                 let act = if created { "created" } else { "configured" };
                 let dry = if how.dry_run { " (dry run)" } else { "" };
-                say(format!("{} {act}{dry}", document.title()))?;
+                told.done(&format!("{} {act}{dry}", document.title()))?;
             }
             Err(failure) if failure.code == Code::Unreachable => return Err(failure),
             Err(failure) => refused.push(failure),
@@ -76,20 +116,52 @@ pub async fn apply_all(connection: &Connection, documents: &[Document], how: How
     Err(Failure::new(code, refused.iter().map(Failure::text).collect::<Vec<_>>().join("\n")))
 }
 
-/// Applies one; whether it was not there before.
-async fn apply(connection: &Connection, document: &Document, how: How) -> Result<bool> {
+/// Applies one; whether it was not there before. What is being deleted takes changes as well, and takes them with it: that one is waited for.
+async fn apply(connection: &Connection, document: &Document, how: How, told: Told<'_>) -> Result<bool> {
     let (api, resource) = api_of(connection, document).await?;
     let mut object = document.object.clone();
     object.types = Some(TypeMeta { api_version: resource.api_version, kind: resource.kind });
-    let mut answer = patch(&api, document.name(), &object, how).await;
-    if matches!(&answer, Err(kube::Error::Api(status)) if is_with_ourselves(status)) {
-        answer = take_over(&api, document.name(), &object, how).await;
+    let mut waited = false;
+    loop {
+        let mut answer = patch(&api, document.name(), &object, how).await;
+        if matches!(&answer, Err(kube::Error::Api(status)) if is_with_ourselves(status)) {
+            answer = take_over(&api, document.name(), &object, how).await;
+        }
+        match answer {
+            Ok(dying) if dying.metadata.deletion_timestamp.is_some() => {
+                if !waited {
+                    told.waiting(format!("{} is being deleted: it is made again once it is gone", document.title())).await?;
+                }
+                if how.dry_run {
+                    return Ok(true);
+                }
+                waited = true;
+                gone(&api, document, &dying, how.patience).await?;
+            }
+            Ok(applied) => return Ok(applied.metadata.generation.unwrap_or(1) <= 1 && is_new(&applied)),
+            Err(kube::Error::Api(status)) => return Err(refusal(document, &status)),
+            Err(error) => return Err(error.into()),
+        }
     }
-    match answer {
-        Ok(applied) => Ok(applied.metadata.generation.unwrap_or(1) <= 1 && is_new(&applied)),
-        Err(kube::Error::Api(status)) => Err(refusal(document, &status)),
-        Err(error) => Err(error.into()),
-    }
+}
+
+/// Waits until one that is being deleted is gone.
+async fn gone(api: &Api<DynamicObject>, document: &Document, dying: &DynamicObject, patience: Wait) -> Result {
+    let uid = dying.uid().unwrap_or_default();
+    let end = end(api.clone(), document.name(), &uid);
+    let late = || {
+        let held = dying.finalizers().join(", ");
+        let what = document.title();
+        Failure::new(
+            Code::NotReady,
+            format!(
+                "{}: {what} is being deleted and not gone after {}; it waits for {held}. Nothing was applied: --timeout waits longer",
+                document.place(),
+                patience
+            ),
+        )
+    };
+    tokio::time::timeout(patience.get().max(Duration::from_millis(1)), end).await.unwrap_or_else(|_| Err(late()))
 }
 
 async fn patch(api: &Api<DynamicObject>, name: &str, object: &DynamicObject, how: How) -> kube::Result<DynamicObject> {

@@ -1,10 +1,12 @@
-//! `mesh doctor`: looks at the machine, and says what stands in the way and the command that mends it. Changes nothing and needs no controller.
+//! `mesh doctor`: looks at the machine, and says what stands in the way and the command that mends it. Changes nothing, but with
+//! `--remove-unowned`, and needs no controller.
 //!
 //! [`read`] takes values from the machine into [`facts::Facts`]; [`checks`] makes findings of them, and is pure.
 mod checks;
 mod facts;
 mod finding;
 mod read;
+mod removal;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -44,6 +46,12 @@ pub struct Doctor {
     /// As JSON.
     #[arg(long)]
     json: bool,
+    /// Remove the containers, networks and secrets that are left of controllers whose state directories are gone. This is all that is done then.
+    #[arg(long, conflicts_with = "json")]
+    remove_unowned: bool,
+    /// Their volumes too, with all that is in them.
+    #[arg(long, requires = "remove_unowned")]
+    volumes: bool,
 }
 
 /// What is to run the instances.
@@ -60,6 +68,9 @@ enum Purpose {
 impl Doctor {
     /// Looks, and reports.
     pub async fn run(self, state_dir: Option<PathBuf>) -> Result {
+        if self.remove_unowned {
+            return removal::remove_unowned(self.engine_socket, self.volumes).await;
+        }
         let facts = read::facts(&read::Where {
             purpose: self.backend,
             engine_socket: self.engine_socket,

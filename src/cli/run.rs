@@ -14,7 +14,7 @@ use kube::Client;
 use tokio::sync::watch;
 
 use super::{
-    apply::{How, apply_all},
+    apply::{How, Told, apply_all},
     backend::BackendArgs,
     exit::{Code, Failure, Result},
     follow::{Follow, Which, follow, source::Part},
@@ -164,7 +164,7 @@ impl Session {
 
 async fn begin(connection: &Connection, documents: &[Document], printer: &Printer) -> Result {
     finish::end_others(connection, documents, printer).await?;
-    apply_all(connection, documents, How { force: true, dry_run: false }, &mut |_| Ok(())).await
+    apply_all(connection, documents, How { force: true, ..How::default() }, Told::Run(printer)).await
 }
 
 /// Shows what all instances write, until nobody reads it (`mesh run | head`), or, once `ends`, until the last one is gone.

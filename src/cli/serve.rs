@@ -7,7 +7,10 @@ pub(super) mod usage;
 
 pub use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
 
-use futures::{Stream, stream};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -195,12 +198,13 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
 }
 
 /// Each outage of the store that is over, in words.
-fn outages(store: &Store) -> impl Stream<Item = String> + Send + use<> {
-    stream::unfold(store.recovered(), |mut recovered| async move {
+fn outages(store: &Store) -> BoxStream<'static, String> {
+    let next = |mut recovered: watch::Receiver<Option<store::Recovered>>| async move {
         recovered.changed().await.ok()?;
         let over = recovered.borrow_and_update().as_ref().map(ToString::to_string)?;
         Some((over, recovered))
-    })
+    };
+    stream::unfold(store.recovered(), next).boxed()
 }
 
 fn spawn_controllers(

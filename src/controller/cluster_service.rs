@@ -17,7 +17,11 @@ use std::{
     time::Duration,
 };
 
-use futures::{Future, StreamExt, future, stream};
+use futures::{
+    StreamExt,
+    future::{self, BoxFuture},
+    stream,
+};
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
@@ -40,7 +44,7 @@ use super::{Error, Reconciles, drive, mesh_service, notes::Notes};
 use mesh_api::{MeshService, labels};
 use mesh_backend::kubernetes::render::{self, Objects, Surroundings};
 use mesh_coordination::is_not_leader;
-use mesh_kit::backoff::Backoff;
+use mesh_kit::{backoff::Backoff, shutdown::Triggered};
 use mesh_plan::validate::Refusal;
 
 /// What the wiring decides.
@@ -92,34 +96,37 @@ impl Memories {
 ///
 /// # Errors
 /// None that is not retried.
-pub async fn run(
+pub fn run(
     client: Client,
     options: Options,
     leading: watch::Receiver<bool>,
     reconciles: Reconciles,
-    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
-) -> Result<(), Error> {
-    let memories = Memories::default();
-    let main = watch_services(&client, memories.clone());
-    let (caches, mut changes) = caches::open(&client, main, options.router_service.clone());
-    let mut shutdown = Box::pin(future::FutureExt::shared(shutdown));
-    tokio::select! {
-        () = complete(&mut changes) => {}
-        () = &mut shutdown => return Ok(()),
-    }
-    let (notes, writing) = Notes::new(client.clone(), "cluster-service", "");
-    let services = caches.services.clone();
-    let looks = changes.flat_map(|changed| stream::iter(changed.groups)).map(|(namespace, name)| ObjectRef::new(&name).within(&namespace));
-    let elected = WatchStream::new(leading.clone()).filter(|leads| future::ready(*leads)).map(drop);
-    let config = Config::default().concurrency(8).debounce(Duration::from_millis(20));
-    let context = Arc::new(Context { client, notes, options, caches, leading, memories });
-    let stream = Controller::for_stream(stream::pending::<Result<MeshService, watcher::Error>>(), services)
-        .with_config(config)
-        .reconcile_on(looks)
-        .reconcile_all_on(elected)
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, error_policy, context);
-    drive("cluster_service", stream, writing, &reconciles).await
+    shutdown: Triggered,
+) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        let memories = Memories::default();
+        let main = watch_services(&client, memories.clone());
+        let (caches, mut changes) = caches::open(&client, main, options.router_service.clone());
+        let mut shutdown = Box::pin(future::FutureExt::shared(shutdown));
+        tokio::select! {
+            () = complete(&mut changes) => {}
+            () = &mut shutdown => return Ok(()),
+        }
+        let (notes, writing) = Notes::new(client.clone(), "cluster-service", "");
+        let services = caches.services.clone();
+        let looks =
+            changes.flat_map(|changed| stream::iter(changed.groups)).map(|(namespace, name)| ObjectRef::new(&name).within(&namespace));
+        let elected = WatchStream::new(leading.clone()).filter(|leads| future::ready(*leads)).map(drop);
+        let config = Config::default().concurrency(8).debounce(Duration::from_millis(20));
+        let context = Arc::new(Context { client, notes, options, caches, leading, memories });
+        let stream = Controller::for_stream(stream::pending::<Result<MeshService, watcher::Error>>(), services)
+            .with_config(config)
+            .reconcile_on(looks)
+            .reconcile_all_on(elected)
+            .graceful_shutdown_on(shutdown)
+            .run(reconcile, error_policy, context);
+        drive("cluster_service", stream, writing, &reconciles).await
+    })
 }
 
 /// The services themselves: a change of one is looked at, and those whose routes it frees or takes.

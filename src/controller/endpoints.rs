@@ -1,7 +1,7 @@
 //! Keeps the `EndpointSlice` of each instance: the one thing that routers learn of it. Deletion is the garbage collector's, by owner.
 use std::sync::Arc;
 
-use futures::Future;
+use futures::future::BoxFuture;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{
     Api, Client, ResourceExt,
@@ -15,22 +15,24 @@ use kube::{
 
 use super::{Error, Reconciles, api, drive, error_policy, of_instances, our_slices};
 use mesh_api::{MeshInstance, labels};
-use mesh_kit::clock;
+use mesh_kit::{clock, shutdown::Triggered};
 use mesh_plan::endpoints::{same, slice};
 
 /// Runs until shutdown.
 ///
 /// # Errors
 /// None that is not retried.
-pub async fn run(client: Client, reconciles: Reconciles, shutdown: impl Future<Output = ()> + Send + Sync + 'static) -> Result<(), Error> {
-    // A slice that somebody else changed or deleted is made right again.
-    let slices: Api<PartialObjectMeta<EndpointSlice>> = Api::all(client.clone());
-    let stream = of_instances(Api::all(client.clone()), watcher::Config::default())
-        .with_config(Config::default().concurrency(16))
-        .owns(slices, watcher::Config::default().labels(&our_slices()))
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, error_policy, Arc::new(client));
-    drive("endpoints", stream, std::future::pending(), &reconciles).await
+pub fn run(client: Client, reconciles: Reconciles, shutdown: Triggered) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        // A slice that somebody else changed or deleted is made right again.
+        let slices: Api<PartialObjectMeta<EndpointSlice>> = Api::all(client.clone());
+        let stream = of_instances(Api::all(client.clone()), watcher::Config::default())
+            .with_config(Config::default().concurrency(16))
+            .owns(slices, watcher::Config::default().labels(&our_slices()))
+            .graceful_shutdown_on(shutdown)
+            .run(reconcile, error_policy, Arc::new(client));
+        drive("endpoints", stream, std::future::pending(), &reconciles).await
+    })
 }
 
 async fn reconcile(instance: Arc<MeshInstance>, client: Arc<Client>) -> Result<Action, Error> {

@@ -10,7 +10,7 @@ mod update_status;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use futures::{Future, StreamExt};
+use futures::{StreamExt, future::BoxFuture};
 use k8s_openapi::api::{coordination::v1::Lease, discovery::v1::EndpointSlice};
 use kube::{
     Api, Client, ResourceExt,
@@ -30,7 +30,7 @@ use mesh_api::{
     node::{BackendKind, PortRange},
 };
 use mesh_backend::{self as backend, Backend};
-use mesh_kit::clock;
+use mesh_kit::{clock, shutdown::Triggered};
 use mesh_plan::{
     instance::InstanceKey,
     leases,
@@ -58,34 +58,36 @@ pub struct Options {
 ///
 /// # Errors
 /// None that is not retried, but that the API or the backend cannot be read at the start.
-pub async fn run(
+pub fn run(
     client: Client,
     backend: Backend,
     options: Options,
     reconciles: Reconciles,
-    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
-) -> Result<(), Error> {
-    let mine = format!("spec.nodeName={}", options.node);
-    // The stream is there before the first look, so that no change falls between the two.
-    let changes = backend.changes().map(|key| ObjectRef::new(&key.name).within(&key.namespace));
-    let (notes, writing) = Notes::new(client.clone(), "mesh-instance", &options.node);
-    let (orphans, news) = Orphans::new();
-    let (agent, probed) = Agent::new(client.clone(), backend, options, notes, orphans);
-    let agent = Arc::new(agent);
-    orphans::sweep(&agent).await?;
-    let (seeing, ending) = (Arc::clone(&agent), Arc::clone(&agent));
-    let mut synced = false;
-    let see = move |event: &watcher::Result<watcher::Event<MeshInstance>>| orphans::see(&seeing, &mut synced, event);
-    let stream = of_instances_seen(Api::all(client), watcher::Config::default().fields(&mine), see)
-        .with_config(Config::default().concurrency(64))
-        .reconcile_on(changes)
-        .reconcile_on(probed)
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, error_policy, agent);
-    let beside = async {
-        tokio::join!(writing, Box::pin(orphans::work(&ending, news)));
-    };
-    Box::pin(drive("mesh_instance", stream, beside, &reconciles)).await
+    shutdown: Triggered,
+) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        let mine = format!("spec.nodeName={}", options.node);
+        // The stream is there before the first look, so that no change falls between the two.
+        let changes = backend.changes().map(|key| ObjectRef::new(&key.name).within(&key.namespace));
+        let (notes, writing) = Notes::new(client.clone(), "mesh-instance", &options.node);
+        let (orphans, news) = Orphans::new();
+        let (agent, probed) = Agent::new(client.clone(), backend, options, notes, orphans);
+        let agent = Arc::new(agent);
+        orphans::sweep(&agent).await?;
+        let (seeing, ending) = (Arc::clone(&agent), Arc::clone(&agent));
+        let mut synced = false;
+        let see = move |event: &watcher::Result<watcher::Event<MeshInstance>>| orphans::see(&seeing, &mut synced, event);
+        let stream = of_instances_seen(Api::all(client), watcher::Config::default().fields(&mine), see)
+            .with_config(Config::default().concurrency(64))
+            .reconcile_on(changes)
+            .reconcile_on(probed)
+            .graceful_shutdown_on(shutdown)
+            .run(reconcile, error_policy, agent);
+        let beside = async {
+            tokio::join!(writing, Box::pin(orphans::work(&ending, news)));
+        };
+        Box::pin(drive("mesh_instance", stream, beside, &reconciles)).await
+    })
 }
 
 #[tracing::instrument(skip_all, fields(kind = "MeshInstance", namespace = instance.namespace(), object = instance.name_any()))]

@@ -5,7 +5,7 @@ mod update_status;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::Future;
+use futures::future::BoxFuture;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{
     Api, Client, ResourceExt,
@@ -22,6 +22,7 @@ use self::{apply::End, dereference::World};
 pub(super) use self::{apply::set_finalizer, update_status::publish_status};
 use super::{Error, Reconciles, drive, error_policy, notes::Notes, our_slices};
 use mesh_api::{MeshInstance, MeshNode, MeshService, labels, names};
+use mesh_kit::shutdown::Triggered;
 use mesh_plan::{
     endpoints::Announced,
     rollout::{self, Existing, Wanted},
@@ -39,25 +40,27 @@ struct Context {
 ///
 /// # Errors
 /// None that is not retried.
-pub async fn run(client: Client, reconciles: Reconciles, shutdown: impl Future<Output = ()> + Send + Sync + 'static) -> Result<(), Error> {
-    let services: Api<MeshService> = Api::all(client.clone());
-    let (notes, writing) = Notes::new(client.clone(), "mesh-service", "");
-    // A burst of changes to a service's instances is one reconcile.
-    let config = Config::default().concurrency(8).debounce(Duration::from_millis(10));
-    let controller = Controller::new(services.clone(), watcher::Config::default());
-    // Only whose a slice is, is read here; its reconcile comes right after that of the instance, and is mostly one with it.
-    let slices: Api<PartialObjectMeta<EndpointSlice>> = Api::all(client.clone());
-    let ours = watcher::Config::default().labels(&our_slices());
-    let (by_routes, by_nodes) = (controller.store(), controller.store());
-    let stream = controller
-        .with_config(config)
-        .watches(Api::<MeshInstance>::all(client.clone()), watcher::Config::default(), |instance| service_of(&instance))
-        .watches(slices, ours, |slice| service_of_slice(&slice))
-        .watches(services, watcher::Config::default(), move |changed| rivals(&by_routes, &changed))
-        .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| everything(&by_nodes))
-        .graceful_shutdown_on(shutdown)
-        .run(reconcile, error_policy, Arc::new(Context { client, notes }));
-    drive("mesh_service", stream, writing, &reconciles).await
+pub fn run(client: Client, reconciles: Reconciles, shutdown: Triggered) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        let services: Api<MeshService> = Api::all(client.clone());
+        let (notes, writing) = Notes::new(client.clone(), "mesh-service", "");
+        // A burst of changes to a service's instances is one reconcile.
+        let config = Config::default().concurrency(8).debounce(Duration::from_millis(10));
+        let controller = Controller::new(services.clone(), watcher::Config::default());
+        // Only whose a slice is, is read here; its reconcile comes right after that of the instance, and is mostly one with it.
+        let slices: Api<PartialObjectMeta<EndpointSlice>> = Api::all(client.clone());
+        let ours = watcher::Config::default().labels(&our_slices());
+        let (by_routes, by_nodes) = (controller.store(), controller.store());
+        let stream = controller
+            .with_config(config)
+            .watches(Api::<MeshInstance>::all(client.clone()), watcher::Config::default(), |instance| service_of(&instance))
+            .watches(slices, ours, |slice| service_of_slice(&slice))
+            .watches(services, watcher::Config::default(), move |changed| rivals(&by_routes, &changed))
+            .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| everything(&by_nodes))
+            .graceful_shutdown_on(shutdown)
+            .run(reconcile, error_policy, Arc::new(Context { client, notes }));
+        drive("mesh_service", stream, writing, &reconciles).await
+    })
 }
 
 /// The service that an instance is a copy of. By name: one that has lost its owner is its service's concern as well.

@@ -1,7 +1,11 @@
 //! The agent's own `MeshNode`, and the Lease by which others know that it lives.
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
-use futures::{Future, Stream, StreamExt, stream};
+use futures::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -26,7 +30,7 @@ use mesh_api::{
     labels,
     node::{BackendKind, MeshNodeStatus, PortRange},
 };
-use mesh_kit::clock;
+use mesh_kit::{clock, shutdown::Triggered};
 use mesh_plan::leases;
 
 /// What a node says of itself.
@@ -95,45 +99,49 @@ async fn update_status(client: &Client, node: &Node, health: &Result<(), String>
 ///
 /// # Errors
 /// None that is not retried.
-pub async fn run(
+pub fn run(
     client: Client,
     node: Node,
     health: Option<watch::Receiver<Result<(), String>>>,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), Error> {
-    let end = pin!(shutdown);
-    let known = keep_known(&client, &node, health.clone());
-    let (renewing, telling) = (keep_renewing(&client, &node), keep_telling(&client, &node, health));
-    tokio::select! {
-        () = end => {}
-        _ = async { tokio::join!(renewing, telling, known) } => {}
-    }
-    Ok(())
+    shutdown: Triggered,
+) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        let end = pin!(shutdown);
+        let known = keep_known(&client, &node, health.clone());
+        let (renewing, telling) = (keep_renewing(&client, &node), keep_telling(&client, &node, health));
+        tokio::select! {
+            () = end => {}
+            _ = async { tokio::join!(renewing, telling, known) } => {}
+        }
+        Ok(())
+    })
 }
 
 /// Tells of every outage of the store that is over, as an Event on the node, until shutdown: while there is one nothing can be written down.
 ///
 /// # Errors
 /// None that is not retried.
-pub async fn tell_outages(
+pub fn tell_outages(
     client: Client,
     node: String,
-    outages: impl Stream<Item = String>,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), Error> {
-    let (notes, writing) = Notes::new(client.clone(), "node", &node);
-    let telling = async {
-        let mut outages = pin!(outages);
-        while let Some(outage) = outages.next().await {
-            let known = Api::<MeshNode>::all(client.clone()).get(&node).await;
-            // Who has just removed it does not read its Events.
-            notes.publish(&known.unwrap_or_else(|_| MeshNode::new(&node, MeshNodeSpec::default())), Note::warning(STORE_OUTAGE, outage));
-        }
-        std::future::pending::<()>().await;
-    };
-    let (end, work) = (pin!(shutdown), pin!(async { tokio::join!(telling, writing) }));
-    futures::future::select(end, work).await;
-    Ok(())
+    mut outages: BoxStream<'static, String>,
+    shutdown: Triggered,
+) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        let (notes, writing) = Notes::new(client.clone(), "node", &node);
+        let telling = async {
+            while let Some(outage) = outages.next().await {
+                let known = Api::<MeshNode>::all(client.clone()).get(&node).await;
+                // Who has just removed it does not read its Events.
+                notes
+                    .publish(&known.unwrap_or_else(|_| MeshNode::new(&node, MeshNodeSpec::default())), Note::warning(STORE_OUTAGE, outage));
+            }
+            std::future::pending::<()>().await;
+        };
+        let (end, work) = (pin!(shutdown), pin!(async { tokio::join!(telling, writing) }));
+        futures::future::select(end, work).await;
+        Ok(())
+    })
 }
 
 async fn keep_renewing(client: &Client, node: &Node) {

@@ -2,7 +2,7 @@
 //! takes one away gets it made again. What was in it comes from those who write it: Leases are renewed, a router's settings are the defaults again.
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
-use futures::{Future, StreamExt, stream};
+use futures::{StreamExt, future::BoxFuture, stream};
 use k8s_openapi::{
     api::core::v1::{Namespace, Secret},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -15,7 +15,7 @@ use super::{
     bootstrap::{COOKIE_KEYS, bootstrap},
 };
 use mesh_api::{MeshRouter, crds, labels};
-use mesh_kit::backoff::Backoff;
+use mesh_kit::{backoff::Backoff, shutdown::Triggered};
 
 const WHO: &str = "system";
 /// What goes may take a while to be gone, and is made again only then.
@@ -25,11 +25,13 @@ const AGAIN: Backoff = Backoff { base: Duration::from_millis(200), max: Duration
 ///
 /// # Errors
 /// None that is not retried.
-pub async fn run(client: Client, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let keeping = pin!(keep(&client));
-    let end = pin!(shutdown);
-    futures::future::select(keeping, end).await;
-    Ok(())
+pub fn run(client: Client, shutdown: Triggered) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        let keeping = pin!(keep(&client));
+        let end = pin!(shutdown);
+        futures::future::select(keeping, end).await;
+        Ok(())
+    })
 }
 
 async fn keep(client: &Client) {

@@ -1,11 +1,17 @@
 //! Named tasks under one shutdown: whoever spawns says the name, and a task that ends before it was asked to stops the process.
-use std::{fmt::Display, future::Future, time::Duration};
+use std::{fmt::Display, future::Future, pin::Pin, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFutureOwned},
     task::TaskTracker,
 };
+
+/// What a task is, once it is spawned: of one type, so that what carries tasks is compiled once and not for each of them.
+type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Waits until the end is asked for. Owned, so that it can live in a struct or be a stream's `take_until`.
+pub type Triggered = WaitForCancellationFutureOwned;
 
 /// The handle that spawns tasks and tells them to end. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,7 +40,8 @@ impl Shutdown {
     #[expect(clippy::disallowed_methods, reason = "this is the method that gives a task its name and owner")]
     pub fn spawn<E: Display>(&self, name: &'static str, task: impl Future<Output = Result<(), E>> + Send + 'static) {
         let (token, deaths) = (self.token.clone(), self.deaths.clone());
-        let handle = tokio::spawn(async move { task.await.map_err(|error| error.to_string()) });
+        let task: Task<Result<(), String>> = Box::pin(async move { task.await.map_err(|error| error.to_string()) });
+        let handle = tokio::spawn(task);
         self.tasks.spawn(async move {
             let end = match handle.await {
                 Ok(Ok(())) => "ended".to_owned(),
@@ -51,6 +58,7 @@ impl Shutdown {
 
     /// Runs a short piece of work that shutdown waits for, and whose end is no event.
     pub fn spawn_work(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let work: Task<()> = Box::pin(work);
         drop(self.tasks.spawn(work));
     }
 
@@ -74,8 +82,8 @@ impl Shutdown {
         self.token.is_cancelled()
     }
 
-    /// Waits until the end is asked for. Owned, so that it can live in a struct or be a stream's `take_until`.
-    pub fn triggered(&self) -> WaitForCancellationFutureOwned {
+    /// Waits until the end is asked for.
+    pub fn triggered(&self) -> Triggered {
         self.token.clone().cancelled_owned()
     }
 }

@@ -29,7 +29,7 @@ pub const ACK_SLACK: SignedDuration = SignedDuration::from_secs(2);
 
 /// What was just started stays unreported for so long: most programs serve by then, and a state that lasts for milliseconds would cost each of them two
 /// more writes. When it is a restart the report that is there says too much meanwhile, so that is for a moment only.
-const SETTLE: Duration = Duration::from_millis(250);
+const SETTLE: Duration = Duration::from_secs(1);
 /// The same for one that is started again.
 const SETTLE_AGAIN: Duration = Duration::from_millis(15);
 

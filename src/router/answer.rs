@@ -19,6 +19,9 @@ pub enum Refusal {
     /// The path can be read in several ways.
     #[error("{0}")]
     Path(#[from] Ambiguous),
+    /// The body of the request.
+    #[error("the body of the request is malformed or was cut short")]
+    RequestBody,
     /// No service claims it.
     #[error("no route")]
     NoRoute,
@@ -43,6 +46,12 @@ pub enum Refusal {
     /// What the instance sent is no HTTP, or an upgrade that was not asked for.
     #[error("the instance's answer is malformed")]
     UpstreamProtocol,
+    /// Its framing can be read in two ways, or is of a kind that is not passed on.
+    #[error("the instance's answer has both Content-Length and Transfer-Encoding, or a Transfer-Encoding that is not exactly chunked")]
+    UpstreamFraming,
+    /// Its head.
+    #[error("the head of the instance's answer is too large, or has more than 100 fields")]
+    UpstreamHead,
     /// The response did not come in time.
     #[error("the instance did not answer in time")]
     UpstreamTimeout,
@@ -56,10 +65,15 @@ impl Refusal {
             Self::Head(Reject::TooSlow) => StatusCode::REQUEST_TIMEOUT,
             Self::Head(Reject::Connect) => StatusCode::NOT_IMPLEMENTED,
             Self::Head(Reject::Version) => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            Self::Head(_) | Self::Path(_) => StatusCode::BAD_REQUEST,
+            Self::Head(_) | Self::Path(_) | Self::RequestBody => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NotSynced | Self::NoReadyEndpoint | Self::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ConnectFailed | Self::UpstreamClosed | Self::UpstreamEnded | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
+            Self::ConnectFailed
+            | Self::UpstreamClosed
+            | Self::UpstreamEnded
+            | Self::UpstreamProtocol
+            | Self::UpstreamFraming
+            | Self::UpstreamHead => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -69,6 +83,7 @@ impl Refusal {
         match self {
             Self::Head(_) => "BadRequestHead",
             Self::Path(_) => "AmbiguousPath",
+            Self::RequestBody => "BadRequestBody",
             Self::NoRoute => "NoRoute",
             Self::NotSynced => "NotSynced",
             Self::NoReadyEndpoint => "NoReadyEndpoint",
@@ -76,7 +91,7 @@ impl Refusal {
             Self::Exhausted => "Exhausted",
             Self::UpstreamClosed => "UpstreamClosed",
             Self::UpstreamEnded => "UpstreamEnded",
-            Self::UpstreamProtocol => "UpstreamProtocol",
+            Self::UpstreamProtocol | Self::UpstreamFraming | Self::UpstreamHead => "UpstreamProtocol",
             Self::UpstreamTimeout => "UpstreamTimeout",
         }
     }
@@ -95,7 +110,7 @@ impl Refusal {
         }
         match self {
             Self::NotSynced | Self::NoReadyEndpoint | Self::Exhausted => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
-            Self::Head(_) => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
+            Self::Head(_) | Self::RequestBody => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
             _ => {}
         }
         response

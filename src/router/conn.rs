@@ -24,6 +24,18 @@ const LINGER_BYTES: usize = 1 << 20;
 
 /// What hyper gets to read in place of a refused head; the request that it makes of it is answered by the refusal.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\n\r\n";
+
+/// What came of a look at the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// Something for hyper.
+    Some,
+    /// Nothing that may pass yet.
+    Nothing,
+    /// The client has ended its side.
+    End,
+}
+
 /// A client's socket behind the gate.
 #[derive(Debug)]
 pub struct Gated {
@@ -35,6 +47,8 @@ pub struct Gated {
     passed: Vec<u8>,
     read: usize,
     shut: bool,
+    /// A chunk of the body is framed wrongly: what came before it passes, and then that error.
+    broken: bool,
     /// Bytes that may still be thrown away, once our side has ended.
     linger: Option<usize>,
     cell: Arc<Cell>,
@@ -43,7 +57,7 @@ pub struct Gated {
 impl Gated {
     /// Puts a gate before a socket.
     pub fn new(io: TcpStream, cell: Arc<Cell>) -> Self {
-        Self { io, gate: Gate::default(), held: Vec::new(), passed: Vec::new(), read: 0, shut: false, linger: None, cell }
+        Self { io, gate: Gate::default(), held: Vec::new(), passed: Vec::new(), read: 0, shut: false, broken: false, linger: None, cell }
     }
 
     /// Moves what passed into hyper's buffer; says whether there was something.
@@ -61,71 +75,73 @@ impl Gated {
     }
 
     /// Hyper gets a stand-in for the head that was refused, and nothing after it.
-    fn refuse(&mut self, reject: Reject) -> io::Result<()> {
-        self.shut = true;
+    fn refuse(&mut self, reject: Reject) {
         self.held = Vec::new();
         if reject == Reject::Chunk {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, reject));
+            self.broken = true;
+            return;
         }
+        self.shut = true;
         self.cell.refuse(self.gate.heads(), reject);
         self.passed.extend_from_slice(STAND_IN);
-        Ok(())
     }
 
     /// Lets pass what may of the bytes held.
-    fn pass_held(&mut self) -> io::Result<()> {
+    fn pass_held(&mut self) {
         let fed = self.gate.feed(&self.held);
         if fed.pass > 0 {
             let rest = self.held.split_off(fed.pass);
             self.passed.append(&mut self.held);
             self.held = rest;
         }
-        self.after_feed(fed.reject)
+        self.after_feed(fed.reject);
     }
 
-    fn after_feed(&mut self, reject: Option<Reject>) -> io::Result<()> {
+    fn after_feed(&mut self, reject: Option<Reject>) {
         if self.gate.is_held() {
             self.cell.ask_upgrade(self.gate.heads());
         }
-        reject.map_or(Ok(()), |reject| self.refuse(reject))
+        if let Some(reject) = reject {
+            self.refuse(reject);
+        }
     }
 
     /// While an upgrade is undecided nothing is read. False: wait.
-    fn settle_upgrade(&mut self) -> io::Result<bool> {
+    fn settle_upgrade(&mut self) -> bool {
         if !self.gate.is_held() {
-            return Ok(true);
+            return true;
         }
         match self.cell.upgrade() {
             Upgrade::Made => self.gate.open(),
             Upgrade::Declined => self.gate.resume(),
-            Upgrade::Undecided => return Ok(false),
+            Upgrade::Undecided => return false,
         }
-        self.pass_held()?;
-        Ok(true)
+        self.pass_held();
+        true
     }
 
     /// The client was waited for long enough. True: the stream is to end.
-    fn out_of_time(&mut self) -> io::Result<bool> {
+    fn out_of_time(&mut self) -> bool {
         if !self.cell.has_waited() {
-            return Ok(false);
+            return false;
         }
         if self.held.is_empty() {
-            return Ok(true);
+            return true;
         }
         self.gate.give_up();
-        self.refuse(Reject::TooSlow)?;
-        Ok(false)
+        self.refuse(Reject::TooSlow);
+        false
     }
 
     /// Reads into hyper's buffer and takes back what may not pass yet.
-    fn read_direct(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+    fn read_direct(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Read>> {
         let before = buf.filled().len();
         if let Err(error) = ready!(Pin::new(&mut self.io).poll_read(cx, buf)) {
             return Poll::Ready(Err(error));
         }
         let new = buf.filled().get(before..).unwrap_or_default();
         if new.is_empty() {
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(Ok(Read::End));
         }
         let fed = self.gate.feed(new);
         self.held.extend_from_slice(new.get(fed.pass..).unwrap_or_default());
@@ -133,24 +149,28 @@ impl Gated {
             self.cell.head_began();
         }
         buf.set_filled(before + fed.pass);
-        Poll::Ready(self.after_feed(fed.reject).map(|()| fed.pass > 0))
+        self.after_feed(fed.reject);
+        Poll::Ready(Ok(if fed.pass > 0 { Read::Some } else { Read::Nothing }))
     }
 
-    /// Reads behind an incomplete head. True: the stream ended.
-    fn read_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// Reads behind an incomplete head.
+    fn read_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
         let mut space = [0; 4096];
         let mut more = ReadBuf::new(&mut space);
         if let Err(error) = ready!(Pin::new(&mut self.io).poll_read(cx, &mut more)) {
             return Poll::Ready(Err(error));
         }
         if more.filled().is_empty() {
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(Ok(Read::End));
         }
         // Looks for an end only where one can have come, so that a slow head costs no more than a quick one.
         let tail = self.held.len().saturating_sub(3);
         self.held.extend_from_slice(more.filled());
         let ended = self.held.get(tail..).unwrap_or_default().windows(2).any(|w| w == b"\n\r" || w == b"\n\n");
-        if ended || self.held.len() > MAX_HEAD { Poll::Ready(self.pass_held().map(|()| false)) } else { Poll::Ready(Ok(false)) }
+        if ended || self.held.len() > MAX_HEAD {
+            self.pass_held();
+        }
+        Poll::Ready(Ok(Read::Nothing))
     }
 }
 
@@ -161,26 +181,30 @@ impl AsyncRead for Gated {
             if this.deliver(buf) {
                 return Poll::Ready(Ok(()));
             }
-            if this.shut || !this.settle_upgrade()? {
+            if this.broken {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Reject::Chunk)));
+            }
+            if this.shut || !this.settle_upgrade() {
                 return Poll::Pending;
             }
             if !this.passed.is_empty() {
                 continue;
             }
-            if this.out_of_time()? {
+            if this.out_of_time() {
                 return Poll::Ready(Ok(()));
             }
             if this.shut {
                 continue;
             }
-            let read = if this.held.is_empty() {
-                this.read_direct(cx, buf)?.map(|some| some.then_some(()))
-            } else {
-                this.read_behind(cx)?.map(|ended| ended.then_some(()))
-            };
+            let read = if this.held.is_empty() { this.read_direct(cx, buf)? } else { this.read_behind(cx)? };
             match read {
-                Poll::Ready(Some(())) => return Poll::Ready(Ok(())),
-                Poll::Ready(None) => {}
+                // It wants no more than its answers: hyper would take the end of its side for the end of all.
+                Poll::Ready(Read::End) if this.owes_answers() && !this.cell.is_gone() => {
+                    this.cell.half_closed();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Read::End | Read::Some) => return Poll::Ready(Ok(())),
+                Poll::Ready(Read::Nothing) => {}
                 // Nothing has come, nothing is under way, and the router is to end.
                 Poll::Pending if this.cell.is_closing() && this.is_idle() => return Poll::Ready(Ok(())),
                 Poll::Pending => return Poll::Pending,
@@ -190,6 +214,11 @@ impl AsyncRead for Gated {
 }
 
 impl Gated {
+    /// Whether whole requests have come, and nothing else, of which some are not answered to their end.
+    fn owes_answers(&self) -> bool {
+        self.gate.is_between() && self.held.is_empty() && self.gate.heads() > self.cell.finished()
+    }
+
     fn is_idle(&self) -> bool {
         self.gate.is_between() && self.held.is_empty() && self.cell.is_between()
     }

@@ -4,6 +4,7 @@
 //! instance gets it: it may be the request that ends them. A kept connection that ends before an answer begins may only have crossed with the request, though
 //! (RFC 9112, 9.3.1): then a `GET`, `HEAD` or `OPTIONS` without a body is sent once more, to the same instance, if that takes a new connection.
 pub mod body;
+pub mod expect;
 pub mod session;
 
 use std::{cell::Cell as StdCell, convert::Infallible, io, pin::pin, rc::Rc, sync::Arc, task::Poll};
@@ -91,10 +92,13 @@ async fn exchange(
     let wanted = if client.cell.may_upgrade(number) { upgrade::wanted(&request) } else { None };
     let on_client = wanted.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
+    let expects = expect::expects(&parts) && !body.is_end_stream();
     prepare(&mut parts, &client.peer, wanted.is_some());
-    let body = if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Client(body) };
-    let mut sent = send(client, &plan, Request::from_parts(parts, body)).await?;
+    let body = if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Client(body, client.cell.clone()) };
+    let (request, expectation) = if expects { expect::expecting(parts, body) } else { (Request::from_parts(parts, body), None) };
+    let mut sent = send(client, &plan, request).await?;
     let mut response = sent.response;
+    let refused = expectation.and_then(|expectation| expectation.answered(response.status()));
     if let (Some(key), Some(on_client)) = (&wanted, on_client) {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return tunnel(client, &plan, key, on_client, response, sent.in_flight);
@@ -105,13 +109,18 @@ async fn exchange(
         client.worker.proxy.metrics.failed(UpstreamError::Protocol);
         return Err(Refusal::UpstreamProtocol);
     }
+    if !forward::is_framed_plainly(response.headers()) {
+        client.worker.proxy.metrics.failed(UpstreamError::Protocol);
+        return Err(Refusal::UpstreamFraming);
+    }
     forward::response(response.headers_mut());
     *response.version_mut() = Version::HTTP_11;
     if let Some(sticky) = &plan.sticky {
         sticky.mark(client, &plan.route, &sent.endpoint, response.headers_mut());
     }
     client.cell.answers(sent.endpoint.live.id);
-    Ok(response.map(|incoming| body::Source::upstream(incoming, sent.upstream, sent.in_flight)))
+    let upstream = sent.upstream.filter(|_| refused.is_none());
+    Ok(response.map(|incoming| body::Source::upstream(incoming, upstream, sent.in_flight, refused)))
 }
 
 fn plan(client: &Client, request: &Request<Incoming>, record: &mut Record) -> Result<Plan, Refusal> {
@@ -314,11 +323,19 @@ impl Way<'_> {
     /// Counts a failure of an instance that had the request.
     fn failed(&self, error: Option<hyper::Error>, endpoint: &Endpoint) -> Refusal {
         let metrics = &self.client.worker.proxy.metrics;
+        // What the instance was sent ended before its end, so it can have done nothing better than this.
+        if self.client.cell.is_body_broken() {
+            return Refusal::RequestBody;
+        }
         let Some(error) = error else {
             metrics.failed(UpstreamError::Timeout);
             return Refusal::UpstreamTimeout;
         };
         tracing::debug!(%error, address = %endpoint.address, instance = endpoint.instance.name, "an instance failed a request");
+        if error.is_parse_too_large() {
+            metrics.failed(UpstreamError::Protocol);
+            return Refusal::UpstreamHead;
+        }
         if error.is_parse() {
             metrics.failed(UpstreamError::Protocol);
             return Refusal::UpstreamProtocol;

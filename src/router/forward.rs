@@ -140,6 +140,16 @@ fn remove_all(headers: &mut HeaderMap, is: impl Fn(&str) -> bool) {
     }
 }
 
+/// Whether the body of an instance's answer ends at one place only: what is decoded here as chunks is nothing else besides.
+pub fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked") && !headers.contains_key(CONTENT_LENGTH),
+        (Some(_), Some(_)) => false,
+    }
+}
+
 /// Makes an instance's headers those for the client. The framing of the body is decided anew.
 pub fn response(headers: &mut HeaderMap) {
     hop_by_hop(headers);

@@ -33,6 +33,9 @@ pub enum Reject {
     /// Not `METHOD target HTTP/1.x`.
     #[error("the request line is malformed")]
     RequestLine,
+    /// A target with characters that no URI has.
+    #[error("the request target has a character that no URI has")]
+    Target,
     /// CONNECT.
     #[error("CONNECT is not served")]
     Connect,

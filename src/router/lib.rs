@@ -40,6 +40,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use kube::Client;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -83,7 +84,7 @@ pub enum Error {
 ///
 /// # Errors
 /// A worker that could not start, or died.
-pub async fn run(
+pub fn run(
     options: RouterOptions,
     client: Client,
     listeners: Vec<TcpListener>,
@@ -91,46 +92,48 @@ pub async fn run(
     shutdown: Shutdown,
     ready: watch::Sender<bool>,
     hooks: Option<hook::Hooks>,
-) -> Result<(), Error> {
-    let (options, hooks) = (&options, hooks.as_ref());
-    let metrics = metrics::RouterMetrics::register(&metrics, options.health.clone());
-    let tables = hooks.map_or_else(Arc::default, hook::Hooks::tables);
-    let proxy = proxy::Proxy::new(metrics.clone());
-    let quiet = Arc::new(Notify::new());
-    let lease = lease::RouterLease::new(client.clone(), options);
-    let stop = CancellationToken::new();
-    let (mut first_table, end) = (ready.subscribe(), stop.clone());
-    let mut serve = pin!(async {
-        tokio::select! {
-            // Ready, or the sender is gone: either way there is nothing more to wait for.
-            _ = first_table.wait_for(|ready| *ready) => {}
-            () = tokio::time::sleep(HOLD) => {}
-            () = end.cancelled() => {}
-        }
-        proxy.serve(listeners, end, options.grace).await
-    });
-    let leased = CancellationToken::new();
-    let mut background = pin!(async {
-        // First the lease, then the first table: no instance gets a request of a router that agents do not know of.
-        let lease = async {
-            lease.take().await;
-            leased.cancel();
-            lease.renew().await;
+) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        let (options, hooks) = (&options, hooks.as_ref());
+        let metrics = metrics::RouterMetrics::register(&metrics, options.health.clone());
+        let tables = hooks.map_or_else(Arc::default, hook::Hooks::tables);
+        let proxy = proxy::Proxy::new(metrics.clone());
+        let quiet = Arc::new(Notify::new());
+        let lease = lease::RouterLease::new(client.clone(), options);
+        let stop = CancellationToken::new();
+        let (mut first_table, end) = (ready.subscribe(), stop.clone());
+        let mut serve = pin!(async {
+            tokio::select! {
+                // Ready, or the sender is gone: either way there is nothing more to wait for.
+                _ = first_table.wait_for(|ready| *ready) => {}
+                () = tokio::time::sleep(HOLD) => {}
+                () = end.cancelled() => {}
+            }
+            proxy.serve(listeners, end, options.grace).await
+        });
+        let leased = CancellationToken::new();
+        let mut background = pin!(async {
+            // First the lease, then the first table: no instance gets a request of a router that agents do not know of.
+            let lease = async {
+                lease.take().await;
+                leased.cancel();
+                lease.renew().await;
+            };
+            let follow = state::follow(client.clone(), options, leased.clone(), proxy.clone(), &tables, quiet.clone(), ready);
+            let report = drain::report(client.clone(), &options.name, tables.subscribe(), quiet.clone(), metrics);
+            tokio::join!(follow, report, lease);
+        });
+        let end = loop {
+            tokio::select! {
+                end = &mut serve => break end,
+                () = &mut background => {}
+                () = shutdown.triggered(), if !stop.is_cancelled() => stop.cancel(),
+            }
         };
-        let follow = state::follow(client.clone(), options, leased.clone(), proxy.clone(), &tables, quiet.clone(), ready);
-        let report = drain::report(client.clone(), &options.name, tables.subscribe(), quiet.clone(), metrics);
-        tokio::join!(follow, report, lease);
-    });
-    let end = loop {
-        tokio::select! {
-            end = &mut serve => break end,
-            () = &mut background => {}
-            () = shutdown.triggered(), if !stop.is_cancelled() => stop.cancel(),
-        }
-    };
-    // It sends nothing to anybody any more: whoever waits for that is told before the lease is gone.
-    hooks.inspect(|hooks| hooks.let_all_go());
-    lease.release().await;
-    hooks.inspect(|hooks| hooks.end());
-    Ok(end?)
+        // It sends nothing to anybody any more: whoever waits for that is told before the lease is gone.
+        hooks.inspect(|hooks| hooks.let_all_go());
+        lease.release().await;
+        hooks.inspect(|hooks| hooks.end());
+        Ok(end?)
+    })
 }

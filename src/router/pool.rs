@@ -6,7 +6,8 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -20,7 +21,7 @@ use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::{endpoint::Endpoint, forward};
+use super::{conn::Cell, endpoint::Endpoint, exchange::expect::Expected, forward};
 
 /// How long an unused connection is kept: less than the 5 s after which common servers close theirs, so that the two do not cross.
 const KEPT: u64 = 4_000;
@@ -33,33 +34,47 @@ const MOST: usize = 256;
 /// The body of a request on its way to an instance.
 #[derive(Debug)]
 pub enum RequestBody {
-    /// The client's, as it comes.
-    Client(Incoming),
+    /// The client's, as it comes; its connection is told of one that breaks.
+    Client(Incoming, Arc<Cell>),
+    /// The same, once the instance asks for it.
+    Expected(Box<Expected>),
     /// None.
     Empty,
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
-            Self::Client(body) => Pin::new(body).poll_frame(cx).map_ok(without_claims),
+            Self::Client(body, cell) => {
+                let frame = Pin::new(body).poll_frame(cx).map_ok(without_claims).map_err(io::Error::other);
+                if matches!(frame, Poll::Ready(Some(Err(_)))) {
+                    cell.break_body();
+                }
+                frame
+            }
+            Self::Expected(body) => match ready!(body.poll_asked(cx)) {
+                Ok(body) => Pin::new(body).poll_frame(cx),
+                Err(error) => Poll::Ready(Some(Err(error))),
+            },
             Self::Empty => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Client(body) => body.is_end_stream(),
+            Self::Client(body, _) => body.is_end_stream(),
+            Self::Expected(body) => body.body().is_some_and(Self::is_end_stream),
             Self::Empty => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Client(body) => body.size_hint(),
+            Self::Client(body, _) => body.size_hint(),
+            Self::Expected(body) => body.body().map_or_else(SizeHint::default, Self::size_hint),
             Self::Empty => SizeHint::with_exact(0),
         }
     }

@@ -109,7 +109,9 @@ async fn a_file_system_that_goes_read_only_refuses_writes_until_it_is_mounted_an
     assert_there(&controller, &all);
     // The kernel lets nobody write there again before all have left it.
     controller.kill_9();
-    pids.iter().for_each(|pid| mesh_gear::controller::kill(*pid, "-9"));
+    for pid in &pids {
+        mesh_gear::controller::kill(*pid, "-9");
+    }
     until("the disk to be left", async || (!busy(&disk.path())).then_some(())).await;
     disk.mount_anew();
     controller.start_again().await;

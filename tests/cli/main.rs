@@ -160,6 +160,30 @@ async fn a_second_ctrl_c_kills_what_does_not_want_to_end() {
 }
 
 #[tokio::test]
+async fn what_is_applied_while_it_is_being_deleted_is_there_in_the_end() {
+    let dir = project(
+        "{command: [sh, -c, 'trap \"\" TERM; echo deaf; while :; do sleep 0.1; done'], type: Worker, terminationGracePeriodSeconds: 2}",
+    );
+    let mut run = Session::start(&dir, &["run", "--all"]);
+    run.until("| deaf").await;
+    let pid = || {
+        let ps: serde_json::Value = serde_json::from_str(&mesh(dir.path(), &["ps", "--json"]).stdout).unwrap();
+        ps[0]["pid"].as_i64()
+    };
+    let first = mesh_gear::controller::until("ps to tell the pid", async || pid()).await;
+    assert_eq!(mesh(dir.path(), &["delete", "one", "--no-wait"]).stdout, "MeshService one deleted\n");
+    let hasty = mesh(dir.path(), &["apply", "-f", "mesh.yaml", "--timeout", "50ms"]);
+    assert_eq!(hasty.code, 3, "{}{}", hasty.stdout, hasty.stderr);
+    assert!(hasty.stderr.contains("MeshService one is being deleted and not gone after 50ms"), "{}", hasty.stderr);
+    let applied = mesh(dir.path(), &["apply", "-f", "mesh.yaml"]);
+    let lines = "MeshService one is being deleted: it is made again once it is gone\nMeshService one created\n";
+    assert_eq!((applied.code, applied.stdout.as_str()), (0, lines), "{}", applied.stderr);
+    let second = mesh_gear::controller::until("the new one to run", async || pid().filter(|pid| *pid != first)).await;
+    assert!(!Path::new(&format!("/proc/{first}")).exists() && Path::new(&format!("/proc/{second}")).exists());
+    run.interrupt().await;
+}
+
+#[tokio::test]
 async fn a_refused_manifest_ends_the_run_with_file_and_line() {
     let dir = project("{command: [sleep, '60'], type: Worker,\n  replcas: 3}");
     let end = mesh(dir.path(), &["run", "--all", "--router-listen", "127.0.0.1:0"]);

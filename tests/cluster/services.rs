@@ -16,9 +16,12 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use mesh_controller::controller::{
-    Reconciles,
-    cluster_service::{self, Options},
+use mesh_controller::{
+    controller::{
+        Reconciles,
+        cluster_service::{self, Options},
+    },
+    kit::shutdown::{Shutdown, Triggered},
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -38,7 +41,7 @@ fn controlled() -> Option<RwLockReadGuard<'static, Cluster>> {
     STARTED.get_or_init(|| {
         install_crds(&cluster);
         let client = client_of(&cluster, USER, "--clusterrole=cluster-admin");
-        std::thread::spawn(move || control(client, options(None), std::future::pending()));
+        std::thread::spawn(move || control(client, options(None), Shutdown::new().0.triggered()));
     });
     Some(cluster)
 }
@@ -53,7 +56,7 @@ fn options(drain_image: Option<&str>) -> Options {
 }
 
 /// Runs the controller, the leader, until it is told to end.
-fn control(client: impl FnOnce() -> Client, options: Options, shutdown: impl Future<Output = ()> + Send + Sync + 'static) {
+fn control(client: impl FnOnce() -> Client, options: Options, shutdown: Triggered) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let (_leads, leading) = watch::channel(true);

@@ -74,7 +74,7 @@ impl World {
 
     /// From now on slices are written.
     pub(crate) fn start_endpoints(&mut self) {
-        let run = mesh_controllers::endpoints::run(self.client.clone(), Reconciles::default(), std::future::pending());
+        let run = mesh_controllers::endpoints::run(self.client.clone(), Reconciles::default(), Shutdown::new().0.triggered());
         self.endpoints.spawn(async { run.await.unwrap() });
     }
 

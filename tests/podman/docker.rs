@@ -11,7 +11,7 @@ use super::{
 #[tokio::test]
 async fn the_shared_dialect_is_enough_for_a_whole_life() {
     let Some(host) = host() else { return };
-    let machine = Machine::on(Engine::open_as_docker(&host.socket).await.unwrap(), "docker", tempfile::tempdir().unwrap());
+    let machine = Machine::on(Engine::open_as_docker(&host.socket).await.unwrap(), "docker", tempfile::tempdir().unwrap()).await;
     let mut launch = machine.server("web");
     launch.container.command[2] =
         format!("grep -E 'CapEff|NoNewPrivs' /proc/self/status; touch /x 2>/dev/null || echo read-only; {}", launch.container.command[2]);

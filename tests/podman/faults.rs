@@ -54,7 +54,7 @@ async fn kill_9_of_conmon_leaves_the_program_and_its_end_is_seen_all_the_same() 
     let key = machine.start(&launch).await;
     let pid = i32::try_from(machine.running(&key).await.pid).unwrap();
     signal(conmon(&machine, "web").await, Signal::KILL);
-    assert!(matches!(machine.another().observe(&key).await.unwrap(), Observed::Running(_)));
+    assert!(matches!(machine.another().await.observe(&key).await.unwrap(), Observed::Running(_)));
     let ended = seen(&machine, &key, async || signal(pid, Signal::KILL)).await;
     let Observed::Exited(exit) = ended else { panic!("{ended:?}") };
     assert_eq!(exit.how, ExitHow::Unknown);
@@ -119,7 +119,7 @@ async fn containers_live_through_the_engines_death_and_are_seen_again_after_it()
     let Some(host) = host().filter(|host| !host.external) else { return };
     let mut service = host.service("mortal");
     let engine = Engine::open(&service.socket).await.unwrap();
-    let machine = Machine::on(engine, "mortal", tempfile::tempdir().unwrap());
+    let machine = Machine::on(engine, "mortal", tempfile::tempdir().unwrap()).await;
     let mut health = machine.backend.health();
     let (web, gone) = (machine.server("web"), machine.sh("gone", IDLE));
     let (web, gone) = (machine.start(&web).await, machine.start(&gone).await);
@@ -150,7 +150,7 @@ async fn containers_live_through_the_engines_death_and_are_seen_again_after_it()
 async fn a_stop_that_the_engine_took_to_its_grave_is_asked_for_again() {
     let Some(host) = host().filter(|host| !host.external) else { return };
     let mut service = host.service("forgetful");
-    let machine = Machine::on(Engine::open(&service.socket).await.unwrap(), "forgetful", tempfile::tempdir().unwrap());
+    let machine = Machine::on(Engine::open(&service.socket).await.unwrap(), "forgetful", tempfile::tempdir().unwrap()).await;
     let key = machine.start(&machine.sh("web", "trap '' TERM; while :; do sleep 1; done")).await;
     machine.running(&key).await;
     machine.stop(&key, Duration::from_secs(4)).await;

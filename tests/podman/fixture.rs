@@ -30,18 +30,18 @@ impl Machine {
     /// None where there is no engine to test with.
     pub(crate) async fn new(test: &str) -> Option<Self> {
         let engine = Engine::open(&host()?.socket).await.unwrap();
-        Some(Self::on(engine, test, tempfile::tempdir().unwrap()))
+        Some(Self::on(engine, test, tempfile::tempdir().unwrap()).await)
     }
 
-    pub(crate) fn on(engine: Engine, test: &str, state: tempfile::TempDir) -> Self {
+    pub(crate) async fn on(engine: Engine, test: &str, state: tempfile::TempDir) -> Self {
         let (shutdown, supervisor) = Shutdown::new();
-        let backend = PodmanBackend::new(state.path(), engine, shutdown.clone()).unwrap();
+        let backend = PodmanBackend::new(state.path(), engine, shutdown.clone()).await.unwrap();
         Self { backend, state, prefix: format!("mt{}-{test}", std::process::id()), shutdown, _supervisor: supervisor }
     }
 
     /// A second one over the same directory and engine, as after kill -9 of the controller.
-    pub(crate) fn another(&self) -> PodmanBackend {
-        PodmanBackend::new(self.state.path(), self.backend.engine().clone(), self.shutdown.clone()).unwrap()
+    pub(crate) async fn another(&self) -> PodmanBackend {
+        PodmanBackend::new(self.state.path(), self.backend.engine().clone(), self.shutdown.clone()).await.unwrap()
     }
 
     /// `/bin/sh -c script` in a container of the test's image.

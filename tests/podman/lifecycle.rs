@@ -92,7 +92,7 @@ async fn the_next_controller_adopts_what_runs() {
     let launch = machine.server("web");
     let key = machine.start(&launch).await;
     let before = machine.running(&key).await;
-    let next = machine.another();
+    let next = machine.another().await;
     let Observed::Running(after) = next.observe(&key).await.unwrap() else { panic!("it runs") };
     assert_eq!((after.pid, after.since, after.attempt, after.address), (before.pid, before.since, before.attempt, before.address));
     assert_eq!(next.list().await.unwrap(), std::slice::from_ref(&key));

@@ -77,7 +77,7 @@ async fn following_goes_on_over_a_restart_and_ends_with_the_instance() {
 async fn following_goes_on_over_a_restart_of_the_engine_without_losing_or_doubling_a_line() {
     let Some(host) = host().filter(|host| !host.external) else { return };
     let mut service = host.service("logger");
-    let machine = Machine::on(Engine::open(&service.socket).await.unwrap(), "logger", tempfile::tempdir().unwrap());
+    let machine = Machine::on(Engine::open(&service.socket).await.unwrap(), "logger", tempfile::tempdir().unwrap()).await;
     let launch = machine.sh("job", "i=0; while [ $i -lt 30 ]; do echo $i; i=$((i+1)); sleep 0.1; done");
     let key = machine.start(&launch).await;
     let mut log = machine.backend.logs(&key, LogQuery { follow: true, ..LogQuery::default() });

@@ -111,7 +111,7 @@ async fn a_host_path_that_is_not_there_is_named_and_not_made() {
 async fn a_full_disk_is_said_with_the_remedy_and_heals() {
     let Some(_) = host().filter(|host| !host.external) else { return };
     let small = tokio::task::spawn_blocking(Small::full).await.unwrap();
-    let machine = Machine::on(Engine::open(&small.socket).await.unwrap(), "full", tempfile::tempdir().unwrap());
+    let machine = Machine::on(Engine::open(&small.socket).await.unwrap(), "full", tempfile::tempdir().unwrap()).await;
     let launch = machine.sh("web", IDLE);
     let error = machine.refused(&launch).await.to_string();
     assert!(error.contains("no space left on device") && error.contains("podman system prune"), "{error}");

@@ -65,7 +65,7 @@ async fn a_stop_that_the_engine_cannot_do_is_named_and_then_done_by_force() {
     let Some(host) = host() else { return };
     let dir = tempfile::tempdir().unwrap();
     let (engine, stuck, _tasks) = proxied(&host.socket, dir.path()).await;
-    let machine = Machine::on(engine, "stuck", tempfile::tempdir().unwrap());
+    let machine = Machine::on(engine, "stuck", tempfile::tempdir().unwrap()).await;
     let launch = machine.sh("web", "trap '' TERM; while :; do sleep 1; done");
     let (web, other) = (machine.start(&launch).await, machine.start(&machine.server("other")).await);
     machine.running(&web).await;

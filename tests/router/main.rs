@@ -8,6 +8,7 @@
 )]
 mod drain;
 mod fixture;
+mod framing;
 mod gate;
 mod places;
 mod proxy;

@@ -68,6 +68,18 @@ impl Intent {
         self.warnings = found;
         Ok(())
     }
+
+    /// What is being deleted takes changes, and none of them outlives it: who writes one hardly means that.
+    fn warn_of_end(&mut self, resource: &Resource, old: &Value) {
+        let (name, since) = (object::name(old), object::text(old, "/metadata/deletionTimestamp").unwrap_or_default());
+        let (kind, plural) = (&resource.kind, resource.qualified());
+        let warning = format!(
+            "{kind} {name} is being deleted since {since}, and this change goes with it: apply it again once it is gone (kubectl wait --for=delete {plural}/{name})"
+        );
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
 }
 
 /// Who records the fields that a write sets.
@@ -235,6 +247,9 @@ pub(super) async fn change(
         prepare_changed(call, &old, &mut new, intent).await?;
         let new = new.value;
         let ends = object::is_dying(&old) && !object::is_held(&new);
+        if call.part == Part::Main && object::is_dying(&old) && object::finalizers(&old) == object::finalizers(&new) {
+            intent.warn_of_end(resource, &old);
+        }
         if intent.dry_run {
             return Ok(Some(if ends { Changed::Gone(new) } else { Changed::Stored(new) }));
         }

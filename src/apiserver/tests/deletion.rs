@@ -38,6 +38,33 @@ async fn a_finalizer_holds_it_and_the_last_one_to_go_ends_it() {
 }
 
 #[tokio::test]
+async fn who_changes_what_is_being_deleted_is_warned_that_the_change_goes_with_it() {
+    let (fixture, _) = with_widgets().await;
+    let object =
+        json!({"apiVersion": "judge.example/v1", "kind": "Widget", "metadata": {"name": "w", "finalizers": ["test/hold"]}, "spec": {}});
+    fixture.post(WIDGETS, &object).await;
+    let warned = async |kind: &'static str, path: &str, body: Value| {
+        let answer = fixture.ask("PATCH", path, &[("content-type", kind)], body.to_string()).await;
+        assert_eq!(answer.code, 200, "{}", answer.text);
+        answer.headers.get("warning").map(|warning| warning.to_str().unwrap().to_owned())
+    };
+    let (merge, path) = ("application/merge-patch+json", format!("{WIDGETS}/w"));
+    assert_eq!(warned(merge, &path, json!({"spec": {"size": 1}})).await, None);
+    let dying = fixture.delete(&path, &json!({})).await.body;
+    let since = dying["metadata"]["deletionTimestamp"].as_str().unwrap();
+    let text = format!(
+        "299 - \"Widget w is being deleted since {since}, and this change goes with it: apply it again once it is gone (kubectl wait --for=delete widgets.judge.example/w)\""
+    );
+    assert_eq!(warned(merge, &path, json!({"spec": {"size": 2}})).await, Some(text.clone()));
+    let apply = json!({"apiVersion": "judge.example/v1", "kind": "Widget", "spec": {"size": 3}});
+    let ours = format!("{path}?fieldManager=me&force=true");
+    assert_eq!(warned("application/apply-patch+yaml", &ours, apply).await, Some(text));
+    // Those that end it are not meant, nor those that tell how far it is.
+    assert_eq!(warned(merge, &format!("{path}/status"), json!({"status": {"phase": "Ending"}})).await, None);
+    assert_eq!(warned(merge, &path, json!({"metadata": {"finalizers": []}})).await, None);
+}
+
+#[tokio::test]
 async fn preconditions_name_the_object_that_is_meant() {
     let fixture = server().await;
     let map = fixture.map("a", json!({})).await;

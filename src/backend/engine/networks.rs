@@ -23,11 +23,11 @@ impl Engine {
         self.docker().create_network(wanted).await.map(drop).map_err(self.refused())
     }
 
-    /// The names of the networks that have these labels.
-    pub async fn networks(&self, labels: &[(&str, &str)]) -> Result<Vec<String>, Error> {
+    /// The networks that have these labels: their names, and all of their labels.
+    pub async fn networks(&self, labels: &[(&str, &str)]) -> Result<Vec<(String, HashMap<String, String>)>, Error> {
         let options = ListNetworksOptions { filters: Some(by_labels(labels)) };
         let found = self.docker().list_networks(Some(options)).await.map_err(self.refused())?;
-        Ok(found.into_iter().filter_map(|network| network.name).collect())
+        Ok(found.into_iter().filter_map(|network| Some((network.name?, network.labels.unwrap_or_default()))).collect())
     }
 
     /// Removes a network; refused while containers are on it. One that is not there is as good.

@@ -1,4 +1,7 @@
 //! Who we are in the engine: the id of this controller, and the labels by which what is ours is known from what is not.
+//!
+//! The id lies in the state directory. When that was removed, and begins anew at the same place, the id that the engine remembers of it is taken up
+//! again: containers, networks and volumes would belong to nobody otherwise.
 use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
@@ -9,8 +12,11 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Inner, system};
-use crate::Error;
+use super::{Inner, refusal::refused, system};
+use crate::{
+    Error,
+    engine::{self, Engine},
+};
 use mesh_api::labels;
 use mesh_plan::instance::{ContainerLaunch, InstanceKey};
 
@@ -20,10 +26,45 @@ pub(super) const IMAGE: &str = "mesh-controller.dev/image";
 pub(super) const SECRETS: &str = "mesh-controller.dev/secrets";
 const FILE: &str = "controller-id";
 
-/// The id in the state directory; made at the first use. Whoever copies a state directory copies the id with it.
-pub(crate) fn controller_id(state: &Path) -> Result<String, Error> {
+/// Where a state directory is: the name of the machine (or container), and the path. None for one whose path is no text.
+pub(crate) fn place(state: &Path) -> Option<String> {
+    Some(format!("{}:{}", rustix::system::uname().nodename().to_str().ok()?, state.to_str()?))
+}
+
+/// The path in such a place, if it is one of this machine.
+pub(crate) fn path_here(place: &str) -> Option<&Path> {
+    let (machine, path) = place.split_once(':')?;
+    (rustix::system::uname().nodename().to_str() == Ok(machine)).then(|| Path::new(path))
+}
+
+/// Whether the controller that something says it is of is gone for good: its state directory is of this machine, and is not there any more or is another
+/// controller's. Where that cannot be told, it is not.
+pub(crate) fn maker_is_gone<'a>(label: impl Fn(&str) -> Option<&'a String>) -> bool {
+    let Some(state) = label(labels::STATE_DIR).and_then(|place| path_here(place)) else { return false };
+    match fs::read_to_string(state.join(FILE)) {
+        Ok(id) => Some(id.trim()) != label(labels::CONTROLLER).map(String::as_str),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// The id of an earlier controller of the same state directory, which was removed since; none where the directory has an id, or the engine knows of none.
+pub(super) async fn left_here(engine: &Engine, state: &Path) -> Result<Option<String>, Error> {
+    let Some(place) = place(state).filter(|_| !state.join(FILE).exists()) else { return Ok(None) };
+    let here = [(labels::APP_MANAGED_BY, labels::MANAGER), (labels::STATE_DIR, place.as_str())];
+    let left = async {
+        let volumes = engine.volumes(&here).await?.into_iter().map(|(_, labels)| labels.into_iter().collect());
+        let networks = engine.networks(&here).await?.into_iter().map(|(_, labels)| labels.into_iter().collect());
+        let containers = engine.containers(&here).await?.into_iter().map(|found| found.labels);
+        Ok(volumes.chain(networks).chain(containers).find_map(|mut labels: BTreeMap<String, String>| labels.remove(labels::CONTROLLER)))
+    };
+    left.await.map_err(|error: engine::Error| refused(engine, "look for what an earlier state directory here has left".to_owned(), &error))
+}
+
+/// The id in the state directory; at the first use it is that one, or a new one. Whoever copies a state directory copies the id with it.
+pub(crate) fn controller_id(state: &Path, left: Option<&str>) -> Result<String, Error> {
     let path = state.join(FILE);
-    let text = write_once(&path, Uuid::new_v4().to_string().as_bytes())?;
+    let new = || Uuid::new_v4().to_string();
+    let text = write_once(&path, left.map_or_else(new, ToOwned::to_owned).as_bytes())?;
     let id = String::from_utf8_lossy(&text).trim().to_owned();
     match Uuid::try_parse(&id) {
         Ok(id) => Ok(id.to_string()),
@@ -72,9 +113,12 @@ pub(super) fn attempt(of: &BTreeMap<String, String>) -> u32 {
 impl Inner {
     /// What every network, volume and secret of ours carries.
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
-        [(labels::APP_MANAGED_BY, labels::MANAGER), (labels::CONTROLLER, &self.controller)]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into()
+        let place = place(&self.state).map(|place| (labels::STATE_DIR, place));
+        [(labels::APP_MANAGED_BY, labels::MANAGER.to_owned()), (labels::CONTROLLER, self.controller.clone())]
+            .into_iter()
+            .chain(place)
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect()
     }
 
     /// What everything that is of one instance alone carries.
@@ -109,13 +153,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_maker_is_gone_when_its_state_directory_here_is_gone_or_anothers() {
+        let state = tempfile::tempdir().unwrap();
+        let id = controller_id(state.path(), None).unwrap();
+        let here = place(state.path()).unwrap();
+        let gone = |controller: &str, place: &str| {
+            let all = BTreeMap::from([(labels::CONTROLLER, controller.to_owned()), (labels::STATE_DIR, place.to_owned())]);
+            maker_is_gone(|label| all.get(label))
+        };
+        assert!(!gone(&id, &here), "it is there");
+        assert!(gone("another", &here), "the directory is another controller's now");
+        assert!(!gone("another", &format!("elsewhere{here}")), "of another machine nothing is known");
+        assert!(!maker_is_gone(|_| None), "nor of one that does not say where it was");
+        fs::remove_file(state.path().join(FILE)).unwrap();
+        assert!(gone(&id, &here));
+        assert_eq!(controller_id(state.path(), Some(&id)).unwrap(), id, "it is taken up again");
+    }
+
+    #[test]
     fn the_id_is_made_once_and_then_stays() {
         let state = tempfile::tempdir().unwrap();
-        let first = controller_id(state.path()).unwrap();
-        assert_eq!(controller_id(state.path()).unwrap(), first);
+        let first = controller_id(state.path(), None).unwrap();
+        assert_eq!(controller_id(state.path(), Some("other")).unwrap(), first);
         assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1);
         fs::write(state.path().join(FILE), "not an id").unwrap();
-        let error = controller_id(state.path()).unwrap_err().to_string();
+        let error = controller_id(state.path(), None).unwrap_err().to_string();
         assert!(error.contains(FILE) && error.contains("remove it"), "{error}");
     }
 }

@@ -4,13 +4,14 @@ pub(crate) mod host;
 
 use std::collections::BTreeMap;
 
-use super::{Inner, refusal::refused};
+use super::{Inner, adopted::whose, refusal::refused};
 use crate::{Error, engine::create::Mounted};
-use mesh_api::labels;
 use mesh_plan::{
     container::{Mount, Source},
-    instance::ContainerLaunch,
+    instance::{ContainerLaunch, InstanceKey},
 };
+
+const WHAT: &str = "volume";
 
 /// What can be written in a container whose root cannot.
 const SCRATCH: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
@@ -39,7 +40,7 @@ impl Inner {
             }
             Source::Volume { volume, owned } => {
                 let labels = if *owned { self.labels_of(&launch.key) } else { self.labels() };
-                self.ensure_volume(volume, &labels, user.filter(|_| *owned)).await?;
+                self.ensure_volume(&launch.key, volume, &labels, user.filter(|_| *owned)).await?;
                 Ok(Mounted::Volume { name: volume.clone(), target, read_only, own: *owned })
             }
             Source::Host { path, kind } => {
@@ -50,27 +51,36 @@ impl Inner {
         }
     }
 
-    async fn ensure_volume(&self, name: &str, labels: &BTreeMap<String, String>, owner: Option<(u32, u32)>) -> Result<(), Error> {
+    async fn ensure_volume(
+        &self,
+        key: &InstanceKey,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+        owner: Option<(u32, u32)>,
+    ) -> Result<(), Error> {
         let _alone = self.making.lock().await;
         let found = self.engine.volume(name).await.map_err(|error| refused(&self.engine, format!("look at volume {name}"), &error))?;
         match found {
             None => {
                 let made = self.engine.create_volume(name, labels, owner).await;
-                made.map_err(|error| refused(&self.engine, format!("make volume {name}"), &error))
+                made.map_err(|error| refused(&self.engine, format!("make volume {name}"), &error))?;
+                self.adopted.made(WHAT, name);
+                Ok(())
             }
-            Some(found) if self.owns(found.get(labels::CONTROLLER)) => Ok(()),
-            Some(_) => {
+            Some(found) if self.may_use(key, (WHAT, name), |label| found.get(label)) => Ok(()),
+            Some(found) => {
                 let remedy = format!(
-                    "give the volume another name in the spec, or remove it with all that is in it ({} volume rm {name})",
+                    "{}give the volume another name in the spec, or remove it with all that is in it ({} volume rm {name})",
+                    whose(|label| found.get(label)),
                     self.engine.program()
                 );
-                Err(Error::NameTaken { what: "volume", name: name.to_owned(), remedy })
+                Err(Error::NameTaken { what: WHAT, name: name.to_owned(), remedy })
             }
         }
     }
 
     /// Removes the volumes and files that go with an instance.
-    pub(super) async fn remove_mounts(&self, key: &mesh_plan::instance::InstanceKey) -> Result<(), Error> {
+    pub(super) async fn remove_mounts(&self, key: &InstanceKey) -> Result<(), Error> {
         let owned = self.engine.volumes(&self.of_instance(key)).await;
         let owned = owned.map_err(|error| refused(&self.engine, format!("list the volumes of {key}"), &error))?;
         for (volume, _) in owned {

@@ -60,6 +60,6 @@ impl Inner {
         let all = self.engine.networks(&[(labels::CONTROLLER, &self.controller)]).await;
         let all = all.map_err(|error| refused(&self.engine, "list networks".to_owned(), &error))?;
         let used = |name: &String| containers.iter().any(|it| it.networks.contains(name));
-        Ok((all.into_iter().filter(|name| !used(name)).collect(), self.unused_secrets(containers).await?))
+        Ok((all.into_iter().map(|(name, _)| name).filter(|name| !used(name)).collect(), self.unused_secrets(containers).await?))
     }
 }

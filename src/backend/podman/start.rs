@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::{
     Inner,
+    adopted::whose,
     identity::{IMAGE, SECRETS},
     refusal::{not_started, refused},
     slot::State,
@@ -12,7 +13,10 @@ use crate::{
     engine::{self, create::Create, images::Image},
 };
 use mesh_api::labels;
-use mesh_plan::instance::{ContainerLaunch, Observed};
+use mesh_plan::instance::{ContainerLaunch, InstanceKey, Observed};
+
+/// What engines say of a container whose name is taken.
+const NAME_TAKEN: &str = "already in use";
 
 impl Inner {
     /// Starts it, unless it runs or this very attempt was made already.
@@ -43,7 +47,7 @@ impl Inner {
         // Where the spec says nothing it is the image's.
         let runs_as = user.as_deref().or(Some(image.user.as_str()));
         let mounts = self.mounts(launch, runs_as).await?;
-        self.ensure_network(&container.network).await?;
+        self.ensure_network(&launch.key, &container.network).await?;
         let secret_env = self.ensure_secrets(container).await?;
         let mut labels = self.container_labels(launch);
         labels.insert(IMAGE.to_owned(), image.digest(&container.image));
@@ -57,13 +61,17 @@ impl Inner {
         let _turn = self.starts.acquire().await;
         self.make_room(launch).await?;
         state.ended_unseen = None;
-        self.run(&create).await
+        self.run(&launch.key, &create).await
     }
 
     /// Makes the container and starts it.
-    async fn run(&self, create: &Create<'_>) -> Result<(), Error> {
+    async fn run(&self, key: &InstanceKey, create: &Create<'_>) -> Result<(), Error> {
         let container = create.container;
-        let id = match self.engine.create(create).await {
+        let mut made = self.engine.create(create).await;
+        if matches!(&made, Err(error) if error.says(NAME_TAKEN)) && self.give_way(key, &container.name).await? {
+            made = self.engine.create(create).await;
+        }
+        let id = match made {
             Ok(id) => id,
             Err(error) => return Err(self.not_created(container, error).await),
         };
@@ -74,17 +82,29 @@ impl Inner {
         Err(not_started(&self.engine, container, &error))
     }
 
+    /// Removes the container of that name if its maker is gone: nobody else would ever.
+    async fn give_way(&self, key: &InstanceKey, name: &str) -> Result<bool, Error> {
+        let found = self.engine.inspect(name).await.map_err(|error| refused(&self.engine, format!("look at container {name}"), &error))?;
+        let Some(found) = found.filter(|found| !self.owns(found.labels.get(labels::CONTROLLER))) else { return Ok(false) };
+        if !self.may_use(key, ("container (replaced)", name), |label| found.labels.get(label)) {
+            return Ok(false);
+        }
+        self.remove_container(&found.id, name).await?;
+        Ok(true)
+    }
+
     async fn not_created(&self, container: &mesh_plan::container::Container, error: engine::Error) -> Error {
         let name = &container.name;
-        if !error.says("already in use") {
+        if !error.says(NAME_TAKEN) {
             return not_started(&self.engine, container, &error);
         }
         let other = self.engine.inspect(name).await.ok().flatten();
-        if other.is_some_and(|other| self.owns(other.labels.get(labels::CONTROLLER))) {
+        if other.as_ref().is_some_and(|other| self.owns(other.labels.get(labels::CONTROLLER))) {
             let why = "a container of that name is left of an instance that is being removed; tried again".to_owned();
             return Error::Refused { act: format!("make container {name}"), why };
         }
-        let remedy = format!("remove it ({} rm -f {name}), or set spec.podman.containerPrefix", self.engine.program());
+        let whose = other.map(|other| whose(|label| other.labels.get(label))).unwrap_or_default();
+        let remedy = format!("{whose}remove it ({} rm -f {name}), or set spec.podman.containerPrefix", self.engine.program());
         Error::NameTaken { what: "container", name: name.clone(), remedy }
     }
 
@@ -113,7 +133,7 @@ pub(super) mod tests {
     use mesh_api::container::ImagePullPolicy;
     use mesh_plan::{
         container::{Container, Resources, Security},
-        instance::{InstanceKey, LogLimits},
+        instance::LogLimits,
     };
 
     pub(crate) fn container() -> Container {

@@ -91,7 +91,7 @@ impl QuadletBackend {
         let bus = Bus::new(Manager::of_this_user());
         let version = bus.version().await?;
         let place = Place::find(Manager::of_this_user(), &state_dir, &version).await?;
-        let controller = controller_id(&state_dir)?;
+        let controller = controller_id(&state_dir, None)?;
         let boot_id = identity::boot_id().map_err(system("read the boot id for", &state_dir))?;
         let index = Index::load(&place, &controller)?;
         let (jobs, removed, health) = (broadcast::channel(1024).0, broadcast::channel(64).0, watch::channel(Ok(())).0);

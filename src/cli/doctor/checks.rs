@@ -18,6 +18,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = [
         engine::engine(facts),
         engine::leftovers(facts),
+        engine::unowned(facts),
         rootless::sub_ids(facts),
         rootless::newuidmap(facts),
         host::cgroups(facts),

@@ -1,8 +1,9 @@
 //! What was read from the machine, in values: all that the checks know.
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::Purpose;
 use mesh_api::node::PortRange;
+use mesh_backend::podman::left::Made;
 
 /// The machine.
 #[derive(Debug, Clone)]
@@ -55,8 +56,8 @@ pub(super) enum Engine {
     Answers { socket: PathBuf, kind: EngineKind, version: Option<Version> },
 }
 
-/// Containers of other controllers: by the controller's id, their names.
-pub(super) type Leftovers = BTreeMap<String, Vec<String>>;
+/// What other controllers have made in the engine.
+pub(super) type Leftovers = Vec<Made>;
 
 /// Which program answers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! Reads the facts from the machine. No judgement here: what cannot be read is told as missing.
-mod engine;
+pub(super) mod engine;
 mod host;
 mod ports;
 

@@ -9,7 +9,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    apply::{How, apply_all},
+    apply::{How, Told, apply_all},
     exit::{Code, Failure, Result},
     manifest::{self, Document},
     target::Connection,
@@ -46,7 +46,7 @@ impl Loaded {
         bootstrap::bootstrap(&client).await.map_err(|error| internal(&error))?;
         namespaces(&client, &documents, &namespace).await?;
         let connection = Connection { client: client.clone(), namespace };
-        apply_all(&connection, &documents, How::default(), &mut |_| Ok(())).await.map_err(|failure| match failure.code {
+        apply_all(&connection, &documents, How::default(), Told::Nobody).await.map_err(|failure| match failure.code {
             Code::Partial => Failure { code: Code::Invalid, ..failure },
             _ => failure,
         })?;

@@ -11,7 +11,7 @@ use kube::{
 };
 
 use crate::{
-    apply::{How, api_of, apply_all},
+    apply::{How, Told, api_of, apply_all},
     exit::{Code, Failure, Result},
     manifest::{self, Document},
     serve,
@@ -70,7 +70,7 @@ impl Files {
     }
 
     async fn apply(&self, documents: &[Document], dry_run: bool) -> Result {
-        apply_all(&self.connection, documents, How { force: true, dry_run }, &mut |_| Ok(())).await
+        apply_all(&self.connection, documents, How { force: true, dry_run, ..How::default() }, Told::Nobody).await
     }
 
     async fn make_namespaces(&self, documents: &[Document]) -> Result {

@@ -46,7 +46,7 @@ impl Chosen {
             Self::Quadlet => Backend::Quadlet(Box::pin(QuadletBackend::new(state_dir, shutdown.clone())).await?),
             Self::Podman { socket } => {
                 let engine = Engine::open(&Surroundings::of_process(socket.clone()).find()?).await?;
-                Backend::Podman(PodmanBackend::new(state_dir, engine, shutdown.clone())?)
+                Backend::Podman(PodmanBackend::new(state_dir, engine, shutdown.clone()).await?)
             }
         })
     }

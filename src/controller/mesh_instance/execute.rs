@@ -25,6 +25,9 @@ pub(super) async fn start(agent: &Agent, instance: &MeshInstance, key: &Instance
                 let image = instance.spec.template.image.as_deref().unwrap_or_default();
                 agent.notes.publish(instance, Note::normal("Pulled", format!("image {image} is here")));
             }
+            if let Some(adopted) = agent.backend.adopted(key) {
+                agent.notes.publish(instance, Note::normal("Adopted", adopted));
+            }
             let again = if attempt > 0 { format!(" again (restart {attempt})") } else { String::new() };
             agent.notes.publish(instance, Note::normal("Started", format!("started{again}")));
         }

@@ -15,6 +15,8 @@ const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// How long a client that takes nothing of what it is sent is waited for once its connection is to end: the instance was cut, or the router is.
 const SEND_AT_END: Duration = Duration::from_secs(1);
+/// How long a client that has ended its side is still answered while nothing can be sent to it: what it is sent says whether it is there.
+const HALF_CLOSED: Duration = Duration::from_secs(10);
 /// Bytes in a second, below which a client's connection does not last.
 const RATE: u64 = 1024;
 
@@ -52,6 +54,13 @@ pub struct Cell {
     closing: AtomicBool,
     /// No request has come yet.
     fresh: AtomicBool,
+    /// How many requests have been answered to their end.
+    finished: AtomicU64,
+    /// When a client that has ended its side, and waits for nothing else than an answer, counts as gone; 0: it has not ended it.
+    gone_until: AtomicU64,
+    gone: AtomicBool,
+    /// The body of a request did not come as it must, or not to its end.
+    body_broken: AtomicBool,
     refused: OnceLock<(u64, Reject)>,
     upgrade_at: AtomicU64,
     upgrade: AtomicU8,
@@ -78,6 +87,10 @@ impl Cell {
             evicted: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             fresh: AtomicBool::new(true),
+            finished: AtomicU64::new(0),
+            gone_until: AtomicU64::new(0),
+            gone: AtomicBool::new(false),
+            body_broken: AtomicBool::new(false),
             refused: OnceLock::new(),
             upgrade_at: AtomicU64::new(0),
             upgrade: AtomicU8::new(NONE),
@@ -128,6 +141,43 @@ impl Cell {
         self.waits_until.store(0, Relaxed);
     }
 
+    /// One more request has been answered to its end; then the client is waited for again.
+    pub fn finish(&self, limit: Option<Duration>) {
+        self.finished.fetch_add(1, Relaxed);
+        self.wait(limit);
+        if self.gone_until.load(Relaxed) != 0 {
+            // Its side has ended, which hyper is to see now.
+            self.wake();
+        }
+    }
+
+    /// How many requests have been answered to their end.
+    pub fn finished(&self) -> u64 {
+        self.finished.load(Relaxed)
+    }
+
+    /// The client has ended its side of the stream. It may still wait for its answer, or be gone: the two cannot be told apart at once.
+    pub fn half_closed(&self) {
+        if self.gone_until.load(Relaxed) == 0 {
+            self.gone_until.store(self.until(Some(HALF_CLOSED)), Relaxed);
+        }
+    }
+
+    /// Whether such a client has been sent nothing for so long that it counts as gone.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed)
+    }
+
+    /// The body of the request under way is malformed, or was cut short.
+    pub fn break_body(&self) {
+        self.body_broken.store(true, Relaxed);
+    }
+
+    /// Whether it is: then it is the client that failed, and not the instance.
+    pub fn is_body_broken(&self) -> bool {
+        self.body_broken.load(Relaxed)
+    }
+
     /// Whether it has been asked for nothing, or for nothing more: since when; none if it has work, or has given its place away already.
     pub fn idle_since(&self) -> Option<u64> {
         let is_idle = self.send_until.load(Relaxed) == 0 && !self.evicted.load(Relaxed);
@@ -161,6 +211,9 @@ impl Cell {
 
     /// It took so much, which earns it patience for the next time that it does not.
     pub fn sent(&self, bytes: usize) {
+        if self.gone_until.load(Relaxed) != 0 {
+            self.gone_until.store(self.until(Some(HALF_CLOSED)), Relaxed);
+        }
         let until = self.send_until.load(Relaxed);
         let left = if until == 0 { self.patience.load(Relaxed) } else { until.saturating_sub(self.clock.load(Relaxed)) };
         let earned = (bytes as u64).saturating_mul(1000) / RATE;
@@ -206,7 +259,12 @@ impl Cell {
 
     /// Wakes the connection if one of its times has come.
     pub fn sweep(&self, now: u64) {
-        for (until, flag) in [(&self.waits_until, &self.waited), (&self.answer_until, &self.late), (&self.send_until, &self.stuck)] {
+        for (until, flag) in [
+            (&self.waits_until, &self.waited),
+            (&self.answer_until, &self.late),
+            (&self.send_until, &self.stuck),
+            (&self.gone_until, &self.gone),
+        ] {
             let at = until.load(Relaxed);
             if at != 0 && at <= now {
                 until.store(0, Relaxed);
@@ -292,4 +350,28 @@ pub enum Upgrade {
     Declined,
     /// It was made: it is not HTTP any more.
     Made,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_has_ended_its_side_counts_as_gone_once_nothing_was_sent_for_long() {
+        let clock = Arc::new(AtomicU64::new(1000));
+        let cell = Cell::new(clock.clone(), None, None);
+        let gone_at = |now: u64| {
+            clock.store(now, Relaxed);
+            cell.sweep(now);
+            cell.is_gone()
+        };
+        cell.go_on();
+        assert!(!gone_at(1_000_000), "it has not ended it");
+        cell.half_closed();
+        assert!(!gone_at(1_009_000));
+        cell.sent(1);
+        cell.half_closed();
+        assert!(!gone_at(1_018_000), "it was sent something, and would have said that it is not there");
+        assert!(gone_at(1_019_000));
+    }
 }

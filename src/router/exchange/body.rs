@@ -11,7 +11,7 @@ use http::StatusCode;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
-use super::Client;
+use super::{Client, expect::Refused};
 use crate::{endpoint::InFlight, pool::Upstream, table::Service};
 
 /// What is noted of a request; counted when dropped.
@@ -32,7 +32,7 @@ impl Drop for Record {
         let proxy = &self.client.worker.proxy;
         let cells = self.service.as_ref().map_or(&proxy.metrics.unrouted, |service| &service.cells);
         cells.ended(self.status, self.start.elapsed());
-        self.client.cell.wait(proxy.table().settings.limits.idle);
+        self.client.cell.finish(proxy.table().settings.limits.idle);
     }
 }
 
@@ -51,6 +51,8 @@ pub enum Source {
         upstream: Option<Upstream>,
         /// Counts as under way until the end.
         in_flight: InFlight,
+        /// It came instead of the request's body.
+        refused: Option<Refused>,
     },
 }
 
@@ -61,8 +63,8 @@ impl Source {
     }
 
     /// What an instance sends.
-    pub fn upstream(body: Incoming, upstream: Option<Upstream>, in_flight: InFlight) -> Self {
-        Self::Upstream { body, ended: false, upstream, in_flight }
+    pub fn upstream(body: Incoming, upstream: Option<Upstream>, in_flight: InFlight, refused: Option<Refused>) -> Self {
+        Self::Upstream { body, ended: false, upstream, in_flight, refused }
     }
 }
 

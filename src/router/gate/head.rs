@@ -1,4 +1,6 @@
 //! One request head: its lines, and the fields on which framing and routing depend.
+use http::Uri;
+
 use super::{MAX_FIELDS, Reject};
 
 /// How the body is framed.
@@ -108,6 +110,11 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_!#$%&'*+.^`|~".contains(&byte)
 }
 
+/// What targets are made of (RFC 3986): unreserved, delimiters and escapes.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte)
+}
+
 fn host<'a>(value: &'a [u8], fields: &mut Fields<'a>) -> Result<(), Reject> {
     if !value.iter().all(|&b| b.is_ascii_alphanumeric() || b".-_:[]%~!$&'()*+;=".contains(&b)) {
         return Err(Reject::MalformedHost);
@@ -137,6 +144,10 @@ fn request_line(text: &[u8], fields: &Fields<'_>) -> Result<u8, Reject> {
     };
     if method.is_empty() || !method.iter().all(|&b| is_token(b)) || target.contains(&b'#') {
         return Err(Reject::RequestLine);
+    }
+    // The parser behind has the last word on what is not plain, and would answer without a word.
+    if !target.iter().all(|&b| is_plain(b)) && Uri::try_from(target).is_err() {
+        return Err(Reject::Target);
     }
     if method == b"CONNECT" {
         return Err(Reject::Connect);
@@ -192,6 +203,7 @@ mod tests {
             ("GET http://a/x HTTP/1.1\r\nHost: A\r\n\r\n", Framing::None, false),
             ("GET http://a:80/x HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, false),
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, false),
+            ("GET /{x}|\"é\"?[y] HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, false),
         ] {
             let (parsed, length) = of(head).unwrap().unwrap();
             assert_eq!(parsed, Head { framing, upgrade }, "{head:?}");
@@ -253,6 +265,9 @@ mod tests {
             ("GET / HTTP/1.1 \r\nHost: a\r\n\r\n", RequestLine),
             ("GET /\r\nHost: a\r\n\r\n", RequestLine),
             ("GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", RequestLine),
+            ("GET /<x> HTTP/1.1\r\nHost: a\r\n\r\n", Reject::Target),
+            ("GET /?a=<x> HTTP/1.1\r\nHost: a\r\n\r\n", Reject::Target),
+            ("GET http://a/x^>y HTTP/1.1\r\nHost: a\r\n\r\n", Reject::Target),
             ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", Version),
             ("GET / http/1.1\r\nHost: a\r\n\r\n", Version),
             ("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", Reject::Connect),

@@ -1,7 +1,7 @@
 //! Where the pods' drain hook asks, and with which program: it follows the routers, and what need not roll out does not.
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use mesh_controller::kit::shutdown::Shutdown;
 
 use super::{
     super::machine::{Cluster, Namespace},
@@ -35,11 +35,11 @@ fn a_new_release_of_the_controller_rolls_out_no_service_and_a_new_address_of_the
     }
     let client = client_of(&cluster, "hooks", "--clusterrole=cluster-admin");
     let start = |image: &'static str| {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let client = client.clone();
-        let thread = std::thread::spawn(move || control(client, options(Some(image)), async { stopped.await.unwrap_or_default() }));
+        let (shutdown, _) = Shutdown::new();
+        let (client, end) = (client.clone(), shutdown.triggered());
+        let thread = std::thread::spawn(move || control(client, options(Some(image)), end));
         move || {
-            drop(stop);
+            shutdown.trigger();
             thread.join().unwrap();
         }
     };

@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use mesh_controller::kit::shutdown::Shutdown;
+
 use super::{super::machine::Cluster, asked, client_of, control, controlled, install_crds, options, service, told};
 
 #[test]
@@ -68,7 +70,7 @@ fn a_right_that_is_missing_is_told_with_the_api_servers_words() {
     );
     let client = client_of(&cluster, "limited", "--clusterrole=reader");
     cluster.kubectl(&["create", "clusterrolebinding", "limited-writer", "--clusterrole=writer", "--serviceaccount=default:limited"], "");
-    std::thread::spawn(move || control(client, options(None), std::future::pending()));
+    std::thread::spawn(move || control(client, options(None), Shutdown::new().0.triggered()));
     let space = cluster.namespace("rights");
     let before = Timestamp::now();
     space.apply(&service("web", "replicas: 1"));

@@ -8,6 +8,7 @@ use crate::doctor::{
     finding::{Finding, Level},
 };
 use mesh_api::labels;
+use mesh_backend::podman::left::What;
 
 /// The first Podman whose API and networks are those that are used.
 const OLDEST_PODMAN: Version = (4, 0);
@@ -64,11 +65,13 @@ fn answers(check: &'static str, missing: Level, socket: &str, kind: &EngineKind,
 pub(super) fn leftovers(facts: &Facts) -> Option<Finding> {
     const CHECK: &str = "other controllers";
     needed_by(facts, &[Purpose::Podman])?;
-    let (controller, names) = facts.leftovers.first_key_value()?;
-    let all: usize = facts.leftovers.values().map(Vec::len).sum();
+    let others: Vec<_> = facts.leftovers.iter().filter(|made| made.what == What::Container && !made.gone).collect();
+    let controller = &others.first()?.controller;
+    let names: Vec<&str> = others.iter().filter(|made| made.controller == *controller).map(|made| made.name.as_str()).collect();
     let program = if matches!(facts.engine, Engine::Answers { kind: EngineKind::Docker, .. }) { "docker" } else { "podman" };
     let text = format!(
-        "{all} containers are of controllers with other state directories than {} ({} of {controller}: {}); this one leaves them alone",
+        "{} containers are of controllers with other state directories than {} ({} of {controller}: {}); this one leaves them alone",
+        others.len(),
         facts.state_dir.path.display(),
         names.len(),
         names.join(", ")
@@ -77,6 +80,24 @@ pub(super) fn leftovers(facts: &Facts) -> Option<Finding> {
         "{program} rm -f $({program} ps -aq --filter label={}={controller})   (if that controller is gone for good)",
         labels::CONTROLLER
     );
+    Some(Finding::warning(CHECK, text, fix))
+}
+
+/// What nobody owns: the state directory of its maker is gone.
+pub(super) fn unowned(facts: &Facts) -> Option<Finding> {
+    const CHECK: &str = "left behind";
+    needed_by(facts, &[Purpose::Podman])?;
+    let left: Vec<String> = facts.leftovers.iter().filter(|made| made.gone).map(ToString::to_string).collect();
+    if left.is_empty() {
+        return None;
+    }
+    let text = format!("the state directories of the controllers that made these are gone: {}", left.join(", "));
+    let volumes = facts.leftovers.iter().any(|made| made.gone && made.what == What::Volume);
+    let fix = if volumes {
+        "mesh doctor --remove-unowned (with --volumes also the volumes, with their data)"
+    } else {
+        "mesh doctor --remove-unowned"
+    };
     Some(Finding::warning(CHECK, text, fix))
 }
 

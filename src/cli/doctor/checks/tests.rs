@@ -2,6 +2,8 @@
 use std::path::PathBuf;
 
 use super::*;
+use mesh_backend::podman::left::{Made, What};
+
 use crate::doctor::facts::{
     Cgroups, Engine, EngineKind, Generator, Leftovers, Port, PortState, Range, Selinux, StateDir, StateDirState, SubIds, Systemd, User,
 };
@@ -96,9 +98,30 @@ fn an_engine_that_cannot_be_used_is_told_with_the_command_that_mends_it() {
 #[test]
 fn containers_of_another_controller_are_told_and_how_they_go() {
     complains(
-        |facts| facts.leftovers = Leftovers::from([("id-1".to_owned(), vec!["a".to_owned(), "b".to_owned()])]),
+        |facts| facts.leftovers = Leftovers::from(["a", "b"].map(|name| made(What::Container, name, false))),
         &[
             "warning other controllers: 2 containers are of controllers with other… of id-1: a, b… -> podman rm -f $(podman ps -aq --filter label=mesh-controller.dev/controller=id-1)",
+        ],
+    );
+}
+
+fn made(what: What, name: &str, gone: bool) -> Made {
+    Made { what, name: name.to_owned(), controller: "id-1".to_owned(), gone }
+}
+
+#[test]
+fn what_nobody_owns_is_told_and_how_it_goes() {
+    complains(
+        |facts| {
+            facts.leftovers = vec![
+                made(What::Container, "a", true),
+                made(What::Network, "n", true),
+                made(What::Network, "other", false),
+                made(What::Volume, "v", true),
+            ];
+        },
+        &[
+            "warning left behind: …gone: container a, network n, volume v -> mesh doctor --remove-unowned (with --volumes also the volumes, with their data)",
         ],
     );
 }

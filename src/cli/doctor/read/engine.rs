@@ -1,9 +1,11 @@
-//! Asks the container engine who it is, and which containers in it are of a controller.
-use std::{collections::BTreeMap, path::Path};
+//! Asks the container engine who it is, and what in it controllers have made.
+use std::path::Path;
 
 use crate::doctor::facts::{Engine, EngineKind, Leftovers};
-use mesh_api::labels;
-use mesh_backend::engine::{self, Kind, error::Error, socket::Surroundings};
+use mesh_backend::{
+    engine::{self, Kind, error::Error, socket::Surroundings},
+    podman::left,
+};
 
 /// The id of the controller of a state directory, by which its containers are known.
 const CONTROLLER_ID: &str = "controller-id";
@@ -24,7 +26,7 @@ pub(super) async fn engine(flag: Option<String>, state_dir: &Path) -> (Engine, L
     }
 }
 
-async fn open(flag: Option<String>) -> Result<engine::Engine, Error> {
+pub(in crate::doctor) async fn open(flag: Option<String>) -> Result<engine::Engine, Error> {
     engine::Engine::open(&Surroundings::of_process(flag).find()?).await
 }
 
@@ -44,12 +46,6 @@ fn trouble(error: Error) -> Engine {
 
 async fn leftovers(engine: &engine::Engine, state_dir: &Path) -> Leftovers {
     let own = std::fs::read_to_string(state_dir.join(CONTROLLER_ID)).unwrap_or_default();
-    let all = engine.containers(&[(labels::APP_MANAGED_BY, labels::MANAGER)]).await.unwrap_or_default();
-    let mut others: Leftovers = BTreeMap::new();
-    for container in all {
-        if let Some(controller) = container.labels.get(labels::CONTROLLER).filter(|controller| *controller != own.trim()) {
-            others.entry(controller.clone()).or_default().push(container.name);
-        }
-    }
-    others
+    let all = left::made(engine).await.unwrap_or_default();
+    all.into_iter().filter(|made| made.controller != own.trim() || made.gone).collect()
 }

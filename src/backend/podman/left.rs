@@ -1,0 +1,96 @@
+//! What controllers have made in an engine, whoever they are; and the removal of what nobody owns any more.
+use std::{collections::BTreeMap, fmt};
+
+use super::identity::maker_is_gone;
+use crate::engine::{Engine, error::Error};
+use mesh_api::labels;
+
+/// What it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// A container, whatever it does.
+    Container,
+    /// A network.
+    Network,
+    /// A secret of the engine.
+    Secret,
+    /// A volume, with data.
+    Volume,
+}
+
+/// Something that carries a controller's labels.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Made {
+    /// What it is.
+    pub what: What,
+    /// Its name.
+    pub name: String,
+    /// The id of the controller that made it.
+    pub controller: String,
+    /// That controller's state directory was of this machine, and is gone or another's.
+    pub gone: bool,
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Container => "container",
+            Self::Network => "network",
+            Self::Secret => "secret",
+            Self::Volume => "volume",
+        })
+    }
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.what, self.name)
+    }
+}
+
+/// Everything that any controller has made, in the order in which it can be removed.
+///
+/// # Errors
+/// The engine does not tell.
+pub async fn made(engine: &Engine) -> Result<Vec<Made>, Error> {
+    let ours = [(labels::APP_MANAGED_BY, labels::MANAGER)];
+    let mut all = Vec::new();
+    let mut take = |what, name: String, labels: BTreeMap<String, String>| {
+        if let Some(controller) =
+            labels.get(labels::CONTROLLER).filter(|_| labels.get(labels::APP_MANAGED_BY).is_some_and(|by| by == labels::MANAGER))
+        {
+            all.push(Made { what, name, controller: controller.clone(), gone: maker_is_gone(|label| labels.get(label)) });
+        }
+    };
+    for found in engine.containers(&ours).await? {
+        take(What::Container, found.name, found.labels);
+    }
+    for (name, labels) in engine.networks(&ours).await? {
+        take(What::Network, name, labels.into_iter().collect());
+    }
+    if engine.masks_secret_env() {
+        for (name, labels) in engine.secrets().await? {
+            take(What::Secret, name, labels);
+        }
+    }
+    for (name, labels) in engine.volumes(&ours).await? {
+        take(What::Volume, name, labels.into_iter().collect());
+    }
+    all.sort();
+    Ok(all)
+}
+
+impl Made {
+    /// Removes it; a running container is killed.
+    ///
+    /// # Errors
+    /// The engine refuses: somebody uses it, for example.
+    pub async fn remove(&self, engine: &Engine) -> Result<(), Error> {
+        match self.what {
+            What::Container => engine.remove(&self.name).await,
+            What::Network => engine.remove_network(&self.name).await,
+            What::Secret => engine.remove_secret(&self.name).await,
+            What::Volume => engine.remove_volume(&self.name).await,
+        }
+    }
+}
