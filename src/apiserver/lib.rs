@@ -66,8 +66,19 @@ pub struct Options {
     pub ca_certificate: String,
     /// Where to register; none: nowhere.
     pub metrics: Option<Metrics>,
-    /// Namespaces that nobody may delete, beside those that Kubernetes protects.
-    pub protected_namespaces: Vec<String>,
+    /// What nobody may delete, beside what Kubernetes protects.
+    pub protected: Vec<Protected>,
+}
+
+/// An object without namespace that nobody may delete.
+#[derive(Debug, Clone)]
+pub struct Protected {
+    /// Of what kind: `namespaces`, `customresourcedefinitions.apiextensions.k8s.io`.
+    pub resource: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Why, and what to do instead.
+    pub why: String,
 }
 
 /// The server. Cheap to clone.

@@ -2,10 +2,15 @@
 pub(super) mod admin;
 pub(super) mod backend;
 pub(super) mod cluster;
+mod protected;
 pub(super) mod usage;
 
 pub use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
 
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -147,17 +152,18 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         logs: Some(backend.clone()),
         ca_certificate: credentials.ca_certificate().to_owned(),
         metrics: Some(metrics.clone()),
-        // Without it no instance is placed, and drains are not acknowledged.
-        protected_namespaces: vec![SYSTEM_NAMESPACE.to_owned()],
+        protected: protected::protected(&state_dir),
         ..mesh_apiserver::Options::default()
     };
     let server = ApiServer::start(store, api_options, shutdown).await?;
     let (client, store) = (Client::new(server.service(), "default"), server.store().clone());
+    let outages = outages(&store);
     controller::bootstrap::bootstrap(&client).await?;
     let node = node::Node { name: options.node_name.clone(), backend: options.backend.kind(), ports: options.port_range };
     node::register(&client, &node).await?;
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
+    shutdown.spawn("store-outages", node::tell_outages(client.clone(), node.name.clone(), outages, shutdown.triggered()));
     let reconciles = controller::Reconciles::register(&metrics);
     let agent = mesh_instance::Options {
         node: node.name.clone(),
@@ -189,6 +195,16 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let admin = admin::Admin { metrics, usage: Some(usage), ready: admin::Ready::Machine(store, ready.clone(), health), hooks: None };
     shutdown.spawn("admin", admin::run(admin_listener, admin, shutdown.clone()));
     Ok(Serving { client, api, router, admin: admin_address, kubeconfig, ready, backend })
+}
+
+/// Each outage of the store that is over, in words.
+fn outages(store: &Store) -> BoxStream<'static, String> {
+    let next = |mut recovered: watch::Receiver<Option<store::Recovered>>| async move {
+        recovered.changed().await.ok()?;
+        let over = recovered.borrow_and_update().as_ref().map(ToString::to_string)?;
+        Some((over, recovered))
+    };
+    stream::unfold(store.recovered(), next).boxed()
 }
 
 fn spawn_controllers(

@@ -1,7 +1,11 @@
 //! The agent's own `MeshNode`, and the Lease by which others know that it lives.
 use std::{collections::BTreeSet, pin::pin, time::Duration};
 
-use futures::{StreamExt, future::BoxFuture, stream};
+use futures::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -14,9 +18,14 @@ use kube::{
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Error, absences::absences, api};
+use super::{
+    Error,
+    absences::absences,
+    api,
+    notes::{Note, Notes},
+};
 use mesh_api::{
-    GROUP, MeshNode, VERSION,
+    GROUP, MeshNode, MeshNodeSpec, VERSION,
     conditions::{Want, node as reason},
     labels,
     node::{BackendKind, MeshNodeStatus, PortRange},
@@ -36,6 +45,8 @@ pub struct Node {
 }
 
 pub(super) const RENEW: Duration = Duration::from_secs(5);
+/// The reason of an Event.
+const STORE_OUTAGE: &str = "StoreOutage";
 /// Until what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -102,6 +113,33 @@ pub fn run(
             () = end => {}
             _ = async { tokio::join!(renewing, telling, known) } => {}
         }
+        Ok(())
+    })
+}
+
+/// Tells of every outage of the store that is over, as an Event on the node, until shutdown: while there is one nothing can be written down.
+///
+/// # Errors
+/// None that is not retried.
+pub fn tell_outages(
+    client: Client,
+    node: String,
+    mut outages: BoxStream<'static, String>,
+    shutdown: Triggered,
+) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        let (notes, writing) = Notes::new(client.clone(), "node", &node);
+        let telling = async {
+            while let Some(outage) = outages.next().await {
+                let known = Api::<MeshNode>::all(client.clone()).get(&node).await;
+                // Who has just removed it does not read its Events.
+                notes
+                    .publish(&known.unwrap_or_else(|_| MeshNode::new(&node, MeshNodeSpec::default())), Note::warning(STORE_OUTAGE, outage));
+            }
+            std::future::pending::<()>().await;
+        };
+        let (end, work) = (pin!(shutdown), pin!(async { tokio::join!(telling, writing) }));
+        futures::future::select(end, work).await;
         Ok(())
     })
 }

@@ -24,12 +24,13 @@ mod writer;
 use std::{path::Path, sync::Arc};
 
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use self::{disk::Disk, metrics::StoreMetrics, shared::Shared, writer::Writer};
 pub use self::{
     entry::{Entry, Key},
     error::{Error, Expired, WriteError},
+    outage::Recovered,
     ring::Event,
     shared::Listing,
     watcher::Watcher,
@@ -188,6 +189,11 @@ impl Store {
     /// Why writes are refused, if they are. It ends by itself when the disk takes something again.
     pub fn failure(&self) -> Option<String> {
         self.shared.failure()
+    }
+
+    /// The last outage that is over; none until there was one.
+    pub fn recovered(&self) -> watch::Receiver<Option<Recovered>> {
+        self.shared.recovered()
     }
 
     /// Waits until writes are refused for good, and returns why: only opening the store anew can help, or tells what does.

@@ -1,5 +1,5 @@
 //! A disk that could not be written: what is known of it, when it is tried again, and whether what it then holds is what was answered.
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use tokio::time::Instant;
 
@@ -32,9 +32,31 @@ pub(super) struct Doubt {
     pub(super) revision: u64,
 }
 
+/// An outage that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// How long writes were refused.
+    pub lasted: Duration,
+    /// What the system said first.
+    pub cause: String,
+}
+
+impl fmt::Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.lasted.as_secs_f64();
+        write!(
+            f,
+            "the store could not be written for {seconds:.1} s ({}); it is written again, and nothing that was answered is lost",
+            self.cause
+        )
+    }
+}
+
 /// The time from a write that failed to one that can be carried out.
 #[derive(Debug)]
 pub(super) struct Outage {
+    began: Instant,
+    cause: String,
     doubt: Option<Doubt>,
     /// So much the disk must take before it counts as well again.
     pub(super) bytes: usize,
@@ -46,7 +68,8 @@ pub(super) struct Outage {
 
 impl Outage {
     pub(super) fn new(error: &Error, doubt: Doubt, bytes: usize, pause: &mut Pause) -> Self {
-        let mut this = Self { doubt: Some(doubt), bytes, reason: String::new(), next: None };
+        let mut this =
+            Self { began: Instant::now(), cause: error.to_string(), doubt: Some(doubt), bytes, reason: String::new(), next: None };
         this.again(error, pause);
         this
     }
@@ -74,6 +97,11 @@ impl Outage {
     /// Whether it is tried again, and when.
     pub(super) fn next(&self) -> Option<Instant> {
         self.next
+    }
+
+    /// What is told of it when it is over.
+    pub(super) fn over(self) -> Recovered {
+        Recovered { lasted: self.began.elapsed(), cause: self.cause }
     }
 
     /// Compares what was read back with what was answered. What was refused and is there all the same becomes visible.

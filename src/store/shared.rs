@@ -11,6 +11,7 @@ use super::{
     disk::Loaded,
     entry::{Entry, Key},
     error::Expired,
+    outage::Recovered,
     ring::{Event, Ring},
 };
 
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     latest: watch::Sender<u64>,
     /// Why the store can never write again, once that is so.
     lost: watch::Sender<Option<String>>,
+    /// The last outage that is over.
+    recovered: watch::Sender<Option<Recovered>>,
     uuid: String,
 }
 
@@ -52,7 +55,8 @@ impl Shared {
         for entry in entries {
             state.insert(Arc::new(entry));
         }
-        Self { state: RwLock::new(state), latest: watch::Sender::new(revision), lost: watch::Sender::new(None), uuid }
+        let (lost, recovered) = (watch::Sender::new(None), watch::Sender::new(None));
+        Self { state: RwLock::new(state), latest: watch::Sender::new(revision), lost, recovered, uuid }
     }
 
     /// A panic elsewhere cannot leave the state half changed in a way that matters to a reader, so poison is ignored.
@@ -157,6 +161,16 @@ impl Shared {
             state.revision = revision;
         }
         self.latest.send_replace(revision);
+    }
+
+    /// Writer only: writes are carried out again.
+    pub(super) fn recover(&self, recovered: Recovered) {
+        self.set_failure(None);
+        self.recovered.send_replace(Some(recovered));
+    }
+
+    pub(super) fn recovered(&self) -> watch::Receiver<Option<Recovered>> {
+        self.recovered.subscribe()
     }
 
     /// Writer only: why writes are refused, or that they are carried out (again).

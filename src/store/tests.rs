@@ -256,6 +256,11 @@ async fn while_the_disk_fails_writes_are_refused_with_the_remedy_and_reads_go_on
         disk.mend();
         write_again(&store, "c").await;
         assert_eq!(store.failure(), None);
+        let over = store.recovered().borrow().clone().unwrap();
+        assert!(
+            over.lasted > std::time::Duration::ZERO && over.cause.contains(&std::io::Error::from_raw_os_error(errno).to_string()),
+            "{over}"
+        );
         let after = names(&store);
         drop(store);
         assert_eq!(names(&disk.store()), after);

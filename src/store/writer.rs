@@ -155,9 +155,10 @@ impl Loop {
         let settled = loaded.and_then(|loaded| outage.settle(&loaded, &self.shared).map_err(|reason| self.disk.damaged(&reason)));
         match settled.and_then(|()| self.disk.prove(outage.bytes)) {
             Ok(()) => {
-                tracing::info!("the store can be written again");
+                let recovered = outage.over();
+                tracing::info!("{recovered}");
                 self.metrics.recovered();
-                self.shared.set_failure(None);
+                self.shared.recover(recovered);
             }
             Err(error) => {
                 if outage.failed_again(&error, &mut self.pause) {

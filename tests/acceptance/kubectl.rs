@@ -118,6 +118,9 @@ async fn objects_of_ones_own_kind_are_written_with_each_verb() {
         ("delete gz --all --cascade=foreground", "deleted"),
         ("delete crd gizmos.stranger.example", "deleted"),
         ("! get gz", ""),
+        ("! delete crd meshservices.mesh-controller.dev", "Forbidden"),
+        ("! delete crd meshnodes.mesh-controller.dev", "to uninstall, end mesh-controller"),
+        ("get msvc,mi,meshnodes,meshrouters -A", "mesh-system"),
     ]);
 }
 

@@ -8,6 +8,7 @@
 )]
 mod import;
 mod printed;
+mod state_dir;
 mod words;
 
 use std::{

@@ -19,6 +19,7 @@ pub struct Controller {
     admin: SocketAddr,
     extra: Vec<String>,
     child: Child,
+    state: PathBuf,
     dir: TempDir,
 }
 
@@ -46,12 +47,12 @@ fn free_port() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn spawn(dir: &Path, api: SocketAddr, router: SocketAddr, admin: SocketAddr, extra: &[String]) -> Child {
+fn spawn(dir: &Path, state: &Path, api: SocketAddr, router: SocketAddr, admin: SocketAddr, extra: &[String]) -> Child {
     let log = fs::File::options().create(true).append(true).open(dir.join("controller.log")).unwrap();
     program("mesh-shim");
     Command::new(program("mesh-controller"))
         .arg("--state-dir")
-        .arg(dir.join("state"))
+        .arg(state)
         .args(["--api-listen", &api.to_string(), "--router-listen", &router.to_string(), "--admin-listen", &admin.to_string()])
         .args(extra)
         .stdin(Stdio::null())
@@ -68,10 +69,19 @@ impl Controller {
 
     pub async fn start_with(extra: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        Self::start_at(dir.path().join("state"), dir, extra).await
+    }
+
+    /// With its state in a directory of the test's.
+    pub async fn start_in(state: &Path) -> Self {
+        Self::start_at(state.to_owned(), tempfile::tempdir().unwrap(), &[]).await
+    }
+
+    async fn start_at(state: PathBuf, dir: TempDir, extra: &[&str]) -> Self {
         let (api, router, admin) = (free_port(), free_port(), free_port());
         let extra: Vec<String> = extra.iter().map(ToString::to_string).collect();
-        let child = spawn(dir.path(), api, router, admin, &extra);
-        let mut controller = Self { router, api, admin, extra, child, dir };
+        let child = spawn(dir.path(), &state, api, router, admin, &extra);
+        let mut controller = Self { router, api, admin, extra, child, state, dir };
         controller.wait_ready().await;
         controller
     }
@@ -88,10 +98,36 @@ impl Controller {
     }
 
     pub async fn kill_9_and_start_again(&mut self) {
+        self.kill_9();
+        self.start_again().await;
+    }
+
+    pub fn kill_9(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = spawn(self.dir.path(), self.api, self.router, self.admin, &self.extra);
+    }
+
+    /// After its end.
+    pub async fn start_again(&mut self) {
+        self.child = spawn(self.dir.path(), &self.state, self.api, self.router, self.admin, &self.extra);
         self.wait_ready().await;
+    }
+
+    /// What its admin port answers.
+    pub async fn admin(&self, path: &str) -> (u16, String) {
+        crate::load::get(self.admin, path).await.unwrap()
+    }
+
+    /// Waits until it ends by itself: its exit code, and all that it has said.
+    pub async fn end(&mut self) -> (Option<i32>, String) {
+        let ended = until("the controller to end", async || self.child.try_wait().unwrap()).await;
+        (ended.code(), self.log())
+    }
+
+    /// Whether kubectl could do it, and what it said.
+    pub fn try_kubectl(&self, args: &[&str]) -> Result<(), String> {
+        let output = self.run_kubectl(args);
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
     }
 
     pub fn pid(&self) -> u32 {
@@ -99,12 +135,12 @@ impl Controller {
     }
 
     pub fn state_dir(&self) -> String {
-        self.dir.path().join("state").canonicalize().unwrap().display().to_string()
+        self.state.canonicalize().unwrap().display().to_string()
     }
 
     /// The files of the store in the state directory.
     pub fn store_files(&self) -> Vec<String> {
-        let all = fs::read_dir(self.dir.path().join("state")).unwrap().flatten();
+        let all = fs::read_dir(&self.state).unwrap().flatten();
         all.map(|entry| entry.file_name().into_string().unwrap())
             .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "redb"))
             .collect()
@@ -112,7 +148,7 @@ impl Controller {
 
     /// The bytes of all logs of instances.
     pub fn log_bytes(&self) -> u64 {
-        let dirs = fs::read_dir(self.dir.path().join("state/instances")).unwrap().flatten();
+        let dirs = fs::read_dir(self.state.join("instances")).unwrap().flatten();
         let files = dirs.flat_map(|dir| fs::read_dir(dir.path()).unwrap().flatten());
         files.filter(|file| file.file_name().to_string_lossy().starts_with("log")).map(|file| file.metadata().unwrap().len()).sum()
     }
@@ -156,7 +192,7 @@ impl Controller {
     fn run_kubectl(&self, args: &[&str]) -> Output {
         let program = std::env::var("MESH_TEST_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
         let mut command = Command::new(&program);
-        command.args(args).env("KUBECONFIG", self.dir.path().join("state/kubeconfig")).env("HOME", self.dir.path()).stdin(Stdio::null());
+        command.args(args).env("KUBECONFIG", self.state.join("kubeconfig")).env("HOME", self.dir.path()).stdin(Stdio::null());
         command.output().unwrap_or_else(|error| panic!("{program}: {error}"))
     }
 
@@ -196,7 +232,7 @@ impl Controller {
         let file = self.dir.path().join("drains");
         let child = Command::new(program)
             .args(["get", "mi", "-w", "-o", r#"jsonpath={.metadata.uid}={.status.routers[*].drained}{"\n"}"#])
-            .env("KUBECONFIG", self.dir.path().join("state/kubeconfig"))
+            .env("KUBECONFIG", self.state.join("kubeconfig"))
             .stdin(Stdio::null())
             .stdout(fs::File::create(&file).unwrap())
             .spawn()

@@ -143,6 +143,10 @@ pub(super) async fn delete_collection(call: &Call<'_>) -> Result<Response<Body>,
     let deletion = Deletion::parse(call)?;
     let listing = server.store.list(&resource.storage, (!namespace.is_empty()).then_some(*namespace));
     let chosen: Vec<Arc<Entry>> = listing.entries.into_iter().filter(|entry| selector.matches(entry)).collect();
+    // One that may not go is said before others have gone.
+    for entry in &chosen {
+        strategy::check_deletion(server, resource, &entry.key.name)?;
+    }
     for entry in &chosen {
         match remove(server, resource, &entry.key.namespace, &entry.key.name, &deletion).await {
             Err(error) if error.code() != StatusCode::NOT_FOUND => return Err(error),

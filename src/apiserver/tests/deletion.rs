@@ -222,15 +222,33 @@ async fn an_object_that_owns_itself_or_is_owned_in_a_circle_goes_in_the_foregrou
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_protected_is_not_deleted() {
+async fn what_is_protected_is_not_deleted_by_its_name_nor_among_all() {
+    const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     let (shutdown, supervisor) = Shutdown::new();
-    let options = Options { protected_namespaces: vec!["mesh-system".to_owned()], ..Options::default() };
-    let server = ApiServer::start(Store::memory().unwrap(), options, &shutdown).await.unwrap();
+    let protected = |resource, name: &str| Protected { resource, name: name.to_owned(), why: format!("{name} is needed") };
+    let kind = "customresourcedefinitions.apiextensions.k8s.io";
+    let protected = vec![protected("namespaces", "mesh-system"), protected(kind, "widgets.judge.example")];
+    let server = ApiServer::start(Store::memory().unwrap(), Options { protected, ..Options::default() }, &shutdown).await.unwrap();
     let fixture = Fixture { client: Client::new(server.service(), "default"), server, _supervisor: supervisor };
     fixture.post("/api/v1/namespaces", &json!({"metadata": {"name": "mesh-system"}})).await;
-    for name in ["mesh-system", "default", "kube-system"] {
-        let refused = fixture.delete(&format!("/api/v1/namespaces/{name}"), &json!({})).await;
-        assert_eq!(refused.code, 403, "{}", refused.text);
-        assert!(refused.text.contains("this namespace may not be deleted"), "{}", refused.text);
+    fixture.post(DEFINITIONS, &widget_definition()).await;
+    let other = serde_json::to_string(&widget_definition()).unwrap().replace("widget", "gadget").replace("Widget", "Gadget");
+    fixture.post(DEFINITIONS, &serde_json::from_str(&other).unwrap()).await;
+    fixture
+        .post(WIDGETS, &json!({"apiVersion": "judge.example/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 1}}))
+        .await;
+    for (path, why) in [
+        ("/api/v1/namespaces/mesh-system", "mesh-system is needed"),
+        ("/api/v1/namespaces/default", "this namespace may not be deleted"),
+        ("/api/v1/namespaces/kube-system", "this namespace may not be deleted"),
+        (&format!("{DEFINITIONS}/widgets.judge.example"), "widgets.judge.example is needed"),
+        (DEFINITIONS, "widgets.judge.example is needed"),
+    ] {
+        let refused = fixture.delete(path, &json!({})).await;
+        assert_eq!(refused.code, 403, "{path}: {}", refused.text);
+        assert!(refused.text.contains(why), "{path}: {}", refused.text);
     }
+    assert_eq!(fixture.get(&format!("{WIDGETS}/w")).await.code, 200);
+    let other = fixture.get(&format!("{DEFINITIONS}/gadgets.judge.example")).await;
+    assert!(other.code == 200 && other.body["metadata"].get("deletionTimestamp").is_none(), "all or none: {}", other.text);
 }

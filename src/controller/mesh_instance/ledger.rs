@@ -9,6 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use mesh_kit::replace::{self, Durability};
 use mesh_plan::instance::InstanceKey;
 
 /// What is done with what runs here and is not known to a store that is new.
@@ -88,11 +89,9 @@ impl Ledger {
 
     fn write(&self, page: &Page) {
         let Some(file) = &self.file else { return };
-        let new = file.with_extension("new");
-        let written = serde_json::to_vec(page)
-            .map_err(io::Error::from)
-            .and_then(|text| std::fs::write(&new, text))
-            .and_then(|()| std::fs::rename(&new, file));
+        // Synced: one that lost its bytes with the machine's power would stop the next start.
+        let text = serde_json::to_vec(page).map_err(io::Error::from);
+        let written = text.and_then(|text| replace::file(file, &text, 0o600, Durability::Synced));
         if let Err(error) = written {
             tracing::warn!(file = %file.display(), %error, "what the store knows could not be written down; the next start keeps what it does not know");
         }
