@@ -49,6 +49,18 @@ async fn what_is_imported_is_taken_by_the_api() {
 }
 
 #[test]
+fn the_override_file_beside_a_compose_file_is_read_with_it() {
+    for (main, beside) in [("compose.yaml", "compose.override.yaml"), ("docker-compose.yml", "docker-compose.override.yml")] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(main), "services: {web: {image: x:1, environment: {A: one, B: two}}}\n").unwrap();
+        std::fs::write(dir.path().join(beside), "services: {web: {image: x:2, environment: {B: three}}}\n").unwrap();
+        let made = mesh(dir.path(), &["import"]);
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        assert!(["image: x:2", "value: one", "value: three"].iter().all(|part| made.stdout.contains(part)), "{}", made.stdout);
+    }
+}
+
+#[test]
 fn a_file_is_found_by_its_name_and_one_that_cannot_be_read_ends_with_4() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(mesh(dir.path(), &["import"]).code, 2);

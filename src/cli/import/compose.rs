@@ -4,6 +4,7 @@ mod health;
 pub(super) mod interpolate;
 mod merge;
 mod service;
+mod tags;
 mod traefik;
 mod units;
 mod volumes;
@@ -42,7 +43,7 @@ pub(super) fn import(mut inputs: Vec<Input>, setting: &Setting, outcome: &mut Ou
     let variables = variables(&main, setting)?;
     let mut whole = Value::Object(Map::new());
     for input in &mut inputs {
-        merge::merge(&mut whole, read(input, &variables, outcome)?);
+        read(input, &variables, &mut whole, outcome)?;
     }
     // Lines are told of the first file, and of the last for what only it has.
     main.lines = inputs.first().map(|input| input.lines.clone()).unwrap_or_default();
@@ -76,13 +77,10 @@ fn variables(input: &Input, setting: &Setting) -> Result<BTreeMap<String, String
     Ok(variables)
 }
 
-fn read(input: &mut Input, variables: &BTreeMap<String, String>, outcome: &mut Outcome) -> Result<Value> {
-    if let Some((line, tag)) = own_tag(&input.text) {
-        let text = format!("{tag} is not understood here: import the output of `docker compose config`, where it is done");
-        return Err(input.refuse(line, &text));
-    }
+/// Lays what a file says over what those before it say.
+fn read(input: &mut Input, variables: &BTreeMap<String, String>, whole: &mut Value, outcome: &mut Outcome) -> Result {
     let documents = input.documents_of_compose()?;
-    let mut whole = Value::Object(Map::new());
+    let tagged = tags::tagged(&input.text);
     for (index, mut value) in documents.into_iter().enumerate() {
         if !value.is_object() {
             return Err(input.refuse(input.line(index, ""), "a compose file is a mapping with services: in it"));
@@ -100,19 +98,10 @@ fn read(input: &mut Input, variables: &BTreeMap<String, String>, outcome: &mut O
             let text = format!("the variable {name} is not set: nothing stands in its place; set it and import again, or fill it in");
             outcome.notes.push(super::draft::Note { place: format!("{}:{line}", input.name), line, service: None, lost: true, text });
         }
-        merge::merge(&mut whole, value);
+        tags::act(&tagged, index, whole, &mut value);
+        merge::merge(whole, value);
     }
-    Ok(whole)
-}
-
-/// The first tag of compose's own merging, which no reader of YAML acts upon.
-fn own_tag(text: &str) -> Option<(u64, &'static str)> {
-    let of_line = |line: &str| {
-        let line = line.split(" #").next().unwrap_or(line);
-        let stands = |tag: &&str| line.split(|c: char| c.is_whitespace() || "[{,".contains(c)).any(|word| word == *tag);
-        ["!reset", "!override"].into_iter().find(stands).filter(|_| !line.trim_start().starts_with('#'))
-    };
-    (1_u64..).zip(text.lines()).find_map(|(number, line)| Some((number, of_line(line)?)))
+    Ok(())
 }
 
 fn files(top: &mut Fields, key: &str) -> BTreeMap<String, String> {
@@ -189,7 +178,9 @@ fn extend(name: &str, mut value: Value, top: &Top, book: &mut Book<'_>, depth: u
             let dir = std::path::Path::new(&at).parent().map(std::path::Path::to_owned).unwrap_or_default();
             let mut other = Input::new(&file, &dir, text);
             let mut outcome = Outcome::default();
-            let mut whole = Fields::new("", read(&mut other, &top.variables, &mut outcome)?);
+            let mut whole = Value::Object(Map::new());
+            read(&mut other, &top.variables, &mut whole, &mut outcome)?;
+            let mut whole = Fields::new("", whole);
             book.notes.extend(outcome.notes);
             let services = whole.inner("services").map(Fields::rest).unwrap_or_default();
             let Some(base) = services.get(&of).cloned() else {

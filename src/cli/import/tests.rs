@@ -148,8 +148,6 @@ fn what_cannot_be_read_is_told_by_line_with_exit_code_4() {
             "services:\n  a:\n    image: ${IMG:?give an image}\n",
             "compose.yaml:3: \"${IMG:?give an image}\": the variable IMG must be set: give an image",
         ),
-        ("compose.yaml", "services:\n  a:\n    image: b\n    ports: !reset []\n", "compose.yaml:4: !reset is not understood here"),
-        ("compose.yaml", "services:\n  a:\n    ports: !override\n    - 80\n", "compose.yaml:3: !override is not understood here"),
         ("Procfile", "web: x\nweb: y\n", "Procfile:2: the process web is on line 1 already"),
         ("Procfile", "web: x\n\nnonsense\n", "Procfile:3: a line of a Procfile is NAME: COMMAND"),
         ("ecosystem.config.js", "module.exports = {\n apps: [{\n  name: 'x\n", "ecosystem.config.js:3: a ' is not closed"),
@@ -163,6 +161,32 @@ fn what_cannot_be_read_is_told_by_line_with_exit_code_4() {
         assert_eq!(failure.code, Code::Invalid, "{name}");
         assert!(failure.text().contains(said), "{name}: {}", failure.text());
     }
+}
+
+#[test]
+fn an_override_file_is_laid_over_the_first_and_its_tags_reset_and_replace() {
+    let base = "services:\n  a:\n    image: x:1\n    command: [serve, --quiet]\n    environment: {A: '1', B: '2'}\n    expose: [80]\n  b:\n    image: y\n    environment: {C: '1'}\n";
+    let over = "services:\n  a:\n    image: x:2\n    environment: {B: '3', A: !reset null}\n    command: !reset null\n  b:\n    environment: !override {D: '!reset'}\n";
+    let dir = tempfile::tempdir().unwrap();
+    let files = [("compose.yaml", base), ("compose.override.yaml", over)].map(|(name, text)| {
+        std::fs::write(dir.path().join(name), text).unwrap();
+        dir.path().join(name)
+    });
+    let outcome = import(input::read(&files, None).unwrap(), &setting()).unwrap();
+    let specs: Vec<_> = outcome.drafts.iter().map(|draft| draft.object()["spec"].clone()).collect();
+    assert_eq!(specs[0]["image"], "x:2");
+    assert!(specs[0].get("args").is_none() && specs[0].get("command").is_none(), "{}", specs[0]);
+    assert_eq!(specs[0]["env"].to_string(), r#"[{"name":"B","value":"3"}]"#);
+    assert_eq!(specs[1]["env"].to_string(), r#"[{"name":"D","value":"!reset"}]"#);
+}
+
+#[test]
+fn a_healthcheck_that_is_rounded_says_so() {
+    let (specs, said) =
+        made("compose.yaml", "services:\n  a:\n    image: x\n    healthcheck: {test: [CMD, ok], interval: 500ms, timeout: 2s}\n", &[]);
+    assert_eq!(specs[0]["readinessProbe"]["periodSeconds"], 1);
+    assert!(said.contains("healthcheck.interval \"500ms\" is no whole number of seconds: periodSeconds is 1"), "{said}");
+    assert!(!said.contains("healthcheck.timeout"), "{said}");
 }
 
 /// What is made of one file, and what is said.

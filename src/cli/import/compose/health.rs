@@ -33,6 +33,10 @@ pub(super) fn healthcheck(fields: &mut Fields, draft: &mut Draft, book: &mut Boo
         let value = match health.text(key) {
             Some(given) => {
                 let whole = if key == "retries" { given.parse().ok() } else { units::seconds(&given) };
+                if key != "retries" && whole.is_some_and(|whole| whole > 0 && !units::is_whole(&given)) {
+                    let whole = whole.unwrap_or_default();
+                    book.said(&health.path(key), format!("healthcheck.{key} {given:?} is no whole number of seconds: {field} is {whole}"));
+                }
                 whole.filter(|value| *value > 0).unwrap_or_else(|| {
                     book.lost(&health.path(key), format!("healthcheck.{key} {given:?} is no {what}: {default} stands in its place"));
                     default

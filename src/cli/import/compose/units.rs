@@ -2,6 +2,17 @@
 
 /// Seconds of `1m30s`, `1.5s`, `500ms` or a bare number, rounded up.
 pub(super) fn seconds(text: &str) -> Option<i64> {
+    let seconds = (micros(text)? / 1e6).ceil();
+    #[expect(clippy::cast_possible_truncation, reason = "it is in the range that is checked")]
+    (0.0..=1e9).contains(&seconds).then_some(seconds as i64)
+}
+
+/// Whether nothing of it is rounded.
+pub(super) fn is_whole(text: &str) -> bool {
+    micros(text).is_some_and(|micros| micros % 1e6 == 0.0)
+}
+
+fn micros(text: &str) -> Option<f64> {
     let (mut micros, mut rest, mut parts) = (0_f64, text.trim(), 0);
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
@@ -21,9 +32,7 @@ pub(super) fn seconds(text: &str) -> Option<i64> {
         rest = tail;
         parts += 1;
     }
-    let seconds = (micros / 1e6).ceil();
-    #[expect(clippy::cast_possible_truncation, reason = "it is in the range that is checked")]
-    ((0.0..=1e9).contains(&seconds) && parts > 0).then_some(seconds as i64)
+    (parts > 0).then_some(micros)
 }
 
 /// `512m`, `1.5g`, `64M` (of 1024 each) or a number of bytes as a quantity.
