@@ -1,5 +1,5 @@
 //! The real binary on a real disk that is full, fails, or holds something else than was written.
-use std::{fs, io::Write, path::Path};
+use std::{fs, io::Write};
 
 use serde_json::json;
 
@@ -11,10 +11,11 @@ use mesh_gear::{
 
 const BIG: usize = 40_000;
 
-/// Writes objects until one is refused: their names, and why.
-async fn write_until_refused(controller: &Controller, name: &str) -> (Vec<String>, String) {
+/// Writes objects until one is refused, and does something before each: their names, and why.
+async fn write_until_refused(controller: &Controller, name: &str, before_each: impl Fn()) -> (Vec<String>, String) {
     let mut answered = Vec::new();
     let why = until("a write to be refused", async || {
+        before_each();
         let name = format!("{name}-{}", answered.len());
         let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "a": "x".repeat(BIG) } });
         let refused = controller.try_kubectl(&["create", "-f", &controller.write("map.json", &object)]).err();
@@ -65,7 +66,7 @@ async fn while_the_disk_is_full_writes_are_refused_and_the_rest_goes_on_and_with
     let mut all = Vec::new();
     for round in 0..2 {
         disk.fill();
-        let (answered, why) = write_until_refused(&controller, &format!("full-{round}")).await;
+        let (answered, why) = write_until_refused(&controller, &format!("full-{round}"), || ()).await;
         assert!(why.contains("make room on its disk") && why.contains("No space left on device"), "{why}");
         all.extend(answered);
         assert_out(&controller, "No space left on device", &pids).await;
@@ -101,7 +102,7 @@ async fn a_file_system_that_goes_read_only_refuses_writes_until_it_is_mounted_an
     let mut all = vec!["before".to_owned()];
     write_again(&controller, "before").await;
     disk.abort();
-    let (answered, why) = write_until_refused(&controller, "read-only").await;
+    let (answered, why) = write_until_refused(&controller, "read-only", || ()).await;
     assert!(why.contains("make room on its disk, or mend it"), "{why}");
     all.extend(answered);
     until("the system's words", async || controller.admin("/readyz").await.1.contains("Read-only file system").then_some(())).await;
@@ -112,7 +113,7 @@ async fn a_file_system_that_goes_read_only_refuses_writes_until_it_is_mounted_an
     for pid in &pids {
         mesh_gear::controller::kill(*pid, "-9");
     }
-    until("the disk to be left", async || (!busy(&disk.path())).then_some(())).await;
+    until("the disk to be left", async || disk.users().is_empty().then_some(())).await;
     disk.mount_anew();
     controller.start_again().await;
     assert_there(&controller, &all);
@@ -120,10 +121,56 @@ async fn a_file_system_that_goes_read_only_refuses_writes_until_it_is_mounted_an
     write_again(&controller, "after").await;
 }
 
-/// Whether a process has something open there.
-fn busy(dir: &Path) -> bool {
-    let all = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read_dir(entry.path().join("fd")).ok());
-    all.flat_map(Iterator::flatten).any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.starts_with(dir)))
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_leave_room_for_the_store_and_what_fills_the_disk_beside_them_ends_no_instance() {
+    let Some(disk) = Disk::in_memory("20m") else { return };
+    let mut controller = Controller::start_in(&disk.state()).await;
+    // 5 × 8 MiB at the most, on much less than that.
+    let script = "trap 'exit 0' TERM; while :; do if [ -e \"$0\" ]; then head -c 100000 /dev/zero | tr '\\0' 'x' | fold -w 1000; echo; sleep 0.05; \
+                  else echo calm; sleep 0.2; fi; done";
+    let loud = disk.path().join("loud");
+    let kept = json!({ "maxSize": "4Mi", "maxFiles": 2 });
+    let spec = json!({ "replicas": 5, "type": "Worker", "command": ["sh", "-c", script, loud], "drain": null, "logs": kept });
+    controller.apply("loud", &spec).await;
+    let pids = controller.pids();
+    assert_eq!(pids.len(), 5);
+    fs::write(&loud, "").unwrap();
+    let said_so = || logs(&disk).iter().filter(|log| String::from_utf8_lossy(log).contains("little room left")).count();
+    until("the logs to say that they keep less", async || (said_so() > 0).then_some(())).await;
+    let mut all: Vec<_> = (0..5).map(|n| format!("beside-logs-{n}")).collect();
+    for name in &all {
+        controller.kubectl(&["create", "configmap", name]);
+    }
+    assert_eq!(controller.admin("/readyz").await.0, 200);
+
+    // What the logs give up goes to what fills the disk, and not to the store.
+    let (answered, why) = write_until_refused(&controller, "full", || disk.fill()).await;
+    assert!(why.contains("No space left on device"), "{why}");
+    all.extend(answered);
+    assert_eq!(controller.admin("/readyz").await.0, 503);
+    assert!(pids.iter().all(|pid| lives(*pid)));
+    // They go on as loud as before.
+    disk.free();
+    write_again(&controller, "room").await;
+    all.push("room".to_owned());
+    assert_ready_again(&controller).await;
+    assert_there(&controller, &all);
+    fs::remove_file(&loud).unwrap();
+    let calm = || logs(&disk).iter().filter(|log| log.ends_with(b" calm\n")).count();
+    until("all logs to be written again", async || (calm() == 5).then_some(())).await;
+    controller.settled("loud", 5).await;
+    assert_eq!(controller.pids(), pids, "none was ended");
+    controller.kill_9_and_start_again().await;
+    assert_there(&controller, &all);
+    assert_eq!(controller.pids(), pids);
+}
+
+/// All files of all logs.
+fn logs(disk: &Disk) -> Vec<Vec<u8>> {
+    let instances = fs::read_dir(disk.state().join("instances")).unwrap().flatten();
+    let files = instances.filter_map(|instance| fs::read_dir(instance.path()).ok()).flat_map(Iterator::flatten);
+    let logs = files.filter(|file| file.file_name().to_string_lossy().starts_with("log"));
+    logs.filter_map(|file| fs::read(file.path()).ok()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,7 +180,7 @@ async fn a_store_that_is_damaged_while_it_runs_ends_the_process_with_the_remedy(
     controller.apply("api", &json!({ "route": "/api", "healthPath": "/api/health" })).await;
     let pids = controller.pids();
     disk.fill();
-    write_until_refused(&controller, "full").await;
+    write_until_refused(&controller, "full", || ()).await;
     let file = disk.state().join("store.redb");
     // In place, as a disk is damaged: the process has the file open.
     fs::File::options().write(true).open(&file).unwrap().write_all(&[0x5a; 4096]).unwrap();

@@ -6,6 +6,7 @@ use std::{
     process::Command,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::machine::there;
@@ -90,6 +91,16 @@ impl Disk {
         self.mount();
     }
 
+    /// The processes that have something open there.
+    pub fn users(&self) -> Vec<i32> {
+        let all = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        all.filter(|pid: &i32| {
+            let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            open.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|target| target.starts_with(self.path()))
+        })
+        .collect()
+    }
+
     fn mount(&self) {
         run("mount", &["-o", "loop", text(&self.image()), text(&self.path())]);
     }
@@ -97,9 +108,20 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // A test that failed may have left something running on it.
+        // A test that failed may have left something running on it: a controller that cannot write ends nothing.
+        for user in self.users().into_iter().filter_map(Pid::from_raw) {
+            for child in children(user) {
+                let _ = kill_process(child, Signal::KILL);
+            }
+            let _ = kill_process(user, Signal::KILL);
+        }
         let _ = Command::new("umount").args(["--lazy", text(&self.path())]).status();
     }
+}
+
+fn children(of: Pid) -> Vec<Pid> {
+    let listed = fs::read_to_string(format!("/proc/{0}/task/{0}/children", of.as_raw_nonzero())).unwrap_or_default();
+    listed.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
 }
 
 fn text(path: &Path) -> &str {

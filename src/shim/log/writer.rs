@@ -1,5 +1,6 @@
 //! Writes a program's output into log files that rotate. Never fails: what cannot be written is dropped and counted, because a full disk must
-//! not stop the program.
+//! not stop the program. Nor does it fill the disk: where little room is left, a log keeps its newest lines only, so that whoever else writes there
+//! (the controller's store) still can.
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
@@ -15,11 +16,25 @@ use crate::instance::LogLimits;
 /// So much is brought to the file at once: a flood of empty lines grows by its heads.
 const COLLECTED: usize = 64 * 1024;
 
+/// So much of the disk is left to others, but not more than [`RESERVE`].
+const RESERVE_SHARE: u64 = 20;
+const RESERVE: u64 = 256 << 20;
+/// What is kept where less is left.
+const SCARCE: LogLimits = LogLimits { max_bytes: 512 << 10, max_files: 2 };
+/// So much is written between two looks at the disk.
+const BETWEEN_LOOKS: u64 = 64 << 10;
+
 /// The log of one instance, open for writing.
 #[derive(Debug)]
 pub struct LogWriter {
     path: PathBuf,
     limits: LogLimits,
+    /// Little room is left on the disk.
+    scarce: bool,
+    /// That is to be said in the log.
+    tell: bool,
+    /// So much was written since the last look at it.
+    unseen: u64,
     file: Option<File>,
     size: u64,
     /// Lines dropped since the last one that could be written.
@@ -33,7 +48,8 @@ impl LogWriter {
     /// Goes on with the log at `path`, or begins it.
     pub fn open(path: PathBuf, limits: LogLimits) -> Self {
         let limits = LogLimits { max_bytes: limits.max_bytes.max(LEAST_BYTES), max_files: limits.max_files.max(1) };
-        let mut log = Self { path, limits, file: None, size: 0, dropped: 0, lost: 0, buffer: Vec::new() };
+        let mut log =
+            Self { path, limits, scarce: false, tell: false, unseen: 0, file: None, size: 0, dropped: 0, lost: 0, buffer: Vec::new() };
         // If it cannot be opened now, the first line tries again.
         let _ = log.reopen();
         log
@@ -49,7 +65,7 @@ impl LogWriter {
         let before = self.buffer.len();
         format_line(&mut self.buffer, at, stream, full, bytes);
         let grown = self.size + self.buffer.len() as u64;
-        if grown > self.limits.max_bytes {
+        if grown > self.limits().max_bytes {
             let line = self.buffer.split_off(before);
             self.flush();
             self.rotate();
@@ -65,7 +81,12 @@ impl LogWriter {
             return;
         }
         let lines = self.buffer.split(|byte| *byte == b'\n').count().saturating_sub(1) as u64;
-        if self.write().is_ok() {
+        let written = self.write();
+        self.unseen += self.buffer.len() as u64;
+        if self.unseen >= BETWEEN_LOOKS || written.is_err() {
+            self.look();
+        }
+        if written.is_ok() {
             self.dropped = 0;
         } else {
             self.dropped += lines;
@@ -88,6 +109,49 @@ impl LogWriter {
         Ok(())
     }
 
+    fn limits(&self) -> LogLimits {
+        let Self { limits, scarce, .. } = self;
+        if *scarce {
+            LogLimits { max_bytes: limits.max_bytes.min(SCARCE.max_bytes), max_files: limits.max_files.min(SCARCE.max_files) }
+        } else {
+            *limits
+        }
+    }
+
+    /// Looks how much room the disk has left. Where it is little, what is too much by the narrower limits goes now, the oldest first.
+    fn look(&mut self) {
+        self.unseen = 0;
+        let before = self.scarce;
+        // A disk that does not say is not short of room.
+        self.scarce = self
+            .file
+            .as_ref()
+            .and_then(|file| rustix::fs::fstatvfs(file).ok())
+            .is_some_and(|disk| is_scarce(disk.f_blocks.saturating_mul(disk.f_frsize), disk.f_bavail.saturating_mul(disk.f_frsize)));
+        if self.scarce {
+            self.tell = !before;
+            self.shrink();
+        }
+    }
+
+    /// Takes away what the limits of now do not allow.
+    fn shrink(&mut self) {
+        let LogLimits { max_bytes, max_files } = self.limits();
+        for number in max_files..self.limits.max_files {
+            // One that is not there takes no room.
+            let _ = fs::remove_file(self.numbered(number));
+        }
+        for number in 1..max_files {
+            let old = self.numbered(number);
+            if fs::metadata(&old).is_ok_and(|old| old.len() > max_bytes) {
+                let _ = fs::remove_file(old);
+            }
+        }
+        if self.size > max_bytes {
+            self.rotate();
+        }
+    }
+
     fn reopen(&mut self) -> io::Result<()> {
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
         self.size = file.metadata()?.len();
@@ -106,15 +170,20 @@ impl LogWriter {
     /// Moves every file one number up, over the oldest one, and begins a new one.
     fn rotate(&mut self) {
         self.file = None;
-        for number in (1..self.limits.max_files).rev() {
+        for number in (1..self.limits().max_files).rev() {
             // A file that is not there yet has nothing to move.
             let _ = fs::rename(self.numbered(number - 1), self.numbered(number));
         }
-        if self.limits.max_files == 1 {
+        if self.limits().max_files == 1 {
             let _ = fs::remove_file(&self.path);
         }
         let _ = self.reopen();
     }
+}
+
+/// Whether so many bytes are little to have left of a disk.
+fn is_scarce(all: u64, left: u64) -> bool {
+    left < (all / RESERVE_SHARE).min(RESERVE)
 }
 
 /// Cuts one stream into lines. Holds at most one part of a line.
@@ -163,6 +232,15 @@ impl Lines {
         if log.dropped > 0 && log.buffer.is_empty() {
             let note = format!("mesh-controller: {} lines before this one were lost: the log could not be written", log.dropped);
             log.line(at, Stream::Stderr, true, note.as_bytes());
+        }
+        if log.tell && log.buffer.is_empty() {
+            log.tell = false;
+            log.line(
+                at,
+                Stream::Stderr,
+                true,
+                b"mesh-controller: the disk has little room left: only the newest lines are kept until it has more",
+            );
         }
         if self.rest.is_empty() {
             log.line(at, self.stream, full, bytes);
@@ -257,6 +335,34 @@ mod tests {
         lines.take(&mut log, clock::now(), b"kept\n");
         let text = fs::read_to_string(path).unwrap();
         assert!(text.contains("2 lines before this one were lost") && text.ends_with("kept\n"), "{text}");
+    }
+
+    #[test]
+    fn little_room_is_a_twentieth_of_a_small_disk_and_a_fixed_sum_of_a_large_one() {
+        const MIB: u64 = 1 << 20;
+        let little = [(100 * MIB, 5 * MIB - 1), (1 << 40, 256 * MIB - 1), (100 * MIB, 0)];
+        assert!(little.iter().all(|(all, left)| is_scarce(*all, *left)));
+        let enough = [(100 * MIB, 5 * MIB), (1 << 40, 256 * MIB), (0, 0)];
+        assert!(!enough.iter().any(|(all, left)| is_scarce(*all, *left)));
+    }
+
+    #[test]
+    fn where_little_room_is_left_the_newest_lines_are_kept_and_that_is_said() {
+        let limits = LogLimits { max_bytes: 1 << 20, max_files: 4 };
+        let (dir, path) = written(limits, &[&b"line\n".repeat(20_000)[..]; 20]);
+        let (mut log, mut lines) = (LogWriter::open(path.clone(), limits), Lines::new(Stream::Stdout));
+        let bytes = || fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum::<u64>();
+        assert!(bytes() > 3 << 20);
+        (log.scarce, log.tell) = (true, true);
+        log.shrink();
+        for _ in 0..12 {
+            lines.take(&mut log, clock::now(), &b"line\n".repeat(1000));
+            log.shrink();
+        }
+        lines.take(&mut log, clock::now(), b"newest\n");
+        assert!(bytes() <= 1 << 20, "{}", bytes());
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.contains("little room left") && text.ends_with("newest\n"), "{}", text.len());
     }
 
     #[test]
