@@ -155,7 +155,7 @@ async fn gone(api: &Api<DynamicObject>, document: &Document, dying: &DynamicObje
         Failure::new(
             Code::NotReady,
             format!(
-                "{}: {what} is being deleted and not gone after {}; it waits for {held}. Nothing was applied: --timeout waits longer",
+                "{}: {what} is being deleted and not gone after {}; it waits for {held}. It is not made again: --timeout waits longer",
                 document.place(),
                 patience
             ),
