@@ -153,6 +153,23 @@ impl Namespace<'_> {
         self.cluster.kubectl(&["-n", &self.name, "apply", "-f", "-"], yaml)
     }
 
+    /// A ResourceQuota `none` with no room for `counted`, in force: the API server refuses `kubectl ATTEMPT`, whose object it counts.
+    /// Until its quota admission has seen the quota (it may remember for 30 s that a namespace has none), it lets everything through.
+    pub(crate) fn forbid(&self, counted: &str, attempt: &str) {
+        self.apply(&format!("apiVersion: v1\nkind: ResourceQuota\nmetadata: {{name: none}}\nspec: {{hard: {{{counted}: \"0\"}}}}\n"));
+        let attempt = format!("{attempt} --image=nothing --dry-run=server");
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let output = self.try_kubectl(&attempt);
+            let said = String::from_utf8_lossy(&output.stderr);
+            if said.contains("exceeded quota: none") {
+                return;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for the quota: kubectl {attempt}: {output:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Repeats `kubectl -n NAMESPACE ARGS…` until what it prints is right.
     pub(crate) fn until(&self, what: &str, words: &str, right: impl Fn(&str) -> bool) -> String {
         self.cluster.until(what, &self.args(words), right)

@@ -69,7 +69,7 @@ fn what_stands_in_the_way_of_a_pod_is_a_condition_of_its_service() {
 fn a_quota_that_forbids_pods_and_a_namespace_that_goes_are_told_and_make_no_loop() {
     let Some(cluster) = Cluster::with_node() else { return };
     let space = cluster.namespace("quota");
-    space.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: none}\nspec: {hard: {pods: \"0\"}}\n");
+    space.forbid("pods", "run nothing");
     space.apply(&service("web", "localhost/busybox:test", "replicas: 2"));
     let message = told(&space, "web", &["ReplicaFailure", "FailedCreate"]);
     assert!(message.contains("exceeded quota"), "{message}");

@@ -70,7 +70,7 @@ fn what_happens_to_pods_is_in_the_status() {
 fn a_quota_that_forbids_pods_is_told() {
     let Some(cluster) = controlled() else { return };
     let space = cluster.namespace("quota");
-    space.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: none}\nspec: {hard: {pods: \"0\"}}\n");
+    space.forbid("pods", "run nothing");
     space.apply(&service("web", "replicas: 2"));
     let message = told(&space, "web", "Ready", "ReplicaFailure");
     assert!(message.contains("exceeded quota: none") && message.contains("raise the namespace's ResourceQuota"), "{message}");

@@ -20,8 +20,7 @@ fn a_spec_that_a_cluster_cannot_do_is_a_condition() {
 fn what_an_admission_policy_refuses_is_told_and_not_asked_for_again_and_again() {
     let Some(cluster) = controlled() else { return };
     let space = cluster.namespace("policy");
-    space.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: none}\nspec: {hard: {count/deployments.apps: \"0\"}}\n");
-    space.until("the quota to be known", "get quota none -o jsonpath={.status.hard}", |text| !text.is_empty());
+    space.forbid("count/deployments.apps", "create deployment nothing");
     let before = Timestamp::now();
     space.apply(&service("web", "replicas: 1"));
     let message = told(&space, "web", "Ready", "RejectedByCluster");
