@@ -33,7 +33,7 @@
 //! # Crates, and what each may use
 //! Each folder of `src/` is a crate (`mesh-kit`, `mesh-api`, …; `src/controller` is `mesh-controllers`), so the compiler holds the rule; this one has
 //! the programs, and gives all of them under one name. They use each other from left to right only (`tests/packaging/imports.rs` holds the order):
-//! `base` ← {`kit`, `shim`} ← `api` ← `plan` ← {`store`, `backend`} ← {`apiserver`, `coordination`} ← `router` ← `controller` ← `cli`;
+//! `base` ← {`kit`, `shim`} ← `api` ← `plan` ← {`store`, `backend`} ← {`apiserver`, `coordination`} ← {`router`, `convert`} ← `controller` ← `cli`;
 //! the router and the controllers never use each other.
 //!
 //! | crate | owns |
@@ -49,12 +49,14 @@
 //! | [`coordination`] | who leads: election by Lease, and writes that only the leader may make |
 //! | [`router`] | HTTP and WebSocket to ready endpoints; acknowledged drain |
 //! | [`controller`] | one driver per kind and its steps |
+//! | [`convert`] | files of other tools as MeshServices, and MeshServices as plain manifests of Kubernetes; texts only |
 //! | [`cli`] | a file per verb, and the wiring of the whole |
 pub use mesh_api as api;
 pub use mesh_apiserver as apiserver;
 pub use mesh_backend as backend;
 pub use mesh_cli as cli;
 pub use mesh_controllers as controller;
+pub use mesh_convert as convert;
 pub use mesh_coordination as coordination;
 pub use mesh_kit as kit;
 pub use mesh_plan as plan;

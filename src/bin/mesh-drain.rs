@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         (Some("install"), [directory]) => match install(Path::new(directory)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("mesh-drain: install into {}: {error}", Path::new(directory).display());
+                say(&format!("mesh-drain: install into {}: {error}", Path::new(directory).display()));
                 ExitCode::FAILURE
             }
         },
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
                     Ok(question) => wait(&question, timeout),
                     Err(missing) => format!("{missing}; nothing is waited for"),
                 };
-                eprintln!("mesh-drain: {said}");
+                say(&format!("mesh-drain: {said}"));
                 ExitCode::SUCCESS
             }
             None => usage(),
@@ -53,8 +53,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Nobody need read it: what the hook waits for counts.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 fn usage() -> ExitCode {
-    eprintln!("{USAGE}");
+    say(USAGE);
     ExitCode::from(2)
 }
 

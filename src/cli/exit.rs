@@ -76,6 +76,16 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+impl From<mesh_convert::Error> for Failure {
+    fn from(error: mesh_convert::Error) -> Self {
+        let code = match error {
+            mesh_convert::Error::NoInput(_) => Code::Usage,
+            mesh_convert::Error::Invalid(_) => Code::Invalid,
+        };
+        Self { code, error: Some(error.into()) }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         anyhow::Error::from(error).into()

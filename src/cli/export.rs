@@ -1,26 +1,10 @@
 //! `mesh export`: what runs here (or what is in files) as plain manifests of Kubernetes, which need nothing of ours in the cluster.
-//! What could not be carried over stands beside the object as a comment, and is said at the end.
-//!
-//! [`native`] makes a service's objects, by the same render as `--backend kubernetes`; [`bundle`] puts together what is printed; [`lost`] knows what is lost.
-mod bundle;
-mod config;
-mod ingress;
-mod lost;
-mod native;
-mod references;
-mod text;
-
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, ResourceExt, api::ListParams};
 
-use self::{
-    bundle::{Bundle, Wishes},
-    native::Native,
-    references::References,
-};
 use super::{
     exit::{Code, Failure, Result},
     output,
@@ -28,6 +12,7 @@ use super::{
     target::{Connection, Target},
 };
 use mesh_api::MeshService;
+use mesh_convert::export::{Bundle, Native, References, Wishes, native};
 use mesh_plan::environment::Sources;
 
 /// Print plain manifests of what runs here, for a cluster without a controller of ours.
@@ -110,7 +95,7 @@ impl Export {
             let bundle = Bundle::new(&natives, services, sources, &Wishes { secrets: self.with_secrets, others });
             output::print(&bundle.manifests())?;
             for line in bundle.summary() {
-                eprintln!("mesh: {line}");
+                output::complain("mesh", &line);
             }
         }
         if failed.is_empty() {
@@ -124,7 +109,7 @@ impl Export {
 fn exported(services: &[MeshService], complaint: impl Fn(&MeshService, &str) -> Failure) -> Exported {
     let mut all = Exported::default();
     for service in services {
-        match native::native(service) {
+        match native(service) {
             Ok(native) => all.natives.push(native),
             Err(text) => all.failed.push(complaint(service, &text)),
         }

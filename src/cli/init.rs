@@ -8,11 +8,12 @@ use std::{
 
 use clap::Args;
 
-use self::guess::{Guess, PUBLIC, guess};
+use self::guess::{PUBLIC, Source, guess};
 use super::{
     exit::{Code, Failure, Result},
     output,
 };
+use mesh_convert::import::Outcome;
 
 /// Write a mesh.yaml for the project in this directory.
 #[derive(Debug, Args)]
@@ -28,30 +29,31 @@ const HEAD: &str = "\
 # Each instance gets its own port in $PORT and must listen there (a Worker gets none).
 ";
 
-/// Below the first service.
-const HINTS: &str = "  # replicas: 3                 # that many instances; the router spreads requests over them
-  # healthPath: /health         # an instance gets requests once GET of this path answers 2xx or 3xx
-  # strategy: LeastConnections  # or SessionAffinity; RoundRobin if left out
-  # env:
-  # - {name: LOG, value: info}
-  # workingDir: backend         # relative to this project
-";
+/// Below the first service, where it does not have the field.
+const HINTS: [(&str, &str); 5] = [
+    ("replicas", "replicas: 3                 # that many instances; the router spreads requests over them"),
+    ("healthPath", "healthPath: /health         # an instance gets requests once GET of this path answers 2xx or 3xx"),
+    ("strategy", "strategy: LeastConnections  # or SessionAffinity; RoundRobin if left out"),
+    ("env", "env: [{name: LOG, value: info}]"),
+    ("workingDir", "workingDir: backend         # relative to this project"),
+];
 
 impl Init {
     /// Writes the file, unless there is one.
     pub fn run(self) -> Result {
         let path = self.dir.join("mesh.yaml");
-        let (guesses, source) = guess(&self.dir);
-        let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
-        let mut file = file.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                Failure::new(Code::Failed, format!("{} is there already and stays as it is", path.display()))
-            }
-            _ => Failure::from(error).context(path.display()),
-        })?;
-        file.write_all(render(&guesses).as_bytes()).map_err(|error| Failure::from(error).context(path.display()))?;
-        if guesses.iter().any(|guess| guess.command.iter().any(|word| word == PUBLIC)) {
+        if path.exists() {
+            return Err(Failure::new(Code::Failed, format!("{} is there already and stays as it is", path.display())));
+        }
+        let (outcome, source) = guess(&self.dir)?;
+        if source == Source::Example {
             page(&self.dir.join(PUBLIC)).map_err(|error| Failure::from(error).context(self.dir.join(PUBLIC).display()))?;
+        }
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
+        let mut file = file.map_err(|error| Failure::from(error).context(path.display()))?;
+        file.write_all(render(&outcome).as_bytes()).map_err(|error| Failure::from(error).context(path.display()))?;
+        if !outcome.is_whole() {
+            output::remark(&outcome.summary());
         }
         output::print_line(&format!("wrote {} ({source}); look at its commands, then: mesh run --all", path.display()))
     }
@@ -59,40 +61,26 @@ impl Init {
 
 /// A page for the example to serve, in a folder that holds nothing else; one that is there stays as it is.
 fn page(public: &Path) -> std::io::Result<()> {
-    if public.exists() {
-        return Ok(());
+    // A link may lead anywhere, to the project itself too.
+    match std::fs::symlink_metadata(public) {
+        Ok(found) if found.is_symlink() => {
+            Err(std::io::Error::other("it is a symbolic link, and what it leads to would be served: remove it, or change the command"))
+        }
+        Ok(_) => Ok(()),
+        Err(_) => {
+            std::fs::create_dir(public)?;
+            std::fs::write(public.join("index.html"), "<!doctype html>\n<title>mesh</title>\n<p>It runs.</p>\n")
+        }
     }
-    std::fs::create_dir(public)?;
-    std::fs::write(public.join("index.html"), "<!doctype html>\n<title>mesh</title>\n<p>It runs.</p>\n")
 }
 
 /// The file's text.
-fn render(guesses: &[Guess]) -> String {
-    let mut text = HEAD.to_owned();
-    for (index, Guess { name, type_, command, route }) in guesses.iter().enumerate() {
-        if index > 0 {
-            text.push_str("---\n");
-        }
-        let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-        text.push_str("apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshService\n");
-        text.extend(["metadata:\n  name: ", name, "\nspec:\n  type: ", type_, "\n  command: [", &command.join(", "), "]\n"]);
-        if let Some(route) = route {
-            text.extend(["  route: ", route, "\n"]);
-        }
-        if index == 0 {
-            text.push_str(HINTS);
-        }
-    }
-    text
-}
-
-/// A word as YAML reads it back: in quotes (a JSON string is one of YAML) unless it is plain beyond doubt.
-fn quoted(word: &str) -> String {
-    let plain = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '.')
-        && word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-    let word_of_yaml =
-        matches!(word.to_ascii_lowercase().as_str(), "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n" | ".nan" | ".inf");
-    if plain && !word_of_yaml { word.to_owned() } else { serde_json::Value::from(word).to_string() }
+fn render(outcome: &Outcome) -> String {
+    let text = outcome.manifest();
+    let (first, others) = text.find("---\n").map_or((text.as_str(), ""), |end| text.split_at(end));
+    let has = |field: &str| outcome.drafts.first().is_some_and(|draft| draft.has(field));
+    let hints = HINTS.iter().filter(|(field, _)| !has(field)).map(|(_, hint)| format!("  # {hint}\n"));
+    format!("{HEAD}{first}{}{others}", hints.collect::<String>())
 }
 
 #[cfg(test)]
@@ -105,20 +93,21 @@ mod tests {
     fn what_is_written_can_be_read_and_says_what_was_guessed() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("Procfile"), "# c\nweb: node server.js --port \"$PORT\"\nworker: ./work yes\n").unwrap();
-        let (guesses, source) = guess(dir.path());
-        let text = render(&guesses);
-        super::super::golden::check("init-procfile.yaml", &text);
-        assert_eq!(source, "from the Procfile");
+        let (outcome, source) = guess(dir.path()).unwrap();
+        let text = render(&outcome);
+        mesh_gear::golden::check("tests/golden/cli/init-procfile.yaml", &text);
+        assert_eq!(source, Source::Procfile);
         let documents = manifest::parse("mesh.yaml", &text).unwrap();
         let services: Vec<MeshService> =
             documents.iter().map(|document| serde_json::from_value(serde_json::to_value(&document.object).unwrap()).unwrap()).collect();
-        assert_eq!(services[0].spec.command.as_deref().unwrap(), ["/bin/sh", "-c", "exec node server.js --port \"$PORT\""]);
+        assert_eq!(services[0].spec.command.as_deref().unwrap(), ["node", "server.js", "--port", "$(PORT)"]);
         assert_eq!(services[1].spec.command.as_deref().unwrap(), ["./work", "yes"]);
     }
 
     #[test]
     fn every_hint_is_a_field_once_it_is_no_comment() {
-        let text = render(&[Guess::web("web", &["x"])]).replace("\n  # ", "\n  ");
+        let dir = tempfile::tempdir().unwrap();
+        let text = render(&guess(dir.path()).unwrap().0).replace("\n  # ", "\n  ");
         let spec = manifest::parse("mesh.yaml", &text).unwrap().remove(0).object.data["spec"].clone();
         for field in ["replicas", "healthPath", "strategy", "env", "workingDir"] {
             assert!(spec.get(field).is_some(), "{field} in {text}");
@@ -136,6 +125,23 @@ mod tests {
         assert_eq!(crate::run::exposed::folder(&service, dir.path()), Some(dir.path().join("public")));
         let served: Vec<_> = std::fs::read_dir(dir.path().join("public")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(served, ["index.html"]);
+    }
+
+    #[test]
+    fn the_example_does_not_serve_what_a_link_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(".", dir.path().join("public")).unwrap();
+        let failure = Init { dir: dir.path().to_owned() }.run().unwrap_err();
+        assert!(failure.text().contains("public: it is a symbolic link"), "{}", failure.text());
+        assert!(!dir.path().join("mesh.yaml").exists());
+    }
+
+    #[test]
+    fn a_procfile_that_cannot_be_read_is_refused_by_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("Procfile"), "web: ./serve\nnonsense\n").unwrap();
+        let failure = Init { dir: dir.path().to_owned() }.run().unwrap_err();
+        assert_eq!((failure.code, failure.text().as_str()), (Code::Invalid, "Procfile:2: a line of a Procfile is NAME: COMMAND"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! `mesh` is [`Mesh`], `mesh-controller` is [`daemon::Daemon`]; both binaries parse, call [`program::run`] and end with its exit code.
 //! Reads and writes go through the API only, so every verb works against any controller; only `run` and the daemon start one ([`serve`]).
+#![warn(clippy::print_stdout, clippy::print_stderr)] // They panic where the descriptor takes no more: see [`output`].
 pub mod age;
 pub mod apply;
 mod backend;
@@ -13,16 +14,13 @@ pub mod doctor;
 pub mod exit;
 pub mod export;
 pub mod follow;
-#[cfg(test)]
-mod golden;
 mod hostname;
-mod in_cluster;
-mod lifetime;
-
 pub mod import;
+mod in_cluster;
 pub mod init;
 pub mod install;
 pub mod instance;
+mod lifetime;
 pub mod logs;
 pub mod manifest;
 pub mod output;

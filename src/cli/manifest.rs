@@ -1,5 +1,4 @@
 //! Manifests: YAML or JSON, one or several documents per file, from a file, a directory or standard input. Every error names the file and the line.
-pub mod lines;
 pub(crate) mod meant;
 
 use std::{
@@ -10,8 +9,8 @@ use std::{
 
 use kube::core::{DynamicObject, GroupVersionKind, Status};
 
-use self::lines::Lines;
 use super::exit::{Code, Failure, Result};
+use mesh_convert::lines::Lines;
 
 /// What `mesh run` looks for in the current directory when no file is named.
 pub const DEFAULT_NAMES: [&str; 4] = ["mesh.yaml", "mesh.yml", "meshservice.yaml", "mesh"];

@@ -1,4 +1,5 @@
-//! Writing to standard output. A reader that has gone (`mesh ps | head -1`) is no failure; everything else that keeps text from being written is.
+//! Writing to standard output, and beside it. A reader that has gone (`mesh ps | head -1`) is no failure; everything else that keeps a result from being
+//! written is.
 use std::{
     io::{self, ErrorKind, Write},
     os::fd::{AsFd, OwnedFd},
@@ -20,6 +21,17 @@ pub fn print(text: &str) -> Result {
 /// Prints a line.
 pub fn print_line(text: &str) -> Result {
     print(&format!("{text}\n"))
+}
+
+/// Says something on standard error, each line with the program's name before it; there is nobody to tell where that takes no more.
+pub fn complain(name: &str, text: &str) {
+    let lines: String = text.lines().flat_map(|line| [name, ": ", line, "\n"]).collect();
+    let _ = io::stderr().write_all(lines.as_bytes());
+}
+
+/// Says something beside the result, as it is.
+pub fn remark(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Standard output took no more.

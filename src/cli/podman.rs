@@ -96,13 +96,7 @@ impl PlanVerb {
 /// A line that a shell splits into these words. What only systemd needs is left out.
 fn line(argv: &[String]) -> String {
     let words = argv.iter().filter(|word| !["--sdnotify=conmon", "--cgroups=split", "--log-driver=journald"].contains(&word.as_str()));
-    words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
-}
-
-/// A word as a shell reads it back.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=,@+-".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    words.map(|word| mesh_convert::words::quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// A container, as `podman ps --format json` has it.

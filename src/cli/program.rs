@@ -1,9 +1,5 @@
 //! The two programs as a whole, and what both do around their work: the TLS provider, the runtime, and the exit code at the end.
-use std::{
-    future::Future,
-    io::{ErrorKind, Write},
-    process::ExitCode,
-};
+use std::{future::Future, io::ErrorKind, process::ExitCode};
 
 use clap::Parser;
 
@@ -49,7 +45,7 @@ pub fn mesh() -> ExitCode {
 /// Without it there is room for fewer connections, which the router takes into account.
 fn raise_descriptors() {
     if let Err(error) = descriptors::raise() {
-        eprintln!("the limit of file descriptors stays as it is: {error}");
+        output::complain("mesh", &format!("the limit of file descriptors stays as it is: {error}"));
     }
 }
 
@@ -64,7 +60,7 @@ fn run(name: &str, log_format: LogFormat, log_filter: &str, work: impl Future<Ou
     match end {
         Ok(()) => Code::Ok.into(),
         Err(failure) => {
-            complain(name, &failure.text());
+            output::complain(name, &failure.text());
             failure.code.into()
         }
     }
@@ -74,18 +70,12 @@ fn run(name: &str, log_format: LogFormat, log_filter: &str, work: impl Future<Ou
 fn said(error: &clap::Error) -> ExitCode {
     match error.print() {
         Err(failed) if !error.use_stderr() && failed.kind() != ErrorKind::BrokenPipe => {
-            complain("mesh", &output::failure(failed).text());
+            output::complain("mesh", &output::failure(failed).text());
             Code::Failed.into()
         }
         Ok(()) | Err(_) if error.use_stderr() => Code::Usage.into(),
         Ok(()) | Err(_) => Code::Ok.into(),
     }
-}
-
-/// To standard error; there is nobody to tell where that takes no more.
-fn complain(name: &str, text: &str) {
-    let lines: String = text.lines().flat_map(|line| [name, ": ", line, "\n"]).collect();
-    let _ = std::io::stderr().write_all(lines.as_bytes());
 }
 
 fn prepare(log_format: LogFormat, log_filter: &str) -> Result {

@@ -20,6 +20,7 @@ use super::{
     follow::{Follow, Which, follow, source::Part},
     hostname::hostname,
     manifest::Document,
+    output,
     paint::Paint,
     printer::{Printed, Printer, Style},
     serve::{self, ServeOptions, Serving},
@@ -86,7 +87,7 @@ impl Run {
         let documents = plan::documents(&self, &project)?;
         let state_dir = state::prepare(target.state_dir.as_deref(), &project)?;
         for warning in exposed::warnings(&documents, &project, &state_dir) {
-            eprintln!("mesh: {warning}");
+            output::complain("mesh", &warning);
         }
         let mut signals = Signals::new()?;
         let (shutdown, supervisor) = Shutdown::new();

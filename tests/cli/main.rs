@@ -21,17 +21,10 @@ use std::{
 };
 
 use mesh_gear::{
+    golden,
     machine::api,
     session::{Session, mesh, project},
 };
-
-fn golden(name: &str, made: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cli").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, made).unwrap();
-    }
-    assert!(std::fs::read_to_string(&path).unwrap_or_default() == made, "{} differs (UPDATE_GOLDEN=1 accepts):\n{made}", path.display());
-}
 
 #[test]
 fn help_says_what_there_is() {
@@ -43,7 +36,7 @@ fn help_says_what_there_is() {
         let words: Vec<&str> = [verb, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         text.extend(["$ mesh ", &words.join(" "), "\n", &mesh(dir.path(), &words).stdout, "\n"]);
     }
-    golden("help.txt", &text);
+    golden::check("tests/golden/cli/help.txt", &text);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::machine::Cluster;
-use mesh_gear::controller::Controller;
+use mesh_gear::{controller::Controller, golden};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/kubernetes");
 
@@ -31,20 +31,12 @@ fn objects(yaml: &str) -> Vec<Value> {
     serde_saphyr::from_multiple::<Value>(yaml).unwrap().into_iter().filter(|value| !value.is_null()).collect()
 }
 
-fn golden(name: &str, made: &str) {
-    let path = Path::new(GOLDEN).join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, made).unwrap();
-    }
-    assert!(fs::read_to_string(&path).unwrap_or_default() == made, "{} differs (UPDATE_GOLDEN=1 accepts):\n{made}", path.display());
-}
-
 #[test]
 fn what_is_exported_stands_in_the_golden_file_and_what_is_lost_is_said() {
     let files = ["-f", "services.yaml", "-f", "config.yaml"];
     let end = export(&files);
-    golden("export.yaml", &end.stdout);
-    golden("export.err", &end.stderr);
+    golden::check("tests/golden/kubernetes/export.yaml", &end.stdout);
+    golden::check("tests/golden/kubernetes/export.err", &end.stderr);
     assert_eq!(end.code, 7, "a process cannot be exported, the others can");
     assert!(!end.stdout.contains("mesh-controller.dev/") && !end.stdout.contains("mesh-drain"), "nothing of ours is needed");
     assert!(!end.stdout.contains("cG9zdGdyZXM6"), "a secret's value is printed if it is asked for only");

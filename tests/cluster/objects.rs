@@ -55,11 +55,7 @@ fn difference(wanted: &Value, live: &Value) -> Option<String> {
 fn the_objects_of_services_are_those_of_the_golden_file() {
     let made: Vec<Value> =
         ["services.yaml", "privileged.yaml"].iter().flat_map(|file| services(&golden(file), "shop")).flat_map(|s| made(&s)).collect();
-    let (made, path) = (yaml(&made), golden("objects.yaml"));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, &made).unwrap();
-    }
-    assert!(fs::read_to_string(&path).unwrap_or_default() == made, "{} differs (UPDATE_GOLDEN=1 accepts):\n{made}", path.display());
+    mesh_gear::golden::check("tests/golden/kubernetes/objects.yaml", &yaml(&made));
 }
 
 /// Strictly, without a warning, and nothing of it is written otherwise than it was sent: else every comparison would find a difference.

@@ -3,6 +3,7 @@ pub mod client;
 pub mod controller;
 pub mod disk;
 pub mod fake_api;
+pub mod golden;
 pub mod instance;
 pub mod load;
 pub mod machine;

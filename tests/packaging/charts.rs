@@ -137,12 +137,7 @@ fn deploy_is_what_the_chart_renders_and_kustomize_makes_the_same_of_it() {
     let (Some(helm), Some(kubectl)) = (tool("helm/helm"), tool("kube/kubectl")) else { return };
     let chart = plain(template(&helm, "charts/mesh-controller", &[]));
     for (path, wanted) in deploy(&chart) {
-        let file = Path::new(TOP).join("deploy").join(&path);
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(&file, &wanted).unwrap();
-        }
-        let there = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(there == wanted, "deploy/{path} is not what the chart renders: UPDATE_GOLDEN=1 cargo test --test packaging writes it");
+        mesh_gear::golden::check(&format!("deploy/{path}"), &wanted);
     }
     let wanted = [vec![namespace()], definitions(), chart].concat();
     same("deploy/default", &documents(&said(&kubectl, &["kustomize", "deploy/default"])), &wanted);
@@ -171,11 +166,7 @@ fn the_crd_chart_holds_the_programs_definitions_and_keeps_them() {
     let mut names = BTreeSet::new();
     for crd in crds::all() {
         let (name, made) = (mesh_controller::cli::crd::file_name(&crd), mesh_controller::cli::crd::yaml(&crd).unwrap());
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(files.join(&name), &made).unwrap();
-        }
-        let there = std::fs::read_to_string(files.join(&name)).unwrap_or_default();
-        assert!(there == made, "{name} is not current: UPDATE_GOLDEN=1 cargo test --test packaging writes it");
+        mesh_gear::golden::check(&format!("charts/mesh-controller-crds/files/{name}"), &made);
         names.insert(name);
     }
     let there: BTreeSet<String> =

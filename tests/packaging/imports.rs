@@ -10,7 +10,7 @@ const ORDER: [&[&str]; 9] = [
     &["plan"],
     &["store", "backend"],
     &["apiserver", "coordination"],
-    &["router"],
+    &["router", "convert"],
     &["controller"],
     &["cli"],
 ];

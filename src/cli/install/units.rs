@@ -175,8 +175,8 @@ mod tests {
             ("process", BackendFlag::Process, false),
             ("quadlet-user", BackendFlag::Quadlet, true),
         ] {
-            crate::golden::check(&format!("install-{name}.service"), &wanted(backend, user).service().unwrap());
+            mesh_gear::golden::check(&format!("tests/golden/cli/install-{name}.service"), &wanted(backend, user).service().unwrap());
         }
-        crate::golden::check("install.socket", &wanted(BackendFlag::Podman, false).socket().unwrap());
+        mesh_gear::golden::check("tests/golden/cli/install.socket", &wanted(BackendFlag::Podman, false).socket().unwrap());
     }
 }

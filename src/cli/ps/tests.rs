@@ -59,13 +59,13 @@ fn fixture() -> Vec<Row> {
 #[test]
 fn the_table_shows_instances_by_service_and_services_that_have_none() {
     let now = "2026-01-01T00:03:10Z".parse().unwrap();
-    crate::golden::check("ps.txt", &render(&fixture(), false, now));
-    crate::golden::check("ps-all-namespaces.txt", &render(&fixture(), true, now));
+    mesh_gear::golden::check("tests/golden/cli/ps.txt", &render(&fixture(), false, now));
+    mesh_gear::golden::check("tests/golden/cli/ps-all-namespaces.txt", &render(&fixture(), true, now));
 }
 
 #[test]
 fn the_json_is_what_scripts_rely_on() {
-    crate::golden::check("ps.json", &(serde_json::to_string_pretty(&fixture()).unwrap() + "\n"));
+    mesh_gear::golden::check("tests/golden/cli/ps.json", &(serde_json::to_string_pretty(&fixture()).unwrap() + "\n"));
 }
 
 #[test]

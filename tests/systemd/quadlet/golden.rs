@@ -66,12 +66,7 @@ fn the_files_of_each_version_are_those_of_the_golden_folder() {
             .lines()
             .map(|line| if line.starts_with("# mesh-hash: ") { "# mesh-hash: HASH\n".to_owned() } else { format!("{line}\n") })
             .collect();
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/quadlet/{version}.txt"));
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::write(&golden, &made).unwrap();
-        }
-        let wanted = fs::read_to_string(&golden).unwrap_or_default();
-        assert!(wanted == made, "{} differs (UPDATE_GOLDEN=1 accepts):\n{made}", golden.display());
+        mesh_gear::golden::check(&format!("tests/golden/quadlet/{version}.txt"), &made);
     }
 }
 

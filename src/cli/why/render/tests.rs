@@ -66,7 +66,7 @@ fn facts(service: MeshService, looked: Vec<Looked>, events: Vec<Told>) -> Facts 
 fn check(name: &str, facts: &Facts, only: Option<&str>, wanted: bool) {
     let report = report(facts, only);
     assert_eq!(report.wanted, wanted);
-    crate::golden::check(name, &render(&report, now(), Paint::OFF));
+    mesh_gear::golden::check(&format!("tests/golden/cli/{name}"), &render(&report, now(), Paint::OFF));
 }
 
 fn crashing() -> Facts {
@@ -111,7 +111,7 @@ fn a_service_that_crashes_says_how_with_its_last_words_and_the_remedy() {
 
 #[test]
 fn the_json_is_what_scripts_rely_on() {
-    crate::golden::check("why.json", &(serde_json::to_string_pretty(&report(&crashing(), None)).unwrap() + "\n"));
+    mesh_gear::golden::check("tests/golden/cli/why.json", &(serde_json::to_string_pretty(&report(&crashing(), None)).unwrap() + "\n"));
 }
 
 #[test]

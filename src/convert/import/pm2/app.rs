@@ -1,10 +1,12 @@
 //! One app of an ecosystem file.
 use serde_json::{Value, json};
 
-use crate::import::{
-    Setting,
-    draft::{Book, Draft, label, literal},
-    fields::{Fields, scalar},
+use crate::{
+    import::{
+        draft::{Book, Draft, literal},
+        fields::{Fields, scalar},
+        setting::Setting,
+    },
     words,
 };
 
@@ -57,7 +59,7 @@ pub(super) fn name_of(app: &Value) -> String {
 
 /// Makes the draft.
 pub(super) fn app(name: &str, mut fields: Fields, setting: &Setting, book: &mut Book<'_>) -> Option<Draft> {
-    let mut draft = Draft { name: label(name), ..Draft::default() };
+    let mut draft = Draft::new(name);
     let path = fields.path("name");
     fields.take("name");
     if draft.name != name {

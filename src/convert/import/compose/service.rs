@@ -3,14 +3,15 @@ use serde_json::{Value, json};
 
 use super::{Top, deploy, health, traefik, units, volumes};
 use crate::{
-    exit::Result,
+    Result,
     import::{
-        Setting, dotenv,
+        dotenv,
         draft::{Book, Draft, label, literal},
         fields::{Fields, scalar},
-        loosen, words,
+        loosen,
+        setting::Setting,
     },
-    podman::quoted,
+    words::{self, quoted},
 };
 
 /// Ports of images that are well known, for services that say none (compose needs none on its network).
@@ -81,7 +82,7 @@ pub(super) fn service(name: &str, value: Value, top: &Top, setting: &Setting, bo
         return Ok(None);
     }
     let mut fields = Fields::new(path.clone(), value);
-    let mut draft = Draft { name: label(name), ..Draft::default() };
+    let mut draft = Draft::new(name);
     if draft.name != name {
         book.said(&path, format!("the service {name} is called {} here: others that call it by name must use that", draft.name));
     }
@@ -235,7 +236,7 @@ fn ports(fields: &mut Fields, draft: &mut Draft, book: &mut Book<'_>) {
             continue;
         }
         if let Some(published) = published {
-            let routed = draft.spec.contains_key("route") || draft.spec.contains_key("routes");
+            let routed = draft.has("route") || draft.has("routes");
             let hint = if routed { "the routes say what it takes" } else { "if it speaks HTTP, add route: / (or /path) to spec" };
             book.lost(&path, format!("ports: {published} is not published: requests come through the router's port; {hint}"));
         }
@@ -266,7 +267,7 @@ fn ports(fields: &mut Fields, draft: &mut Draft, book: &mut Book<'_>) {
     if let Some((name, port)) = PORTS.iter().find(|(name, _)| *name == base) {
         draft.set("port", *port);
         book.said(&fields.path("image"), format!("port: {port} is what {name} listens on: the file says none"));
-    } else if draft.spec.contains_key("route") || draft.spec.contains_key("routes") {
+    } else if draft.has("route") || draft.has("routes") {
         book.said(&fields.path("image"), "port: 8080, because the file says none: give spec.port if the program listens elsewhere");
     } else {
         draft.set("type", "Worker");

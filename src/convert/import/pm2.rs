@@ -5,12 +5,12 @@ mod literal;
 use serde_json::Value;
 
 use super::{
-    Setting,
     draft::{Book, Outcome, label},
     fields::Fields,
     input::Input,
+    setting::Setting,
 };
-use crate::exit::Result;
+use crate::Result;
 
 /// Imports files.
 pub(super) fn import(inputs: Vec<Input>, setting: &Setting, outcome: &mut Outcome) -> Result {

@@ -7,14 +7,11 @@ use std::{
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::{
-    exit::{Code, Failure, Result},
-    manifest::lines::Lines,
-};
+use crate::{Error, Result, lines::Lines};
 
 /// What can be imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum From {
+pub enum Format {
     /// Compose files of Docker or Podman.
     Compose,
     /// Procfiles of Heroku, foreman, overmind.
@@ -41,7 +38,7 @@ const USUAL: [&str; 10] = [
 
 /// A file.
 #[derive(Debug, Clone)]
-pub(super) struct Input {
+pub struct Input {
     /// As it was named.
     pub(super) name: String,
     /// Where it lies: what relative paths in it are relative to.
@@ -52,7 +49,8 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn new(name: &str, dir: &Path, text: String) -> Self {
+    /// A text, as if it were a file of that name in `dir`.
+    pub fn new(name: &str, dir: &Path, text: String) -> Self {
         Self { name: name.to_owned(), dir: dir.to_owned(), text, lines: Vec::new() }
     }
 
@@ -82,8 +80,8 @@ impl Input {
     }
 
     /// It cannot be read.
-    pub(super) fn refuse(&self, line: u64, what: &str) -> Failure {
-        Failure::new(Code::Invalid, format!("{}:{line}: {what}", self.name))
+    pub(super) fn refuse(&self, line: u64, what: &str) -> Error {
+        Error::Invalid(format!("{}:{line}: {what}", self.name))
     }
 
     /// The text of a file beside it; none if there is no such file.
@@ -111,7 +109,10 @@ impl Input {
 }
 
 /// Reads files and directories (their YAML and JSON), `-`, or what usually lies in the current directory.
-pub(super) fn read(files: &[PathBuf], from: Option<From>) -> Result<Vec<(From, Input)>> {
+///
+/// # Errors
+/// A file that cannot be read, or whose format cannot be told.
+pub fn read(files: &[PathBuf], from: Option<Format>) -> Result<Vec<(Format, Input)>> {
     let mut inputs = Vec::new();
     for file in if files.is_empty() { usual()? } else { files.to_vec() } {
         let mut paths = vec![file.clone()];
@@ -125,7 +126,7 @@ pub(super) fn read(files: &[PathBuf], from: Option<From>) -> Result<Vec<(From, I
             let kind = from.or_else(|| guess(&path, &input.text));
             let kind = kind.ok_or_else(|| {
                 let known = "a compose file, a Procfile, an ecosystem file of pm2 or manifests of Kubernetes";
-                Failure::new(Code::Invalid, format!("{}:1: it does not look like {known}: say what it is with --from", input.name))
+                Error::Invalid(format!("{}:1: it does not look like {known}: say what it is with --from", input.name))
             })?;
             inputs.push((kind, input));
         }
@@ -145,8 +146,8 @@ fn one(path: &Path) -> Result<Input> {
     Ok(Input::new(&path.display().to_string(), &dir.canonicalize().unwrap_or(dir), text))
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Code::Invalid, format!("{}: {error}", path.display()))
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::Invalid(format!("{}: {error}", path.display()))
 }
 
 fn is_manifest(path: &Path) -> bool {
@@ -155,7 +156,7 @@ fn is_manifest(path: &Path) -> bool {
 
 fn usual() -> Result<Vec<PathBuf>> {
     let found = USUAL.iter().map(PathBuf::from).find(|path| path.is_file());
-    let nothing = || Failure::new(Code::Usage, format!("name a file to import: here is none of {}", USUAL.join(", ")));
+    let nothing = || Error::NoInput(format!("name a file to import: here is none of {}", USUAL.join(", ")));
     found.map(with_override).ok_or_else(nothing)
 }
 
@@ -170,17 +171,17 @@ fn with_override(path: PathBuf) -> Vec<PathBuf> {
 }
 
 /// By its name, else by what stands in it.
-fn guess(path: &Path, text: &str) -> Option<From> {
+fn guess(path: &Path, text: &str) -> Option<Format> {
     let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let extension = path.extension().map(|ext| ext.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let has = |key: &str| text.lines().any(|line| line.trim_start_matches(['{', ' ', '"', '-']).replace(['"', '\''], "").starts_with(key));
     match (name.as_str(), extension.as_str()) {
-        (name, _) if name.starts_with("procfile") || name.ends_with("procfile") => Some(From::Procfile),
-        (_, "js" | "cjs" | "mjs") => Some(From::Pm2),
-        _ if has("apiVersion:") && has("kind:") => Some(From::Kubernetes),
-        _ if has("apps:") || (name.contains("ecosystem") && has("script:")) => Some(From::Pm2),
-        _ if has("services:") || name.contains("compose") => Some(From::Compose),
-        ("-", _) | (_, "") if text.lines().any(|line| line.starts_with("web:")) => Some(From::Procfile),
+        (name, _) if name.starts_with("procfile") || name.ends_with("procfile") => Some(Format::Procfile),
+        (_, "js" | "cjs" | "mjs") => Some(Format::Pm2),
+        _ if has("apiVersion:") && has("kind:") => Some(Format::Kubernetes),
+        _ if has("apps:") || (name.contains("ecosystem") && has("script:")) => Some(Format::Pm2),
+        _ if has("services:") || name.contains("compose") => Some(Format::Compose),
+        ("-", _) | (_, "") if text.lines().any(|line| line.starts_with("web:")) => Some(Format::Procfile),
         _ => None,
     }
 }
@@ -192,13 +193,13 @@ mod tests {
     #[test]
     fn a_file_says_what_it_is() {
         for (name, text, kind) in [
-            ("compose.yaml", "services: {}", Some(From::Compose)),
-            ("x.yml", "services:\n  a: {}", Some(From::Compose)),
-            ("Procfile.dev", "web: x", Some(From::Procfile)),
-            ("ecosystem.config.js", "module.exports = {}", Some(From::Pm2)),
-            ("p.json", "{\"apps\": []}", Some(From::Pm2)),
-            ("d.yaml", "apiVersion: apps/v1\nkind: Deployment", Some(From::Kubernetes)),
-            ("-", "web: node a.js\n", Some(From::Procfile)),
+            ("compose.yaml", "services: {}", Some(Format::Compose)),
+            ("x.yml", "services:\n  a: {}", Some(Format::Compose)),
+            ("Procfile.dev", "web: x", Some(Format::Procfile)),
+            ("ecosystem.config.js", "module.exports = {}", Some(Format::Pm2)),
+            ("p.json", "{\"apps\": []}", Some(Format::Pm2)),
+            ("d.yaml", "apiVersion: apps/v1\nkind: Deployment", Some(Format::Kubernetes)),
+            ("-", "web: node a.js\n", Some(Format::Procfile)),
             ("readme.md", "hello", None),
         ] {
             assert_eq!(guess(Path::new(name), text), kind, "{name}");

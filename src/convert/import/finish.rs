@@ -3,7 +3,7 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 use super::draft::{Draft, Note, Outcome};
-use crate::exit::{Code, Failure, Result};
+use crate::{Error, Result};
 use mesh_api::{MeshService, node::BackendKind};
 use mesh_apiserver::schema::Schema;
 use mesh_plan::validate::validate;
@@ -34,9 +34,9 @@ pub(super) fn finish(outcome: &mut Outcome, first: usize, backend: BackendKind) 
 }
 
 fn schema() -> Result<Schema> {
-    let crd = serde_json::to_value(MeshService::crd()).map_err(anyhow::Error::from)?;
+    let crd = serde_json::to_value(MeshService::crd()).unwrap_or_default();
     let open_api = crd.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned().unwrap_or_default();
-    Schema::from_open_api(&open_api).map_err(|errors| Failure::new(Code::Failed, format!("the definition of MeshService: {errors:?}")))
+    Schema::from_open_api(&open_api).map_err(|errors| Error::Invalid(format!("the definition of MeshService: {errors:?}")))
 }
 
 /// Notes about a service stand at the first line that another note about it has.
@@ -66,7 +66,7 @@ fn to_process(draft: &mut Draft, outcome: &mut Outcome) -> bool {
             note(outcome, draft, format!("{field}: a plain process has none (--backend podman keeps it)"));
         }
     }
-    if !draft.spec.contains_key("command") {
+    if !draft.has("command") {
         let Some(args) = draft.spec.remove("args") else {
             let text = format!("it has no command: what {image} runs is not known here, so nothing is made of it (--backend podman)");
             note(outcome, draft, text);
@@ -80,7 +80,7 @@ fn to_process(draft: &mut Draft, outcome: &mut Outcome) -> bool {
 }
 
 fn to_container(draft: &mut Draft, outcome: &mut Outcome) -> bool {
-    if !draft.spec.contains_key("image") {
+    if !draft.has("image") {
         let image = format!("localhost/{}:latest", draft.name);
         note(outcome, draft, format!("image: there is none yet: podman build -t {image} ."));
         draft.set("image", image);

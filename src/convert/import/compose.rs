@@ -1,7 +1,6 @@
 //! Compose files (the Compose Specification, and what of its older versions still stands in files) as MeshServices.
 mod deploy;
 mod health;
-pub(super) mod interpolate;
 mod merge;
 mod service;
 mod tags;
@@ -9,19 +8,19 @@ mod traefik;
 mod units;
 mod volumes;
 
-pub(super) use traefik::set_routes;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use super::{
-    Setting, dotenv,
+    dotenv,
     draft::{Book, Outcome, label},
     fields::{Fields, scalar},
     input::Input,
+    interpolate::interpolate,
+    setting::Setting,
 };
-use crate::exit::Result;
+use crate::Result;
 
 /// What the whole file says to its services.
 pub(super) struct Top {
@@ -86,7 +85,7 @@ fn read(input: &mut Input, variables: &BTreeMap<String, String>, whole: &mut Val
             return Err(input.refuse(input.line(index, ""), "a compose file is a mapping with services: in it"));
         }
         let mut unset = BTreeSet::new();
-        interpolate::interpolate(&mut value, variables, &mut unset).map_err(|text| {
+        interpolate(&mut value, variables, &mut unset).map_err(|text| {
             // The nearest line that has the text.
             let needle = text.split('"').nth(1).unwrap_or_default().to_owned();
             let line = input.text.lines().position(|line| line.contains(&needle)).map_or(1, |at| at as u64 + 1);

@@ -25,12 +25,12 @@ fn run(folder: &Path, setting: &Setting) -> Result<(Outcome, String)> {
             && !["env", "ini"].iter().any(|end| path.extension().is_some_and(|extension| extension == *end))
     };
     let file = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).find(main).unwrap();
-    let mut inputs = input::read(&[file], None)?;
+    let mut inputs = read(&[file], None)?;
     for (_, input) in &mut inputs {
         input.name = input.name.rsplit('/').next().unwrap().to_owned();
     }
     let outcome = import(inputs, setting)?;
-    let text = format!("{}\n=== standard error\n{}", render::manifest(&outcome), render::summary(&outcome));
+    let text = format!("{}\n=== standard error\n{}", outcome.manifest(), outcome.summary());
     let text = text.replace(&folder.display().to_string(), "/project");
     Ok((outcome, text))
 }
@@ -38,11 +38,11 @@ fn run(folder: &Path, setting: &Setting) -> Result<(Outcome, String)> {
 #[test]
 fn realistic_files_become_services_and_what_is_lost_is_said() {
     for folder in fixtures() {
-        let (outcome, text) = run(&folder, &setting()).unwrap_or_else(|failure| panic!("{}: {}", folder.display(), failure.text()));
+        let (outcome, text) = run(&folder, &setting()).unwrap_or_else(|failure| panic!("{}: {}", folder.display(), failure));
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         assert!(!outcome.drafts.is_empty(), "{name}");
         assert!(!text.contains("not valid yet"), "{name}: {text}");
-        crate::golden::check(&format!("import-{name}.txt"), &text);
+        mesh_gear::golden::check(&format!("tests/golden/import/{name}.txt"), &text);
     }
 }
 
@@ -81,8 +81,8 @@ fn every_key_of_the_input_is_carried_over_listed_or_named() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(name);
         std::fs::write(&file, text).unwrap();
-        let outcome = import(input::read(&[file], None).unwrap(), &setting()).unwrap();
-        let summary = render::summary(&outcome);
+        let outcome = import(read(&[file], None).unwrap(), &setting()).unwrap();
+        let summary = outcome.summary();
         assert!(what.iter().all(|what| summary.contains(what)), "{summary}");
     }
 }
@@ -93,7 +93,7 @@ fn what_builds_an_image_is_told_as_a_command_and_the_rest_of_it_one_by_one() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("compose.yaml");
         std::fs::write(&file, format!("name: shop\nservices:\n  web:\n    expose: [80]\n    build:{build}")).unwrap();
-        let outcome = import(input::read(&[file], None).unwrap(), &setting()).unwrap();
+        let outcome = import(read(&[file], None).unwrap(), &setting()).unwrap();
         let lost = |note: &draft::Note| note.lost.then(|| format!("{} {}", note.line, note.text));
         outcome.notes.iter().filter_map(lost).collect::<Vec<_>>()
     };
@@ -157,9 +157,9 @@ fn what_cannot_be_read_is_told_by_line_with_exit_code_4() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(name);
         std::fs::write(&file, text).unwrap();
-        let failure = input::read(&[file], None).and_then(|inputs| import(inputs, &setting())).unwrap_err();
-        assert_eq!(failure.code, Code::Invalid, "{name}");
-        assert!(failure.text().contains(said), "{name}: {}", failure.text());
+        let failure = read(&[file], None).and_then(|inputs| import(inputs, &setting())).unwrap_err();
+        assert!(matches!(failure, crate::Error::Invalid(_)), "{name}");
+        assert!(failure.to_string().contains(said), "{name}: {failure}");
     }
 }
 
@@ -172,7 +172,7 @@ fn an_override_file_is_laid_over_the_first_and_its_tags_reset_and_replace() {
         std::fs::write(dir.path().join(name), text).unwrap();
         dir.path().join(name)
     });
-    let outcome = import(input::read(&files, None).unwrap(), &setting()).unwrap();
+    let outcome = import(read(&files, None).unwrap(), &setting()).unwrap();
     let specs: Vec<_> = outcome.drafts.iter().map(|draft| draft.object()["spec"].clone()).collect();
     assert_eq!(specs[0]["image"], "x:2");
     assert!(specs[0].get("args").is_none() && specs[0].get("command").is_none(), "{}", specs[0]);
@@ -195,8 +195,8 @@ fn made(name: &str, text: &str, beside: &[(&str, &str)]) -> (Vec<serde_json::Val
     for (name, text) in beside.iter().chain([&(name, text)]) {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
-    let outcome = import(input::read(&[dir.path().join(name)], None).unwrap(), &setting()).unwrap();
-    (outcome.drafts.iter().map(|draft| draft.object()["spec"].clone()).collect(), render::summary(&outcome))
+    let outcome = import(read(&[dir.path().join(name)], None).unwrap(), &setting()).unwrap();
+    (outcome.drafts.iter().map(|draft| draft.object()["spec"].clone()).collect(), outcome.summary())
 }
 
 #[test]

@@ -5,9 +5,11 @@ use serde_json::Value;
 
 /// Names of objects, and whether pods start without them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct References {
-    pub(super) config_maps: BTreeMap<String, Optional>,
-    pub(super) secrets: BTreeMap<String, Optional>,
+pub struct References {
+    /// ConfigMaps.
+    pub config_maps: BTreeMap<String, Optional>,
+    /// Secrets.
+    pub secrets: BTreeMap<String, Optional>,
     pub(super) claims: BTreeMap<String, Optional>,
 }
 
@@ -24,7 +26,7 @@ impl References {
 
     /// These and others.
     #[must_use]
-    pub(super) fn and(mut self, others: &Self) -> Self {
+    pub fn and(mut self, others: &Self) -> Self {
         let maps = [(&mut self.config_maps, &others.config_maps), (&mut self.secrets, &others.secrets), (&mut self.claims, &others.claims)];
         for (own, others) in maps {
             for (name, optional) in others {

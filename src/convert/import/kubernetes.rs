@@ -12,7 +12,7 @@ use super::{
     finish::clean,
     input::Input,
 };
-use crate::exit::Result;
+use crate::Result;
 
 /// One object of the input.
 pub(super) struct Object {

@@ -3,7 +3,6 @@ use serde_json::{Map, Value};
 
 use super::Object;
 use crate::import::{
-    compose::set_routes,
     draft::{Book, Draft},
     fields::{Fields, number, scalar},
     input::Input,
@@ -56,7 +55,7 @@ pub(super) fn routes(services: &[&Object], objects: &[Object], inputs: &[Input],
         }
     }
     routes.dedup();
-    set_routes(draft, &routes);
+    draft.set_routes(&routes);
 }
 
 fn of_service(service: &Object, draft: &mut Draft, book: &mut Book<'_>) {

@@ -21,7 +21,7 @@ pub(super) fn interpolate(value: &mut Value, variables: &BTreeMap<String, String
 ///
 /// # Errors
 /// The text that has a wrong `${`, and what is wrong.
-pub(in crate::import) fn replace(text: &str, variables: &BTreeMap<String, String>, unset: &mut BTreeSet<String>) -> Result<String, String> {
+pub(super) fn replace(text: &str, variables: &BTreeMap<String, String>, unset: &mut BTreeSet<String>) -> Result<String, String> {
     let (mut out, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);

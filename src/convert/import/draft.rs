@@ -1,5 +1,5 @@
 //! A MeshService in the making, and what is said about the way from the input to it.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -22,8 +22,8 @@ pub(super) struct Note {
 }
 
 /// A MeshService in the making.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Draft {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Draft {
     pub(super) name: String,
     pub(super) namespace: Option<String>,
     pub(super) labels: Map<String, Value>,
@@ -31,9 +31,19 @@ pub(super) struct Draft {
 }
 
 impl Draft {
+    /// One without a field; the name is made one that a MeshService may have.
+    pub fn new(name: &str) -> Self {
+        Self { name: label(name), ..Self::default() }
+    }
+
     /// Sets a field of the spec.
-    pub(super) fn set(&mut self, field: &str, value: impl Into<Value>) {
+    pub fn set(&mut self, field: &str, value: impl Into<Value>) {
         self.spec.insert(field.to_owned(), value.into());
+    }
+
+    /// Whether the spec has a field.
+    pub fn has(&self, field: &str) -> bool {
+        self.spec.contains_key(field)
     }
 
     /// Adds to a list of the spec.
@@ -49,6 +59,30 @@ impl Draft {
             list.retain(|variable| variable.get("name").and_then(Value::as_str) != Some(name));
         }
         self.push("env", json!({ "name": name, "value": value }));
+    }
+
+    /// Its routes as hosts and paths; one path for any host is the short form.
+    pub(super) fn set_routes(&mut self, routes: &[(Option<String>, String)]) {
+        match routes {
+            [] => {}
+            [(None, path)] => self.set("route", path.clone()),
+            routes => {
+                let mut by_path: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+                for (host, path) in routes {
+                    by_path.entry(path).or_default().extend(host.as_deref());
+                }
+                let any = |path: &str| routes.iter().any(|(host, other)| host.is_none() && other == path);
+                let all: Vec<_> = by_path
+                    .into_iter()
+                    .map(|(path, mut hosts)| {
+                        hosts.sort_unstable();
+                        hosts.dedup();
+                        if hosts.is_empty() || any(path) { json!({ "path": path }) } else { json!({ "hostnames": hosts, "path": path }) }
+                    })
+                    .collect();
+                self.set("routes", all);
+            }
+        }
     }
 
     /// A mapping of the spec, to put fields into.
@@ -88,13 +122,26 @@ pub(super) fn inner<'a>(map: &'a mut Map<String, Value>, field: &str) -> &'a mut
 
 /// What was made of the inputs.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
-    pub(super) drafts: Vec<Draft>,
+pub struct Outcome {
+    /// The services.
+    pub drafts: Vec<Draft>,
     /// Objects that are carried over as they are (ConfigMaps and Secrets).
     pub(super) objects: Vec<Value>,
     pub(super) notes: Vec<Note>,
     /// Keys that mean nothing here.
     pub(super) moot: BTreeSet<String>,
+}
+
+impl Outcome {
+    /// One service that needs no word.
+    pub fn of(draft: Draft) -> Self {
+        Self { drafts: vec![draft], ..Self::default() }
+    }
+
+    /// Whether there is nothing to say about it.
+    pub fn is_whole(&self) -> bool {
+        self.notes.is_empty() && self.moot.is_empty()
+    }
 }
 
 /// Writes notes about one input, and one service of it.

@@ -1,20 +1,22 @@
-//! Command lines cut into words by the rules of POSIX shells for quotes and backslashes. What needs a shell is told apart, never guessed.
+//! Command lines cut into words by the rules of POSIX shells for quotes and backslashes, and words quoted for them. What needs a shell is told apart,
+//! never guessed.
 
 /// A command line in words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Line {
-    pub(super) words: Vec<String>,
+pub struct Line {
+    /// Without their quotes.
+    pub words: Vec<String>,
     /// What stands in it, outside of quotes that hide it, that only a shell understands: `&&`, `|`, `$X`, `*`.
-    pub(super) shell: Option<String>,
+    pub shell: Option<String>,
     /// Variables that it names outside of single quotes.
-    pub(super) variables: Vec<String>,
+    pub variables: Vec<String>,
 }
 
 /// Cuts a line.
 ///
 /// # Errors
 /// A quote that is not closed.
-pub(super) fn split(text: &str) -> Result<Line, String> {
+pub fn split(text: &str) -> Result<Line, String> {
     let (mut line, mut word, mut chars) = (Line::default(), None::<String>, text.chars().peekable());
     while let Some(c) = chars.next() {
         match c {
@@ -86,23 +88,10 @@ fn look(c: char, ahead: &mut Chars<'_>, line: &mut Line) {
     }
 }
 
-/// Text with `$NAME` and `${NAME}` of these names as `$(NAME)`, which is replaced without a shell; other `$(` are kept as they are.
-pub(super) fn as_references(word: &str, names: &[String]) -> String {
-    let mut text = super::draft::literal(word);
-    for name in names {
-        text = text.replace(&format!("${{{name}}}"), &format!("$({name})"));
-        let (mut out, mut rest) = (String::new(), text.as_str());
-        while let Some((before, after)) = rest.split_once(&format!("${name}")) {
-            let longer = after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-            out.push_str(before);
-            let reference = if longer { format!("${name}") } else { format!("$({name})") };
-            out.push_str(&reference);
-            rest = after;
-        }
-        out.push_str(rest);
-        text = out;
-    }
-    text
+/// A word as a shell reads it back.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=,@+-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]
@@ -131,12 +120,5 @@ mod tests {
             assert_eq!(split(text).unwrap().shell.as_deref(), shell, "{text}");
         }
         assert_eq!(split("a -p $PORT \"${HOST}\" '$NO'").unwrap().variables, ["PORT", "HOST"]);
-    }
-
-    #[test]
-    fn variables_become_references() {
-        let names = ["PORT".to_owned()];
-        assert_eq!(as_references("0.0.0.0:$PORT", &names), "0.0.0.0:$(PORT)");
-        assert_eq!(as_references("${PORT}/$PORTS/$(X)", &names), "$(PORT)/$PORTS/$$(X)");
     }
 }

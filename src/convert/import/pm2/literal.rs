@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Number, Value};
 
-use crate::manifest::lines::Lines;
+use crate::lines::Lines;
 
 /// What was read.
 #[derive(Debug, Default)]

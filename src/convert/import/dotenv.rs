@@ -1,8 +1,8 @@
 //! Files of `NAME=value` lines (`.env`, `env_file`), as docker compose and foreman read them.
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::compose::interpolate::replace;
-use crate::exit::{Code, Failure};
+use super::interpolate::replace;
+use crate::Error as Refusal;
 
 /// A line that cannot be read.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,8 +13,8 @@ pub(super) struct Error {
 
 impl Error {
     /// What is said of it; the file is the one that is called so.
-    pub(super) fn of(&self, file: &str) -> Failure {
-        Failure::new(Code::Invalid, format!("{file}:{}: {}", self.line, self.what))
+    pub(super) fn of(&self, file: &str) -> Refusal {
+        Refusal::Invalid(format!("{file}:{}: {}", self.line, self.what))
     }
 }
 

@@ -5,9 +5,8 @@ use super::{
     dotenv,
     draft::{Book, Draft, Outcome, label, literal},
     input::Input,
-    words,
 };
-use crate::{exit::Result, manifest::lines::Lines};
+use crate::{Result, lines::Lines, words};
 
 /// What each instance has in its environment, so that it may be referred to.
 const GIVEN: [&str; 5] = ["PORT", "MESH_SERVICE", "MESH_INSTANCE", "MESH_REVISION", "MESH_NAMESPACE"];
@@ -55,7 +54,7 @@ fn service(name: &str, line: &str, book: &mut Book<'_>) -> Result<Option<Draft>>
         book.lost(name, format!("release: it runs once before a release, and services run on: run it by hand ({line})"));
         return Ok(None);
     }
-    let mut draft = Draft { name: label(name), ..Draft::default() };
+    let mut draft = Draft::new(name);
     if draft.name != name {
         book.said(name, format!("the process {name} is called {} here", draft.name));
     }
@@ -117,12 +116,12 @@ pub(super) fn command(path: &str, line: &str, draft: &mut Draft, book: &mut Book
     }
     let names = cut.map(|cut| cut.variables).unwrap_or_default();
     for (name, value) in &env {
-        draft.env(name, &words::as_references(value, &names));
+        draft.env(name, &as_references(value, &names));
     }
     if let Some(dir) = dir {
         draft.set("workingDir", dir);
     }
-    draft.set("command", words.iter().map(|word| words::as_references(word, &names)).collect::<Vec<_>>());
+    draft.set("command", words.iter().map(|word| as_references(word, &names)).collect::<Vec<_>>());
 }
 
 fn is_name(text: &str) -> bool {
@@ -132,4 +131,35 @@ fn is_name(text: &str) -> bool {
 fn has_env(draft: &Draft, name: &str) -> bool {
     let env = draft.spec.get("env").and_then(serde_json::Value::as_array);
     env.is_some_and(|env| env.iter().any(|variable| variable.get("name").and_then(serde_json::Value::as_str) == Some(name)))
+}
+
+/// Text with `$NAME` and `${NAME}` of these names as `$(NAME)`, which is replaced without a shell; other `$(` are kept as they are.
+fn as_references(word: &str, names: &[String]) -> String {
+    let mut text = literal(word);
+    for name in names {
+        text = text.replace(&format!("${{{name}}}"), &format!("$({name})"));
+        let (mut out, mut rest) = (String::new(), text.as_str());
+        while let Some((before, after)) = rest.split_once(&format!("${name}")) {
+            let longer = after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            out.push_str(before);
+            let reference = if longer { format!("${name}") } else { format!("$({name})") };
+            out.push_str(&reference);
+            rest = after;
+        }
+        out.push_str(rest);
+        text = out;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_become_references() {
+        let names = ["PORT".to_owned()];
+        assert_eq!(as_references("0.0.0.0:$PORT", &names), "0.0.0.0:$(PORT)");
+        assert_eq!(as_references("${PORT}/$PORTS/$(X)", &names), "$(PORT)/$PORTS/$$(X)");
+    }
 }

@@ -16,11 +16,11 @@ use mesh_plan::{environment::Sources, routes};
 
 /// What the user wants.
 #[derive(Debug)]
-pub(super) struct Wishes {
+pub struct Wishes {
     /// Secrets are printed.
-    pub(super) secrets: bool,
+    pub secrets: bool,
     /// What else was in the files.
-    pub(super) others: Vec<String>,
+    pub others: Vec<String>,
 }
 
 /// One document of the output.
@@ -33,7 +33,7 @@ struct Part {
 
 /// The manifests, and what is said about them.
 #[derive(Debug)]
-pub(super) struct Bundle {
+pub struct Bundle {
     head: String,
     parts: Vec<Part>,
     /// What is lost, and of which services.
@@ -41,7 +41,8 @@ pub(super) struct Bundle {
 }
 
 impl Bundle {
-    pub(super) fn new(natives: &[Native], services: &[MeshService], sources: &BTreeMap<String, Sources>, wishes: &Wishes) -> Self {
+    /// Puts it together; what services refer to is given by namespace.
+    pub fn new(natives: &[Native], services: &[MeshService], sources: &BTreeMap<String, Sources>, wishes: &Wishes) -> Self {
         let namespaces: BTreeSet<String> = natives.iter().map(|native| native.namespace.clone()).collect();
         let mut bundle = Self { head: head(natives, &namespaces), parts: Vec::new(), lost: Vec::new() };
         for namespace in &namespaces {
@@ -68,7 +69,7 @@ impl Bundle {
     }
 
     /// The text for `kubectl apply`.
-    pub(super) fn manifests(&self) -> String {
+    pub fn manifests(&self) -> String {
         let parts = self.parts.iter().map(|part| {
             let comments: String = part.comments.iter().map(|comment| text::comment(comment)).collect();
             match &part.object {
@@ -80,7 +81,7 @@ impl Bundle {
     }
 
     /// The lines for standard error.
-    pub(super) fn summary(&self) -> Vec<String> {
+    pub fn summary(&self) -> Vec<String> {
         let lines = self.lost.iter().map(|(text, of)| format!("  {}: {text}", of.join(", ")));
         let head = (!self.lost.is_empty()).then(|| "not carried over:".to_owned());
         head.into_iter().chain(lines).collect()

@@ -16,12 +16,15 @@ const REVISION_LABEL: &str = "metadata.labels['pod-template-hash']";
 
 /// A service's objects.
 #[derive(Debug, Clone)]
-pub(super) struct Native {
-    pub(super) service: String,
-    pub(super) namespace: String,
+pub struct Native {
+    /// Its name.
+    pub service: String,
+    /// Where it is.
+    pub namespace: String,
     /// In the order in which they are printed.
     pub(super) objects: Vec<Value>,
-    pub(super) references: References,
+    /// What its objects refer to.
+    pub references: References,
     pub(super) lost: Vec<Lost>,
     /// How many pods use each claim: all of the service's.
     pub(super) replicas: i32,
@@ -31,7 +34,7 @@ pub(super) struct Native {
 ///
 /// # Errors
 /// Why it has none: begins with the field.
-pub(super) fn native(service: &MeshService) -> Result<Native, String> {
+pub fn native(service: &MeshService) -> Result<Native, String> {
     if service.spec.image.is_none() {
         return Err(
             "spec.image: it runs as a process of this machine, and a cluster runs images: make one, and give it in spec.image".to_owned()

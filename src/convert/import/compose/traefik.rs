@@ -1,6 +1,4 @@
 //! Traefik's labels as routes, where they say no more than host and path.
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use crate::import::draft::{Book, Draft};
@@ -33,7 +31,7 @@ pub(super) fn labels(labels: &[(String, String, String)], draft: &mut Draft, boo
                 draft.set("strategy", "SessionAffinity");
                 draft.set("sessionPersistence", json!({ "sessionName": value }));
             }
-            ["traefik", "http", "services", _, "loadbalancer", "healthcheck", "path"] if !draft.spec.contains_key("readinessProbe") => {
+            ["traefik", "http", "services", _, "loadbalancer", "healthcheck", "path"] if !draft.has("readinessProbe") => {
                 draft.set("healthPath", value.clone());
             }
             ["traefik", "http", "routers", _, "tls", ..] => {
@@ -45,31 +43,7 @@ pub(super) fn labels(labels: &[(String, String, String)], draft: &mut Draft, boo
             _ => book.lost(path, format!("labels: {name} has no counterpart")),
         }
     }
-    set_routes(draft, &routes);
-}
-
-/// One path for any host is the short form.
-pub(in crate::import) fn set_routes(draft: &mut Draft, routes: &[(Option<String>, String)]) {
-    match routes {
-        [] => {}
-        [(None, path)] => draft.set("route", path.clone()),
-        routes => {
-            let mut by_path: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-            for (host, path) in routes {
-                by_path.entry(path).or_default().extend(host.as_deref());
-            }
-            let any = |path: &str| routes.iter().any(|(host, other)| host.is_none() && other == path);
-            let all: Vec<_> = by_path
-                .into_iter()
-                .map(|(path, mut hosts)| {
-                    hosts.sort_unstable();
-                    hosts.dedup();
-                    if hosts.is_empty() || any(path) { json!({ "path": path }) } else { json!({ "hostnames": hosts, "path": path }) }
-                })
-                .collect();
-            draft.set("routes", all);
-        }
-    }
+    draft.set_routes(&routes);
 }
 
 /// ``Host(`a`) && PathPrefix(`/b`) || …`` as hosts and paths; none if there is more in it.
