@@ -13,6 +13,7 @@ mod definitions;
 mod discovery;
 mod events;
 mod gc;
+mod group_resource;
 mod health;
 mod judges;
 pub mod managed_fields;

@@ -22,12 +22,12 @@ impl Inner {
         let key = Key::new(NAMESPACES, "", namespace);
         let registry = self.registry();
         let not_found = || match registry.stored(NAMESPACES) {
-            Some(namespaces) => ApiError::not_found(namespaces, namespace),
+            Some(namespaces) => ApiError::not_found(namespaces.group_resource(), namespace),
             None => ApiError::internal("namespaces are not served"),
         };
         let entry = self.store.get(&key).ok_or_else(not_found)?;
         if object::is_dying(&entry.value()) {
-            return Err(ApiError::namespace_terminating(resource, name, namespace));
+            return Err(ApiError::namespace_terminating(resource.group_resource(), name, namespace));
         }
         Ok(Some((key, entry.revision)))
     }

@@ -50,11 +50,11 @@ pub(crate) fn validate(resource: &Resource, new: &Value, old: Option<&Value>) ->
 /// Refuses the deletion of what the server, or who runs it, needs.
 pub(crate) fn check_deletion(server: &Inner, resource: &Resource, name: &str) -> Result<(), ApiError> {
     if resource.behaviour == Behaviour::Namespace && PERMANENT_NAMESPACES.contains(&name) {
-        return Err(ApiError::forbidden_object(resource, name, "this namespace may not be deleted"));
+        return Err(ApiError::forbidden_object(resource.group_resource(), name, "this namespace may not be deleted"));
     }
-    let kind = resource.qualified();
+    let kind = resource.group_resource().qualified();
     let protected = server.options.protected.iter().find(|protected| protected.name == name && protected.resource == kind);
-    protected.map_or(Ok(()), |protected| Err(ApiError::forbidden_object(resource, name, &protected.why)))
+    protected.map_or(Ok(()), |protected| Err(ApiError::forbidden_object(resource.group_resource(), name, &protected.why)))
 }
 
 /// Before an object is deleted or marked.

@@ -3,7 +3,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use serde_json::Value;
 
-use crate::{schema::Schema, table::Columns};
+use crate::{group_resource::GroupResource, schema::Schema, table::Columns};
 use mesh_store::{Entry, Key};
 
 /// What is special about a kind. Everything else is data.
@@ -68,9 +68,9 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
-    /// `widgets.judge.example`, `configmaps`
-    pub(crate) fn qualified(&self) -> String {
-        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+    /// What it is called in errors.
+    pub(crate) fn group_resource(&self) -> GroupResource<'_> {
+        GroupResource { group: &self.group, plural: &self.plural, kind: &self.kind }
     }
 
     /// `judge.example/v1`, `v1`
