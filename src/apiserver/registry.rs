@@ -1,6 +1,7 @@
 //! Which resources are served: the built-in ones and those of the stored definitions. A snapshot, replaced whole when a definition changes.
 mod builtin;
 mod custom;
+mod events_v1;
 mod resource;
 
 use std::{

@@ -3,6 +3,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use serde_json::Value;
 
+use super::events_v1;
 use crate::{group_resource::GroupResource, schema::Schema, table::Columns};
 use mesh_store::{Entry, Key};
 
@@ -106,7 +107,7 @@ impl Resource {
     pub(crate) fn view(&self, entry: &Entry) -> Value {
         let mut value = entry.value();
         if self.behaviour == Behaviour::EventsV1 {
-            value = crate::events::to_events_v1(value);
+            value = events_v1::to_events_v1(value);
         }
         self.name_kind(&mut value);
         if !self.is_verbatim(entry)
@@ -122,7 +123,7 @@ impl Resource {
     /// What is stored of an object of this version: without kind and version, which the reader knows.
     pub(crate) fn unview(&self, mut value: Value) -> Value {
         if self.behaviour == Behaviour::EventsV1 {
-            value = crate::events::to_core_v1(value);
+            value = events_v1::to_core_v1(value);
         }
         if let Some(object) = value.as_object_mut() {
             object.remove("apiVersion");
