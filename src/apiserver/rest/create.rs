@@ -4,7 +4,8 @@ use rand::Rng;
 use serde_json::Value;
 
 use super::{
-    Call, form,
+    call::Call,
+    form,
     write::{Intent, Ownership, check_identity, insert},
 };
 use crate::{

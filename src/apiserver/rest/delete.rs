@@ -4,7 +4,7 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Call, form};
+use super::{call::Call, form};
 use crate::{
     Inner,
     body::{self, Body},

@@ -1,7 +1,7 @@
 //! GET of one object.
 use http::{Response, StatusCode};
 
-use super::{Call, form};
+use super::{call::Call, form};
 use crate::{body::Body, status::ApiError};
 
 pub(super) fn get(call: &Call<'_>) -> Result<Response<Body>, ApiError> {

@@ -4,7 +4,7 @@ use futures::StreamExt;
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 
-use super::Call;
+use super::call::Call;
 use crate::{
     body::{self, Body},
     object,

@@ -3,7 +3,8 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    Call, form,
+    call::{Call, Part},
+    form,
     write::{Draft, Intent, Ownership, change, check_identity, insert},
 };
 use crate::{
@@ -130,7 +131,7 @@ async fn apply(call: &Call<'_>, form: crate::accept::Form) -> Result<Response<Bo
         };
         let (code, value) = match change(call, &mut intent, draft).await? {
             Some(changed) => (StatusCode::OK, changed.into_value()),
-            None if *part != super::Part::Main => return Err(ApiError::not_found(resource.group_resource(), call.name)),
+            None if *part != Part::Main => return Err(ApiError::not_found(resource.group_resource(), call.name)),
             None if !object::uid(&applied).is_empty() => {
                 let why =
                     format!("uid mismatch: the provided object specified uid {}, and no existing object was found", object::uid(&applied));
@@ -150,10 +151,10 @@ async fn apply(call: &Call<'_>, form: crate::accept::Form) -> Result<Response<Bo
 }
 
 /// What of an applied object counts at this endpoint: its manager shall not come to own what is not taken from it.
-fn own_part(resource: &Resource, part: super::Part, mut applied: Value) -> Value {
+fn own_part(resource: &Resource, part: Part, mut applied: Value) -> Value {
     let map = object::map(&mut applied);
     match part {
-        super::Part::Status => {
+        Part::Status => {
             map.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
             let identity = |field: &String| matches!(field.as_str(), "name" | "namespace" | "uid" | "resourceVersion" | "managedFields");
             object::map_at(map, "metadata").retain(|field, _| identity(field));

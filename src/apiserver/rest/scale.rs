@@ -3,7 +3,8 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    Call, form, patch,
+    call::Call,
+    form, patch,
     write::{Draft, Intent, Ownership, change},
 };
 use crate::{

@@ -3,7 +3,8 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 
 use super::{
-    Call, Part, form,
+    call::{Call, Part},
+    form,
     write::{Draft, Intent, Ownership, change, check_identity},
 };
 use crate::{

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Call,
+    call::Call,
     form::{self, Include, ListMeta},
 };
 use crate::{

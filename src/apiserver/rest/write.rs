@@ -2,7 +2,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Call, Part};
+use super::call::{Call, Part};
 use crate::{
     Inner,
     admission::AdmissionRequest,
