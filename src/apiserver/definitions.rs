@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    Inner, object,
+    object,
     registry::CRDS,
     rest::{self, Deletion},
     schema::{FieldError, Reason, Schema, cost},
+    state::State,
 };
 use mesh_kit::clock;
 use mesh_store::Key;
@@ -167,7 +168,7 @@ fn validate_versions(new: &Value, errors: &mut Vec<FieldError>) {
 }
 
 /// Watches everything, and brings each deleted definition to its end: its objects first, then it. Ends only with the server.
-pub(crate) async fn clean_up(server: Arc<Inner>) {
+pub(crate) async fn clean_up(server: Arc<State>) {
     loop {
         let start = server.store.revision();
         let mut watcher = server.store.watch(start);
@@ -199,7 +200,7 @@ pub(crate) async fn clean_up(server: Arc<Inner>) {
 }
 
 /// Names came free: who waits for them gets them.
-async fn reconsider(server: &Inner) {
+async fn reconsider(server: &State) {
     for entry in server.store.list(CRDS, None).entries {
         if condition(&entry.value(), "NamesAccepted").is_none_or(|condition| condition.get("status") == Some(&json!("True"))) {
             continue;
@@ -215,7 +216,7 @@ async fn reconsider(server: &Inner) {
     }
 }
 
-async fn attend(server: &Inner, key: &Key) {
+async fn attend(server: &State, key: &Key) {
     let Some(entry) = server.store.get(key) else { return };
     let definition = entry.value();
     if !object::is_dying(&definition) || !object::finalizers(&definition).contains(&FINALIZER) {

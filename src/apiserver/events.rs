@@ -5,8 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::{
-    Inner, object,
+    object,
     rest::{self, Deletion},
+    state::State,
 };
 use mesh_kit::clock;
 
@@ -15,7 +16,7 @@ const KEPT: SignedDuration = SignedDuration::from_hours(1);
 const LOOK_EVERY: Duration = Duration::from_mins(2);
 
 /// Removes old events for as long as the server runs.
-pub(crate) async fn expire(server: Arc<Inner>) {
+pub(crate) async fn expire(server: Arc<State>) {
     let mut interval = tokio::time::interval(LOOK_EVERY);
     loop {
         interval.tick().await;
@@ -23,7 +24,7 @@ pub(crate) async fn expire(server: Arc<Inner>) {
     }
 }
 
-async fn forget(server: &Inner, before: Timestamp) {
+async fn forget(server: &State, before: Timestamp) {
     let registry = server.registry();
     let Some(resource) = registry.stored("events") else { return };
     for entry in server.store.list("events", None).entries {

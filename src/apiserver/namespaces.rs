@@ -4,16 +4,17 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::{Value, json};
 
 use crate::{
-    Inner, object,
+    object,
     registry::{Behaviour, NAMESPACES, Resource},
     rest::{self, Deletion},
+    state::State,
     status::ApiError,
     strategy::PERMANENT_NAMESPACES,
 };
 use mesh_kit::clock;
 use mesh_store::{Change, Key, Write, WriteError};
 
-impl Inner {
+impl State {
     /// The namespace that a new object goes into, at the revision it was seen alive; the create is refused if it moved since.
     pub(crate) fn namespace_guard(&self, resource: &Resource, namespace: &str, name: &str) -> Result<Option<(Key, u64)>, ApiError> {
         if !resource.namespaced {
@@ -72,7 +73,7 @@ impl Inner {
 }
 
 /// Watches everything, furnishes each new namespace, and brings each deleted one to its end: what is in it first. Ends only with the server.
-pub(crate) async fn keep(server: Arc<Inner>) {
+pub(crate) async fn keep(server: Arc<State>) {
     loop {
         let mut watcher = server.store.watch(server.store.revision());
         for entry in server.store.list(NAMESPACES, None).entries {
@@ -91,7 +92,7 @@ pub(crate) async fn keep(server: Arc<Inner>) {
     }
 }
 
-async fn attend(server: &Inner, name: &str) {
+async fn attend(server: &State, name: &str) {
     let Some(entry) = server.store.get(&Key::new(NAMESPACES, "", name)) else { return };
     let result = if object::is_dying(&entry.value()) { empty(server, name).await } else { server.furnish(name).await };
     if let Err(error) = result {
@@ -100,7 +101,7 @@ async fn attend(server: &Inner, name: &str) {
 }
 
 /// Deletes what is in a namespace; when nothing is left, lets the namespace go.
-async fn empty(server: &Inner, name: &str) -> Result<(), WriteError> {
+async fn empty(server: &State, name: &str) -> Result<(), WriteError> {
     // Custom objects first: who brings them to their end may still need the rest (instances that drain their EndpointSlices).
     let mut left = empty_of(server, name, Resource::is_custom).await;
     if left == 0 {
@@ -111,7 +112,7 @@ async fn empty(server: &Inner, name: &str) -> Result<(), WriteError> {
 }
 
 /// Deletes the objects of some resources in a namespace; how many are held.
-async fn empty_of(server: &Inner, name: &str, chosen: impl Fn(&Resource) -> bool) -> usize {
+async fn empty_of(server: &State, name: &str, chosen: impl Fn(&Resource) -> bool) -> usize {
     let registry = server.registry();
     let mut left = 0;
     for storage in server.store.resources() {

@@ -24,16 +24,16 @@ pub(crate) use self::{
     write::alter,
 };
 use crate::{
-    Inner,
     body::Body,
     path::ObjectPath,
     registry::{Behaviour, Resource},
     request::Request,
+    state::State,
     status::ApiError,
 };
 
 /// Answers a request to a path of a group version.
-pub(crate) async fn answer(server: &Arc<Inner>, request: &Request, path: &ObjectPath) -> Result<Response<Body>, ApiError> {
+pub(crate) async fn answer(server: &Arc<State>, request: &Request, path: &ObjectPath) -> Result<Response<Body>, ApiError> {
     let registry = server.registry();
     let resource = registry.find(&path.group, &path.version, &path.plural).ok_or_else(ApiError::no_resource)?;
     let part = part(resource, path.subresource.as_deref())?;

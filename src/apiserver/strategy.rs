@@ -3,18 +3,18 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    Inner,
     definitions::{self, names::Taken},
     object,
     registry::{Behaviour, Resource},
     schema::FieldError,
+    state::State,
     status::ApiError,
 };
 
 /// The namespaces that the server itself makes and needs.
 pub(crate) const PERMANENT_NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
-pub(crate) fn on_create(server: &Inner, resource: &Resource, object: &mut Value, now: Timestamp) {
+pub(crate) fn on_create(server: &State, resource: &Resource, object: &mut Value, now: Timestamp) {
     match resource.behaviour {
         Behaviour::Namespace => {
             let name = object::name(object).to_owned();
@@ -28,7 +28,7 @@ pub(crate) fn on_create(server: &Inner, resource: &Resource, object: &mut Value,
     }
 }
 
-pub(crate) fn on_update(server: &Inner, resource: &Resource, new: &mut Value, old: &Value, now: Timestamp) {
+pub(crate) fn on_update(server: &State, resource: &Resource, new: &mut Value, old: &Value, now: Timestamp) {
     match resource.behaviour {
         Behaviour::Definition => definitions::establish(new, Some(old), &Taken::beside(&server.store, new), now),
         Behaviour::Namespace => {
@@ -48,7 +48,7 @@ pub(crate) fn validate(resource: &Resource, new: &Value, old: Option<&Value>) ->
 }
 
 /// Refuses the deletion of what the server, or who runs it, needs.
-pub(crate) fn check_deletion(server: &Inner, resource: &Resource, name: &str) -> Result<(), ApiError> {
+pub(crate) fn check_deletion(server: &State, resource: &Resource, name: &str) -> Result<(), ApiError> {
     if resource.behaviour == Behaviour::Namespace && PERMANENT_NAMESPACES.contains(&name) {
         return Err(ApiError::forbidden_object(resource.group_resource(), name, "this namespace may not be deleted"));
     }

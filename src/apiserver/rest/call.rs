@@ -1,12 +1,12 @@
 //! What a handler is given: a request, with the resource and the object that its path names.
 use std::sync::Arc;
 
-use crate::{Inner, registry::Resource, request::Request};
+use crate::{registry::Resource, request::Request, state::State};
 
 /// A request to a resource.
 #[derive(Debug, Clone)]
 pub(super) struct Call<'a> {
-    pub(super) server: &'a Arc<Inner>,
+    pub(super) server: &'a Arc<State>,
     pub(super) request: &'a Request,
     pub(super) resource: &'a Arc<Resource>,
     /// Empty for cluster scope, and for a namespaced resource across all namespaces.

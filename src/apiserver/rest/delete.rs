@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::{call::Call, form};
 use crate::{
-    Inner,
     body::{self, Body},
     object,
     registry::{Behaviour, Resource},
     selectors::Selector,
+    state::State,
     status::ApiError,
     strategy,
 };
@@ -159,7 +159,7 @@ pub(super) async fn delete_collection(call: &Call<'_>) -> Result<Response<Body>,
 
 /// Deletes an object, or marks it as dying if something holds it. Again whenever it moved meanwhile.
 pub(crate) async fn remove(
-    server: &Inner,
+    server: &State,
     resource: &Resource,
     namespace: &str,
     name: &str,

@@ -4,13 +4,13 @@ use serde_json::Value;
 
 use super::call::{Call, Part};
 use crate::{
-    Inner,
     admission::AdmissionRequest,
     decode::Decoded,
     managed_fields, object,
     query::FieldValidation,
     registry::{Behaviour, Resource},
     schema::{FieldError, Reason},
+    state::State,
     status::ApiError,
     strategy,
 };
@@ -357,7 +357,7 @@ fn check_finalizers(resource: &Resource, old: &Value, new: &Value) -> Result<(),
 
 /// The server's own change of a stored object, without a request: no strategy, no managed fields. False if it is not there (any more) or if
 /// `with` says that nothing is to be done.
-pub(crate) async fn alter(server: &Inner, entry: &Entry, with: impl Fn(&mut Value) -> bool) -> Result<bool, WriteError> {
+pub(crate) async fn alter(server: &State, entry: &Entry, with: impl Fn(&mut Value) -> bool) -> Result<bool, WriteError> {
     let registry = server.registry();
     let Some(resource) = registry.stored(&entry.key.resource) else { return Ok(false) };
     for _ in 0..ATTEMPTS {
