@@ -16,7 +16,7 @@ impl ApiServer {
     /// The store refuses writes.
     pub async fn start(store: Store, options: Options, shutdown: &Shutdown) -> Result<Self, WriteError> {
         let state = Arc::new(State::new(store, options));
-        state.make_permanent_objects().await?;
+        namespaces::make_permanent_objects(&state).await?;
         let (end, closing) = (shutdown.triggered(), state.closing.clone());
         shutdown.spawn_work(async move {
             end.await;

@@ -1,15 +1,16 @@
-//! What differs by kind when objects are written: a namespace's finalizer and phase, a definition's status.
+//! What differs by kind when objects are written: a namespace's finalizer and phase, a definition's status, the namespace that an object needs.
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
     definitions::{self, names::Taken},
     object,
-    registry::{Behaviour, Resource},
+    registry::{Behaviour, NAMESPACES, Resource},
     schema::FieldError,
     state::State,
     status::ApiError,
 };
+use mesh_store::Key;
 
 /// The namespaces that the server itself makes and needs.
 pub(crate) const PERMANENT_NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -45,6 +46,24 @@ pub(crate) fn validate(resource: &Resource, new: &Value, old: Option<&Value>) ->
         Behaviour::Definition => definitions::validate(new, old),
         Behaviour::Plain | Behaviour::Namespace | Behaviour::EventsV1 | Behaviour::Empty | Behaviour::Review => Vec::new(),
     }
+}
+
+/// The namespace that a new object goes into, at the revision it was seen alive; the create is refused if it moved since.
+pub(crate) fn namespace_guard(server: &State, resource: &Resource, namespace: &str, name: &str) -> Result<Option<(Key, u64)>, ApiError> {
+    if !resource.namespaced {
+        return Ok(None);
+    }
+    let key = Key::new(NAMESPACES, "", namespace);
+    let registry = server.registry();
+    let not_found = || match registry.stored(NAMESPACES) {
+        Some(namespaces) => ApiError::not_found(namespaces.group_resource(), namespace),
+        None => ApiError::internal("namespaces are not served"),
+    };
+    let entry = server.store.get(&key).ok_or_else(not_found)?;
+    if object::is_dying(&entry.value()) {
+        return Err(ApiError::namespace_terminating(resource.group_resource(), name, namespace));
+    }
+    Ok(Some((key, entry.revision)))
 }
 
 /// Refuses the deletion of what the server, or who runs it, needs.

@@ -148,7 +148,7 @@ pub(super) async fn insert(call: &Call<'_>, mut object: Value, intent: &Intent, 
     prepare_new(call, &mut object, intent, ownership).await?;
     let name = object::name(&object).to_owned();
     loop {
-        let guard = server.namespace_guard(resource, namespace, &name)?;
+        let guard = strategy::namespace_guard(server, resource, namespace, &name)?;
         if intent.dry_run {
             return match server.store.get(&resource.key(namespace, &name)) {
                 Some(_) => Err(ApiError::already_exists(resource.group_resource(), &name)),
