@@ -16,6 +16,7 @@ use mesh_store::Listing;
 
 pub(crate) use self::{
     builtin::is_built_in_group,
+    custom::is_established,
     resource::{Behaviour, Resource, ScalePaths},
 };
 

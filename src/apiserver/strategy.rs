@@ -1,9 +1,11 @@
 //! What differs by kind when objects are written: a namespace's finalizer and phase, a definition's status, the namespace that an object needs.
+pub(crate) mod definition;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use self::definition::names::Taken;
 use crate::{
-    definitions::{self, names::Taken},
     object,
     registry::{Behaviour, NAMESPACES, Resource},
     schema::FieldError,
@@ -24,14 +26,14 @@ pub(crate) fn on_create(server: &State, resource: &Resource, object: &mut Value,
             object::set_at(object, "/spec/finalizers", json!(["kubernetes"]));
             object::set_at(object, "/status", json!({"phase": "Active"}));
         }
-        Behaviour::Definition => definitions::establish(object, None, &Taken::beside(&server.store, object), now),
+        Behaviour::Definition => definition::establish(object, None, &Taken::beside(&server.store, object), now),
         Behaviour::Plain | Behaviour::EventsV1 | Behaviour::Empty | Behaviour::Review => {}
     }
 }
 
 pub(crate) fn on_update(server: &State, resource: &Resource, new: &mut Value, old: &Value, now: Timestamp) {
     match resource.behaviour {
-        Behaviour::Definition => definitions::establish(new, Some(old), &Taken::beside(&server.store, new), now),
+        Behaviour::Definition => definition::establish(new, Some(old), &Taken::beside(&server.store, new), now),
         Behaviour::Namespace => {
             let name = object::name(new).to_owned();
             let labels = object::map_at(object::metadata(new), "labels");
@@ -43,7 +45,7 @@ pub(crate) fn on_update(server: &State, resource: &Resource, new: &mut Value, ol
 
 pub(crate) fn validate(resource: &Resource, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     match resource.behaviour {
-        Behaviour::Definition => definitions::validate(new, old),
+        Behaviour::Definition => definition::validate(new, old),
         Behaviour::Plain | Behaviour::Namespace | Behaviour::EventsV1 | Behaviour::Empty | Behaviour::Review => Vec::new(),
     }
 }
@@ -81,7 +83,7 @@ pub(crate) fn on_delete(resource: &Resource, object: &mut Value) {
     match resource.behaviour {
         Behaviour::Namespace if object::is_held(object) => object::set_at(object, "/status/phase", json!("Terminating")),
         // Its objects go first.
-        Behaviour::Definition if !object::is_dying(object) => definitions::hold(object),
+        Behaviour::Definition if !object::is_dying(object) => definition::hold(object),
         Behaviour::Plain | Behaviour::Namespace | Behaviour::Definition | Behaviour::EventsV1 | Behaviour::Empty | Behaviour::Review => {}
     }
 }
