@@ -1,4 +1,17 @@
-//! The embedded Kubernetes-compatible API: one path for every kind (check → default → validate → admit → commit → watch) over the [`mesh_store`].
+//! The embedded Kubernetes-compatible API: one path for every kind (check → default → validate → admit → commit → watch) over a [`mesh_store`].
+//!
+//! ```text
+//!  https ──► server                                       connections; what starts the rest
+//!              ├─ gc, namespaces, events, definitions     tasks that keep what is stored in order
+//!              └─ service                                 a request to who answers it:
+//!                   ├─ rest                               objects, a file per verb
+//!                   │    └─ strategy                      what differs by kind when they are written
+//!                   └─ discovery, openapi_routes, health
+//!  state                                                  what all these share: the store, the registry, the options
+//!  request, status                                        what is asked, and how it is refused
+//!  registry ──► schema, table                             which resources there are; what their objects look like
+//! ```
+//! A file imports only what stands below it.
 //!
 //! Owns: what is served, how it is written and read, garbage collection, namespaces, definitions, credentials and the HTTPS server.
 //! Never: decides what should run. Called by the wiring ([`ApiServer::start`], [`ApiServer::run`]) and, through `kube::Client`, by everything else.
