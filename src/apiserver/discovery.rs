@@ -3,10 +3,10 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::{
-    Inner,
     body::{self, Body},
     registry::{Behaviour, Registry, Resource},
     request::Request,
+    state::State,
     status::ApiError,
 };
 
@@ -36,7 +36,7 @@ pub(crate) fn version() -> Response<Body> {
 }
 
 /// `/api`
-pub(crate) fn core(server: &Inner, request: &Request) -> Result<Response<Body>, ApiError> {
+pub(crate) fn core(server: &State, request: &Request) -> Result<Response<Body>, ApiError> {
     aggregated_or(server, request, true, |_| {
         let cidr = json!([{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]);
         json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": cidr})
@@ -44,7 +44,7 @@ pub(crate) fn core(server: &Inner, request: &Request) -> Result<Response<Body>, 
 }
 
 /// `/apis`
-pub(crate) fn groups(server: &Inner, request: &Request) -> Result<Response<Body>, ApiError> {
+pub(crate) fn groups(server: &State, request: &Request) -> Result<Response<Body>, ApiError> {
     aggregated_or(server, request, false, |registry| {
         let groups = registry.groups();
         let named = groups.iter().filter(|(group, _)| !group.is_empty());
@@ -54,7 +54,7 @@ pub(crate) fn groups(server: &Inner, request: &Request) -> Result<Response<Body>
 }
 
 /// `/apis/GROUP`
-pub(crate) fn group(server: &Inner, group: &str) -> Response<Body> {
+pub(crate) fn group(server: &State, group: &str) -> Response<Body> {
     let registry = server.registry();
     let groups = registry.groups();
     let Some(versions) = groups.get(group).filter(|_| !group.is_empty()) else {
@@ -75,7 +75,7 @@ fn api_group(group: &str, versions: &[&str]) -> Value {
 }
 
 /// `/api/v1`, `/apis/GROUP/VERSION`
-pub(crate) fn resources(server: &Inner, request: &Request, group: &str, version: &str) -> Result<Response<Body>, ApiError> {
+pub(crate) fn resources(server: &State, request: &Request, group: &str, version: &str) -> Result<Response<Body>, ApiError> {
     request.form()?;
     let registry = server.registry();
     let resources = registry.of_group_version(group, version);
@@ -137,7 +137,7 @@ fn subresources(resource: &Resource) -> Vec<Sub<'_>> {
     all
 }
 
-fn aggregated_or(server: &Inner, request: &Request, core: bool, plain: impl Fn(&Registry) -> Value) -> Result<Response<Body>, ApiError> {
+fn aggregated_or(server: &State, request: &Request, core: bool, plain: impl Fn(&Registry) -> Value) -> Result<Response<Body>, ApiError> {
     let registry = server.registry();
     let accept = request.header(header::ACCEPT).unwrap_or_default();
     let media = accept.split(',').map(|part| part.replace(' ', "")).find_map(|part| {

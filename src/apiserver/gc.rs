@@ -7,8 +7,9 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    Inner, object,
+    object,
     rest::{self, Deletion, Propagation},
+    state::State,
 };
 use mesh_store::{Entry, Event, Key, Store, WriteError};
 
@@ -103,7 +104,7 @@ impl Graph {
 }
 
 /// Collects for as long as the server runs.
-pub(crate) async fn collect(server: Arc<Inner>) {
+pub(crate) async fn collect(server: Arc<State>) {
     loop {
         let mut graph = Graph::default();
         let listing = server.store.list_all();
@@ -119,7 +120,7 @@ pub(crate) async fn collect(server: Arc<Inner>) {
 }
 
 /// Looks at objects that are not newer than the graph; a newer one's event is still to come, and its owners may be newer than the graph too.
-async fn attend_all(server: &Inner, graph: &Graph, cursor: u64, keys: BTreeSet<Key>) {
+async fn attend_all(server: &State, graph: &Graph, cursor: u64, keys: BTreeSet<Key>) {
     for key in keys {
         let Some(entry) = server.store.get(&key).filter(|entry| entry.revision <= cursor) else { continue };
         if let Err(error) = attend(server, graph, &entry).await {
@@ -128,7 +129,7 @@ async fn attend_all(server: &Inner, graph: &Graph, cursor: u64, keys: BTreeSet<K
     }
 }
 
-async fn attend(server: &Inner, graph: &Graph, entry: &Entry) -> Result<(), WriteError> {
+async fn attend(server: &State, graph: &Graph, entry: &Entry) -> Result<(), WriteError> {
     let object = entry.value();
     let finalizers = object::finalizers(&object);
     if object::is_dying(&object) && finalizers.contains(&"orphan") {
@@ -149,7 +150,7 @@ async fn attend(server: &Inner, graph: &Graph, entry: &Entry) -> Result<(), Writ
     drop_owners(server, entry, &gone).await
 }
 
-async fn delete(server: &Inner, entry: &Entry, uid: &str, propagation: Option<Propagation>) -> Result<(), WriteError> {
+async fn delete(server: &State, entry: &Entry, uid: &str, propagation: Option<Propagation>) -> Result<(), WriteError> {
     let registry = server.registry();
     let Some(resource) = registry.stored(&entry.key.resource) else { return Ok(()) };
     // Exactly what was looked at: an object of that name made anew is another.
@@ -164,7 +165,7 @@ async fn delete(server: &Inner, entry: &Entry, uid: &str, propagation: Option<Pr
     }
 }
 
-async fn drop_owners(server: &Inner, entry: &Entry, gone: &[String]) -> Result<(), WriteError> {
+async fn drop_owners(server: &State, entry: &Entry, gone: &[String]) -> Result<(), WriteError> {
     let without = |object: &mut Value| {
         let Some(Value::Array(references)) = object.pointer_mut("/metadata/ownerReferences") else { return false };
         let before = references.len();
@@ -178,7 +179,7 @@ async fn drop_owners(server: &Inner, entry: &Entry, gone: &[String]) -> Result<(
     rest::alter(server, entry, without).await.map(|_| ())
 }
 
-fn without_finalizer(server: &Inner, entry: &Entry, finalizer: &'static str) -> impl Future<Output = Result<bool, WriteError>> {
+fn without_finalizer(server: &State, entry: &Entry, finalizer: &'static str) -> impl Future<Output = Result<bool, WriteError>> {
     rest::alter(server, entry, move |object| {
         let had = object::finalizers(object).len();
         let kept: Vec<String> = object::finalizers(object).into_iter().filter(|other| *other != finalizer).map(str::to_owned).collect();
@@ -188,7 +189,7 @@ fn without_finalizer(server: &Inner, entry: &Entry, finalizer: &'static str) -> 
     })
 }
 
-async fn orphan_dependents(server: &Inner, graph: &Graph, entry: &Entry, object: &Value) -> Result<(), WriteError> {
+async fn orphan_dependents(server: &State, graph: &Graph, entry: &Entry, object: &Value) -> Result<(), WriteError> {
     let uid = object::uid(object).to_owned();
     for key in graph.dependents.get(&uid).into_iter().flatten() {
         if let Some(dependent) = server.store.get(key) {
@@ -199,7 +200,7 @@ async fn orphan_dependents(server: &Inner, graph: &Graph, entry: &Entry, object:
 }
 
 /// Foreground: dependents first; those that block hold the owner until they are gone.
-async fn delete_dependents(server: &Inner, graph: &Graph, entry: &Entry, object: &Value) -> Result<(), WriteError> {
+async fn delete_dependents(server: &State, graph: &Graph, entry: &Entry, object: &Value) -> Result<(), WriteError> {
     let uid = object::uid(object);
     let mut blocking = false;
     for key in graph.dependents.get(uid).into_iter().flatten() {

@@ -2,12 +2,12 @@
 use http::{Response, StatusCode};
 
 use crate::{
-    Inner,
     body::{self, Body},
     request::Request,
+    state::State,
 };
 
-pub(crate) fn answer(server: &Inner, request: &Request, path: &str) -> Response<Body> {
+pub(crate) fn answer(server: &State, request: &Request, path: &str) -> Response<Body> {
     let (endpoint, one) = path.split_once('/').unwrap_or((path, ""));
     // Alive is who answers; ready is who can also write.
     let failure = if endpoint == "livez" { None } else { server.store.failure() };

@@ -1,78 +1,60 @@
-//! Namespaces: what must hold for an object to be created in one, what each is born with, and the task that empties a deleted one.
+//! Namespaces: those that are always there, what each is born with, and the task that empties a deleted one.
 use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 
 use crate::{
-    Inner, object,
+    object,
     registry::{Behaviour, NAMESPACES, Resource},
     rest::{self, Deletion},
-    status::ApiError,
+    state::State,
     strategy::PERMANENT_NAMESPACES,
 };
 use mesh_kit::clock;
 use mesh_store::{Change, Key, Write, WriteError};
 
-impl Inner {
-    /// The namespace that a new object goes into, at the revision it was seen alive; the create is refused if it moved since.
-    pub(crate) fn namespace_guard(&self, resource: &Resource, namespace: &str, name: &str) -> Result<Option<(Key, u64)>, ApiError> {
-        if !resource.namespaced {
-            return Ok(None);
-        }
-        let key = Key::new(NAMESPACES, "", namespace);
-        let registry = self.registry();
-        let not_found = || match registry.stored(NAMESPACES) {
-            Some(namespaces) => ApiError::not_found(namespaces, namespace),
-            None => ApiError::internal("namespaces are not served"),
-        };
-        let entry = self.store.get(&key).ok_or_else(not_found)?;
-        if object::is_dying(&entry.value()) {
-            return Err(ApiError::namespace_terminating(resource, name, namespace));
-        }
-        Ok(Some((key, entry.revision)))
+/// Makes what is always there. Called once, before the first request.
+pub(crate) async fn make_permanent_objects(server: &State) -> Result<(), WriteError> {
+    for name in PERMANENT_NAMESPACES {
+        let labels = json!({"kubernetes.io/metadata.name": name});
+        let namespace =
+            json!({"metadata": {"name": name, "labels": labels}, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}});
+        make(server, Key::new(NAMESPACES, "", name), namespace).await?;
+        furnish(server, name).await?;
     }
+    let spec = json!({
+        "clusterIP": "None", "clusterIPs": ["None"], "internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+        "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 443}], "sessionAffinity": "None", "type": "ClusterIP",
+    });
+    let labels = json!({"component": "apiserver", "provider": "kubernetes"});
+    let service =
+        json!({"metadata": {"name": "kubernetes", "namespace": "default", "labels": labels}, "spec": spec, "status": {"loadBalancer": {}}});
+    make(server, Key::new("services", "default", "kubernetes"), service).await
+}
 
-    /// Makes what is always there. Called once, before the first request.
-    pub(crate) async fn make_permanent_objects(&self) -> Result<(), WriteError> {
-        for name in PERMANENT_NAMESPACES {
-            let labels = json!({"kubernetes.io/metadata.name": name});
-            let namespace = json!({"metadata": {"name": name, "labels": labels}, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}});
-            self.make(Key::new(NAMESPACES, "", name), namespace).await?;
-            self.furnish(name).await?;
-        }
-        let spec = json!({
-            "clusterIP": "None", "clusterIPs": ["None"], "internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
-            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 443}], "sessionAffinity": "None", "type": "ClusterIP",
-        });
-        let labels = json!({"component": "apiserver", "provider": "kubernetes"});
-        let service = json!({"metadata": {"name": "kubernetes", "namespace": "default", "labels": labels}, "spec": spec, "status": {"loadBalancer": {}}});
-        self.make(Key::new("services", "default", "kubernetes"), service).await
+/// What every namespace is born with.
+async fn furnish(server: &State, namespace: &str) -> Result<(), WriteError> {
+    let account = json!({"metadata": {"name": "default", "namespace": namespace}});
+    make(server, Key::new("serviceaccounts", namespace, "default"), account).await?;
+    let data = json!({"ca.crt": server.options.ca_certificate});
+    let map = json!({"metadata": {"name": "kube-root-ca.crt", "namespace": namespace}, "data": data});
+    make(server, Key::new("configmaps", namespace, "kube-root-ca.crt"), map).await
+}
+
+/// Makes an object unless it is there.
+async fn make(server: &State, key: Key, mut value: Value) -> Result<(), WriteError> {
+    if server.store.get(&key).is_some() {
+        return Ok(());
     }
-
-    /// What every namespace is born with.
-    async fn furnish(&self, namespace: &str) -> Result<(), WriteError> {
-        let account = json!({"metadata": {"name": "default", "namespace": namespace}});
-        self.make(Key::new("serviceaccounts", namespace, "default"), account).await?;
-        let data = json!({"ca.crt": self.options.ca_certificate});
-        let map = json!({"metadata": {"name": "kube-root-ca.crt", "namespace": namespace}, "data": data});
-        self.make(Key::new("configmaps", namespace, "kube-root-ca.crt"), map).await
-    }
-
-    /// Makes an object unless it is there.
-    async fn make(&self, key: Key, mut value: Value) -> Result<(), WriteError> {
-        if self.store.get(&key).is_some() {
-            return Ok(());
-        }
-        object::give_birth(&mut value, false, clock::now());
-        match self.store.write(Write { key, change: Change::Create(value), guard: None }).await {
-            Ok(_) | Err(WriteError::Exists(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
+    object::give_birth(&mut value, false, clock::now());
+    match server.store.write(Write { key, change: Change::Create(value), guard: None }).await {
+        Ok(_) | Err(WriteError::Exists(_)) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
 /// Watches everything, furnishes each new namespace, and brings each deleted one to its end: what is in it first. Ends only with the server.
-pub(crate) async fn keep(server: Arc<Inner>) {
+pub(crate) async fn keep(server: Arc<State>) {
     loop {
         let mut watcher = server.store.watch(server.store.revision());
         for entry in server.store.list(NAMESPACES, None).entries {
@@ -91,16 +73,16 @@ pub(crate) async fn keep(server: Arc<Inner>) {
     }
 }
 
-async fn attend(server: &Inner, name: &str) {
+async fn attend(server: &State, name: &str) {
     let Some(entry) = server.store.get(&Key::new(NAMESPACES, "", name)) else { return };
-    let result = if object::is_dying(&entry.value()) { empty(server, name).await } else { server.furnish(name).await };
+    let result = if object::is_dying(&entry.value()) { empty(server, name).await } else { furnish(server, name).await };
     if let Err(error) = result {
         tracing::warn!(namespace = name, %error, "a namespace could not be kept in order");
     }
 }
 
 /// Deletes what is in a namespace; when nothing is left, lets the namespace go.
-async fn empty(server: &Inner, name: &str) -> Result<(), WriteError> {
+async fn empty(server: &State, name: &str) -> Result<(), WriteError> {
     // Custom objects first: who brings them to their end may still need the rest (instances that drain their EndpointSlices).
     let mut left = empty_of(server, name, Resource::is_custom).await;
     if left == 0 {
@@ -111,7 +93,7 @@ async fn empty(server: &Inner, name: &str) -> Result<(), WriteError> {
 }
 
 /// Deletes the objects of some resources in a namespace; how many are held.
-async fn empty_of(server: &Inner, name: &str, chosen: impl Fn(&Resource) -> bool) -> usize {
+async fn empty_of(server: &State, name: &str, chosen: impl Fn(&Resource) -> bool) -> usize {
     let registry = server.registry();
     let mut left = 0;
     for storage in server.store.resources() {

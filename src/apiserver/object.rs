@@ -1,4 +1,4 @@
-//! Reading and writing the metadata that every object has, on plain JSON.
+//! Reading and writing the metadata that every object has, and its conditions, on plain JSON.
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -32,6 +32,12 @@ pub(crate) fn is_dying(object: &Value) -> bool {
 
 pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
     object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// The condition of a type in an object's status.
+pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array)?;
+    conditions.iter().find(|condition| condition.get("type").and_then(Value::as_str) == Some(kind))
 }
 
 /// The finalizers, of a namespace its spec's included: while there is one, the object stays.

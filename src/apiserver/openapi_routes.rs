@@ -4,12 +4,12 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Inner,
     body::{self, Body},
     openapi::{self, OpenApiResource},
     registry::{CRDS, Registry, Resource, hex},
     request::Request,
     schema,
+    state::State,
     status::ApiError,
 };
 use mesh_store::Key;
@@ -45,7 +45,7 @@ fn hash(registry: &Registry, group: &str, version: &str) -> String {
     hex(&hash.finalize())
 }
 
-pub(crate) fn index(server: &Inner, request: &Request) -> Response<Body> {
+pub(crate) fn index(server: &State, request: &Request) -> Response<Body> {
     let registry = server.registry();
     let mut paths = Map::new();
     for (group, versions) in registry.groups() {
@@ -69,7 +69,7 @@ fn with_etag(mut response: Response<Body>, etag: &str) -> Response<Body> {
     response
 }
 
-pub(crate) fn document(server: &Inner, request: &Request, group: &str, version: &str) -> Result<Response<Body>, ApiError> {
+pub(crate) fn document(server: &State, request: &Request, group: &str, version: &str) -> Result<Response<Body>, ApiError> {
     let registry = server.registry();
     let resources = registry.of_group_version(group, version);
     if resources.is_empty() {
@@ -99,7 +99,7 @@ pub(crate) fn document(server: &Inner, request: &Request, group: &str, version: 
     Ok(with_etag(response, &etag))
 }
 
-fn describe(server: &Inner, resource: &Resource) -> Option<OpenApiResource> {
+fn describe(server: &State, resource: &Resource) -> Option<OpenApiResource> {
     Some(OpenApiResource {
         kind: resource.kind.clone(),
         plural: resource.plural.clone(),
@@ -111,7 +111,7 @@ fn describe(server: &Inner, resource: &Resource) -> Option<OpenApiResource> {
 }
 
 /// The schema as it was written: of a definition's, read from the store, since only this needs it.
-fn open_api(server: &Inner, resource: &Resource) -> Option<Value> {
+fn open_api(server: &State, resource: &Resource) -> Option<Value> {
     let Some(definition) = &resource.definition else {
         return schema::builtin_open_api(&resource.group, &resource.version, &resource.kind);
     };

@@ -1,6 +1,7 @@
 //! Which resources are served: the built-in ones and those of the stored definitions. A snapshot, replaced whole when a definition changes.
 mod builtin;
 mod custom;
+mod events_v1;
 mod resource;
 
 use std::{
@@ -15,6 +16,7 @@ use mesh_store::Listing;
 
 pub(crate) use self::{
     builtin::is_built_in_group,
+    custom::is_established,
     resource::{Behaviour, Resource, ScalePaths},
 };
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The largest body, as Kubernetes has it.
-pub(crate) const BODY_LIMIT: usize = 3 << 20;
+const BODY_LIMIT: usize = 3 << 20;
 
 /// Who sends a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,7 @@ where
 {
     match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(BODY_LIMIT)),
         Err(error) => Err(ApiError::bad_request(format!("the body could not be read: {error}"))),
     }
 }

@@ -1,4 +1,6 @@
-//! The objects' paths: which verb it is, and one path for all kinds through it. A handler per file; what writes share is in `write`.
+//! The objects' paths: which verb it is, and one path for all kinds through it. A handler per file; what each is given is a [`Call`], what writes
+//! share is in `write`.
+mod call;
 mod create;
 mod delete;
 mod form;
@@ -16,60 +18,22 @@ use std::sync::Arc;
 
 use http::{Method, Response};
 
+use self::call::{Call, Part};
 pub(crate) use self::{
     delete::{Deletion, Propagation, remove},
     write::alter,
 };
 use crate::{
-    Inner,
     body::Body,
     path::ObjectPath,
     registry::{Behaviour, Resource},
     request::Request,
+    state::State,
     status::ApiError,
 };
 
-/// A request to a resource.
-#[derive(Debug, Clone)]
-pub(crate) struct Call<'a> {
-    pub(crate) server: &'a Arc<Inner>,
-    pub(crate) request: &'a Request,
-    pub(crate) resource: &'a Arc<Resource>,
-    /// Empty for cluster scope, and for a namespaced resource across all namespaces.
-    pub(crate) namespace: &'a str,
-    /// Empty for the collection.
-    pub(crate) name: &'a str,
-    pub(crate) part: Part,
-}
-
-/// Which part of an object a request is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// The object, but for its status where that is a subresource.
-    Main,
-    /// The status only.
-    Status,
-    /// `autoscaling/v1 Scale`.
-    Scale,
-    /// A namespace's `finalize`.
-    Finalize,
-    /// The output of a `MeshInstance`.
-    Log,
-}
-
-impl Part {
-    /// The name in `managedFields`.
-    pub(crate) fn subresource(self) -> Option<&'static str> {
-        match self {
-            Self::Main | Self::Finalize | Self::Log => None,
-            Self::Status => Some("status"),
-            Self::Scale => Some("scale"),
-        }
-    }
-}
-
 /// Answers a request to a path of a group version.
-pub(crate) async fn answer(server: &Arc<Inner>, request: &Request, path: &ObjectPath) -> Result<Response<Body>, ApiError> {
+pub(crate) async fn answer(server: &Arc<State>, request: &Request, path: &ObjectPath) -> Result<Response<Body>, ApiError> {
     let registry = server.registry();
     let resource = registry.find(&path.group, &path.version, &path.plural).ok_or_else(ApiError::no_resource)?;
     let part = part(resource, path.subresource.as_deref())?;

@@ -1,200 +1,60 @@
-//! HTTPS: accepts connections, knows the client by its certificate or token, and hands requests to the service. Limits and timeouts are on.
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+//! The server itself: what starts it, and what it can be asked for.
+use std::{convert::Infallible, sync::Arc};
 
-use http::Response;
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-};
-use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::timeout,
-};
-use tokio_rustls::TlsAcceptor;
-use tower::Service;
-
-use super::{
-    ApiServer,
-    auth::Door,
-    body,
-    credentials::Credentials,
-    peer::{Peer, Sending, Strangers},
-    service::ApiService,
-};
+use crate::{definitions, events, gc, namespaces, options::Options, request::User, service::ApiService, state::State};
 use mesh_kit::shutdown::Shutdown;
+use mesh_store::{Store, WriteError};
 
-/// How many connections there may be, and how long they may take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// At most so many at once; more wait to be accepted.
-    pub(crate) connections: usize,
-    /// At most so many of them have not shown who they are.
-    pub(crate) strangers: usize,
-    /// For TLS.
-    pub(crate) handshake: Duration,
-    /// Until the head of a request is there, for who has not shown who they are.
-    pub(crate) stranger: Duration,
-    /// The same for who has; longer than clients keep connections for the next request.
-    pub(crate) known: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self { connections: 1000, strangers: 100, handshake: seconds(10), stranger: seconds(10), known: seconds(120) }
-    }
-}
-
-/// How long an idle connection that is to be closed has for it.
-const CLOSING: Duration = Duration::from_secs(5);
-/// How long an accept loop rests after an error such as too many open files.
-const REST: Duration = Duration::from_millis(100);
-
-/// Why the server cannot serve.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The certificates do not make a TLS configuration.
-    #[error("TLS of the API server: {0}")]
-    Tls(String),
-}
-
-/// Makes the TLS side of a server from its credentials.
-fn tls(credentials: &Credentials) -> Result<TlsAcceptor, ServeError> {
-    let error = |error: &dyn std::fmt::Display| ServeError::Tls(error.to_string());
-    let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| error(&e));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate(&credentials.ca.certificate)?).map_err(|e| error(&e))?;
-    // Without a certificate a client may still have the token; who has neither is answered 401.
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).allow_unauthenticated().build();
-    let key = PrivateKeyDer::from_pem_slice(credentials.server.key.reveal().as_bytes()).map_err(|e| error(&e))?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| error(&e))?
-        .with_client_cert_verifier(verifier.map_err(|e| error(&e))?)
-        .with_single_cert(vec![certificate(&credentials.server.certificate)?], key)
-        .map_err(|e| error(&e))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
+/// The server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ApiServer(pub(crate) Arc<State>);
 
 impl ApiServer {
-    /// Serves HTTPS until shutdown; then watches end, answers under way are finished, and connections close.
+    /// Makes the permanent objects (namespaces and what they hold), and starts the tasks that keep namespaces, definitions and owned objects in order.
     ///
     /// # Errors
-    /// The credentials cannot be used.
-    pub async fn run(self, listener: TcpListener, credentials: Credentials, shutdown: Shutdown) -> Result<(), ServeError> {
-        self.run_within(Limits::default(), listener, credentials, shutdown).await
-    }
-
-    pub(crate) async fn run_within(
-        self,
-        limits: Limits,
-        listener: TcpListener,
-        credentials: Credentials,
-        shutdown: Shutdown,
-    ) -> Result<(), ServeError> {
-        let acceptor = tls(&credentials)?;
-        let door = Arc::new(Door::new(credentials.token.clone(), credentials.address));
-        let places = Arc::new(Semaphore::new(limits.connections));
-        let strangers = Strangers::new(limits.strangers);
-        loop {
-            let accepted = tokio::select! {
-                () = shutdown.triggered() => return Ok(()),
-                accepted = accept(&listener, &places) => accepted,
-            };
-            let (stream, place) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection to the API server could not be accepted");
-                    tokio::time::sleep(REST).await;
-                    continue;
-                }
-            };
-            let peer = strangers.enter();
-            let connection = Connection { server: self.clone(), door: Arc::clone(&door), strangers: Arc::clone(&strangers), peer, limits };
-            let (acceptor, end) = (acceptor.clone(), shutdown.triggered());
-            shutdown.spawn_work(async move {
-                let served = tokio::select! {
-                    served = connection.serve(acceptor, stream, end) => served,
-                    () = connection.peer.sent_away() => Err("it gave way to another one before it had shown who it is".into()),
-                };
-                if let Err(error) = served {
-                    tracing::debug!(%error, "a connection to the API server ended with an error");
-                }
-                connection.strangers.leave(&connection.peer);
-                drop(place);
-            });
-        }
-    }
-}
-
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, place))
-}
-
-/// What one connection is served with.
-#[derive(Debug, Clone)]
-struct Connection {
-    server: ApiServer,
-    door: Arc<Door>,
-    strangers: Arc<Strangers>,
-    peer: Arc<Peer>,
-    limits: Limits,
-}
-
-impl Connection {
-    async fn serve(
-        &self,
-        acceptor: TlsAcceptor,
-        stream: TcpStream,
-        end: impl Future<Output = ()>,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let Limits { handshake, stranger, known, .. } = self.limits;
-        let stream = timeout(handshake, acceptor.accept(stream)).await??;
-        let has_certificate = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
-        let this = self.clone();
-        let service = service_fn(move |request| this.clone().answer(has_certificate, request));
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        // How long a head may take is bounded below, for both protocols and before it is known which it is.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_headers(100);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(250)
-            .max_header_list_size(64 << 10)
-            .keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(20));
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection, end);
-        tokio::select! {
-            result = connection.as_mut() => return result,
-            () = end => {}
-            () = self.peer.idle(stranger, known) => {}
-        }
-        connection.as_mut().graceful_shutdown();
-        tokio::select! {
-            result = connection.as_mut() => result,
-            () = self.peer.idle(CLOSING, CLOSING) => Ok(()),
-        }
-    }
-
-    async fn answer(self, has_certificate: bool, request: http::Request<Incoming>) -> Result<Response<Sending>, Infallible> {
-        let under_way = self.peer.begin();
-        let response = match self.door.admit(request.uri(), request.headers(), has_certificate) {
-            Ok(user) => {
-                self.strangers.recognise(&self.peer);
-                ApiService::new(self.server.0, user).call(request).await?
+    /// The store refuses writes.
+    pub async fn start(store: Store, options: Options, shutdown: &Shutdown) -> Result<Self, WriteError> {
+        let state = Arc::new(State::new(store, options));
+        namespaces::make_permanent_objects(&state).await?;
+        let (end, closing) = (shutdown.triggered(), state.closing.clone());
+        shutdown.spawn_work(async move {
+            end.await;
+            closing.cancel();
+        });
+        let (store, end) = (state.store.clone(), shutdown.triggered());
+        shutdown.spawn("store", async move {
+            tokio::select! {
+                why = store.lost() => Err(why),
+                () = end => Ok(()),
             }
-            Err(error) => body::error(&error),
-        };
-        Ok(response.map(|body| under_way.until_sent(body)))
+        });
+        spawn(shutdown, "garbage-collector", gc::collect(Arc::clone(&state)));
+        spawn(shutdown, "namespaces", namespaces::keep(Arc::clone(&state)));
+        spawn(shutdown, "event-expiry", events::expire(Arc::clone(&state)));
+        spawn(shutdown, "definitions", definitions::clean_up(Arc::clone(&state)));
+        Ok(Self(state))
     }
+
+    /// The server as a service, without a socket: for `kube::Client::new(server.service(), "default")`. Its user is the process itself.
+    pub fn service(&self) -> ApiService {
+        ApiService::new(Arc::clone(&self.0), User::internal())
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+}
+
+/// A task that ends with the server.
+fn spawn(shutdown: &Shutdown, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    let end = shutdown.triggered();
+    shutdown.spawn(name, async move {
+        tokio::select! {
+            () = task => {}
+            () = end => {}
+        }
+        Ok::<(), Infallible>(())
+    });
 }

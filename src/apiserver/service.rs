@@ -11,7 +11,6 @@ use http::{Method, Response};
 use tokio::time::Instant;
 
 use crate::{
-    Inner,
     body::{self, Body},
     discovery, health,
     metrics::Verb,
@@ -19,18 +18,19 @@ use crate::{
     path::Path,
     request::{Request, User},
     rest,
+    state::State,
     status::ApiError,
 };
 
 /// Answers requests of one user. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ApiService {
-    server: Arc<Inner>,
+    server: Arc<State>,
     user: User,
 }
 
 impl ApiService {
-    pub(crate) fn new(server: Arc<Inner>, user: User) -> Self {
+    pub(crate) fn new(server: Arc<State>, user: User) -> Self {
         Self { server, user }
     }
 }
@@ -54,7 +54,7 @@ where
     }
 }
 
-async fn answer<B>(server: &Arc<Inner>, request: http::Request<B>, user: User) -> Response<Body>
+async fn answer<B>(server: &Arc<State>, request: http::Request<B>, user: User) -> Response<Body>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -74,7 +74,7 @@ where
     response
 }
 
-async fn route(server: &Arc<Inner>, request: &Request) -> Result<Response<Body>, ApiError> {
+async fn route(server: &Arc<State>, request: &Request) -> Result<Response<Body>, ApiError> {
     match &request.path {
         Path::Object(path) if !path.plural.is_empty() => {
             if server.registry().groups().contains_key(path.group.as_str()) {
@@ -88,7 +88,7 @@ async fn route(server: &Arc<Inner>, request: &Request) -> Result<Response<Body>,
     }
 }
 
-fn other(server: &Inner, request: &Request, path: &str) -> Result<Response<Body>, ApiError> {
+fn other(server: &State, request: &Request, path: &str) -> Result<Response<Body>, ApiError> {
     let segments: Vec<&str> = path.split('/').collect();
     match segments.as_slice() {
         [""] => Ok(discovery::root()),

@@ -3,8 +3,8 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    group_resource::GroupResource,
     patch::{ApplyError, Conflict, PatchError},
-    registry::Resource,
     schema::FieldError,
 };
 use mesh_store::{Expired, WriteError};
@@ -32,13 +32,13 @@ impl ApiError {
     }
 
     /// Details that name the resource by its plural, as 403, 404 and 409 do.
-    fn about(self, resource: &Resource, name: &str) -> Self {
-        self.about_kind(resource, name, &resource.plural)
+    fn about(self, resource: GroupResource<'_>, name: &str) -> Self {
+        self.about_kind(resource, name, resource.plural)
     }
 
-    fn about_kind(self, resource: &Resource, name: &str, kind: &str) -> Self {
+    fn about_kind(self, resource: GroupResource<'_>, name: &str, kind: &str) -> Self {
         let this = if name.is_empty() { self } else { self.detail("name", name) };
-        let this = if resource.group.is_empty() { this } else { this.detail("group", resource.group.as_str()) };
+        let this = if resource.group.is_empty() { this } else { this.detail("group", resource.group) };
         this.detail("kind", kind)
     }
 
@@ -77,17 +77,17 @@ impl ApiError {
     }
 
     /// A write refused for a reason of its own, with the resource's full name in the message.
-    pub(crate) fn forbidden_object(resource: &Resource, name: &str, why: &str) -> Self {
+    pub(crate) fn forbidden_object(resource: GroupResource<'_>, name: &str, why: &str) -> Self {
         Self::forbidden(format!("{} \"{name}\" is forbidden: {why}", resource.qualified())).about(resource, name)
     }
 
-    pub(crate) fn namespace_terminating(resource: &Resource, name: &str, namespace: &str) -> Self {
+    pub(crate) fn namespace_terminating(resource: GroupResource<'_>, name: &str, namespace: &str) -> Self {
         let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
         let cause = json!({"reason": "NamespaceTerminating", "message": format!("namespace {namespace} is being terminated"), "field": "metadata.namespace"});
         Self::forbidden_object(resource, name, &why).causes([cause])
     }
 
-    pub(crate) fn not_found(resource: &Resource, name: &str) -> Self {
+    pub(crate) fn not_found(resource: GroupResource<'_>, name: &str) -> Self {
         let message = format!("{} \"{name}\" not found", resource.qualified());
         Self::new(StatusCode::NOT_FOUND, "NotFound", message).about(resource, name)
     }
@@ -111,25 +111,24 @@ impl ApiError {
         Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)
     }
 
-    pub(crate) fn already_exists(resource: &Resource, name: &str) -> Self {
+    pub(crate) fn already_exists(resource: GroupResource<'_>, name: &str) -> Self {
         let message = format!("{} \"{name}\" already exists", resource.qualified());
         Self::new(StatusCode::CONFLICT, "AlreadyExists", message).about(resource, name)
     }
 
-    pub(crate) fn conflict(resource: &Resource, name: &str) -> Self {
+    pub(crate) fn conflict(resource: GroupResource<'_>, name: &str) -> Self {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict_because(resource, name, why)
     }
 
-    pub(crate) fn conflict_because(resource: &Resource, name: &str, why: &str) -> Self {
+    pub(crate) fn conflict_because(resource: GroupResource<'_>, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified());
         Self::new(StatusCode::CONFLICT, "Conflict", message).about(resource, name)
     }
 
     /// A failed precondition of a deletion names the Kind.
-    pub(crate) fn precondition(resource: &Resource, name: &str, why: &str) -> Self {
-        let kind = resource.kind.clone();
-        Self::conflict_because(resource, name, why).detail("kind", kind)
+    pub(crate) fn precondition(resource: GroupResource<'_>, name: &str, why: &str) -> Self {
+        Self::conflict_because(resource, name, why).detail("kind", resource.kind)
     }
 
     pub(crate) fn gone(expired: Expired) -> Self {
@@ -147,12 +146,13 @@ impl ApiError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     }
 
-    pub(crate) fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", format!("limit is {}", super::request::BODY_LIMIT))
+    /// A body of more than `limit` bytes.
+    pub(crate) fn too_large(limit: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", format!("limit is {limit}"))
     }
 
-    pub(crate) fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Self {
-        Self::invalid_kind(&resource.kind, &resource.group, name, errors)
+    pub(crate) fn invalid(resource: GroupResource<'_>, name: &str, errors: &[FieldError]) -> Self {
+        Self::invalid_kind(resource.kind, resource.group, name, errors)
     }
 
     /// 422 for an options object or another kind than the resource's own.
@@ -212,7 +212,7 @@ impl ApiError {
     }
 
     /// A write that the store did not carry out, as the client is told.
-    pub(crate) fn from_write(error: WriteError, resource: &Resource, name: &str) -> Self {
+    pub(crate) fn from_write(error: WriteError, resource: GroupResource<'_>, name: &str) -> Self {
         match error {
             WriteError::Exists(_) => Self::already_exists(resource, name),
             WriteError::Conflict(None) => Self::not_found(resource, name),

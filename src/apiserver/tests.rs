@@ -19,7 +19,8 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::*;
-use mesh_kit::shutdown::Supervisor;
+use mesh_kit::shutdown::{Shutdown, Supervisor};
+use mesh_store::Store;
 
 /// A server on a store in memory, and a client of it.
 pub(crate) struct Fixture {

@@ -1,8 +1,13 @@
 //! The resources that a stored `CustomResourceDefinition` defines: one for each served version.
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::resource::{Behaviour, Resource, ScalePaths};
-use crate::{definitions::is_established, schema::Schema, table::Columns};
+use crate::{object, schema::Schema, table::Columns};
+
+/// Whether a definition's resources are served.
+pub(crate) fn is_established(definition: &Value) -> bool {
+    object::condition(definition, "Established").is_some_and(|condition| condition.get("status") == Some(&json!("True")))
+}
 
 /// The resources of a definition that is established, under the names that it was given; none of one that is malformed (which admission keeps
 /// from being stored).

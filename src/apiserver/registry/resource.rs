@@ -3,7 +3,8 @@ use std::{cmp::Reverse, sync::Arc};
 
 use serde_json::Value;
 
-use crate::{schema::Schema, table::Columns};
+use super::events_v1;
+use crate::{group_resource::GroupResource, schema::Schema, table::Columns};
 use mesh_store::{Entry, Key};
 
 /// What is special about a kind. Everything else is data.
@@ -68,9 +69,9 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
-    /// `widgets.judge.example`, `configmaps`
-    pub(crate) fn qualified(&self) -> String {
-        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+    /// What it is called in errors.
+    pub(crate) fn group_resource(&self) -> GroupResource<'_> {
+        GroupResource { group: &self.group, plural: &self.plural, kind: &self.kind }
     }
 
     /// `judge.example/v1`, `v1`
@@ -106,7 +107,7 @@ impl Resource {
     pub(crate) fn view(&self, entry: &Entry) -> Value {
         let mut value = entry.value();
         if self.behaviour == Behaviour::EventsV1 {
-            value = crate::events::to_events_v1(value);
+            value = events_v1::to_events_v1(value);
         }
         self.name_kind(&mut value);
         if !self.is_verbatim(entry)
@@ -122,7 +123,7 @@ impl Resource {
     /// What is stored of an object of this version: without kind and version, which the reader knows.
     pub(crate) fn unview(&self, mut value: Value) -> Value {
         if self.behaviour == Behaviour::EventsV1 {
-            value = crate::events::to_core_v1(value);
+            value = events_v1::to_core_v1(value);
         }
         if let Some(object) = value.as_object_mut() {
             object.remove("apiVersion");

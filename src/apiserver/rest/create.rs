@@ -4,7 +4,8 @@ use rand::Rng;
 use serde_json::Value;
 
 use super::{
-    Call, form,
+    call::Call,
+    form,
     write::{Intent, Ownership, check_identity, insert},
 };
 use crate::{
@@ -39,7 +40,11 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Response<Body>, ApiError> 
 
 fn no_name(call: &Call<'_>) -> ApiError {
     let message = "Required value: name or generateName is required".to_owned();
-    ApiError::invalid(call.resource, "", &[FieldError { reason: Reason::Required, message, field: "metadata.name".to_owned() }])
+    ApiError::invalid(
+        call.resource.group_resource(),
+        "",
+        &[FieldError { reason: Reason::Required, message, field: "metadata.name".to_owned() }],
+    )
 }
 
 async fn create_named_anew(call: &Call<'_>, object: &Value, prefix: &str, intent: &Intent) -> Result<Value, ApiError> {

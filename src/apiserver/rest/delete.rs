@@ -4,13 +4,13 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Call, form};
+use super::{call::Call, form};
 use crate::{
-    Inner,
     body::{self, Body},
     object,
     registry::{Behaviour, Resource},
     selectors::Selector,
+    state::State,
     status::ApiError,
     strategy,
 };
@@ -91,7 +91,7 @@ impl Deletion {
         {
             let have = object::uid(object);
             return Err(ApiError::precondition(
-                resource,
+                resource.group_resource(),
                 name,
                 &format!("Precondition failed: UID in precondition: {meant}, UID in object meta: {have}"),
             ));
@@ -101,7 +101,7 @@ impl Deletion {
         {
             let have = entry.revision;
             let why = format!("Precondition failed: ResourceVersion in precondition: {meant}, ResourceVersion in object meta: {have}");
-            return Err(ApiError::precondition(resource, name, &why));
+            return Err(ApiError::precondition(resource.group_resource(), name, &why));
         }
         Ok(())
     }
@@ -159,7 +159,7 @@ pub(super) async fn delete_collection(call: &Call<'_>) -> Result<Response<Body>,
 
 /// Deletes an object, or marks it as dying if something holds it. Again whenever it moved meanwhile.
 pub(crate) async fn remove(
-    server: &Inner,
+    server: &State,
     resource: &Resource,
     namespace: &str,
     name: &str,
@@ -168,7 +168,7 @@ pub(crate) async fn remove(
     strategy::check_deletion(server, resource, name)?;
     let key = resource.key(namespace, name);
     loop {
-        let entry = server.store.get(&key).ok_or_else(|| ApiError::not_found(resource, name))?;
+        let entry = server.store.get(&key).ok_or_else(|| ApiError::not_found(resource.group_resource(), name))?;
         let old = resource.view(&entry);
         deletion.check(resource, &entry, &old)?;
         let mut new = old.clone();
@@ -191,7 +191,7 @@ pub(crate) async fn remove(
             }
             // A precondition that named the revision fails now; without one the latest state decides.
             Err(WriteError::Conflict(_)) => {}
-            Err(error) => return Err(ApiError::from_write(error, resource, name)),
+            Err(error) => return Err(ApiError::from_write(error, resource.group_resource(), name)),
         }
     }
 }

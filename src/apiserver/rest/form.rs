@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Call, Part};
+use super::call::{Call, Part};
 use crate::{
     accept::Form,
     body::{self, Body},

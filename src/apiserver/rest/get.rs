@@ -1,7 +1,7 @@
 //! GET of one object.
 use http::{Response, StatusCode};
 
-use super::{Call, form};
+use super::{call::Call, form};
 use crate::{body::Body, status::ApiError};
 
 pub(super) fn get(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
@@ -13,6 +13,6 @@ pub(super) fn get(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
             return Err(ApiError::too_large_revision(asked, current));
         }
     }
-    let entry = server.store.get(&resource.key(namespace, name)).ok_or_else(|| ApiError::not_found(resource, name))?;
+    let entry = server.store.get(&resource.key(namespace, name)).ok_or_else(|| ApiError::not_found(resource.group_resource(), name))?;
     Ok(form::entry(call, form, StatusCode::OK, &entry))
 }

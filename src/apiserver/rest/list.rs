@@ -4,7 +4,7 @@ use http::Response;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Call,
+    call::Call,
     form::{self, ListMeta},
 };
 use crate::{

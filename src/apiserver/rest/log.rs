@@ -4,7 +4,7 @@ use futures::StreamExt;
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 
-use super::Call;
+use super::call::Call;
 use crate::{
     body::{self, Body},
     object,
@@ -17,7 +17,7 @@ use mesh_plan::instance::InstanceKey;
 
 pub(super) fn log(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let Call { server, resource, namespace, name, .. } = call;
-    let entry = server.store.get(&resource.key(namespace, name)).ok_or_else(|| ApiError::not_found(resource, name))?;
+    let entry = server.store.get(&resource.key(namespace, name)).ok_or_else(|| ApiError::not_found(resource.group_resource(), name))?;
     let Some(backend) = &server.options.logs else {
         return Err(ApiError::not_implemented(
             "this server runs no instances, so it has no logs: ask the mesh-controller of the instance's node",

@@ -3,7 +3,8 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    Call, form,
+    call::{Call, Part},
+    form,
     write::{Draft, Intent, Ownership, change, check_identity, insert},
 };
 use crate::{
@@ -43,7 +44,8 @@ pub(super) async fn patch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
                 intent.check_fields(call.resource, &value, &duplicates)?;
                 Ok(Draft { value, ownership: Ownership::Record })
             };
-            let changed = change(call, &mut intent, draft).await?.ok_or_else(|| ApiError::not_found(call.resource, call.name))?;
+            let changed =
+                change(call, &mut intent, draft).await?.ok_or_else(|| ApiError::not_found(call.resource.group_resource(), call.name))?;
             let mut response = form::one(call, form, StatusCode::OK, &changed.into_value());
             body::warn(&mut response, &intent.warnings);
             Ok(response)
@@ -84,7 +86,7 @@ fn check_patched(call: &Call<'_>, old: &Value, new: &Value) -> Result<(), ApiErr
         return Err(ApiError::bad_request("the patched object is no object"));
     }
     if object::revision(new).is_some_and(|revision| Some(revision) != object::revision(old)) {
-        return Err(ApiError::conflict(resource, call.name));
+        return Err(ApiError::conflict(resource.group_resource(), call.name));
     }
     for field in ["name", "namespace"] {
         let pointer = format!("/metadata/{field}");
@@ -123,17 +125,17 @@ async fn apply(call: &Call<'_>, form: crate::accept::Form) -> Result<Response<Bo
     loop {
         let draft = |_: &mut Intent, _: &_, old: &Value| {
             if object::revision(&applied).is_some_and(|revision| Some(revision) != object::revision(old)) {
-                return Err(ApiError::conflict(resource, call.name));
+                return Err(ApiError::conflict(resource.group_resource(), call.name));
             }
             Ok(Draft { value: merge(Some(old))?, ownership: Ownership::Applied })
         };
         let (code, value) = match change(call, &mut intent, draft).await? {
             Some(changed) => (StatusCode::OK, changed.into_value()),
-            None if *part != super::Part::Main => return Err(ApiError::not_found(resource, call.name)),
+            None if *part != Part::Main => return Err(ApiError::not_found(resource.group_resource(), call.name)),
             None if !object::uid(&applied).is_empty() => {
                 let why =
                     format!("uid mismatch: the provided object specified uid {}, and no existing object was found", object::uid(&applied));
-                return Err(ApiError::conflict_because(resource, call.name, &why));
+                return Err(ApiError::conflict_because(resource.group_resource(), call.name, &why));
             }
             None => match insert(call, merge(None)?, &intent, Ownership::Applied).await {
                 Ok(value) => (StatusCode::CREATED, value),
@@ -149,10 +151,10 @@ async fn apply(call: &Call<'_>, form: crate::accept::Form) -> Result<Response<Bo
 }
 
 /// What of an applied object counts at this endpoint: its manager shall not come to own what is not taken from it.
-fn own_part(resource: &Resource, part: super::Part, mut applied: Value) -> Value {
+fn own_part(resource: &Resource, part: Part, mut applied: Value) -> Value {
     let map = object::map(&mut applied);
     match part {
-        super::Part::Status => {
+        Part::Status => {
             map.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
             let identity = |field: &String| matches!(field.as_str(), "name" | "namespace" | "uid" | "resourceVersion" | "managedFields");
             object::map_at(map, "metadata").retain(|field, _| identity(field));

@@ -2,7 +2,7 @@
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::Call;
+use super::call::Call;
 use crate::{
     body::{self, Body},
     object,

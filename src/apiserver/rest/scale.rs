@@ -3,7 +3,8 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    Call, form, patch,
+    call::Call,
+    form, patch,
     write::{Draft, Intent, Ownership, change},
 };
 use crate::{
@@ -17,7 +18,7 @@ use mesh_store::Entry;
 
 pub(super) fn get(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let Call { server, resource, namespace, name, .. } = call;
-    let entry = server.store.get(&resource.key(namespace, name)).ok_or_else(|| ApiError::not_found(resource, name))?;
+    let entry = server.store.get(&resource.key(namespace, name)).ok_or_else(|| ApiError::not_found(resource.group_resource(), name))?;
     answer(call, &resource.view(&entry))
 }
 
@@ -56,7 +57,7 @@ async fn write(
     let draft = |_: &mut Intent, _: &Entry, old: &Value| {
         let scale = new_scale(&scale(paths, old))?;
         if object::revision(&scale).is_some_and(|revision| Some(revision) != object::revision(old)) {
-            return Err(ApiError::conflict(call.resource, call.name));
+            return Err(ApiError::conflict(call.resource.group_resource(), call.name));
         }
         let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
         if replicas < 0 {
@@ -67,7 +68,7 @@ async fn write(
         let value = crate::patch::merge(old, &patch::merge_at(&paths.spec_replicas, json!(replicas)));
         Ok(Draft { value, ownership: Ownership::Record })
     };
-    let changed = change(call, intent, draft).await?.ok_or_else(|| ApiError::not_found(call.resource, call.name))?;
+    let changed = change(call, intent, draft).await?.ok_or_else(|| ApiError::not_found(call.resource.group_resource(), call.name))?;
     answer(call, &changed.into_value())
 }
 

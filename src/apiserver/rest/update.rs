@@ -3,7 +3,8 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 
 use super::{
-    Call, Part, form,
+    call::{Call, Part},
+    form,
     write::{Draft, Intent, Ownership, change, check_identity},
 };
 use crate::{
@@ -25,7 +26,7 @@ pub(super) async fn update(call: &Call<'_>) -> Result<Response<Body>, ApiError> 
         check_revision(call, entry, &decoded.value)?;
         Ok(Draft { value: decoded.value.clone(), ownership: Ownership::Record })
     };
-    let changed = change(call, &mut intent, draft).await?.ok_or_else(|| ApiError::not_found(call.resource, call.name))?;
+    let changed = change(call, &mut intent, draft).await?.ok_or_else(|| ApiError::not_found(call.resource.group_resource(), call.name))?;
     let mut response = form::one(call, form, StatusCode::OK, &changed.into_value());
     body::warn(&mut response, &intent.warnings);
     Ok(response)
@@ -40,8 +41,8 @@ fn check_revision(call: &Call<'_>, entry: &Entry, object: &Value) -> Result<(), 
         None | Some("0") => {
             let message = "Invalid value: 0: must be specified for an update".to_owned();
             let error = FieldError { reason: Reason::Invalid, message, field: "metadata.resourceVersion".to_owned() };
-            Err(ApiError::invalid(resource, call.name, &[error]))
+            Err(ApiError::invalid(resource.group_resource(), call.name, &[error]))
         }
-        Some(_) => Err(ApiError::conflict(resource, call.name)),
+        Some(_) => Err(ApiError::conflict(resource.group_resource(), call.name)),
     }
 }

@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Call,
+    call::Call,
     form::{self, Include, ListMeta},
 };
 use crate::{
-    Inner,
     accept::Form,
     body::{self, Body},
     metrics::OpenWatch,
@@ -20,6 +19,7 @@ use crate::{
     registry::Resource,
     schema::{FieldError, Reason},
     selectors::Selector,
+    state::State,
     status::ApiError,
 };
 use mesh_store::{Entry, Event, Expired, Watcher};
@@ -162,7 +162,7 @@ impl Shape {
 
 /// One watch.
 struct Feed {
-    server: Arc<Inner>,
+    server: Arc<State>,
     watcher: Watcher,
     shape: Shape,
     selector: Selector,

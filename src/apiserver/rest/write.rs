@@ -2,15 +2,15 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Call, Part};
+use super::call::{Call, Part};
 use crate::{
-    Inner,
     admission::AdmissionRequest,
     decode::Decoded,
     managed_fields, object,
     query::FieldValidation,
     registry::{Behaviour, Resource},
     schema::{FieldError, Reason},
+    state::State,
     status::ApiError,
     strategy,
 };
@@ -72,7 +72,7 @@ impl Intent {
     /// What is being deleted takes changes, and none of them outlives it: who writes one hardly means that.
     fn warn_of_end(&mut self, resource: &Resource, old: &Value) {
         let (name, since) = (object::name(old), object::text(old, "/metadata/deletionTimestamp").unwrap_or_default());
-        let (kind, plural) = (&resource.kind, resource.qualified());
+        let (kind, plural) = (&resource.kind, resource.group_resource().qualified());
         let warning = format!(
             "{kind} {name} is being deleted since {since}, and this change goes with it: apply it again once it is gone (kubectl wait --for=delete {plural}/{name})"
         );
@@ -143,15 +143,15 @@ pub(super) async fn insert(call: &Call<'_>, mut object: Value, intent: &Intent, 
     let Call { server, resource, namespace, .. } = call;
     if resource.terminating {
         let why = "create not allowed while custom resource definition is terminating";
-        return Err(ApiError::forbidden_object(resource, object::name(&object), why));
+        return Err(ApiError::forbidden_object(resource.group_resource(), object::name(&object), why));
     }
     prepare_new(call, &mut object, intent, ownership).await?;
     let name = object::name(&object).to_owned();
     loop {
-        let guard = server.namespace_guard(resource, namespace, &name)?;
+        let guard = strategy::namespace_guard(server, resource, namespace, &name)?;
         if intent.dry_run {
             return match server.store.get(&resource.key(namespace, &name)) {
-                Some(_) => Err(ApiError::already_exists(resource, &name)),
+                Some(_) => Err(ApiError::already_exists(resource.group_resource(), &name)),
                 None => Ok(object),
             };
         }
@@ -160,7 +160,7 @@ pub(super) async fn insert(call: &Call<'_>, mut object: Value, intent: &Intent, 
             Ok(written) => return Ok(resource.view(&written.entry)),
             // The namespace changed: look at it again.
             Err(WriteError::GuardChanged) => {}
-            Err(error) => return Err(ApiError::from_write(error, resource, &name)),
+            Err(error) => return Err(ApiError::from_write(error, resource.group_resource(), &name)),
         }
     }
 }
@@ -194,7 +194,7 @@ async fn validate(call: &Call<'_>, new: &Value, old: Option<&Value>) -> Result<(
     };
     errors.extend(strategy::validate(resource, new, old));
     if !errors.is_empty() {
-        return Err(ApiError::invalid(resource, object::name(new), &errors));
+        return Err(ApiError::invalid(resource.group_resource(), object::name(new), &errors));
     }
     let request = AdmissionRequest {
         group: &resource.group,
@@ -205,7 +205,7 @@ async fn validate(call: &Call<'_>, new: &Value, old: Option<&Value>) -> Result<(
         user: &call.request.user.name,
     };
     let errors: Vec<FieldError> = server.options.admission.iter().filter_map(|admit| admit(&request).err()).flatten().collect();
-    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(resource, object::name(new), &errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(resource.group_resource(), object::name(new), &errors)) }
 }
 
 /// What became of an object.
@@ -265,10 +265,10 @@ pub(super) async fn change(
                 return Ok(Some(if ends { Changed::Gone(value) } else { Changed::Stored(value) }));
             }
             Err(WriteError::Conflict(_)) => {}
-            Err(error) => return Err(ApiError::from_write(error, resource, name)),
+            Err(error) => return Err(ApiError::from_write(error, resource.group_resource(), name)),
         }
     }
-    Err(ApiError::conflict(resource, name))
+    Err(ApiError::conflict(resource.group_resource(), name))
 }
 
 async fn prepare_changed(call: &Call<'_>, old: &Value, draft: &mut Draft, intent: &Intent) -> Result<(), ApiError> {
@@ -303,7 +303,7 @@ fn check_foreign(resource: &Resource, old: &Value, new: &Value) -> Result<(), Ap
         return Ok(());
     }
     let why = format!("Precondition failed: UID in precondition: {meant}, UID in object meta: {have}");
-    Err(ApiError::conflict_because(resource, object::name(old), &why))
+    Err(ApiError::conflict_because(resource.group_resource(), object::name(old), &why))
 }
 
 /// The main endpoint leaves the status alone, and `/status` everything else.
@@ -352,12 +352,12 @@ fn check_finalizers(resource: &Resource, old: &Value, new: &Value) -> Result<(),
     let message =
         format!("Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{found}}}");
     let error = FieldError { reason: Reason::Forbidden, message, field: "metadata.finalizers".to_owned() };
-    Err(ApiError::invalid(resource, object::name(old), &[error]))
+    Err(ApiError::invalid(resource.group_resource(), object::name(old), &[error]))
 }
 
 /// The server's own change of a stored object, without a request: no strategy, no managed fields. False if it is not there (any more) or if
 /// `with` says that nothing is to be done.
-pub(crate) async fn alter(server: &Inner, entry: &Entry, with: impl Fn(&mut Value) -> bool) -> Result<bool, WriteError> {
+pub(crate) async fn alter(server: &State, entry: &Entry, with: impl Fn(&mut Value) -> bool) -> Result<bool, WriteError> {
     let registry = server.registry();
     let Some(resource) = registry.stored(&entry.key.resource) else { return Ok(false) };
     for _ in 0..ATTEMPTS {

@@ -8,7 +8,7 @@ use kube_cel::cel::{
 };
 use serde_json::Value;
 
-use super::{FieldError, structural::join};
+use super::{FieldError, error::join};
 
 const RULES: &str = "x-kubernetes-validations";
 /// Kubernetes' limits of one rule, however often it is evaluated for one object, and of all rules of a schema.

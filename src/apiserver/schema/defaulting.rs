@@ -3,8 +3,8 @@ use serde_json::Value;
 
 use super::{
     FieldError,
+    error::join,
     node::{Arena, At},
-    structural::join,
     validate,
 };
 

@@ -119,3 +119,8 @@ impl Reason {
         }
     }
 }
+
+/// The path of a field below another one.
+pub(super) fn join(path: &str, child: &str) -> String {
+    if path.is_empty() { child.to_owned() } else { format!("{path}.{child}") }
+}

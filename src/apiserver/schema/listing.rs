@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use super::{
     FieldError,
+    error::join,
     node::{At, ListType},
-    structural::join,
 };
 
 /// What is wrong with a schema's list and map types.

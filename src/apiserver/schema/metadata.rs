@@ -3,9 +3,9 @@ use serde_json::Value;
 
 use super::{
     FieldError,
+    error::join,
     names::{self, NameRule},
     node::At,
-    structural::join,
 };
 
 /// Annotations of one object take this many bytes at most.

@@ -2,8 +2,8 @@
 use serde_json::Value;
 
 use super::{
+    error::join,
     node::{At, Type},
-    structural::join,
 };
 
 /// The paths of unknown fields; what is within one is not looked at.

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{
     FieldError, Reason,
+    error::join,
     node::ListType,
-    structural::join,
     validate::{correlated, place},
 };
 

@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{
     FieldError,
+    error::join,
+    listing,
     node::{Arena, Bound, Checks, Id, ListType, Node, PatchStrategy, Type},
 };
 
@@ -237,7 +239,7 @@ impl<'a> Reader<'a> {
             return;
         }
         self.check_type(schema, node, path, level);
-        self.errors.extend(super::listing::check(schema, path));
+        self.errors.extend(listing::check(schema, path));
     }
 
     fn check_type(&mut self, schema: &Map<String, Value>, node: &Node, path: &str, level: Level) {
@@ -278,10 +280,6 @@ impl Checks {
             && self.format.is_none()
             && self.not.is_none()
     }
-}
-
-pub(super) fn join(path: &str, child: &str) -> String {
-    if path.is_empty() { child.to_owned() } else { format!("{path}.{child}") }
 }
 
 fn owned(value: &Value) -> Option<String> {

@@ -2,9 +2,10 @@
 use serde_json::{Map, Number, Value};
 
 use super::{
-    FieldError, Reason, format,
+    FieldError, Reason,
+    error::join,
+    format,
     node::{At, Bound, Checks, Id, ListType, Type},
-    structural::join,
 };
 
 /// Collects what is wrong with a value. What equals its old value is not looked at (ratcheting).

@@ -31,7 +31,7 @@ async fn a_token_older_than_what_is_kept_is_expired() {
         fixture
             .server
             .store()
-            .write(Write { key, change: mesh_store::Change::Create(json!({"metadata": {}})), guard: None })
+            .write(mesh_store::Write { key, change: mesh_store::Change::Create(json!({"metadata": {}})), guard: None })
             .await
             .unwrap();
     }

@@ -1,12 +1,12 @@
 //! The server over TLS on a real socket: who is let in, and the real kubectl.
-use std::{net::SocketAddr, path::PathBuf, process::Stdio};
+use std::{net::SocketAddr, path::PathBuf, process::Stdio, sync::Arc};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::{credentials::Credentials, server::Limits};
+use crate::{credentials::Credentials, https::Limits};
 use mesh_kit::clock;
 use mesh_store as store;
 
