@@ -6,6 +6,7 @@ use super::draft::{Draft, Note, Outcome};
 use crate::{Error, Result};
 use mesh_api::{MeshService, node::BackendKind};
 use mesh_apiserver::schema::Schema;
+use mesh_backend::kubernetes::render::{Surroundings, objects};
 use mesh_plan::validate::validate;
 
 /// What only a container has.
@@ -97,12 +98,18 @@ fn check(schema: &Schema, draft: &Draft, backend: BackendKind) -> Vec<String> {
     let mut object = draft.object();
     let mut wrong: Vec<String> = schema.unknown_fields(&object).into_iter().map(|field| format!("unknown field {field}")).collect();
     schema.default(&mut object);
-    wrong.extend(schema.validate(&object, None).iter().map(|error| format!("{error:?}")));
+    wrong.extend(schema.validate(&object, None).iter().map(ToString::to_string));
     if !wrong.is_empty() {
         return wrong;
     }
     match serde_json::from_value::<MeshService>(object) {
-        Ok(service) => validate(&service.spec, backend).err().map(|refusal| refusal.message).into_iter().collect(),
+        Ok(service) => {
+            let refusal = match backend {
+                BackendKind::Kubernetes => objects(&service, &Surroundings::default()).err(),
+                BackendKind::Process | BackendKind::Podman | BackendKind::Quadlet => validate(&service.spec, backend).err(),
+            };
+            refusal.map(|refusal| refusal.message).into_iter().collect()
+        }
         Err(error) => vec![error.to_string()],
     }
 }

@@ -2,6 +2,7 @@
 //! What a MeshService has no field for goes into `spec.kubernetes.podTemplate`, so that a cluster gets the same pods.
 mod container;
 mod deployment;
+mod known;
 mod pod;
 mod routing;
 
@@ -22,6 +23,8 @@ pub(super) struct Object {
     prefix: String,
     kind: String,
     value: Value,
+    /// What stood in it and is no field of its kind.
+    unknown: Vec<String>,
 }
 
 impl Object {
@@ -53,6 +56,11 @@ pub(super) fn import(mut inputs: Vec<Input>, outcome: &mut Outcome) -> Result {
             add(index, document, String::new(), value, &mut objects);
         }
     }
+    for object in &mut objects {
+        let Some(input) = inputs.get(object.input) else { continue };
+        object.unknown = known::known(&mut object.value, &object.kind)
+            .map_err(|(field, what)| input.refuse(input.line(object.document, &object.path(&field)), &format!("{field}: {what}")))?;
+    }
     for object in &objects {
         let Some(input) = inputs.get(object.input) else { continue };
         let mut book = Book::new(input, object.document, None);
@@ -64,6 +72,10 @@ pub(super) fn import(mut inputs: Vec<Input>, outcome: &mut Outcome) -> Result {
             "Service" | "Ingress" => routing::unused(object, &objects, &mut book),
             "ConfigMap" | "Secret" => outcome.objects.push(clean(object.value.clone())),
             kind => book.lost(&object.path("kind"), format!("{kind} {}: {}", object.name(), other(kind))),
+        }
+        for field in &object.unknown {
+            let explain = format!("kubectl explain {} --recursive", object.kind.to_lowercase());
+            book.lost(&object.path(field), format!("{field}: a {} has no such field: look for it with `{explain}`", object.kind));
         }
         book.close(outcome);
     }
@@ -101,5 +113,5 @@ fn add(input: usize, document: usize, prefix: String, mut value: Value, objects:
         }
         return;
     }
-    objects.push(Object { input, document, prefix, kind, value });
+    objects.push(Object { input, document, prefix, kind, value, unknown: Vec::new() });
 }

@@ -75,7 +75,7 @@ fn every_key_of_the_input_is_carried_over_listed_or_named() {
         (
             "d.yaml",
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, annotations: {zzz: b}}\nspec: {template: {spec: {containers: [{name: a, image: b}]}}, yyy: 1}\n",
-            ["metadata.annotations: zzz of the Deployment", "yyy has no counterpart"],
+            ["metadata.annotations: zzz of the Deployment", "spec.yyy: a Deployment has no such field"],
         ),
     ] {
         let dir = tempfile::tempdir().unwrap();
@@ -151,6 +151,11 @@ fn what_cannot_be_read_is_told_by_line_with_exit_code_4() {
         ("Procfile", "web: x\nweb: y\n", "Procfile:2: the process web is on line 1 already"),
         ("Procfile", "web: x\n\nnonsense\n", "Procfile:3: a line of a Procfile is NAME: COMMAND"),
         ("ecosystem.config.js", "module.exports = {\n apps: [{\n  name: 'x\n", "ecosystem.config.js:3: a ' is not closed"),
+        (
+            "d.yaml",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec:\n  replicas: two\n",
+            "d.yaml:5: spec.replicas: invalid type: string \"two\"",
+        ),
         ("d.yaml", "apiVersion: v1\nkind: List\n---\nmetadata: {}\n", "d.yaml:4: this document has no kind"),
         ("notes.txt", "hello", "notes.txt:1: it does not look like a compose file"),
     ] {
@@ -271,4 +276,47 @@ fn a_backend_of_an_ingress_that_is_no_service_is_named() {
     let text = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: i}\nspec: {defaultBackend: {resource: {apiGroup: k.example, kind: Bucket, name: files}}}\n";
     let (_, summary) = made("d.yaml", text, &[]);
     assert!(summary.contains("Ingress i: its backend is the resource Bucket files, not a Service"), "{summary}");
+}
+
+#[test]
+fn a_misspelt_field_of_a_deployment_is_said_by_its_line_and_carried_nowhere() {
+    let text = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop, creationTimestamp: null}
+spec:
+  replcas: 2
+  template:
+    spec:
+      terminationGracePeriodSecnds: 10
+      containers:
+      - name: shop
+        image: shop:1
+        imagePullPolcy: Always
+        ports: [{containerPort: 8080}]
+        readinessProbe: {grpc: {port: 8080}, periodSeconds: 5}
+        livenessProbe: {httpGet: {pth: /, port: 8080}}
+        env: [{nam: A, value: b}]
+        resources: {limits: {cpu: 1}, limit: {cpu: 1}}
+";
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("d.yaml"), text).unwrap();
+    let outcome = import(read(&[dir.path().join("d.yaml")], None).unwrap(), &setting()).unwrap();
+    let (made, said) = (outcome.manifest(), outcome.summary());
+    for (line, field) in [
+        (5, "spec.replcas"),
+        (8, "spec.template.spec.terminationGracePeriodSecnds"),
+        (12, "spec.template.spec.containers[0].imagePullPolcy"),
+        (15, "spec.template.spec.containers[0].livenessProbe.httpGet.pth"),
+        (16, "spec.template.spec.containers[0].env[0].nam"),
+        (17, "spec.template.spec.containers[0].resources.limit"),
+    ] {
+        let wanted = format!("d.yaml:{line}: shop: {field}: a Deployment has no such field");
+        assert!(said.contains(&wanted), "{wanted} in {said}");
+        let name = field.rsplit('.').next().unwrap();
+        assert!(!made.lines().any(|line| line.trim_start().starts_with(&format!("{name}:"))), "{name} in {made}");
+    }
+    let probe = &outcome.drafts[0].spec["kubernetes"]["podTemplate"]["spec"]["containers"][0]["readinessProbe"];
+    assert_eq!(*probe, serde_json::json!({"grpc": {"port": 8080}, "periodSeconds": 5}));
+    assert!(!said.contains("creationTimestamp"), "{said}");
 }

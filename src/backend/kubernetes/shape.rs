@@ -1,25 +1,26 @@
-//! Whether a patch is made of the fields of a PodTemplateSpec. An error is what stands behind the name of the patch: `.spec.x: …`.
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+//! Whether a value is made of the fields of one of Kubernetes' types, by path (`.spec.x`, `[0].y`), so that nothing of it is lost without a word.
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use mesh_plan::quantity;
 
-/// The patch as a pod template.
-pub(super) fn typed(patch: &Value) -> Result<PodTemplateSpec, String> {
-    if !patch.is_object() {
-        return Err(": a pod template is a map".to_owned());
-    }
-    if let Some(path) = leaves(patch).into_iter().find_map(|(path, leaf)| holds_null(&leaf).then_some(path)) {
-        return Err(format!("{path}: a pod template adds to what is there and cannot take away: leave null out"));
-    }
-    let patch = quantities(patch);
-    let typed: PodTemplateSpec = serde_json::from_value(patch.clone()).map_err(|error| culprit(&patch, &error))?;
-    // Whatever is not there when it is written again is no field of a pod template.
+/// The value as that type, and the paths of what is no field of it.
+///
+/// # Errors
+/// A field is of the wrong type: `.spec.replicas: invalid type: …`.
+pub fn typed<T: DeserializeOwned + Serialize>(value: &Value) -> Result<(T, Vec<String>), String> {
+    let value = quantities(value);
+    let typed: T = serde_json::from_value(value.clone()).map_err(|error| culprit::<T>(&value, &error))?;
+    // Whatever is not there when it is written again is no field.
     let again = serde_json::to_value(&typed).unwrap_or_default();
-    match unknown(&patch, &again) {
-        Some(field) => Err(format!("{field}: a pod template has no such field: look for it with `kubectl explain pod.spec --recursive`")),
-        None => Ok(typed),
-    }
+    let mut unknown = Vec::new();
+    left_out(&value, &again, "", &mut unknown);
+    Ok((typed, unknown))
+}
+
+/// The path of a null.
+pub(super) fn null(value: &Value) -> Option<String> {
+    leaves(value).into_iter().find_map(|(path, leaf)| holds_null(&leaf).then_some(path))
 }
 
 /// Each leaf with its path, as a patch that has only this one.
@@ -48,26 +49,25 @@ fn holds_null(leaf: &Value) -> bool {
 }
 
 /// The field that is of the wrong type; every field may be left out, so each is tried alone.
-fn culprit(patch: &Value, whole: &serde_json::Error) -> String {
-    let alone = leaves(patch).into_iter().find_map(|(path, leaf)| {
-        let error = serde_json::from_value::<PodTemplateSpec>(leaf).err()?;
+fn culprit<T: DeserializeOwned>(value: &Value, whole: &serde_json::Error) -> String {
+    let alone = leaves(value).into_iter().find_map(|(path, leaf)| {
+        let error = serde_json::from_value::<T>(leaf).err()?;
         Some(format!("{path}: {error}"))
     });
     alone.unwrap_or_else(|| format!(": {whole}"))
 }
 
-/// The first path of `given` that is not in `kept`.
-fn unknown(given: &Value, kept: &Value) -> Option<String> {
+/// Adds the paths of `given` that are not in `kept`. What says nothing (null) may be left out.
+fn left_out(given: &Value, kept: &Value, path: &str, unknown: &mut Vec<String>) {
+    let mut look = |path: String, given: &Value, kept: Option<&Value>| match kept {
+        None if given.is_null() => {}
+        None => unknown.push(path),
+        Some(kept) => left_out(given, kept, &path, unknown),
+    };
     match given {
-        Value::Object(map) => map.iter().find_map(|(key, value)| match kept.get(key) {
-            None => Some(format!(".{key}")),
-            Some(kept) => unknown(value, kept).map(|path| format!(".{key}{path}")),
-        }),
-        Value::Array(list) => list.iter().enumerate().find_map(|(index, value)| match kept.get(index) {
-            None => Some(format!("[{index}]")),
-            Some(kept) => unknown(value, kept).map(|path| format!("[{index}]{path}")),
-        }),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        Value::Object(map) => map.iter().for_each(|(key, value)| look(format!("{path}.{key}"), value, kept.get(key))),
+        Value::Array(list) => list.iter().enumerate().for_each(|(index, value)| look(format!("{path}[{index}]"), value, kept.get(index))),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
