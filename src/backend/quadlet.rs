@@ -1,6 +1,6 @@
 //! Quadlet: units of systemd from instances, and back. Pure: text in, text out; no file, no clock, no bus.
 //!
-//! Owns the unit model ([`unit`]), the keys by version ([`keys`]), the one serializer ([`encode`]) and the one parser ([`parse`]), the base
+//! Owns the unit model ([`unit`], and [`value`] for a line of it), the keys by version ([`keys`]), the one serializer ([`encode`]) and the one parser ([`parse`]), the base
 //! templates ([`templates`]), what a container becomes ([`render`], and [`argv`] for engines without Quadlet), and what is wrong with a unit
 //! that lies there ([`verify`]). Never: reads or writes a file, speaks to systemd or Podman; that is [`live`], and [`generator`] knows Podman's own.
 //! Called by `mesh quadlet …` and `mesh podman …`, and by the backend that runs instances as units.
@@ -17,6 +17,7 @@ pub mod parse;
 pub mod render;
 pub mod templates;
 pub mod unit;
+pub mod value;
 pub mod verify;
 pub mod version;
 

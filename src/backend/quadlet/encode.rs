@@ -2,7 +2,7 @@
 //!
 //! A value is read twice: by Quadlet, which makes an `ExecStart=` of it, and by systemd, which reads that line and everything else in the
 //! generated file. systemd ends a line at a carriage return too, expands `%`, and replaces `$`; Quadlet escapes neither.
-use super::{keys::Class, unit::Value};
+use super::{keys::Class, value::Value};
 
 /// The longest text of one value. Linux refuses arguments of 128 KiB, and systemd lines of 1 MiB.
 pub const LONGEST: usize = 120 * 1024;

@@ -5,7 +5,8 @@
 use super::{
     encode::ODD_WORDS,
     keys::{Class, Key, Section},
-    unit::{Unit, Value},
+    unit::Unit,
+    value::Value,
 };
 
 /// What is wrong with a text, and where.

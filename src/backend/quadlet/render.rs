@@ -19,7 +19,8 @@ use std::path::PathBuf;
 use super::{
     keys::{Key, container as key, install, service as setting, unit as about},
     names, templates,
-    unit::{Refused, Unit, Value},
+    unit::{Refused, Unit},
+    value::Value,
     version::{Podman, Systemd},
 };
 use mesh_api::container::ImagePullPolicy;

@@ -7,7 +7,8 @@ use crate::{
 };
 use mesh_backend::quadlet::{
     keys::{Key, install, service, socket, unit as about},
-    unit::{Unit, Value},
+    unit::Unit,
+    value::Value,
 };
 
 /// The controller's unit.

@@ -12,7 +12,8 @@ use crate::{
         header::{self, Found},
         keys::container as key,
         names, parse,
-        unit::{Unit, Value},
+        unit::Unit,
+        value::Value,
     },
 };
 use mesh_api::labels;
