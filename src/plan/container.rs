@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     environment::{self, Missing, Sources, Var},
-    files, quantity,
+    files::{self, Content},
+    quantity,
 };
 use mesh_api::{
     container::{HostPathType, ImagePullPolicy, Medium, ResourceList, SecurityContext, Volume},
@@ -112,16 +113,6 @@ pub enum Source {
         /// The most it may hold, in bytes.
         size: Option<u64>,
     },
-}
-
-/// The content of a file, which is never printed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Content(pub Vec<u8>);
-
-impl std::fmt::Debug for Content {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "<{} bytes>", self.0.len())
-    }
 }
 
 /// What a container may use.

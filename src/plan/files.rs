@@ -1,11 +1,20 @@
 //! The files of a volume that comes from a `ConfigMap` or a Secret; by the rules of Kubernetes core.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use crate::{
-    container::Content,
-    environment::{Missing, Sources},
-};
+use serde::{Deserialize, Serialize};
+
+use crate::environment::{Missing, Sources};
 use mesh_api::container::{ConfigMapVolume, KeyToPath, SecretVolume};
+
+/// The content of a file, which is never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content(pub Vec<u8>);
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{} bytes>", self.0.len())
+    }
+}
 
 /// Those of a `ConfigMap`; none if it may be missing and is.
 ///

@@ -2,7 +2,7 @@
 pub mod container;
 pub mod endpoints;
 pub mod environment;
-mod files;
+pub mod files;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
 pub mod history;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use mesh_controller::{
     kit::redact::Redacted,
     plan::{
-        container::{Content, Mount, Source},
+        container::{Mount, Source},
         environment::Var,
+        files::Content,
     },
 };
 

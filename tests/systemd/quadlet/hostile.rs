@@ -11,8 +11,9 @@ use mesh_controller::{
     },
     kit::redact::Redacted,
     plan::{
-        container::{Container, Content, Mount, Published, Resources, Security, Source},
+        container::{Container, Mount, Published, Resources, Security, Source},
         environment::Var,
+        files::Content,
     },
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{Error, podman::system};
-use mesh_plan::container::Content;
+use mesh_plan::files::Content;
 
 const FOLDER: &str = "volumes";
 
