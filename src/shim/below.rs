@@ -1,15 +1,17 @@
 //! The tree below this shim: everything that the program, or the command, has started, however often that forked. And how all of it is ended.
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, time::Duration};
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
     process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
 };
 
-use crate::{cgroup, run::timespec, signals::Signals, tree};
+use crate::{
+    cgroup,
+    signals::Signals,
+    time::{now, timespec},
+    tree,
+};
 
 /// How long to go on killing a tree that does not die.
 const KILL_TIME: Duration = Duration::from_secs(5);
@@ -66,9 +68,4 @@ impl Below {
         }
         self.reap_orphans();
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the shim has no runtime whose time could be paused")]
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }

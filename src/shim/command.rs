@@ -18,13 +18,14 @@ use rustix::{
 };
 
 use crate::{
-    below::{Below, now},
+    below::Below,
     cgroup::{self, Cgroup},
     failed, harden, identity,
     instance::ExitHow,
     launch,
-    run::{status, timespec},
+    run::status,
     signals::Signals,
+    time::{now, timespec},
     wire::{CommandEnd, CommandSpec, Reply},
 };
 

@@ -16,6 +16,7 @@ pub mod log;
 pub mod record;
 mod run;
 mod signals;
+mod time;
 pub mod tree;
 pub mod wire;
 

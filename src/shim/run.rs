@@ -11,16 +11,17 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{PollFd, PollFlags, poll},
     process::{Pid, Signal, WaitId, WaitIdOptions, waitid},
 };
 
 use super::{
-    below::{Below, now},
+    below::Below,
     cgroup,
     control::{self, Connection},
     launch::Launched,
     signals::Signals,
+    time::{now, timespec},
 };
 use crate::instance::{Exit, ExitHow};
 use crate::{
@@ -246,9 +247,4 @@ pub(crate) fn status(pidfd: &OwnedFd) -> ExitHow {
 
 fn readable(fd: &impl AsFd) -> PollFd<'_> {
     PollFd::new(fd, PollFlags::IN)
-}
-
-pub(crate) fn timespec(duration: Duration) -> Timespec {
-    // One that does not fit is longer than any machine runs.
-    Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
 }
