@@ -16,6 +16,7 @@ mod error;
 mod lock;
 mod metrics;
 mod outage;
+mod recovered;
 mod ring;
 mod shared;
 mod watcher;
@@ -30,7 +31,7 @@ use self::{disk::Disk, metrics::StoreMetrics, shared::Shared, writer::Writer};
 pub use self::{
     entry::{Entry, Key},
     error::{Error, Expired, WriteError},
-    outage::Recovered,
+    recovered::Recovered,
     ring::Event,
     shared::Listing,
     watcher::Watcher,

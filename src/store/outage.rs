@@ -1,9 +1,9 @@
 //! A disk that could not be written: what is known of it, when it is tried again, and whether what it then holds is what was answered.
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{disk::Loaded, entry::Key, error::Error, ring::Event, shared::Shared};
+use super::{disk::Loaded, entry::Key, error::Error, recovered::Recovered, ring::Event, shared::Shared};
 
 /// The first pause; each one after it is twice as long, up to the last.
 const FIRST: Duration = Duration::from_millis(50);
@@ -30,26 +30,6 @@ impl Pause {
 pub(super) struct Doubt {
     pub(super) events: Vec<Event>,
     pub(super) revision: u64,
-}
-
-/// An outage that is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recovered {
-    /// How long writes were refused.
-    pub lasted: Duration,
-    /// What the system said first.
-    pub cause: String,
-}
-
-impl fmt::Display for Recovered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.lasted.as_secs_f64();
-        write!(
-            f,
-            "the store could not be written for {seconds:.1} s ({}); it is written again, and nothing that was answered is lost",
-            self.cause
-        )
-    }
 }
 
 /// The time from a write that failed to one that can be carried out.

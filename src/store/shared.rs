@@ -11,7 +11,7 @@ use super::{
     disk::Loaded,
     entry::{Entry, Key},
     error::Expired,
-    outage::Recovered,
+    recovered::Recovered,
     ring::{Event, Ring},
 };
 
