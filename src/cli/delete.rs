@@ -11,11 +11,11 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    apply::api_of,
     exit::{Code, Failure, Result},
     instance,
     manifest::{self, Document},
     output,
+    resource::api_of,
     select::no_service,
     target::Connection,
 };

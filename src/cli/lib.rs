@@ -32,6 +32,7 @@ pub mod program;
 pub mod ps;
 pub mod quadlet;
 pub mod ready;
+pub mod resource;
 pub mod restart;
 pub mod router;
 pub mod run;

@@ -11,9 +11,10 @@ use kube::{
 };
 
 use crate::{
-    apply::{How, Told, api_of, apply_all},
+    apply::{How, Told, apply_all},
     exit::{Code, Failure, Result},
     manifest::{self, Document},
+    resource::api_of,
     serve,
     target::Connection,
 };
