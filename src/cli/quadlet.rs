@@ -1,12 +1,13 @@
 //! `mesh quadlet`: units of systemd from manifests, without a controller: what would be made, made into a folder, checked, compared, installed.
 //!
-//! Manifests are checked by the embedded API in memory, as a controller would ([`load`]); [`plan`] makes files of them by
+//! Manifests are checked by the embedded API in memory, as a controller would ([`load`]); [`make`] makes files of them by
 //! [`mesh_backend::quadlet`]; [`disk`] compares them with what lies there. Nothing here talks to a controller.
 mod disk;
 mod files;
 mod generator;
 pub(super) mod install;
 pub(super) mod load;
+mod make;
 pub(super) mod plan;
 mod redis;
 mod router;
@@ -205,9 +206,9 @@ impl Source {
             image_units: self.image_units,
         };
         let set = self.set.clone().unwrap_or_else(|| set_of(&files));
-        plan::plan(
+        make::plan(
             &loaded,
-            &plan::Wishes { host, ports: self.port_range, redis: self.redis.clone(), router: self.router()?, set, pods: self.pods },
+            &make::Wishes { host, ports: self.port_range, redis: self.redis.clone(), router: self.router()?, set, pods: self.pods },
         )
     }
 

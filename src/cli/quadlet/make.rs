@@ -1,0 +1,282 @@
+//! From checked manifests to files: one folder per service, one for what a namespace shares, the router's, and what the engine must be given.
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt;
+use sha2::{Digest, Sha256};
+
+use super::{
+    files::{Content, File, Root},
+    load::Loaded,
+    plan::{Member, Plan},
+    redis,
+    router::Router,
+};
+use crate::exit::{Code, Failure, Result};
+use mesh_api::{
+    MeshService, labels, names as api_names,
+    node::{BackendKind, PortRange},
+};
+use mesh_backend::quadlet::{
+    header, names,
+    render::{self, Host, Instance},
+    unit::Unit,
+    version::Podman,
+};
+use mesh_plan::{
+    container::{self, Container, Of, Source},
+    template, validate,
+};
+
+/// What is asked for beside the manifests.
+pub(crate) struct Wishes {
+    pub(crate) host: Host,
+    pub(crate) ports: PortRange,
+    pub(crate) redis: Option<String>,
+    pub(super) router: Option<Router>,
+    pub(crate) set: String,
+    pub(crate) pods: bool,
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// The first service that cannot be units, by file and line.
+pub(crate) fn plan(loaded: &Loaded, wishes: &Wishes) -> Result<Plan> {
+    let mut plan = Plan {
+        host: wishes.host.clone(),
+        set: wishes.set.clone(),
+        files: vec![],
+        members: vec![],
+        secrets: vec![],
+        units: vec![],
+        notes: vec![],
+    };
+    let mut ports = Ports { range: wishes.ports, taken: BTreeSet::new() };
+    for service in &loaded.services {
+        let members = members(loaded, service, wishes.host.podman, &mut ports, &mut plan.notes)?;
+        plan.members.extend(members);
+    }
+    if let Some(image) = &wishes.redis {
+        redis::add(&mut plan.members, image);
+    }
+    let mut files = Files { plan: &mut plan, shared: BTreeMap::new(), pods: BTreeMap::new() };
+    if wishes.pods {
+        files.pods(loaded)?;
+    }
+    files.members(loaded)?;
+    if let Some(router) = &wishes.router {
+        router.add(&mut plan, &loaded.services, &wishes.host)?;
+    }
+    plan.index();
+    plan.files.sort_by(|a, b| (a.root, &a.path).cmp(&(b.root, &b.path)));
+    Ok(plan)
+}
+
+/// The instances of a service.
+fn members(loaded: &Loaded, service: &MeshService, podman: Podman, ports: &mut Ports, notes: &mut Vec<String>) -> Result<Vec<Member>> {
+    validate::validate(&service.spec, BackendKind::Quadlet).map_err(|refusal| loaded.complaint(service, &refusal.message))?;
+    let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
+    let revision = template::revision(service);
+    if !revision.template.image_pull_secrets.is_empty() {
+        notes.push(format!(
+            "{namespace}/{name}: units hold no registry's password; run `podman login REGISTRY` once as the user that runs them"
+        ));
+    }
+    let health = render::health(&revision.template, podman);
+    notes.extend(health.notes.iter().map(|note| {
+        // The short form is what its author knows.
+        let note = if service.spec.health_path.is_some() {
+            note.replacen("spec.readinessProbe.httpGet", "spec.healthPath", 1)
+        } else {
+            note.clone()
+        };
+        format!("{namespace}/{name}: {note}")
+    }));
+    let sources = loaded.sources(&namespace);
+    let mut members = Vec::new();
+    for ordinal in 0..u32::try_from(service.spec.replicas).unwrap_or(0) {
+        let instance = api_names::instance(&name, &revision.name, ordinal);
+        let of = Of {
+            namespace: &namespace,
+            service: &name,
+            revision: &revision.name,
+            instance: &instance,
+            part_of: service.labels().get(labels::APP_PART_OF).map(String::as_str),
+            serves: template::serves(&service.spec),
+            template: &revision.template,
+        };
+        let port = ports.give(&format!("{namespace}/{name}/{ordinal}"))?;
+        let container =
+            container::container(&of, &sources, Some(port)).map_err(|missing| loaded.complaint(service, &missing.to_string()))?;
+        members.push(Member {
+            container,
+            health: Some(health.clone()),
+            namespace: namespace.clone(),
+            service: name.clone(),
+            revision: revision.name.clone(),
+            name: instance,
+            ordinal,
+            after: Vec::new(),
+        });
+    }
+    Ok(members)
+}
+
+/// Gives each instance the same port each time, as far as the others let it.
+struct Ports {
+    range: PortRange,
+    taken: BTreeSet<u16>,
+}
+
+impl Ports {
+    fn give(&mut self, key: &str) -> Result<u16> {
+        let (from, to) = (self.range.from.0, self.range.to.0);
+        let digest = Sha256::digest(key.as_bytes());
+        let number = digest.iter().take(4).fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+        let count = u32::from(to - from) + 1;
+        let start = u16::try_from(number % count).unwrap_or(0) + from;
+        let free = (start..=to).chain(from..start).find(|port| !self.taken.contains(port));
+        let port = free
+            .ok_or_else(|| Failure::new(Code::Invalid, format!("the ports {} are not enough: give more with --port-range", self.range)))?;
+        self.taken.insert(port);
+        Ok(port)
+    }
+}
+
+/// Makes the files of the members.
+struct Files<'a> {
+    plan: &'a mut Plan,
+    /// Files that several instances need, by path.
+    shared: BTreeMap<(Root, String), Content>,
+    /// The pods of instances that are in one, by the instances' names.
+    pods: BTreeMap<String, String>,
+}
+
+impl Files<'_> {
+    /// A pod per network, with the services on it that have one instance; others would meet themselves on their port.
+    fn pods(&mut self, loaded: &Loaded) -> Result {
+        let members = std::mem::take(&mut self.plan.members);
+        let alone = |member: &&Member| {
+            let same = members.iter().filter(|other| (&other.namespace, &other.service) == (&member.namespace, &member.service));
+            same.count() == 1
+        };
+        let mut by_network: BTreeMap<(&str, &str), Vec<&Member>> = BTreeMap::new();
+        for member in members.iter().filter(alone) {
+            by_network.entry((&member.namespace, &member.container.network)).or_default().push(member);
+        }
+        for ((namespace, network), inside) in by_network {
+            let instances: Vec<Instance<'_>> = inside.iter().map(|member| member.instance()).collect();
+            let unit = render::pod(network, &instances, &self.plan.host).map_err(|error| {
+                let named =
+                    inside.iter().rev().find_map(|member| loaded.services.iter().find(|service| service.name_any() == member.service));
+                named
+                    .map_or_else(|| Failure::new(Code::Invalid, error.to_string()), |service| loaded.complaint(service, &error.to_string()))
+            })?;
+            let path = format!("{}/{}", names::shared_folder(namespace), render::pod_file(network));
+            self.text(Root::Quadlet, path, &unit, "the services with one instance");
+            self.pods.extend(inside.iter().map(|member| (member.name.clone(), network.to_owned())));
+        }
+        self.plan.members = members;
+        Ok(())
+    }
+
+    fn members(&mut self, loaded: &Loaded) -> Result {
+        let members = std::mem::take(&mut self.plan.members);
+        for member in &members {
+            let made = self.member(member);
+            let found = loaded
+                .services
+                .iter()
+                .find(|service| service.name_any() == member.service && service.namespace() == Some(member.namespace.clone()));
+            made.map_err(|error| match found {
+                Some(service) => loaded.complaint(service, &error.to_string()),
+                None => Failure::new(Code::Invalid, error.to_string()),
+            })?;
+        }
+        self.plan.members = members;
+        let shared = std::mem::take(&mut self.shared);
+        self.plan.files.extend(shared.into_iter().map(|((root, path), content)| File { root, path, content }));
+        Ok(())
+    }
+
+    fn member(&mut self, member: &Member) -> Result<(), render::Error> {
+        let instance = member.instance();
+        if self.plan.host.podman < Podman::QUADLET {
+            self.plain(member)?;
+        } else {
+            self.quadlet(member)?;
+        }
+        for data in render::data_files(&instance)? {
+            let path = data.path.to_string_lossy().into_owned();
+            self.shared.insert((Root::Data, path), Content::Bytes(data.content, data.mode));
+        }
+        for secret in render::secrets(&instance)? {
+            if !self.plan.secrets.contains(&secret) {
+                self.plan.secrets.push(secret);
+            }
+        }
+        self.plan.units.push((instance.unit_name(), self.plan.host.podman < Podman::QUADLET));
+        Ok(())
+    }
+
+    fn quadlet(&mut self, member: &Member) -> Result<(), render::Error> {
+        let (instance, host) = (member.instance(), self.plan.host.clone());
+        let (folder, stem) = (names::folder(&member.namespace, &member.service), instance.stem());
+        let from = from(member);
+        let file = |ordinal| format!("{folder}/{}", names::file(&stem, ordinal, "container"));
+        let own = file(Some(member.ordinal));
+        let pod = self.pods.get(&member.name).cloned();
+        if host.podman >= Podman::INSTANCE_LINKS {
+            let (mut template, mut drop_in) = (render::template(&instance, &host)?, render::drop_in(&instance, &host)?);
+            if let Some(pod) = pod {
+                (template, drop_in) = (render::joining(&template, &pod)?, render::in_pod(&drop_in));
+            }
+            self.text(Root::Quadlet, file(None), &template, &from);
+            self.shared.insert((Root::Quadlet, own.clone()), Content::Link(names::file(&stem, None, "container")));
+            self.text(Root::Quadlet, format!("{own}.d/{}", names::DROP_IN), &drop_in, &from);
+        } else {
+            self.text(Root::Quadlet, own, &render::whole(&instance, &host)?, &from);
+        }
+        let shared = names::shared_folder(&member.namespace);
+        let network = &member.container.network;
+        self.text(Root::Quadlet, format!("{shared}/{}", render::network_file(network)), &render::network(network, &host)?, "its network");
+        for volume in claims(&member.container) {
+            if let Some(unit) = render::volume(volume, &host)? {
+                self.text(Root::Quadlet, format!("{shared}/{}", render::volume_file(volume)), &unit, "a persistentVolumeClaim");
+            }
+        }
+        if host.image_units {
+            let (image, pull) = (&member.container.image, member.container.pull);
+            self.text(Root::Quadlet, format!("{shared}/{}", render::image_file(image)), &render::image(image, pull, &host)?, "an image");
+        }
+        Ok(())
+    }
+
+    fn plain(&mut self, member: &Member) -> Result<(), render::Error> {
+        let (instance, host) = (member.instance(), self.plan.host.clone());
+        self.text(Root::Systemd, instance.unit_name(), &render::service(&instance, &host)?, &from(member));
+        let network = &member.container.network;
+        self.text(Root::Systemd, format!("{network}-network.service"), &render::network_service(network)?, "its network");
+        for volume in claims(&member.container) {
+            self.text(Root::Systemd, format!("{volume}-volume.service"), &render::volume_service(volume)?, "a persistentVolumeClaim");
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, root: Root, path: String, unit: &Unit, from: &str) {
+        let text = header::add(&unit.text(), &self.plan.set, from);
+        self.shared.insert((root, path), Content::Text(text));
+    }
+}
+
+fn from(member: &Member) -> String {
+    format!("MeshService {}/{}", member.namespace, member.service)
+}
+
+/// The named volumes that outlive a container.
+fn claims(container: &Container) -> impl Iterator<Item = &str> {
+    container.mounts.iter().filter_map(|mount| match &mount.source {
+        Source::Volume { volume, owned: false } => Some(volume.as_str()),
+        Source::Volume { .. } | Source::Files { .. } | Source::Host { .. } | Source::Memory { .. } => None,
+    })
+}
