@@ -1,5 +1,6 @@
 //! `mesh why`: why a service, or one instance of it, is (not) as wanted: what is known of it in one screen, and what mends it.
 mod collect;
+mod diagnosis;
 mod events;
 mod remedy;
 mod render;
@@ -45,7 +46,7 @@ impl Why {
         let instances =
             instances.into_iter().filter(|instance| instance.service == name && only.is_none_or(|id| instance.id == id)).collect();
         let facts = collect::collect(connection, &name, service, instances, clock::now()).await?;
-        let report = report::report(&facts, only);
+        let report = diagnosis::report(&facts, only);
         if self.json {
             output::print_line(&serde_json::to_string_pretty(&report).map_err(anyhow::Error::from)?)?;
         } else {

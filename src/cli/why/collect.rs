@@ -5,8 +5,8 @@ use k8s_openapi::api::{core::v1::Event as CoreEvent, events::v1::Event as NewEve
 use kube::api::ListParams;
 
 use super::{
+    diagnosis::{self, Facts, Looked},
     events::{self, Told},
-    report::{self, Facts, Looked},
 };
 use crate::{
     exit::Result,
@@ -39,9 +39,12 @@ pub(super) async fn collect(
 ) -> Result<Facts> {
     let told = told(connection).await?;
     let mut looked = Vec::new();
-    for (index, instance) in report::in_order(instances, now).into_iter().enumerate() {
-        let log =
-            if index < report::DETAILED && report::is_of_interest(&instance, now) { log(connection, &instance).await? } else { Vec::new() };
+    for (index, instance) in diagnosis::in_order(instances, now).into_iter().enumerate() {
+        let log = if index < diagnosis::DETAILED && diagnosis::is_of_interest(&instance, now) {
+            log(connection, &instance).await?
+        } else {
+            Vec::new()
+        };
         looked.push(Looked { instance, log });
     }
     let events = told.into_iter().filter(|told| concerns(told, name, &looked)).collect();

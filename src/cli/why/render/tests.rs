@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
+        diagnosis::{Facts, Looked, in_order, report},
         events::Told,
-        report::{Facts, Looked, in_order, report},
     },
     *,
 };
