@@ -1,4 +1,5 @@
 //! A client's connection below hyper: every byte passes the [`Gate`], and time limits end what stalls.
+pub mod body;
 pub mod cell;
 
 use std::{

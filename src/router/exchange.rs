@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::{
     answer::Refusal,
     balance::{Choice, pick},
-    conn::Cell,
+    conn::{Cell, body::ClientBody},
     endpoint::{Endpoint, InFlight},
     forward::{self, Peer},
     metrics::UpstreamError,
@@ -31,6 +31,7 @@ use super::{
     worker::{Slot, Worker},
 };
 use body::{AnswerBody, Record};
+use expect::Expectation;
 use mesh_kit::exhausted::is_exhausted;
 use session::Sticky;
 
@@ -92,10 +93,9 @@ async fn exchange(
     let wanted = if client.cell.may_upgrade(number) { upgrade::wanted(&request) } else { None };
     let on_client = wanted.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
-    let expects = expect::expects(&parts) && !body.is_end_stream();
+    let expects = expect::expects(&parts);
     prepare(&mut parts, &client.peer, wanted.is_some());
-    let body = if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Client(body, client.cell.clone()) };
-    let (request, expectation) = if expects { expect::expecting(parts, body) } else { (Request::from_parts(parts, body), None) };
+    let (request, expectation) = with_body(parts, body, &client.cell, expects);
     let mut sent = send(client, &plan, request).await?;
     let mut response = sent.response;
     let refused = expectation.and_then(|expectation| expectation.answered(response.status()));
@@ -154,6 +154,19 @@ fn prepare(parts: &mut Parts, peer: &Peer, upgrade: bool) {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(UPGRADE, upgrade::WEBSOCKET);
     }
+}
+
+/// The request with its body, and the client's expectation if it has one.
+fn with_body(parts: Parts, body: Incoming, cell: &Arc<Cell>, expects: bool) -> (Request<RequestBody>, Option<Expectation>) {
+    if body.is_end_stream() {
+        return (Request::from_parts(parts, RequestBody::Empty), None);
+    }
+    let body = ClientBody::new(body, cell.clone());
+    if expects {
+        let (request, expectation) = expect::expecting(parts, body);
+        return (request.map(|body| RequestBody::Expected(Box::new(body))), Some(expectation));
+    }
+    (Request::from_parts(parts, RequestBody::Client(body)), None)
 }
 
 /// A response and what it came by.

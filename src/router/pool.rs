@@ -6,22 +6,18 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{Builder, SendRequest},
-};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::{conn::Cell, endpoint::Endpoint, exchange::expect::Expected, forward};
+use super::{conn::body::ClientBody, endpoint::Endpoint, exchange::expect::Expected};
 
 /// How long an unused connection is kept: less than the 5 s after which common servers close theirs, so that the two do not cross.
 const KEPT: u64 = 4_000;
@@ -34,8 +30,8 @@ const MOST: usize = 256;
 /// The body of a request on its way to an instance.
 #[derive(Debug)]
 pub enum RequestBody {
-    /// The client's, as it comes; its connection is told of one that breaks.
-    Client(Incoming, Arc<Cell>),
+    /// The client's.
+    Client(ClientBody),
     /// The same, once the instance asks for it.
     Expected(Box<Expected>),
     /// None.
@@ -48,43 +44,27 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
-            Self::Client(body, cell) => {
-                let frame = Pin::new(body).poll_frame(cx).map_ok(without_claims).map_err(io::Error::other);
-                if matches!(frame, Poll::Ready(Some(Err(_)))) {
-                    cell.break_body();
-                }
-                frame
-            }
-            Self::Expected(body) => match ready!(body.poll_asked(cx)) {
-                Ok(body) => Pin::new(body).poll_frame(cx),
-                Err(error) => Poll::Ready(Some(Err(error))),
-            },
+            Self::Client(body) => Pin::new(body).poll_frame(cx),
+            Self::Expected(body) => Pin::new(body).poll_frame(cx),
             Self::Empty => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Client(body, _) => body.is_end_stream(),
-            Self::Expected(body) => body.body().is_some_and(Self::is_end_stream),
+            Self::Client(body) => body.is_end_stream(),
+            Self::Expected(body) => body.is_end_stream(),
             Self::Empty => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Client(body, _) => body.size_hint(),
-            Self::Expected(body) => body.body().map_or_else(SizeHint::default, Self::size_hint),
+            Self::Client(body) => body.size_hint(),
+            Self::Expected(body) => body.size_hint(),
             Self::Empty => SizeHint::with_exact(0),
         }
     }
-}
-
-fn without_claims(mut frame: Frame<Bytes>) -> Frame<Bytes> {
-    if let Some(trailers) = frame.trailers_mut() {
-        forward::trailers(trailers);
-    }
-    frame
 }
 
 /// A connection to an instance.

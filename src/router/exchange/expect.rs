@@ -7,15 +7,17 @@ use std::{
         Arc,
         atomic::{AtomicU8, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::task::AtomicWaker;
 use http::{HeaderValue, Request, StatusCode, header::EXPECT, request::Parts};
+use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use crate::pool::RequestBody;
+use crate::conn::body::ClientBody;
 
 /// How long an instance has to ask, as with common clients.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -33,7 +35,7 @@ const OVER: u8 = 3;
 #[derive(Debug)]
 pub struct Expected {
     /// None once it is refused: then hyper ends the client's connection after the answer, and does not wait for a body that never comes.
-    body: Option<RequestBody>,
+    body: Option<ClientBody>,
     asked: Arc<Asked>,
     patience: Pin<Box<Sleep>>,
 }
@@ -60,7 +62,7 @@ impl Asked {
 
 impl Expected {
     /// The body once it may be read; an error once it never will be, and the answer has ended.
-    pub(crate) fn poll_asked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&mut RequestBody>> {
+    fn poll_asked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&mut ClientBody>> {
         self.asked.waker.register(cx.waker());
         if self.asked.state.load(Relaxed) == UNDECIDED && self.patience.as_mut().poll(cx).is_ready() {
             self.asked.decide(ASKED);
@@ -75,9 +77,25 @@ impl Expected {
             _ => Poll::Pending,
         }
     }
+}
 
-    pub(crate) fn body(&self) -> Option<&RequestBody> {
-        self.body.as_ref()
+impl Body for Expected {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match ready!(self.poll_asked(cx)) {
+            Ok(body) => Pin::new(body).poll_frame(cx),
+            Err(error) => Poll::Ready(Some(Err(error))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 
@@ -114,16 +132,16 @@ pub fn expects(parts: &Parts) -> bool {
 }
 
 /// The request with the expectation, and its body once it is met.
-pub fn expecting(mut parts: Parts, body: RequestBody) -> (Request<RequestBody>, Option<Expectation>) {
+pub fn expecting(mut parts: Parts, body: ClientBody) -> (Request<Expected>, Expectation) {
     parts.headers.insert(EXPECT, CONTINUE);
     let asked = Arc::new(Asked::default());
     let expectation = Expectation(asked.clone());
     let expected = Expected { body: Some(body), asked: asked.clone(), patience: Box::pin(sleep(PATIENCE)) };
-    let mut request = Request::from_parts(parts, RequestBody::Expected(Box::new(expected)));
+    let mut request = Request::from_parts(parts, expected);
     hyper::ext::on_informational(&mut request, move |answer| {
         if answer.status() == StatusCode::CONTINUE {
             asked.decide(ASKED);
         }
     });
-    (request, Some(expectation))
+    (request, expectation)
 }
