@@ -1,4 +1,6 @@
 //! What the router counts. Requests write into cells that their service holds already, so that nothing is looked up or locked on their way.
+pub mod cells;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -6,11 +8,9 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use http::StatusCode;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet},
@@ -18,10 +18,9 @@ use prometheus_client::{
 };
 
 use super::{endpoint::Condition, health::Health, table::RouteTable};
+use cells::{Histogram, ServiceCells};
 use mesh_kit::metrics::Metrics;
 
-/// Upper bounds of durations, in seconds.
-const BOUNDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// How an instance failed a request.
@@ -75,49 +74,6 @@ pub struct RouterMetrics {
     pub learned: Histogram,
     errors: [AtomicU64; 5],
     endpoints: [AtomicU64; 3],
-}
-
-/// What is counted of one service.
-#[derive(Debug, Default)]
-pub struct ServiceCells {
-    classes: [AtomicU64; 5],
-    durations: Histogram,
-}
-
-/// Counts of durations.
-#[derive(Debug, Default)]
-pub struct Histogram {
-    buckets: [AtomicU64; BOUNDS.len() + 1],
-    micros: AtomicU64,
-}
-
-impl Histogram {
-    /// Counts one.
-    pub fn observe(&self, duration: Duration) {
-        let seconds = duration.as_secs_f64();
-        let bucket = BOUNDS.iter().position(|&bound| seconds <= bound).unwrap_or(BOUNDS.len());
-        if let Some(cell) = self.buckets.get(bucket) {
-            cell.fetch_add(1, Ordering::Relaxed);
-        }
-        self.micros.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a sum for statistics")]
-    fn read(&self) -> (f64, u64, Vec<(f64, u64)>) {
-        let bounds = BOUNDS.iter().copied().chain([f64::MAX]);
-        let counts: Vec<_> = bounds.zip(self.buckets.iter().map(|cell| cell.load(Ordering::Relaxed))).collect();
-        (self.micros.load(Ordering::Relaxed) as f64 / 1e6, counts.iter().map(|(_, count)| count).sum(), counts)
-    }
-}
-
-impl ServiceCells {
-    /// Counts a request that ended.
-    pub fn ended(&self, status: StatusCode, duration: Duration) {
-        if let Some(cell) = self.classes.get(usize::from(status.as_u16() / 100).saturating_sub(1)) {
-            cell.fetch_add(1, Ordering::Relaxed);
-        }
-        self.durations.observe(duration);
-    }
 }
 
 impl RouterMetrics {
@@ -267,6 +223,10 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, cell: &Ato
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use http::StatusCode;
+
     use super::*;
 
     #[test]

@@ -16,7 +16,7 @@ use http::HeaderValue;
 use super::{
     affinity::{Scope, Token},
     endpoint::Endpoint,
-    metrics::ServiceCells,
+    metrics::cells::ServiceCells,
     settings::Settings,
 };
 use mesh_api::service::Strategy;
