@@ -3,7 +3,7 @@
 //! ```text
 //!  API ──watch──► state ──build──► RouteTable ──publish──► proxy ◄── every worker, per request
 //!                                      │                     │
-//!                                      ▼                     ├─ worker: a thread, its connections (conn, gate), its pool
+//!                                      ▼                     ├─ serve: a thread per listener, with its connections (conn, gate) and its worker (pool)
 //!                                    drain ──status──► API   ├─ exchange: match, pick (balance, affinity), forward, answer
 //!                                    lease ──renew───► API   └─ upgrade: tunnels
 //!                                    hook  ◄── pods that are to end, other routers
@@ -27,6 +27,7 @@ pub mod listener;
 pub mod metrics;
 pub mod pool;
 pub mod proxy;
+pub mod serve;
 pub mod settings;
 pub mod state;
 pub mod table;
@@ -76,7 +77,7 @@ pub struct RouterOptions {
 pub enum Error {
     /// A worker failed.
     #[error(transparent)]
-    Serve(#[from] proxy::Error),
+    Serve(#[from] serve::Error),
 }
 
 /// Runs a router until shutdown: one worker per listener (see [`listener::open`]). `ready` becomes true once it has seen all services and endpoints;
@@ -109,7 +110,7 @@ pub fn run(
                 () = tokio::time::sleep(HOLD) => {}
                 () = end.cancelled() => {}
             }
-            proxy.serve(listeners, end, options.grace).await
+            serve::serve(&proxy, listeners, end, options.grace).await
         });
         let leased = CancellationToken::new();
         let mut background = pin!(async {

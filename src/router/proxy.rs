@@ -1,18 +1,13 @@
-//! What all workers of a router share: the table in force, what is counted, and the clock. Usable without any API: publish a table, serve.
-use std::{
-    net::TcpListener,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+//! What all workers of a router share: the table in force, what is counted, and the clock. Usable without any API: publish a table, [`serve`](super::serve::serve).
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use arc_swap::ArcSwap;
-use tokio::{sync::oneshot, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
-use super::{metrics::RouterMetrics, table::RouteTable, worker};
+use super::{metrics::RouterMetrics, table::RouteTable};
 use mesh_kit::{clock, descriptors};
 
 /// The shared part of a router.
@@ -38,20 +33,6 @@ pub fn places_of(limit: u64) -> usize {
 /// So many are ended at a time: looking for them costs more than ending them.
 fn share(most: u64) -> usize {
     usize::try_from(most / 256).unwrap_or(usize::MAX).max(1)
-}
-
-/// A worker that could not run.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No thread.
-    #[error("router: start a worker's thread")]
-    Thread(#[source] std::io::Error),
-    /// No runtime, or a socket it cannot take.
-    #[error("router: start a worker")]
-    Worker(#[source] std::io::Error),
-    /// A bug.
-    #[error("router: a worker panicked")]
-    Panicked,
 }
 
 impl Proxy {
@@ -111,25 +92,6 @@ impl Proxy {
         if self.metrics.health.lacks_descriptors() {
             tracing::error!(%error, limit = descriptors::limit(), "router: no file descriptor is left; idle connections are closed");
         }
-    }
-
-    /// Serves each listener on a thread of its own until `stop`; then what is under way may end within `grace`.
-    ///
-    /// # Errors
-    /// A worker that could not start.
-    pub async fn serve(self: &Arc<Self>, listeners: Vec<TcpListener>, stop: CancellationToken, grace: Duration) -> Result<(), Error> {
-        let mut ends = Vec::new();
-        for (index, listener) in listeners.into_iter().enumerate() {
-            let (done, end) = oneshot::channel();
-            let (proxy, stop) = (self.clone(), stop.clone());
-            std::thread::Builder::new()
-                .name(format!("router-{index}"))
-                .spawn(move || done.send(worker::run(proxy, listener, stop, grace)))
-                .map_err(Error::Thread)?;
-            ends.push(end);
-        }
-        let ends = ends.into_iter().map(async |end| end.await.map_err(|_| Error::Panicked)?.map_err(Error::Worker));
-        futures::future::try_join_all(ends).await.map(drop)
     }
 }
 

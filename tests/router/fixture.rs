@@ -10,6 +10,7 @@ use mesh_router::{
     listener,
     metrics::RouterMetrics,
     proxy::Proxy,
+    serve::serve,
     settings::Settings,
     table::{RouteTable, build},
 };
@@ -48,7 +49,7 @@ impl Rig {
         let stop = CancellationToken::new();
         let mut serving = JoinSet::new();
         let (server, end) = (proxy.clone(), stop.clone());
-        serving.spawn(async move { server.serve(listeners, end, Duration::from_secs(5)).await.unwrap() });
+        serving.spawn(async move { serve(&server, listeners, end, Duration::from_secs(5)).await.unwrap() });
         let settings = Settings { keys: KeyRing::new([("k1", &[7_u8; 32][..])]).0, ..Settings::default() };
         Self { proxy, address, settings, stop, metrics, carry: build::Carry::new(counted, Arc::new(Notify::new())), serving }
     }
