@@ -6,6 +6,7 @@ pub mod ledger;
 mod orphans;
 mod ports;
 mod probes;
+mod sweep;
 mod update_status;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -73,10 +74,10 @@ pub fn run(
         let (orphans, news) = Orphans::new();
         let (agent, probed) = Agent::new(client.clone(), backend, options, notes, orphans);
         let agent = Arc::new(agent);
-        orphans::sweep(&agent).await?;
+        sweep::sweep(&agent).await?;
         let (seeing, ending) = (Arc::clone(&agent), Arc::clone(&agent));
         let mut synced = false;
-        let see = move |event: &watcher::Result<watcher::Event<MeshInstance>>| orphans::see(&seeing, &mut synced, event);
+        let see = move |event: &watcher::Result<watcher::Event<MeshInstance>>| sweep::see(&seeing, &mut synced, event);
         let stream = of_instances_seen(Api::all(client), watcher::Config::default().fields(&mine), see)
             .with_config(Config::default().concurrency(64))
             .reconcile_on(changes)
@@ -84,7 +85,7 @@ pub fn run(
             .graceful_shutdown_on(shutdown)
             .run(reconcile, error_policy, agent);
         let beside = async {
-            tokio::join!(writing, Box::pin(orphans::work(&ending, news)));
+            tokio::join!(writing, Box::pin(sweep::work(&ending, news)));
         };
         Box::pin(drive("mesh_instance", stream, beside, &reconciles)).await
     })
@@ -92,7 +93,7 @@ pub fn run(
 
 #[tracing::instrument(skip_all, fields(kind = "MeshInstance", namespace = instance.namespace(), object = instance.name_any()))]
 async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Action, Error> {
-    let key = agent::key(&instance);
+    let key = launch::key(&instance);
     agent.orphans.replace(&instance);
     let (routers, announced) = if instance.metadata.deletion_timestamp.is_some() {
         (live_routers(&agent.client).await?, announced(&agent.client, &key).await?)

@@ -5,7 +5,7 @@ use std::{
 };
 
 use futures::Stream;
-use kube::{Client, ResourceExt, runtime::reflector::ObjectRef};
+use kube::{Client, runtime::reflector::ObjectRef};
 
 use super::{
     Options, launch,
@@ -34,11 +34,6 @@ pub(super) struct Agent {
     /// The status that was last told of in Events, by uid: the object at hand may be older.
     told: Mutex<HashMap<String, MeshInstanceStatus>>,
     probers: Probers,
-}
-
-/// The key of an instance.
-pub(super) fn key(instance: &MeshInstance) -> InstanceKey {
-    InstanceKey { namespace: instance.namespace().unwrap_or_default(), name: instance.name_any(), uid: instance.uid().unwrap_or_default() }
 }
 
 impl Agent {
@@ -90,7 +85,12 @@ impl Agent {
             // Only a command needs the environment; without one, a missing ConfigMap does not stand in the way of an adopted instance.
             let exec = probes.iter().any(|probe| probe.as_ref().is_some_and(|probe| probe.exec.is_some()));
             let port = running.address.map(|address| address.port());
-            let launch = match if exec { launch::launch(self, instance, key, running.attempt, port).await.map(Some) } else { Ok(None) } {
+            let launch = if exec {
+                launch::launch(&self.client, &self.options, instance, key, running.attempt, port).await.map(Some)
+            } else {
+                Ok(None)
+            };
+            let launch = match launch {
                 Ok(launch) => launch,
                 Err(StartFailure { message, .. }) => {
                     return Health { attempt: running.attempt, not_ready: Some((reason::CONFIG_MISSING, message)), ..Health::default() };

@@ -46,7 +46,7 @@ pub(super) async fn start(agent: &Agent, instance: &MeshInstance, key: &Instance
 
 async fn try_start(agent: &Agent, instance: &MeshInstance, key: &InstanceKey, attempt: u32) -> Result<(), StartFailure> {
     let port = if instance.spec.serves { Some(port(agent, instance, key)?) } else { None };
-    let launch = launch::launch(agent, instance, key, attempt, port).await?;
+    let launch = launch::launch(&agent.client, &agent.options, instance, key, attempt, port).await?;
     agent.backend.execute(Action::Start(Box::new(launch))).await.map_err(|error| failure(&error))
 }
 

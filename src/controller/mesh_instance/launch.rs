@@ -2,10 +2,10 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::agent::Agent;
+use super::Options;
 use mesh_api::{MeshInstance, conditions::instance as reason, labels, service::Logs};
 use mesh_kit::{clock, redact::Redacted};
 use mesh_plan::{
@@ -19,12 +19,18 @@ use mesh_plan::{
 /// What a program gets from the controller's own environment; the rest of it is not its business.
 const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "SHELL"];
 
+/// The key of an instance.
+pub(super) fn key(instance: &MeshInstance) -> InstanceKey {
+    InstanceKey { namespace: instance.namespace().unwrap_or_default(), name: instance.name_any(), uid: instance.uid().unwrap_or_default() }
+}
+
 /// Makes it.
 ///
 /// # Errors
 /// What is missing, as a failure to start.
 pub(super) async fn launch(
-    agent: &Agent,
+    client: &Client,
+    options: &Options,
     instance: &MeshInstance,
     key: &InstanceKey,
     attempt: u32,
@@ -34,15 +40,15 @@ pub(super) async fn launch(
     let failure = |message: String| StartFailure { reason: reason::CONFIG_MISSING, message, at: clock::now() };
     let references = environment::references(template);
     let sources = Sources {
-        config_maps: fetch::<ConfigMap>(agent, &key.namespace, &references.config_maps)
+        config_maps: fetch::<ConfigMap>(client, &key.namespace, &references.config_maps)
             .await
             .map_err(|error| failure(error.to_string()))?,
-        secrets: fetch::<Secret>(agent, &key.namespace, &references.secrets).await.map_err(|error| failure(error.to_string()))?,
+        secrets: fetch::<Secret>(client, &key.namespace, &references.secrets).await.map_err(|error| failure(error.to_string()))?,
     };
-    let launch = if agent.options.backend.runs_containers() {
+    let launch = if options.backend.runs_containers() {
         of_container(instance, key, attempt, port, &sources).map(Launch::Container)
     } else {
-        of_process(agent, instance, key, attempt, port, &sources).map(Launch::Process)
+        of_process(options, instance, key, attempt, port, &sources).map(Launch::Process)
     };
     launch.map_err(|missing| failure(missing.to_string()))
 }
@@ -74,7 +80,7 @@ pub(super) fn of<'a>(instance: &'a MeshInstance, key: &'a InstanceKey) -> Of<'a>
 }
 
 fn of_process(
-    agent: &Agent,
+    options: &Options,
     instance: &MeshInstance,
     key: &InstanceKey,
     attempt: u32,
@@ -87,8 +93,7 @@ fn of_process(
     let mut env: Vec<(String, Redacted)> = known.into_iter().map(|var| (var.name, var.value)).collect();
     // What the mesh itself says stands last, so that nothing else takes its place: a program that listened elsewhere would never be ready.
     env.extend(own(instance, key, port).into_iter().map(|(name, value)| (name, Redacted::new(value))));
-    let working_dir =
-        template.working_dir.as_ref().map_or_else(|| agent.options.project_dir.clone(), |dir| agent.options.project_dir.join(dir));
+    let working_dir = template.working_dir.as_ref().map_or_else(|| options.project_dir.clone(), |dir| options.project_dir.join(dir));
     Ok(ProcessLaunch { key: key.clone(), attempt, argv, env, working_dir, port, log: limits(&instance.spec.logs) })
 }
 
@@ -110,11 +115,11 @@ fn own(instance: &MeshInstance, key: &InstanceKey, port: Option<u16>) -> Vec<(St
     vars
 }
 
-async fn fetch<K>(agent: &Agent, namespace: &str, names: &[String]) -> Result<BTreeMap<String, K>, kube::Error>
+async fn fetch<K>(client: &Client, namespace: &str, names: &[String]) -> Result<BTreeMap<String, K>, kube::Error>
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let objects: Api<K> = Api::namespaced(agent.client.clone(), namespace);
+    let objects: Api<K> = Api::namespaced(client.clone(), namespace);
     let mut found = BTreeMap::new();
     for name in names {
         if let Some(object) = objects.get_opt(name).await? {
