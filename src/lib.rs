@@ -34,7 +34,7 @@
 //! Each folder of `src/` is a crate (`mesh-kit`, `mesh-api`, …; `src/controller` is `mesh-controllers`), so the compiler holds the rule; this one has
 //! the programs, and gives all of them under one name. They use each other from left to right only (`tests/packaging/imports.rs` holds the order):
 //! `base` ← {`kit`, `shim`} ← `api` ← `plan` ← {`store`, `backend`} ← {`apiserver`, `coordination`} ← {`router`, `convert`} ← `controller` ← `cli`;
-//! the router and the controllers never use each other.
+//! the router and the controllers never use each other. Within a crate no files import each other in a circle; what is in `foo/` is a part of `foo.rs`.
 //!
 //! | crate | owns |
 //! |---|---|

@@ -1,5 +1,8 @@
 //! The import rule of `src/lib.rs`: a crate uses only what stands to its left, and the router and the controllers never use each other. That there is
-//! no circle the compiler sees; the order is read from the manifests.
+//! no circle the compiler sees; the order is read from the manifests. Within a crate the compiler allows circles of files; [`circles`] does not.
+mod circles;
+mod modules;
+
 use std::{collections::BTreeSet, path::Path};
 
 /// From left to right; crates in one entry do not use each other.
