@@ -106,6 +106,40 @@ async fn whatever_happens_to_containers_engine_or_controller_is_healed_and_forei
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_its_state_directory_was_removed_a_controller_takes_up_what_it_left_and_says_so() {
+    let Some(mut shop) = Shop::open("heritage").await else { return };
+    let secret = shop.controller.write(
+        "secret.json",
+        &json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "token" }, "stringData": { "TOKEN": "t" } }),
+    );
+    let volume = format!("{}-data", shop.prefix);
+    let spec = shop.spec(&json!({
+        "envFrom": [{ "secretRef": { "name": "token" } }],
+        "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": volume } }],
+        "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+    }));
+    shop.controller.kubectl(&["apply", "-f", &secret]);
+    shop.controller.apply("api", &spec).await;
+    shop.agree("the first start", &[0]).await;
+
+    shop.controller.kill_9();
+    std::fs::remove_dir_all(shop.controller.state_dir()).unwrap();
+    shop.controller.start_again().await;
+    shop.controller.kubectl(&["apply", "-f", &secret]);
+    shop.controller.apply("api", &spec).await;
+    shop.agree("the start with nothing remembered", &[0]).await;
+    let told = shop.controller.each("events", "/reason").iter().any(|reason| reason == "Adopted");
+    let messages = shop.controller.each("events", "/message");
+    let of_volume = messages.iter().filter_map(Value::as_str).any(|message| message.contains(&format!("volume {volume}")));
+    assert!(told && of_volume, "{messages:?}");
+
+    shop.controller.kubectl(&["delete", "msvc", "api", "--timeout=30s"]);
+    let networks = podman(&["network", "ls", "--format", "{{.Name}}"]).await.unwrap();
+    assert!(!networks.lines().any(|name| name == shop.prefix), "{networks}");
+    podman(&["volume", "rm", &volume]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rolling_updates_of_containers_lose_no_request_no_session_and_no_websocket() {
     use futures::{SinkExt, StreamExt};
     use tokio_tungstenite::tungstenite::Message;
