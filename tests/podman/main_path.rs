@@ -112,11 +112,11 @@ async fn after_its_state_directory_was_removed_a_controller_takes_up_what_it_lef
         "secret.json",
         &json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "token" }, "stringData": { "TOKEN": "t" } }),
     );
-    let volume = format!("{}-data", shop.prefix);
+    let claim = format!("{}-data", shop.prefix);
+    let volume = format!("mesh-default-{claim}");
     let spec = shop.spec(&json!({
-        "envFrom": [{ "secretRef": { "name": "token" } }],
-        "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": volume } }],
-        "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+        "volumes": [{ "name": "token", "secret": { "secretName": "token" } }, { "name": "data", "persistentVolumeClaim": { "claimName": claim } }],
+        "volumeMounts": [{ "name": "token", "mountPath": "/token" }, { "name": "data", "mountPath": "/data" }],
     }));
     shop.controller.kubectl(&["apply", "-f", &secret]);
     shop.controller.apply("api", &spec).await;
