@@ -136,6 +136,10 @@ mod tests {
         let mut sleep = std::process::Command::new("sleep");
         let mut child = sleep.arg("60").env_clear().env(NONCE_VARIABLE, nonce).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
+        // A spawn returns a moment before the new program's environment can be read.
+        while std::fs::read(format!("/proc/{pid}/environ")).unwrap().is_empty() {
+            std::thread::yield_now();
+        }
         let boot = boot_id().unwrap();
         let true_one = Record { child: Some(identify(pid).unwrap()), ..record(nonce, &boot) };
         assert_eq!(verified_child(&true_one, &boot).unwrap().0, pid);

@@ -1,10 +1,6 @@
 //! `mesh export --to kubernetes`: the text that stands in tests/golden/kubernetes (`UPDATE_GOLDEN=1` accepts what was made), the same from files and from
 //! a running controller, and what a real API server makes of it.
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
