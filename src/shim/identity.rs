@@ -137,7 +137,7 @@ mod tests {
         let mut child = sleep.arg("60").env_clear().env(NONCE_VARIABLE, nonce).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         // A spawn returns a moment before the new program's environment can be read.
-        while std::fs::read(format!("/proc/{pid}/environ")).unwrap().is_empty() {
+        while fs::read(format!("/proc/{pid}/environ")).unwrap().is_empty() {
             std::thread::yield_now();
         }
         let boot = boot_id().unwrap();
