@@ -19,7 +19,7 @@ pub(crate) mod mounts;
 mod network;
 mod observe;
 pub(crate) mod process;
-mod refusal;
+pub(crate) mod refusal;
 mod remove;
 mod room;
 mod secrets;

@@ -70,7 +70,7 @@ pub(crate) fn look(port: u16, listeners: Vec<Listener>, tree: impl IntoIterator<
 }
 
 fn describe(listener: &Listener) -> io::Result<String> {
-    let everybody: HashMap<u64, i32> = tree::sockets(tree::all())?;
+    let everybody: HashMap<u64, i32> = tree::sockets(tree::all()?)?;
     Ok(everybody.get(&listener.inode).map_or_else(|| "a process of another user".to_owned(), |pid| tree::name(*pid)))
 }
 
