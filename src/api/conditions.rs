@@ -120,6 +120,8 @@ pub mod instance {
     pub const HOST_PATH: &str = "HostPathNotFound";
     /// The container engine does not answer.
     pub const ENGINE_UNREACHABLE: &str = "EngineUnreachable";
+    /// The controller, or its machine, has nothing left of what a start needs: descriptors, memory, processes.
+    pub const NODE_EXHAUSTED: &str = "NodeExhausted";
     /// The backend's engine cannot do what the spec asks for.
     pub const UNSUPPORTED: &str = "UnsupportedByBackend";
     /// The program listens on the container's own loopback only.

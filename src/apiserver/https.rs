@@ -1,5 +1,5 @@
 //! HTTPS: accepts connections, knows the client by its certificate or token, and hands requests to the service. Limits and timeouts are on.
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::Response;
 use hyper::{body::Incoming, service::service_fn};
@@ -25,7 +25,7 @@ use crate::{
     server::ApiServer,
     service::ApiService,
 };
-use mesh_kit::shutdown::Shutdown;
+use mesh_kit::{accept::accept, descriptors, shutdown::Shutdown};
 
 /// How many connections there may be, and how long they may take.
 #[derive(Debug, Clone, Copy)]
@@ -42,17 +42,24 @@ pub(crate) struct Limits {
     pub(crate) known: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self { connections: 1000, strangers: 100, handshake: seconds(10), stranger: seconds(10), known: seconds(120) }
+impl Limits {
+    /// Those of a process that may have so many file descriptors.
+    pub(crate) fn under(descriptors: u64) -> Self {
+        let (connections, seconds) = (descriptors::share(descriptors), Duration::from_secs);
+        Self {
+            connections,
+            strangers: (connections / 2).min(STRANGERS),
+            handshake: seconds(10),
+            stranger: seconds(10),
+            known: seconds(120),
+        }
     }
 }
 
+/// More of those who have not shown who they are need not be heard.
+const STRANGERS: usize = 100;
 /// How long an idle connection that is to be closed has for it.
 const CLOSING: Duration = Duration::from_secs(5);
-/// How long an accept loop rests after an error such as too many open files.
-const REST: Duration = Duration::from_millis(100);
 
 /// Why the server cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +95,7 @@ impl ApiServer {
     /// # Errors
     /// The credentials cannot be used.
     pub async fn run(self, listener: TcpListener, credentials: Credentials, shutdown: Shutdown) -> Result<(), ServeError> {
-        self.run_within(Limits::default(), listener, credentials, shutdown).await
+        self.run_within(Limits::under(descriptors::limit()), listener, credentials, shutdown).await
     }
 
     pub(crate) async fn run_within(
@@ -103,18 +110,12 @@ impl ApiServer {
         let places = Arc::new(Semaphore::new(limits.connections));
         let strangers = Strangers::new(limits.strangers);
         loop {
-            let accepted = tokio::select! {
+            let (place, stream) = tokio::select! {
                 () = shutdown.triggered() => return Ok(()),
-                accepted = accept(&listener, &places) => accepted,
+                accepted = async { (Arc::clone(&places).acquire_owned().await, accept(&listener, "API").await) } => accepted,
             };
-            let (stream, place) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection to the API server could not be accepted");
-                    tokio::time::sleep(REST).await;
-                    continue;
-                }
-            };
+            // Without it small answers only come later; the connection works all the same.
+            let _ = stream.set_nodelay(true);
             let peer = strangers.enter();
             let connection = Connection { server: self.clone(), door: Arc::clone(&door), strangers: Arc::clone(&strangers), peer, limits };
             let (acceptor, end) = (acceptor.clone(), shutdown.triggered());
@@ -131,13 +132,6 @@ impl ApiServer {
             });
         }
     }
-}
-
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, place))
 }
 
 /// What one connection is served with.

@@ -318,12 +318,15 @@ impl Backend {
     }
 
     /// Whether nobody on this machine listens on the port, so that an instance may be given it.
-    pub fn port_is_free(&self, port: u16) -> bool {
+    ///
+    /// # Errors
+    /// Something was used up: it is not known.
+    pub fn port_is_free(&self, port: u16) -> std::io::Result<bool> {
         match self {
             Self::Process(backend) => backend.port_is_free(port),
             Self::Podman(backend) => backend.port_is_free(port),
             Self::Quadlet(backend) => backend.port_is_free(port),
-            Self::Fake(backend) => backend.port_is_free(port),
+            Self::Fake(backend) => Ok(backend.port_is_free(port)),
         }
     }
 }

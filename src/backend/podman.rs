@@ -19,7 +19,7 @@ pub(crate) mod mounts;
 mod network;
 mod observe;
 pub(crate) mod process;
-mod refusal;
+pub(crate) mod refusal;
 mod remove;
 mod room;
 mod secrets;
@@ -175,7 +175,7 @@ impl PodmanBackend {
     }
 
     /// Whether nobody on this machine listens on the port.
-    pub fn port_is_free(&self, port: u16) -> bool {
+    pub fn port_is_free(&self, port: u16) -> io::Result<bool> {
         sockets::is_free(port)
     }
 

@@ -125,7 +125,7 @@ impl ProcessBackend {
     }
 
     /// Whether nobody on this machine listens on the port.
-    pub fn port_is_free(&self, port: u16) -> bool {
+    pub fn port_is_free(&self, port: u16) -> io::Result<bool> {
         super::sockets::is_free(port)
     }
 }

@@ -106,14 +106,23 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
 }
 
 /// Whether nobody listens on the port, on any address that an instance may use. Bound and let go at once.
-pub(crate) fn is_free(port: u16) -> bool {
+///
+/// # Errors
+/// Something was used up: who listens is not known.
+pub(crate) fn is_free(port: u16) -> io::Result<bool> {
     let addresses: [IpAddr; 4] =
         [Ipv4Addr::LOCALHOST.into(), Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into(), Ipv6Addr::UNSPECIFIED.into()];
-    addresses.into_iter().all(|address| match TcpListener::bind((address, port)) {
-        Ok(_) => true,
-        // A machine without IPv6 has nobody who could listen there.
-        Err(error) => address.is_ipv6() && !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied),
-    })
+    for address in addresses {
+        match TcpListener::bind((address, port)) {
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => return Ok(false),
+            // A machine without IPv6 has nobody who could listen there.
+            Err(error) if address.is_ipv6() && (error.kind() == io::ErrorKind::AddrNotAvailable || !is_exhausted(&error)) => {}
+            Err(error) if is_exhausted(&error) => return Err(error),
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

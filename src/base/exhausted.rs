@@ -11,6 +11,18 @@ pub fn is_exhausted(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|errno| RUN_OUT.contains(&Errno::from_raw_os_error(errno)))
 }
 
+/// What a look has found; none of what is gone, or not ours to see.
+///
+/// # Errors
+/// Something was used up: nothing was seen at all, and nothing may be concluded.
+pub fn seen<T>(look: io::Result<T>) -> io::Result<Option<T>> {
+    match look {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_exhausted(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -20,5 +32,12 @@ mod tests {
         let of = |errno: Errno| is_exhausted(&io::Error::from(errno));
         assert!(of(Errno::MFILE) && of(Errno::NOMEM) && of(Errno::ADDRNOTAVAIL));
         assert!(!of(Errno::CONNREFUSED) && !of(Errno::NOENT) && !is_exhausted(&io::Error::other("no answer")));
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_is_not_absent() {
+        let look = |errno: Errno| seen::<()>(Err(errno.into()));
+        assert!(look(Errno::MFILE).is_err());
+        assert_eq!((look(Errno::NOENT).unwrap(), look(Errno::ACCESS).unwrap(), seen(Ok(())).unwrap()), (None, None, Some(())));
     }
 }

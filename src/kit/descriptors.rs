@@ -2,7 +2,14 @@
 //! the hard limit at its start, and gives each program that it starts the one that it was given (as systemd advises: systemd.exec(5), `LimitNOFILE=`).
 use std::{io, sync::OnceLock};
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit},
+};
+
+/// Such a port's part of the descriptors, and the bounds of it.
+const SHARE: u64 = 32;
+const SHARES: (usize, usize) = (8, 1000);
 
 /// What the process was given, before it raised it.
 static GIVEN: OnceLock<Rlimit> = OnceLock::new();
@@ -22,6 +29,21 @@ pub fn limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+/// Connections that a port beside the router's (the API's, the admin port) holds at the most, under a limit of descriptors: few of them, so that they leave enough for
+/// instances, probes and the store.
+pub fn share(limit: u64) -> usize {
+    usize::try_from(limit / SHARE).map_or(SHARES.1, |share| share.clamp(SHARES.0, SHARES.1))
+}
+
+/// Whether so many more can be had now.
+///
+/// # Errors
+/// What the system says if not.
+pub fn spare(count: usize) -> io::Result<()> {
+    let taken: Result<Vec<_>, _> = (0..count).map(|_| eventfd(0, EventfdFlags::CLOEXEC)).collect();
+    Ok(taken.map(drop)?)
+}
+
 /// Gives a program that was just started the limit that this process was given itself.
 ///
 /// # Errors
@@ -38,6 +60,11 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn a_port_beside_the_routers_has_a_small_share_of_the_descriptors() {
+        assert_eq!([64, 256, 1024, 524_288, u64::MAX].map(share), [8, 8, 32, 1000, 1000]);
+    }
 
     #[test]
     fn a_program_that_is_started_gets_the_limit_that_was_given_to_this_one() {

@@ -1,4 +1,5 @@
-//! Small parts that every module may use: clock, file descriptors, shutdown, backoff, watches, telemetry, metrics, the service manager. Knows nothing of this project's objects.
+//! Small parts that every module may use: clock, file descriptors, accepting, shutdown, backoff, watches, telemetry, metrics, the service manager. Knows nothing of this project's objects.
+pub mod accept;
 pub mod ask;
 pub mod backoff;
 pub mod descriptors;

@@ -20,7 +20,7 @@ use mesh_kit::backoff::Backoff;
 pub const BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_mins(1) };
 /// The waits after starts that did not come about: trying again costs little, and what was missing may be there by now.
 pub const START_BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_secs(4) };
-/// The wait while what a start needs is on its way.
+/// The wait while what a start needs is on its way, or used up.
 pub const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// A run of at least this long was stable: the next failure counts as the first.
 pub const STABLE: SignedDuration = SignedDuration::from_mins(1);
@@ -77,6 +77,11 @@ impl StartFailure {
     pub fn is_under_way(&self) -> bool {
         self.reason == reason::PULLING
     }
+
+    /// It says nothing about the program: the cause is on our side.
+    fn is_ours(&self) -> bool {
+        matches!(self.reason, reason::ENGINE_UNREACHABLE | reason::NODE_EXHAUSTED)
+    }
 }
 
 impl Memory {
@@ -94,7 +99,7 @@ impl Memory {
     pub fn note_start_failure(&mut self, failure: StartFailure) {
         let mut failure = failure;
         if !failure.is_under_way() {
-            self.failures = self.failures.saturating_add(1).max(2);
+            self.failures = if failure.is_ours() { self.failures } else { self.failures.saturating_add(1).max(2) };
         } else if let Some(known) = self.start_failure.take_if(|known| known.reason == reason::IMAGE_PULL) {
             // It could not be pulled, and is being tried again: why it could not is what people want to know until it can.
             failure = StartFailure { at: failure.at, ..known };
@@ -275,7 +280,7 @@ fn rest(facts: &Facts<'_>, attempt: u32, from: Timestamp, exit: Option<&Exit>) -
     let failure = facts.memory.start_failure.as_ref();
     let from = failure.map_or(from, |failure| failure.at.max(from));
     let delay = match failure {
-        Some(failure) if failure.is_under_way() => ASK_AGAIN,
+        Some(failure) if failure.is_under_way() || failure.is_ours() => ASK_AGAIN,
         Some(_) => START_BACKOFF.delay(facts.memory.failures, jitter(facts, attempt)),
         None => BACKOFF.delay(facts.memory.failures, jitter(facts, attempt)),
     };

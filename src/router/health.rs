@@ -28,7 +28,7 @@ struct Inner {
     /// The same: when a row of failed watches began, and its last.
     row: AtomicU64,
     failed: AtomicU64,
-    /// How often a connection could not be taken, or made, for want of descriptors.
+    /// How often too few descriptors were left: a connection could not be taken, or made, or a start could not.
     lacked: AtomicU64,
     failures: AtomicU64,
 }
@@ -55,7 +55,7 @@ impl Health {
         Some(at.load(Relaxed)).filter(|at| *at != 0).map(|at| Duration::from_millis(self.now().saturating_sub(at)))
     }
 
-    /// There was no file descriptor left; says whether that is news.
+    /// Too few file descriptors were left; says whether that is news.
     pub fn lacks_descriptors(&self) -> bool {
         let news = self.ago(&self.0.descriptors).is_none_or(|ago| ago > RECOVERY);
         self.0.descriptors.store(self.now(), Relaxed);
@@ -63,7 +63,7 @@ impl Health {
         news
     }
 
-    /// How often there was none left.
+    /// How often too few were left.
     pub fn lacked(&self) -> u64 {
         self.0.lacked.load(Relaxed)
     }
@@ -101,7 +101,7 @@ impl Health {
         let ago = self.ago(&self.0.descriptors).filter(|ago| *ago <= RECOVERY)?;
         let limit = mesh_kit::descriptors::limit();
         Some(format!(
-            "the router had nothing left for a connection {} s ago (its limit of file descriptors is {limit}: LimitNOFILE= of its unit, or ulimit -Hn, raises it)",
+            "too little was left for a connection or a start {} s ago (the limit of file descriptors is {limit}: LimitNOFILE= of the unit, or ulimit -Hn, raises it)",
             ago.as_secs()
         ))
     }
@@ -124,7 +124,7 @@ mod tests {
         assert!(health.lacks_descriptors());
         tokio::time::advance(RECOVERY).await;
         assert!(!health.lacks_descriptors(), "the same row");
-        assert!(health.why_not().unwrap().starts_with("the router had nothing left for a connection 0 s ago"));
+        assert!(health.why_not().unwrap().starts_with("too little was left for a connection or a start 0 s ago"));
         tokio::time::advance(RECOVERY + Duration::from_millis(1)).await;
         assert_eq!((health.why_not(), health.lacked()), (None, 2));
     }

@@ -160,7 +160,7 @@ impl RouterMetrics {
 
     fn encode_health(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let lacked = AtomicU64::new(self.health.lacked());
-        counter(encoder, "router_descriptors_lacked", "times that there was no file descriptor left", &lacked)?;
+        counter(encoder, "router_descriptors_lacked", "times that too few file descriptors were left", &lacked)?;
         let failures = AtomicU64::new(self.health.watch_failures());
         counter(encoder, "router_watch_failures", "watches of the API that failed", &failures)?;
         let stale = AtomicU64::new(self.health.stale().map_or(0, |stale| stale.as_secs()));

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use super::{conn::body::ClientBody, endpoint::Endpoint, exchange::expect::Expected};
 
 /// How long an unused connection is kept: less than the 5 s after which common servers close theirs, so that the two do not cross.
-const KEPT: u64 = 4_000;
+pub const KEPT: u64 = 4_000;
 /// What an instance's machine has not acknowledged for so long will not arrive any more. A program that does not read for so long counts as
 /// gone as well (tcp(7), `TCP_USER_TIMEOUT`), so it is no shorter.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
@@ -132,10 +132,10 @@ impl Pool {
         self.0.borrow_mut().remove(&endpoint.live.id);
     }
 
-    /// Closes what was unused for too long. `now` is in milliseconds.
-    pub fn sweep(&self, now: u64) {
+    /// Closes what was unused for so long. Both are in milliseconds.
+    pub fn sweep(&self, now: u64, kept: u64) {
         self.0.borrow_mut().retain(|_, unused| {
-            unused.retain(|upstream| now.saturating_sub(upstream.idle_since) < KEPT && !upstream.sender.is_closed());
+            unused.retain(|upstream| now.saturating_sub(upstream.idle_since) < kept && !upstream.sender.is_closed());
             !unused.is_empty()
         });
     }

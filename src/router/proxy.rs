@@ -76,8 +76,13 @@ impl Proxy {
         }
         metrics.connections.fetch_sub(1, Ordering::Relaxed);
         metrics.refused.fetch_add(1, Ordering::Relaxed);
-        self.wanted.store(self.now(), Ordering::Relaxed);
+        self.want();
         false
+    }
+
+    /// A place, or a descriptor, is wanted now.
+    pub(super) fn want(&self) {
+        self.wanted.store(self.now(), Ordering::Relaxed);
     }
 
     /// How many idle connections each worker is to end, because one of them had to refuse one since `since`.
@@ -86,11 +91,10 @@ impl Proxy {
         if at != 0 && at >= since { share(self.metrics.places.load(Ordering::Relaxed)) } else { 0 }
     }
 
-    /// No file descriptor was left.
+    /// Too few file descriptors were left.
     pub(super) fn lacks_descriptors(&self, error: &std::io::Error) {
-        self.wanted.store(self.now(), Ordering::Relaxed);
         if self.metrics.health.lacks_descriptors() {
-            tracing::error!(%error, limit = descriptors::limit(), "router: no file descriptor is left; idle connections are closed");
+            tracing::error!(%error, limit = descriptors::limit(), "router: too few file descriptors are left; idle connections are closed");
         }
     }
 }

@@ -12,10 +12,20 @@ use std::{
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{conn::Cell, pool::Pool, proxy::Proxy, settings::Limits};
+use super::{
+    conn::Cell,
+    pool::{self, Pool},
+    proxy::Proxy,
+    settings::Limits,
+};
+use mesh_kit::descriptors;
 
+/// Descriptors that the start of an instance takes at once, and a few more.
+const AT_ONCE: usize = 12;
 /// Idle connections that are ended at once when descriptors run out.
 const LACKED: usize = 16;
+/// Milliseconds after which one that is idle is at rest, and not between two requests of a client at work.
+const RESTING: u64 = 1_000;
 
 /// What a worker's tasks share. Never leaves its thread.
 #[derive(Debug)]
@@ -82,11 +92,17 @@ impl Worker {
         let now = self.proxy.now();
         let before = self.clock.swap(now, Ordering::Relaxed);
         self.cells.borrow().values().for_each(|cell| cell.sweep(now));
-        self.pool.sweep(now);
+        self.pool.sweep(now, pool::KEPT);
         self.hurry();
+        // What is at rest is given back for probes, starts and the API as well.
+        if let Err(error) = descriptors::spare(AT_ONCE) {
+            self.proxy.lacks_descriptors(&error);
+            self.pool.sweep(now, RESTING);
+            self.evict(LACKED, now.saturating_sub(RESTING));
+        }
         let wanted = self.proxy.wanted(before);
         if wanted > 0 {
-            self.evict(wanted);
+            self.evict(wanted, now);
         }
     }
 
@@ -104,14 +120,15 @@ impl Worker {
         held.filter(|(_, endpoint)| !go_on.contains(endpoint)).for_each(|(cell, _)| cell.hurry());
     }
 
-    /// Ends the connections that have been idle longest, so many at most; says how many.
-    pub(super) fn evict(&self, most: usize) -> usize {
+    /// Ends the connections that have been idle longest, so many at most, and none that came to be so after `by`; says how many.
+    pub(super) fn evict(&self, most: usize, by: u64) -> usize {
         let cells = self.cells.borrow();
-        // The clock is a coarse one: of those that are idle since the same tick, the one that came first.
-        let mut idle: Vec<_> = cells.iter().filter_map(|(id, cell)| Some(((cell.idle_since()?, *id), cell))).collect();
+        // The clock is a coarse one: of those that are idle since the same tick, one that has asked for nothing yet, and the one that came first.
+        let idle_since = |cell: &Cell| cell.idle_since().filter(|since| *since <= by);
+        let mut idle: Vec<_> = cells.iter().filter_map(|(id, cell)| Some(((idle_since(cell)?, !cell.is_fresh(), *id), cell))).collect();
         let count = most.min(idle.len());
         if (1..idle.len()).contains(&count) {
-            idle.select_nth_unstable_by_key(count - 1, |(since, _)| *since);
+            idle.select_nth_unstable_by_key(count - 1, |(order, _)| *order);
         }
         idle.iter().take(count).for_each(|(_, cell)| cell.evict());
         self.proxy.metrics.evicted.fetch_add(count as u64, Ordering::Relaxed);
@@ -121,8 +138,9 @@ impl Worker {
     /// No file descriptor was left: what is kept without need is given back.
     pub(super) fn lacks_descriptors(&self, error: &io::Error) {
         self.proxy.lacks_descriptors(error);
+        self.proxy.want();
         self.pool.clear();
-        self.evict(LACKED);
+        self.evict(LACKED, self.now());
     }
 
     /// Each connection ends with the answer that is under way.

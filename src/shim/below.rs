@@ -40,13 +40,13 @@ impl Below {
         }
     }
 
-    /// One round of SIGKILL to all of it. How many were alive.
+    /// One round of SIGKILL to all of it. How many were alive; one at least where that could not be seen, which is not the end.
     pub(crate) fn kill(&self) -> usize {
         if let Some(group) = &self.cgroup {
             cgroup::kill(group);
         }
         self.signal_group(Signal::KILL);
-        tree::kill_below(self.shim)
+        tree::kill_below(self.shim).unwrap_or(1)
     }
 
     /// Waits for adopted descendants that ended, each by its own id.

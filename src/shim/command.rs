@@ -60,9 +60,13 @@ pub(crate) fn run(spec: CommandSpec, controller: &UnixStream) -> Reply {
 fn wait(mut child: Child, group: Option<PathBuf>, limit: Duration, controller: &UnixStream, signals: &mut Signals) -> Reply {
     let pid = i32::try_from(child.id()).unwrap_or_default();
     let below = Below::new(Pid::from_raw(pid), group);
-    let Some(command) = identity::hold(pid) else {
-        below.end(signals);
-        return failed("hold the command", &io::Error::other("no pidfd"));
+    let held = identity::hold(pid).and_then(|held| held.ok_or_else(|| io::Error::other("no pidfd")));
+    let command = match held {
+        Ok(command) => command,
+        Err(error) => {
+            below.end(signals);
+            return failed("hold the command", &error);
+        }
     };
     let mut outputs = Outputs::of(&mut child);
     let how = outputs.until_end(&command, now().checked_add(limit), controller, signals);

@@ -93,7 +93,7 @@ pub(crate) fn command(launch: ProcessLaunch, program: &Path, nonce: String) -> C
 
 fn complete(record: &mut Record, child: &Child) -> io::Result<(OwnedFd, UnixListener)> {
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-    let pidfd = identity::hold(pid).ok_or_else(|| io::Error::other("no pidfd"))?;
+    let pidfd = identity::hold(pid)?.ok_or_else(|| io::Error::other("no pidfd"))?;
     record.child = Some(identity::identify(pid)?);
     record::write(RECORD.as_ref(), record)?;
     Ok((pidfd, control::listen()?))
@@ -118,7 +118,7 @@ pub(crate) fn not_executed(error: &io::Error) -> Reply {
 fn end() {
     let shim = rustix::process::getpid().as_raw_nonzero().get();
     for _ in 0..ROUNDS {
-        if tree::kill_below(shim) == 0 {
+        if tree::kill_below(shim).is_ok_and(|alive| alive == 0) {
             break;
         }
     }

@@ -1,29 +1,20 @@
-//! A process and everything below it, and how to end all of that.
+//! A process and everything below it, and how to end all of that. Fails only where something was used up: then nothing was seen, and what was to be ended
+//! may live.
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
 };
 
 use super::identity::{self, Stat};
-use mesh_base::exhausted::is_exhausted;
-
-/// What was read of a process; none of one that has ended or that is not ours to see. Fails only where we ran out of something, because then nothing
-/// was seen at all.
-fn seen<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if is_exhausted(&error) => Err(error),
-        Err(_) => Ok(None),
-    }
-}
+use mesh_base::exhausted::seen;
 
 /// Every process id there is.
-pub fn all() -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+pub fn all() -> io::Result<Vec<i32>> {
+    let entries = fs::read_dir("/proc")?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
-/// The children of a process, those it adopted included. Fails only where we ran out of something.
+/// The children of a process, those it adopted included.
 pub fn children(pid: i32) -> io::Result<Vec<i32>> {
     let Some(tasks) = seen(fs::read_dir(format!("/proc/{pid}/task")))? else { return Ok(Vec::new()) };
     let mut children = Vec::new();
@@ -31,19 +22,24 @@ pub fn children(pid: i32) -> io::Result<Vec<i32>> {
         match seen(fs::read_to_string(task.path().join("children")))? {
             Some(text) => children.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
             // A kernel without CONFIG_PROC_CHILDREN, or a thread that has ended.
-            None if Stat::of(pid).is_some() => return Ok(children_by_search(pid)),
+            None if Stat::of(pid)?.is_some() => return children_by_search(pid),
             None => {}
         }
     }
     Ok(children)
 }
 
-fn children_by_search(parent: i32) -> Vec<i32> {
-    all().into_iter().filter(|pid| Stat::of(*pid).is_some_and(|stat| stat.parent == parent)).collect()
+fn children_by_search(parent: i32) -> io::Result<Vec<i32>> {
+    let mut children = Vec::new();
+    for pid in all()? {
+        if Stat::of(pid)?.is_some_and(|stat| stat.parent == parent) {
+            children.push(pid);
+        }
+    }
+    Ok(children)
 }
 
 /// All below a process, nearest first, itself not included. Zombies are listed too: they may have living children no longer, but a place.
-/// Fails only where we ran out of something.
 pub fn descendants(root: i32) -> io::Result<Vec<i32>> {
     let mut seen = HashSet::from([root]);
     let mut found = Vec::new();
@@ -57,38 +53,37 @@ pub fn descendants(root: i32) -> io::Result<Vec<i32>> {
     Ok(found)
 }
 
-/// Sends SIGKILL to every living process below `root`, each checked to be there after it was held. How many there were; one at least where that
-/// could not be seen, so that the caller does not take it for the end.
-pub fn kill_below(root: i32) -> usize {
-    let Ok(below) = descendants(root) else { return 1 };
-    let below: HashSet<i32> = below.into_iter().collect();
-    let is_below = |stat: &Stat| stat.parent == root || below.contains(&stat.parent);
-    let kill = |pid: &&i32| {
-        let Some(hold) = identity::hold(**pid) else { return false };
-        let ours = Stat::of(**pid).is_some_and(|stat| stat.lives() && is_below(&stat));
-        if ours {
-            identity::kill(&hold);
-        }
-        ours
-    };
-    below.iter().filter(kill).count()
+/// Sends SIGKILL to every living process below `root`. How many there were.
+pub fn kill_below(root: i32) -> io::Result<usize> {
+    let below: HashSet<i32> = descendants(root)?.into_iter().collect();
+    kill_each(below.iter().copied(), |_, stat| Ok(stat.parent == root || below.contains(&stat.parent)))
 }
 
 /// Sends SIGKILL to every living process that carries the nonce. How many there were.
-pub fn kill_marked(nonce: &str) -> usize {
-    let kill = |pid: &i32| {
-        if !identity::has_nonce(*pid, nonce) {
-            return false;
+pub fn kill_marked(nonce: &str) -> io::Result<usize> {
+    let mut marked = Vec::new();
+    for pid in all()? {
+        // Only saves opening a pidfd for every process of the machine.
+        if identity::has_nonce(pid, nonce)? {
+            marked.push(pid);
         }
-        // Held first, checked after: the check before only saves opening a pidfd for every process of the machine.
-        let Some(hold) = identity::hold(*pid) else { return false };
-        let ours = identity::has_nonce(*pid, nonce) && Stat::of(*pid).is_some_and(|stat| stat.lives());
-        if ours {
+    }
+    kill_each(marked, |pid, _| identity::has_nonce(pid, nonce))
+}
+
+/// Sends SIGKILL to those of the processes that live and are ours: each is held first and looked at after, so that its id cannot become another's in
+/// between. How many there were.
+fn kill_each(pids: impl IntoIterator<Item = i32>, is_ours: impl Fn(i32, &Stat) -> io::Result<bool>) -> io::Result<usize> {
+    let mut killed = 0;
+    for pid in pids {
+        let Some(hold) = identity::hold(pid)? else { continue };
+        let Some(stat) = Stat::of(pid)?.filter(Stat::lives) else { continue };
+        if is_ours(pid, &stat)? {
             identity::kill(&hold);
+            killed += 1;
         }
-        ours
-    };
-    all().into_iter().filter(kill).count()
+    }
+    Ok(killed)
 }
 
 /// What each process id is called, for a message.
@@ -98,7 +93,7 @@ pub fn name(pid: i32) -> String {
     if shown.is_empty() { format!("pid {pid}") } else { format!("pid {pid} ({shown})") }
 }
 
-/// Which of the processes have which sockets open, by inode. Fails only where we ran out of something.
+/// Which of the processes have which sockets open, by inode.
 pub fn sockets(pids: impl IntoIterator<Item = i32>) -> io::Result<HashMap<u64, i32>> {
     let mut found = HashMap::new();
     for pid in pids {
@@ -113,27 +108,24 @@ pub fn sockets(pids: impl IntoIterator<Item = i32>) -> io::Result<HashMap<u64, i
 }
 
 /// Sends SIGKILL to a process that still is the one that was identified, and to all below it. How many there were.
-pub fn kill_identified(process: &identity::Proc) -> usize {
-    let Some(hold) = identity::hold(process.pid) else { return 0 };
+pub fn kill_identified(process: &identity::Proc) -> io::Result<usize> {
+    let Some(hold) = identity::hold(process.pid)? else { return Ok(0) };
     // Looked at after it is held: from here on the id cannot become another's.
-    if !Stat::of(process.pid).is_some_and(|stat| stat.lives() && stat.start == process.start) {
-        return 0;
+    if !identity::lives(process)? {
+        return Ok(0);
     }
-    let below = kill_below(process.pid);
+    let below = kill_below(process.pid)?;
     identity::kill(&hold);
-    below + 1
+    Ok(below + 1)
 }
 
 /// Sends SIGKILL to every living process of a session. How many there were.
-pub fn kill_session(session: i32) -> usize {
-    let in_session = |pid: i32| Stat::of(pid).is_some_and(|stat| stat.session == session && stat.lives());
-    let kill = |pid: &i32| {
-        let Some(hold) = in_session(*pid).then(|| identity::hold(*pid)).flatten() else { return false };
-        let ours = in_session(*pid);
-        if ours {
-            identity::kill(&hold);
+pub fn kill_session(session: i32) -> io::Result<usize> {
+    let mut members = Vec::new();
+    for pid in all()? {
+        if Stat::of(pid)?.is_some_and(|stat| stat.session == session) {
+            members.push(pid);
         }
-        ours
-    };
-    all().into_iter().filter(kill).count()
+    }
+    kill_each(members, |_, stat| Ok(stat.session == session))
 }

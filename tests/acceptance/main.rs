@@ -6,6 +6,7 @@
     clippy::indexing_slicing,
     reason = "helpers of tests, outside the functions that clippy knows as tests"
 )]
+mod descriptors;
 mod disk;
 mod hook;
 mod kubectl;

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -15,8 +16,10 @@ use crate::program::program;
 
 pub struct Controller {
     pub router: SocketAddr,
-    api: SocketAddr,
-    admin: SocketAddr,
+    pub api: SocketAddr,
+    pub admin: SocketAddr,
+    /// How many file descriptors it may have; none: as many as the test.
+    descriptors: Option<u64>,
     extra: Vec<String>,
     child: Child,
     state: PathBuf,
@@ -47,10 +50,18 @@ fn free_port() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn spawn(dir: &Path, state: &Path, api: SocketAddr, router: SocketAddr, admin: SocketAddr, extra: &[String]) -> Child {
+fn spawn(
+    dir: &Path,
+    state: &Path,
+    api: SocketAddr,
+    router: SocketAddr,
+    admin: SocketAddr,
+    descriptors: Option<u64>,
+    extra: &[String],
+) -> Child {
     let log = fs::File::options().create(true).append(true).open(dir.join("controller.log")).unwrap();
     program("mesh-shim");
-    Command::new(program("mesh-controller"))
+    limited(&program("mesh-controller"), descriptors)
         .arg("--state-dir")
         .arg(state)
         .args(["--api-listen", &api.to_string(), "--router-listen", &router.to_string(), "--admin-listen", &admin.to_string()])
@@ -62,6 +73,14 @@ fn spawn(dir: &Path, state: &Path, api: SocketAddr, router: SocketAddr, admin: S
         .unwrap()
 }
 
+/// A program that is to have so many file descriptors at the most.
+fn limited(program: &Path, descriptors: Option<u64>) -> Command {
+    let Some(descriptors) = descriptors else { return Command::new(program) };
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &descriptors.to_string()]).arg(program);
+    command
+}
+
 impl Controller {
     pub async fn start() -> Self {
         Self::start_with(&[]).await
@@ -69,19 +88,25 @@ impl Controller {
 
     pub async fn start_with(extra: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self::start_at(dir.path().join("state"), dir, extra).await
+        Self::start_at(dir.path().join("state"), dir, None, extra).await
     }
 
     /// With its state in a directory of the test's.
     pub async fn start_in(state: &Path) -> Self {
-        Self::start_at(state.to_owned(), tempfile::tempdir().unwrap(), &[]).await
+        Self::start_at(state.to_owned(), tempfile::tempdir().unwrap(), None, &[]).await
     }
 
-    async fn start_at(state: PathBuf, dir: TempDir, extra: &[&str]) -> Self {
+    /// With so many file descriptors at the most.
+    pub async fn start_under(descriptors: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::start_at(dir.path().join("state"), dir, Some(descriptors), &[]).await
+    }
+
+    async fn start_at(state: PathBuf, dir: TempDir, descriptors: Option<u64>, extra: &[&str]) -> Self {
         let (api, router, admin) = (free_port(), free_port(), free_port());
         let extra: Vec<String> = extra.iter().map(ToString::to_string).collect();
-        let child = spawn(dir.path(), &state, api, router, admin, &extra);
-        let mut controller = Self { router, api, admin, extra, child, state, dir };
+        let child = spawn(dir.path(), &state, api, router, admin, descriptors, &extra);
+        let mut controller = Self { router, api, admin, descriptors, extra, child, state, dir };
         controller.wait_ready().await;
         controller
     }
@@ -109,8 +134,31 @@ impl Controller {
 
     /// After its end.
     pub async fn start_again(&mut self) {
-        self.child = spawn(self.dir.path(), &self.state, self.api, self.router, self.admin, &self.extra);
+        self.child = spawn(self.dir.path(), &self.state, self.api, self.router, self.admin, self.descriptors, &self.extra);
         self.wait_ready().await;
+    }
+
+    /// Changes how many file descriptors it may have, while it runs; what it has open stays open.
+    pub fn limit_descriptors(&self, most: u64) {
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        prlimit(pid, Resource::Nofile, Rlimit { current: Some(most), maximum: self.descriptors }).unwrap();
+    }
+
+    /// The processor time that it has used.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // proc(5): utime and stime are the 14th and 15th field; the command, in brackets, is the second.
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2);
+        let ticks: f64 = fields.map(|field| field.parse::<f64>().unwrap()).sum();
+        ticks / 100.0
+    }
+
+    /// The file descriptors that it has open, in order.
+    pub fn descriptors(&self) -> Vec<u64> {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().flatten();
+        let mut open: Vec<u64> = open.map(|entry| entry.file_name().to_str().unwrap().parse().unwrap()).collect();
+        open.sort_unstable();
+        open
     }
 
     /// What its admin port answers.
@@ -228,16 +276,21 @@ impl Controller {
 
     /// Begins to count the instances that a router has reported as drained.
     pub fn watch_drains(&self) -> Drains {
+        Drains(self.watch_instances(r#"{.metadata.uid}={.status.routers[*].drained}{"\n"}"#))
+    }
+
+    /// Begins to write down each state of each instance, as kubectl's jsonpath gives it.
+    pub fn watch_instances(&self, jsonpath: &str) -> Watch {
         let program = std::env::var("MESH_TEST_KUBECTL").unwrap_or_else(|_| "kubectl".to_owned());
-        let file = self.dir.path().join("drains");
+        let file = tempfile::NamedTempFile::new_in(self.dir.path()).unwrap();
         let child = Command::new(program)
-            .args(["get", "mi", "-w", "-o", r#"jsonpath={.metadata.uid}={.status.routers[*].drained}{"\n"}"#])
+            .args(["get", "mi", "-w", "-o", &format!("jsonpath={jsonpath}")])
             .env("KUBECONFIG", self.state.join("kubeconfig"))
             .stdin(Stdio::null())
-            .stdout(fs::File::create(&file).unwrap())
+            .stdout(file.reopen().unwrap())
             .spawn()
             .unwrap();
-        Drains { child, file }
+        Watch { child, file }
     }
 }
 
@@ -258,17 +311,33 @@ impl Drop for Controller {
     }
 }
 
-pub struct Drains {
+/// A watch of kubectl's.
+pub struct Watch {
     child: Child,
-    file: PathBuf,
+    file: tempfile::NamedTempFile,
 }
+
+impl Watch {
+    /// What it has shown until now.
+    pub fn shown(&self) -> String {
+        fs::read_to_string(self.file.path()).unwrap()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub struct Drains(Watch);
 
 impl Drains {
     /// How many instances were reported as drained.
-    pub fn stop(mut self) -> usize {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        let text = fs::read_to_string(&self.file).unwrap();
+    pub fn stop(self) -> usize {
+        let text = self.0.shown();
         let drained = text.lines().filter_map(|line| line.split_once('=')).filter(|(_, drained)| drained.contains("true"));
         drained.map(|(uid, _)| uid).collect::<std::collections::BTreeSet<_>>().len()
     }

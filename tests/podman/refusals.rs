@@ -23,7 +23,7 @@ async fn a_taken_port_is_named_and_the_container_is_taken_away_again() {
     let launch = machine.server("web");
     let port = launch.container.port.unwrap().host;
     let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    assert!(!machine.backend.port_is_free(port));
+    assert!(!machine.backend.port_is_free(port).unwrap());
     let error = machine.refused(&launch).await;
     assert!(matches!(error, Error::PortTaken { port: named } if named == port), "{error}");
     assert_eq!(machine.backend.observe(&launch.key).await.unwrap(), Observed::Absent);

@@ -158,7 +158,7 @@ os.wait()
     let key = machine.start(launch).await.unwrap();
     let owner = machine.running(&key).await.port_owner;
     assert!(matches!(&owner, PortOwner::Foreign(who) if who.contains(&format!("pid {}", std::process::id()))), "{owner:?}");
-    assert!(!machine.backend.port_is_free(port));
+    assert!(!machine.backend.port_is_free(port).unwrap());
     drop(other);
     let running = eventually("listener of our own", async || {
         let running = machine.running(&key).await;
@@ -168,7 +168,7 @@ os.wait()
     assert_eq!(running.address, Some(([127, 0, 0, 1], port).into()));
     machine.stop(&key, Duration::ZERO).await;
     machine.exited(&key).await;
-    assert!(machine.backend.port_is_free(port));
+    assert!(machine.backend.port_is_free(port).unwrap());
 }
 
 #[tokio::test]

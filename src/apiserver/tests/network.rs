@@ -19,7 +19,7 @@ struct Network {
 }
 
 async fn network() -> Network {
-    network_within(Limits::default()).await
+    network_within(Limits::under(u64::MAX)).await
 }
 
 async fn network_within(limits: Limits) -> Network {
@@ -148,7 +148,7 @@ async fn closed(mut stream: impl tokio::io::AsyncRead + Unpin) -> String {
 
 fn short() -> Limits {
     let quick = Duration::from_millis(200);
-    Limits { handshake: quick, stranger: quick, known: quick, ..Limits::default() }
+    Limits { handshake: quick, stranger: quick, known: quick, ..Limits::under(u64::MAX) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,7 +174,7 @@ async fn a_connection_that_says_nothing_is_closed_at_every_stage() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oldest_stranger_gives_way_and_who_is_known_stays() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let network = network_within(Limits { connections: 8, strangers: 3, ..Limits::default() }).await;
+    let network = network_within(Limits { connections: 8, strangers: 3, ..Limits::under(u64::MAX) }).await;
     let mut known = network.stranger().await;
     let ask = network.asks(network.credentials.token.reveal());
     known.write_all(ask.as_bytes()).await.unwrap();

@@ -7,6 +7,7 @@ use std::{
 use serde::Deserialize;
 
 use super::version::Version;
+use mesh_base::exhausted::is_exhausted;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,14 @@ pub enum Error {
     /// Nobody answers there.
     #[error("{}: {why}; is it running? ({})", socket.display(), enable())]
     Unreachable {
+        /// The socket.
+        socket: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+    /// It was not asked: this process has nothing left for a connection.
+    #[error("nothing is left here for a connection to {}: {why}", socket.display())]
+    Exhausted {
         /// The socket.
         socket: PathBuf,
         /// What the system said.
@@ -97,6 +106,7 @@ impl Error {
         let socket = socket.to_owned();
         match error.kind() {
             io::ErrorKind::PermissionDenied => Self::NotPermitted { socket },
+            _ if is_exhausted(error) => Self::Exhausted { socket, why: error.to_string() },
             _ => Self::Unreachable { socket, why: error.to_string() },
         }
     }
@@ -119,7 +129,7 @@ impl Error {
 
     /// Nobody answered: worth asking again.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::NoSocket { .. } | Self::NotPermitted { .. } | Self::Unreachable { .. })
+        matches!(self, Self::NoSocket { .. } | Self::NotPermitted { .. } | Self::Unreachable { .. } | Self::Exhausted { .. })
     }
 
     /// What is wrong and what mends it, for a message that names the engine already.
@@ -189,6 +199,13 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn an_engine_that_could_not_be_asked_is_not_said_to_be_down() {
+        let ours = Error::of_io(&rustix::io::Errno::MFILE.into(), Path::new("/run/podman/podman.sock"));
+        assert!(ours.is_unreachable(), "worth asking again");
+        assert!(ours.why().starts_with("nothing is left here for a connection") && !ours.why().contains("is it running"), "{}", ours.why());
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Inner {
             return Err(Error::CommandNotFound { program: argv.first().cloned().unwrap_or_default(), path: None });
         }
         if let Some(pid) = ended.runs_on {
-            process::kill(pid, &held.id);
+            process::kill(pid, &held.id).map_err(|source| Error::System { act: act(), source })?;
         }
         let code = ended.code.and_then(|code| i32::try_from(code).ok());
         let timed_out = ended.runs_on.is_some() || ended.code.is_none();

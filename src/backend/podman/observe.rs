@@ -1,5 +1,6 @@
 //! Looks at instances: from memory while nothing says "look again" and the process lives, else by asking the engine and then the kernel.
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
     os::fd::OwnedFd,
     sync::Arc,
@@ -62,7 +63,11 @@ impl Inner {
     /// Looks at one instance, whose slot the caller holds.
     pub(super) async fn look(self: &Arc<Self>, slot: &Arc<Slot>, state: &mut State) -> Result<Observed, Error> {
         let news = slot.news();
-        if let Some(held) = state.held.as_mut().filter(|held| held.news == news && process::is_of(held.pid, &held.id)) {
+        let lives = match &state.held {
+            Some(held) => process::is_of(held.pid, &held.id).map_err(unseen(&slot.key))?,
+            None => false,
+        };
+        if let Some(held) = state.held.as_mut().filter(|held| lives && held.news == news) {
             return running(slot, held);
         }
         match self.find(slot, state).await {
@@ -80,7 +85,7 @@ impl Inner {
             }
             // The engine is away, and its containers run on without it: what the kernel says of this one is enough.
             Err(error @ Error::EngineUnreachable { .. }) => match state.held.as_mut() {
-                Some(held) if process::is_of(held.pid, &held.id) => running(slot, held),
+                Some(held) if lives => running(slot, held),
                 Some(held) => {
                     let at = *held.gone.get_or_insert_with(clock::now);
                     Ok(Observed::Exited(Exit { attempt: held.attempt, since: held.since, at, how: ExitHow::Unknown }))
@@ -115,13 +120,13 @@ impl Inner {
                 // Where the machine went down under it, the engine knows that it has ended and nothing more.
                 return Ok(Found::Ended(exit(&found).unwrap_or_else(|| ended_unseen(state, &found))));
             }
-            if process::is_of(found.pid, &found.id)
-                && let Some(held) = self.hold(slot, state, &found)
+            if process::is_of(found.pid, &found.id).map_err(unseen(&slot.key))?
+                && let Some(held) = self.hold(slot, state, &found)?
             {
                 return Ok(Found::Running(held));
             }
             // Its process is gone: the engine learns of that from conmon within milliseconds, or never if conmon is gone too.
-            let held = found.holder.is_none_or(|holder| process::holds(holder, &found.id));
+            let held = found.holder.map_or(Ok(true), |holder| process::holds(holder, &found.id)).map_err(unseen(&slot.key))?;
             if !held || Instant::now() > give_up {
                 return Ok(Found::Ended(ended_unseen(state, &found)));
             }
@@ -130,21 +135,21 @@ impl Inner {
     }
 
     /// Keeps what was found, and watches for the end of the process; none if it has just ended.
-    fn hold(self: &Arc<Self>, slot: &Arc<Slot>, state: &State, found: &Inspected) -> Option<Held> {
+    fn hold(self: &Arc<Self>, slot: &Arc<Slot>, state: &State, found: &Inspected) -> Result<Option<Held>, Error> {
         let known = state.held.as_ref().filter(|held| held.id == found.id && held.pid == found.pid);
         if known.is_none() {
             let end = hold(found.pid);
-            if !process::is_of(found.pid, &found.id) {
-                return None;
+            if !process::is_of(found.pid, &found.id).map_err(unseen(&slot.key))? {
+                return Ok(None);
             }
-            if let Some(Ok(end)) = end.map(ready::watch) {
+            if let Ok(Some(Ok(end))) = end.map(|end| end.map(ready::watch)) {
                 self.watch_end(slot, end);
             } else {
                 // No descriptor is free: its end is learnt of from the engine alone, a little later.
                 tracing::warn!(container = found.name, "its process cannot be watched");
             }
         }
-        Some(Held {
+        Ok(Some(Held {
             id: found.id.clone(),
             name: found.name.clone(),
             attempt: identity::attempt(&found.labels),
@@ -156,7 +161,7 @@ impl Inner {
             listens: known.is_some_and(|held| held.listens),
             gone: None,
             news: 0,
-        })
+        }))
     }
 
     fn watch_end(self: &Arc<Self>, slot: &Arc<Slot>, end: AsyncFd<OwnedFd>) {
@@ -183,6 +188,12 @@ impl Inner {
         keys.dedup();
         Ok(keys)
     }
+}
+
+/// Its processes could not be looked at.
+fn unseen(key: &InstanceKey) -> impl FnOnce(io::Error) -> Error + use<> {
+    let act = format!("look at the processes of {key}");
+    move |source| Error::System { act, source }
 }
 
 fn running(slot: &Slot, held: &mut Held) -> Result<Observed, Error> {

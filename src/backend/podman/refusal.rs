@@ -9,7 +9,7 @@ use crate::{
 use mesh_plan::container::Container;
 
 /// Any refusal, with a hint where one is known.
-pub(super) fn refused(engine: &Engine, act: String, error: &engine::Error) -> Error {
+pub(crate) fn refused(engine: &Engine, act: String, error: &engine::Error) -> Error {
     if error.is_unreachable() {
         return Error::EngineUnreachable { engine: engine.name(), why: error.why() };
     }

@@ -117,17 +117,20 @@ impl Inner {
             sleep(PAUSE).await;
         }
         // The engine could not: the kernel can, and the removal tells the engine that there is nothing left to hold.
-        process::kill(held.pid, &held.id);
+        if let Err(error) = process::kill(held.pid, &held.id) {
+            tracing::warn!(container = held.name, %error, "its process cannot be killed now");
+        }
         within(self.engine.remove(&held.id), self).await
     }
 
-    /// Whether the kernel and the engine agree that it has ended; an engine that does not answer agrees with nothing.
+    /// Whether the kernel and the engine agree that it has ended; one that does not answer agrees with nothing.
     async fn has_ended(&self, held: &Held) -> bool {
-        if process::is_of(held.pid, &held.id) {
+        if !matches!(process::is_of(held.pid, &held.id), Ok(false)) {
             return false;
         }
+        let is_held = |pid, id: &str| !matches!(process::holds(pid, id), Ok(false));
         match within(self.engine.inspect(&held.id), self).await {
-            Ok(found) => found.is_none_or(|found| !found.status.runs() || found.holder.is_none_or(|pid| !process::holds(pid, &found.id))),
+            Ok(found) => found.is_none_or(|found| !found.status.runs() || found.holder.is_none_or(|pid| !is_held(pid, &found.id))),
             Err(_) => false,
         }
     }

@@ -12,11 +12,11 @@ use super::{
     system,
 };
 use crate::Error;
+use mesh_base::exhausted::{is_exhausted, seen};
 use mesh_kit::clock;
 use mesh_plan::instance::{Exit, ExitHow, InstanceKey, Observed, PortOwner, Running};
 use mesh_shim::{
     dir::{EXIT, InstanceDir, RECORD},
-    identity,
     record::{self, ExitRecord, Record},
     tree,
 };
@@ -115,13 +115,14 @@ impl Inner {
 
     async fn find_once(self: &Arc<Self>, key: &InstanceKey, dir: &InstanceDir) -> Result<Option<Found>, Error> {
         // A shim writes its record while it has the lock: if the lock is free after the record was read, the one who wrote it is dead.
-        let before = read_record(dir);
-        let lives = dir.shim_lives().map_err(system("look at", dir.path()))?;
-        let socket = if lives { slot::connect(dir).await.ok() } else { None };
+        let look_at = || system("look at", dir.path());
+        let before = read_record(dir).map_err(look_at())?;
+        let lives = dir.shim_lives().map_err(look_at())?;
+        let socket = if lives { seen(slot::connect(dir).await).map_err(look_at())? } else { None };
         // A record that was there before may be of the start before this one; what is there after the connection was made is of this one.
-        let record = if lives { read_record(dir) } else { before };
+        let record = if lives { read_record(dir).map_err(look_at())? } else { before };
         let Some(record) = record else { return Ok((!lives).then_some(Found::Nothing)) };
-        if let Some(exit) = read_exit(dir, &record) {
+        if let Some(exit) = read_exit(dir, &record).map_err(look_at())? {
             return Ok(Some(Found::Exited(exit)));
         }
         match (lives, socket) {
@@ -136,7 +137,7 @@ impl Inner {
     /// The shim is gone without a word: ends what it held, and writes down that nobody knows how it ended.
     async fn end_unheld(&self, key: &InstanceKey, dir: &InstanceDir, record: &Record) -> Result<Exit, Error> {
         tracing::warn!(instance = %key, pid = record.child.map(|child| child.pid), "the shim is gone; ending what is left of the instance");
-        self.rescue(key, record, dir).await;
+        self.rescue(key, record, dir).await.map_err(system("end what is left of", dir.path()))?;
         let exit = Exit { attempt: record.attempt, since: record.since, at: clock::now(), how: ExitHow::Unknown };
         let written = ExitRecord { nonce: record.nonce.clone(), exit: exit.clone(), lost_lines: 0 };
         record::write(&dir.file(EXIT), &written).map_err(system("write the exit of", dir.path()))?;
@@ -152,6 +153,7 @@ impl Inner {
                 Ok(Some(record)) if record.key.uid == uid => keys.push(record.key),
                 Ok(Some(_)) => tracing::warn!(dir = %dir.path().display(), "the record speaks of another instance; remove the directory"),
                 Ok(None) => self.sweep(&uid, &dir).await?,
+                Err(error) if is_exhausted(&error) => return Err(system("look at", dir.path())(error)),
                 Err(error) => tracing::warn!(dir = %dir.path().display(), %error, "the record cannot be read; remove the directory"),
             }
         }
@@ -180,19 +182,14 @@ enum Found {
 }
 
 /// A record that cannot be read names nobody, so it is as good as none: nothing is signalled for it, and the next start writes a new one.
-fn read_record(dir: &InstanceDir) -> Option<Record> {
-    record::read(&dir.file(RECORD)).unwrap_or_else(|error| {
+fn read_record(dir: &InstanceDir) -> io::Result<Option<Record>> {
+    let read = record::read(&dir.file(RECORD)).inspect_err(|error| {
         tracing::warn!(dir = %dir.path().display(), %error, "the record cannot be read; what it spoke of, if it lives, is left alone");
-        None
-    })
+    });
+    Ok(seen(read)?.flatten())
 }
 
-fn read_exit(dir: &InstanceDir, record: &Record) -> Option<Exit> {
-    let exit: ExitRecord = record::read(&dir.file(EXIT)).ok().flatten()?;
-    (exit.nonce == record.nonce).then_some(exit.exit)
-}
-
-/// Whether the process that a record calls its shim still is that process.
-pub(crate) fn recorded_shim_lives(record: &Record) -> bool {
-    identity::Stat::of(record.shim.pid).is_some_and(|stat| stat.lives() && stat.start == record.shim.start)
+fn read_exit(dir: &InstanceDir, record: &Record) -> io::Result<Option<Exit>> {
+    let exit: Option<ExitRecord> = seen(record::read(&dir.file(EXIT)))?.flatten();
+    Ok(exit.filter(|exit| exit.nonce == record.nonce).map(|exit| exit.exit))
 }

@@ -70,7 +70,7 @@ pub(crate) fn look(port: u16, listeners: Vec<Listener>, tree: impl IntoIterator<
 }
 
 fn describe(listener: &Listener) -> io::Result<String> {
-    let everybody: HashMap<u64, i32> = tree::sockets(tree::all())?;
+    let everybody: HashMap<u64, i32> = tree::sockets(tree::all()?)?;
     Ok(everybody.get(&listener.inode).map_or_else(|| "a process of another user".to_owned(), |pid| tree::name(*pid)))
 }
 
@@ -103,13 +103,13 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let me = rustix::process::getpid().as_raw_nonzero().get();
-        assert!(!is_free(address.port()));
+        assert!(!is_free(address.port()).unwrap());
         assert_eq!(owner(address.port(), [me]), (PortOwner::Ours, address));
         let (foreign, _) = owner(address.port(), []);
         assert!(matches!(&foreign, PortOwner::Foreign(name) if name.starts_with(&format!("pid {me} ("))), "{foreign:?}");
         drop(socket);
         assert_eq!(owner(address.port(), [me]).0, PortOwner::Nobody);
-        assert!(is_free(address.port()));
+        assert!(is_free(address.port()).unwrap());
     }
 
     #[test]

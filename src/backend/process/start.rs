@@ -14,7 +14,7 @@ use super::{
     system,
 };
 use crate::Error;
-use mesh_base::exhausted::is_exhausted;
+use mesh_base::exhausted::{is_exhausted, seen};
 use mesh_kit::{clock, descriptors};
 use mesh_plan::instance::{InstanceKey, Observed, ProcessLaunch};
 use mesh_shim::{
@@ -84,7 +84,7 @@ impl Inner {
             Ok(reply) => reply,
             Err(error) => {
                 self.end_shim(&mut shim, &nonce).await;
-                self.end_half_started(dir, &launch.key, &nonce).await;
+                self.end_half_started(dir, &launch.key, &nonce).await.map_err(system("end what is left of", dir.path()))?;
                 return Err(system("start under the shim", &self.shim)(error));
             }
         };
@@ -98,10 +98,10 @@ impl Inner {
     }
 
     /// A shim that was killed before it answered may have started the program already.
-    async fn end_half_started(&self, dir: &InstanceDir, key: &InstanceKey, nonce: &str) {
-        match record::read::<Record>(&dir.file(RECORD)) {
-            Ok(Some(record)) if record.nonce == nonce => self.rescue(key, &record, dir).await,
-            Ok(_) | Err(_) => {}
+    async fn end_half_started(&self, dir: &InstanceDir, key: &InstanceKey, nonce: &str) -> io::Result<()> {
+        match seen(record::read::<Record>(&dir.file(RECORD)))?.flatten() {
+            Some(record) if record.nonce == nonce => self.rescue(key, &record, dir).await,
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -134,7 +134,7 @@ impl Inner {
             Ok(()) => self.overrule_at(held, end.and_then(|end| end.checked_add(overrule::SLACK))),
             // It has just ended, and the next look says so; or its directory was removed under it, and a signal is the only way left.
             Err(_) if !dir.shim_lives().unwrap_or(true) => {
-                if !identity::terminate(&held.record.shim) {
+                if !identity::terminate(&held.record.shim).map_err(system("stop the program of", dir.path()))? {
                     return Ok(());
                 }
                 tracing::warn!(instance = %key, dir = %dir.path().display(), "the directory is gone; its shim is told to end by SIGTERM");
@@ -142,7 +142,7 @@ impl Inner {
             // What failed is on our side: it was not even asked.
             Err(error) if is_exhausted(&error) => return Err(system("stop the program of", dir.path())(error)),
             Err(_) => {
-                overrule::tell_program(key, &held.record);
+                overrule::tell_program(key, &held.record).map_err(system("stop the program of", dir.path()))?;
                 self.overrule_at(held, end);
             }
         }

@@ -1,10 +1,11 @@
 //! Those of an instance's tree who carry no nonce (a daemon that made its environment anew, a program that changes its title). While the shim lives it
 //! holds them; when it is killed nothing would tell whose they are. So they are written down while that can be seen.
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use mesh_base::exhausted::seen;
 use mesh_shim::{
     dir::InstanceDir,
     identity::{self, Proc},
@@ -38,11 +39,7 @@ impl Strays {
     /// Looks at the tree, and writes down what is new. What cannot be seen or written now is seen the next time.
     pub(crate) fn look(&mut self, record: &Record, dir: &InstanceDir) {
         self.looked = Some(Instant::now());
-        let Ok(below) = tree::descendants(record.shim.pid) else { return };
-        // Who carries it now may execute another program without it, so each is asked again every time.
-        let unmarked = below.into_iter().filter(|pid| !identity::has_nonce(*pid, &record.nonce));
-        let mut strays: Vec<Proc> = unmarked.filter_map(|pid| identity::identify(pid).ok()).collect();
-        strays.sort_unstable_by_key(|process| process.pid);
+        let Ok(strays) = unmarked(record) else { return };
         let written = Written { nonce: record.nonce.clone(), processes: strays };
         if written.processes != self.written && record::write(&dir.file(STRAYS), &written).is_ok() {
             self.written = written.processes;
@@ -50,8 +47,21 @@ impl Strays {
     }
 }
 
+/// Those of its tree who do not carry the nonce.
+fn unmarked(record: &Record) -> io::Result<Vec<Proc>> {
+    let mut unmarked = Vec::new();
+    for pid in tree::descendants(record.shim.pid)? {
+        // Who carries it now may execute another program without it, so each is asked again every time.
+        if !identity::has_nonce(pid, &record.nonce)? {
+            unmarked.extend(seen(identity::identify(pid))?);
+        }
+    }
+    unmarked.sort_unstable_by_key(|process| process.pid);
+    Ok(unmarked)
+}
+
 /// Those who were written down of a start.
-pub(crate) fn of(record: &Record, dir: &InstanceDir) -> Vec<Proc> {
-    let written: Option<Written> = record::read(&dir.file(STRAYS)).ok().flatten();
-    written.filter(|written| written.nonce == record.nonce).unwrap_or_default().processes
+pub(crate) fn of(record: &Record, dir: &InstanceDir) -> io::Result<Vec<Proc>> {
+    let written: Option<Written> = seen(record::read(&dir.file(STRAYS)))?.flatten();
+    Ok(written.filter(|written| written.nonce == record.nonce).unwrap_or_default().processes)
 }

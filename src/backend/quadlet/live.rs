@@ -175,7 +175,7 @@ impl QuadletBackend {
     }
 
     /// Whether nobody on this machine listens on the port.
-    pub fn port_is_free(&self, port: u16) -> bool {
+    pub fn port_is_free(&self, port: u16) -> io::Result<bool> {
         sockets::is_free(port)
     }
 }

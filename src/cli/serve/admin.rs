@@ -1,5 +1,13 @@
 //! `/livez`, `/readyz` and `/metrics`, and in a cluster `/drain` for pods that are to end; in clear HTTP. Read only.
-use std::{convert::Infallible, time::Duration};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -8,10 +16,14 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
 
 use super::usage::UsageMetrics;
-use mesh_kit::{metrics::Metrics, shutdown::Shutdown};
+use mesh_kit::{accept::accept, descriptors, metrics::Metrics, shutdown::Shutdown};
 use mesh_router::{health::Health, hook::Hooks};
 use mesh_store::Store;
 
@@ -87,31 +99,64 @@ pub(crate) async fn run(listener: TcpListener, admin: Admin, shutdown: Shutdown)
     tokio::pin!(end);
     // Dropped at the end, and the connections with it.
     let mut connections = JoinSet::new();
+    let mut guests = Guests { most: descriptors::share(descriptors::limit()), all: VecDeque::new() };
     let graceful = GracefulShutdown::new();
     loop {
-        let accepted = tokio::select! {
+        let stream = tokio::select! {
             () = &mut end => break,
-            accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
+            stream = accept(&listener, "admin") => stream,
         };
-        let Ok((stream, _)) = accepted else { continue };
-        let (admin, shutdown) = (admin.clone(), shutdown.clone());
+        while connections.try_join_next().is_some() {}
+        let (admin, shutdown, answering) = (admin.clone(), shutdown.clone(), Arc::<AtomicBool>::default());
+        let under_way = Arc::clone(&answering);
         let service = service_fn(move |request: Request<Incoming>| {
-            let (admin, ending) = (admin.clone(), shutdown.is_triggered());
-            async move { Ok::<_, Infallible>(admin.answer(&request, ending).await) }
+            let (admin, ending, under_way) = (admin.clone(), shutdown.is_triggered(), Arc::clone(&under_way));
+            async move {
+                under_way.store(true, Ordering::Relaxed);
+                let answer = admin.answer(&request, ending).await;
+                under_way.store(false, Ordering::Relaxed);
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
-        connections.spawn(async move {
+        let task = connections.spawn(async move {
             // What goes wrong on a connection here concerns only who opened it.
             let _ = connection.await;
         });
+        guests.enter(Guest { task, answering });
     }
     drop(listener);
     if admin.hooks.is_some() && tokio::time::timeout(HOOK_GRACE, graceful.shutdown()).await.is_err() {
         tracing::warn!("pods that are to end still wait for other routers; their hooks ask those now");
     }
     Ok(())
+}
+
+/// The connections, in the order in which they came.
+struct Guests {
+    most: usize,
+    all: VecDeque<Guest>,
+}
+
+struct Guest {
+    task: AbortHandle,
+    /// Something was asked on it, and is not answered yet: a hook may wait for long.
+    answering: Arc<AtomicBool>,
+}
+
+impl Guests {
+    /// A new one. If there are too many then, the first on which nothing is asked gives way.
+    fn enter(&mut self, guest: Guest) {
+        self.all.retain(|guest| !guest.task.is_finished());
+        if self.all.len() >= self.most
+            && let Some(first) = self.all.iter().position(|guest| !guest.answering.load(Ordering::Relaxed))
+            && let Some(first) = self.all.remove(first)
+        {
+            first.task.abort();
+        }
+        self.all.push_back(guest);
+    }
 }
 
 impl Admin {

@@ -111,6 +111,14 @@ const RULES: &[Rule] = &[
                 .to_owned()
         },
     },
+    Rule {
+        signs: &["NodeExhausted", "ProbeUnknown"],
+        in_logs: false,
+        remedy: |_, _| {
+            "the controller or its machine has run out of what its message names, and goes on by itself once there is some again; for open files raise LimitNOFILE= of its unit (ulimit -Hn), for processes TasksMax="
+                .to_owned()
+        },
+    },
     Rule { signs: &["NoNodeReady"], in_logs: false, remedy: no_node },
     Rule {
         signs: &["NotObserved:"],

@@ -52,8 +52,9 @@ async fn try_start(agent: &Agent, instance: &MeshInstance, key: &InstanceKey, at
 
 fn port(agent: &Agent, instance: &MeshInstance, key: &InstanceKey) -> Result<u16, StartFailure> {
     let is_free = |port| agent.backend.port_is_free(port);
+    let unseen = |source| failure(&backend::Error::System { act: "look who listens on ports".to_owned(), source });
     if let Some(fixed) = instance.spec.port {
-        if is_free(fixed.0) {
+        if is_free(fixed.0).map_err(unseen)? {
             agent.ports.reserve(&key.uid, fixed.0);
             return Ok(fixed.0);
         }
@@ -63,7 +64,7 @@ fn port(agent: &Agent, instance: &MeshInstance, key: &InstanceKey) -> Result<u16
         );
         return Err(StartFailure { reason: reason::PORT_TAKEN, message, at: clock::now() });
     }
-    agent.ports.assign(&key.uid, is_free).ok_or_else(|| {
+    agent.ports.assign(&key.uid, is_free).map_err(unseen)?.ok_or_else(|| {
         let message = format!(
             "no port of the node's range {} is free: scale down, or give the controller a larger --port-range",
             agent.options.ports
@@ -74,10 +75,11 @@ fn port(agent: &Agent, instance: &MeshInstance, key: &InstanceKey) -> Result<u16
 
 fn failure(error: &backend::Error) -> StartFailure {
     let reason = match error {
+        backend::Error::EngineUnreachable { .. } => reason::ENGINE_UNREACHABLE,
+        error if error.is_ours() => reason::NODE_EXHAUSTED,
         backend::Error::CommandNotFound { .. } => reason::COMMAND_NOT_FOUND,
         backend::Error::CommandNotExecutable { .. } => reason::COMMAND_NOT_EXECUTABLE,
         backend::Error::WorkingDir { .. } => reason::WORKING_DIR,
-        backend::Error::EngineUnreachable { .. } => reason::ENGINE_UNREACHABLE,
         backend::Error::Pulling { .. } => reason::PULLING,
         backend::Error::Image { .. } => reason::IMAGE_PULL,
         backend::Error::ImageNeverPull { .. } => reason::IMAGE_NEVER_PULL,

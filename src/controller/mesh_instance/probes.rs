@@ -102,8 +102,10 @@ impl Answers {
     fn unknown(&self, target: &Target, asked: Asked, why: &str) {
         tracing::warn!(instance = %target.key, ?asked, why, "a probe could not be made");
         self.unknown.count(asked);
-        // Which probe it was is left out: it is the same cause for each, and would be told again and again.
-        self.change(target, |health| health.unknown = Some(format!("probes cannot be made, which is no fault of the instance: {why}")));
+        // The first one's words stand for all: it is the same cause for each, and would be told again and again.
+        self.change(target, |health| {
+            health.unknown.get_or_insert_with(|| format!("probes cannot be made, which is no fault of the instance: {why}"));
+        });
     }
 
     /// Changes the answer about a run; tells if it is another one then.

@@ -202,6 +202,21 @@ fn what_is_missing_for_a_start_is_looked_for_every_few_seconds_however_often_it_
 }
 
 #[test]
+fn a_start_for_which_we_lack_something_is_tried_again_soon_and_counts_for_nothing() {
+    let first = exited(0, 100, 101);
+    for reason in [reason::NODE_EXHAUSTED, reason::ENGINE_UNREACHABLE] {
+        let mut memory = remembering(std::slice::from_ref(&first));
+        for second in 102..200 {
+            memory.note_start_failure(StartFailure { reason, message: "too many open files".into(), at: at(second) });
+        }
+        let plan = next(&instance(), &first, &Health::default(), &memory, &[], 199);
+        assert_eq!((plan.step, plan.status.conditions[0].reason.as_str()), (Step::Wait { wake: Some(ASK_AGAIN) }, reason));
+        assert_eq!(next(&instance(), &first, &Health::default(), &memory, &[], 200).step, Step::Start { attempt: 1 });
+        assert_eq!(memory.failures, 1, "the next end is its second");
+    }
+}
+
+#[test]
 fn what_a_failing_instance_says_stays_the_same_while_it_waits() {
     let ends = [exited(0, 100, 101), exited(1, 101, 102), exited(2, 102, 103), exited(3, 103, 104), exited(4, 104, 105)];
     let memory = remembering(&ends);

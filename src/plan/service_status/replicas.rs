@@ -71,7 +71,7 @@ struct Counts<'a> {
 }
 
 /// Reasons that a service takes from its copies, the gravest first.
-pub const TELLING: [&str; 28] = [
+pub const TELLING: [&str; 29] = [
     reason::COMMAND_NOT_FOUND,
     reason::COMMAND_NOT_EXECUTABLE,
     reason::WORKING_DIR,
@@ -84,6 +84,7 @@ pub const TELLING: [&str; 28] = [
     reason::HOST_PATH,
     reason::UNSUPPORTED,
     reason::ENGINE_UNREACHABLE,
+    reason::NODE_EXHAUSTED,
     reason::PORTS_EXHAUSTED,
     reason::PORT_TAKEN,
     reason::START_FAILED,

@@ -75,7 +75,7 @@ impl Inner {
         args.extend(file.as_ref().map(|file| format!("--authfile={}", file.0.display())));
         args.extend(["--".to_owned(), image.to_owned()]);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let mut child = podman::command(&args).spawn().map_err(|error| text(&podman::missing(&error)))?;
+        let mut child = podman::command(&args).spawn().map_err(|error| text(&podman::missing(error)))?;
         let mut said = Vec::new();
         if let Some(stderr) = child.stderr.take() {
             let mut lines = BufReader::new(stderr).lines();
@@ -84,7 +84,7 @@ impl Inner {
                 said.push(line);
             }
         }
-        let status = child.wait().await.map_err(|error| text(&podman::missing(&error)))?;
+        let status = child.wait().await.map_err(|error| text(&podman::missing(error)))?;
         if status.success() { Ok(()) } else { Err(podman::told(&said.join("\n"))) }
     }
 }

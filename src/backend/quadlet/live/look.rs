@@ -1,6 +1,6 @@
 //! One look at an instance: systemd's word, the record, and the container's processes.
 use super::{Inner, proc, record::Record, state, state::Phase, state::UnitState};
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use crate::{Error, InstanceUsage, sockets};
 use mesh_kit::clock;
@@ -12,7 +12,8 @@ impl Inner {
         let lock = self.index.lock(&key.uid);
         let _one = lock.lock().await;
         let Some((record, state)) = self.look(&key.uid).await? else { return Ok(Observed::Absent) };
-        Ok(observed(&record, &state, state_owner))
+        let unseen = |source| Error::System { act: format!("look at the processes of {key}"), source };
+        observed(&record, &state, state_owner).map_err(unseen)
     }
 
     /// What every running instance uses.
@@ -39,22 +40,26 @@ impl Inner {
 }
 
 /// The container's first process, and who listens.
-fn state_owner(conmon: u32, port: Option<u16>) -> (Option<u32>, PortOwner) {
-    let payload = proc::payload(conmon);
+fn state_owner(conmon: u32, port: Option<u16>) -> io::Result<(Option<u32>, PortOwner)> {
+    let payload = proc::payload(conmon)?;
     let owner = match (port, payload) {
         (None, _) => PortOwner::NoPort,
         (Some(_), None) => PortOwner::Nobody,
         (Some(port), Some(pid)) => sockets::port_owner(i32::try_from(pid).unwrap_or_default(), port),
     };
-    (payload, owner)
+    Ok((payload, owner))
 }
 
-fn observed(record: &Record, state: &UnitState, processes: impl Fn(u32, Option<u16>) -> (Option<u32>, PortOwner)) -> Observed {
+fn observed(
+    record: &Record,
+    state: &UnitState,
+    processes: impl Fn(u32, Option<u16>) -> io::Result<(Option<u32>, PortOwner)>,
+) -> io::Result<Observed> {
     let phase = state.phase();
-    match phase {
+    Ok(match phase {
         Phase::Idle | Phase::Ended => record.ended.clone().or_else(|| record.last.clone()).map_or(Observed::Absent, Observed::Exited),
         Phase::Starting | Phase::Running | Phase::Stopping => {
-            let (payload, port_owner) = processes(state.main_pid, record.port.map(|(_, inside)| inside));
+            let (payload, port_owner) = processes(state.main_pid, record.port.map(|(_, inside)| inside))?;
             Observed::Running(Running {
                 attempt: record.attempt,
                 pid: payload.unwrap_or(state.main_pid),
@@ -65,7 +70,7 @@ fn observed(record: &Record, state: &UnitState, processes: impl Fn(u32, Option<u
                 image: record.image.clone(),
             })
         }
-    }
+    })
 }
 
 #[cfg(test)]
@@ -83,9 +88,12 @@ mod tests {
         UnitState { active: active.into(), sub: sub.into(), invocation: "a".into(), main_pid: 7, ..UnitState::default() }
     }
 
-    fn processes(_: u32, port: Option<u16>) -> (Option<u32>, PortOwner) {
-        assert_eq!(port, Some(8080), "it is looked for inside the container");
-        (Some(8), PortOwner::Ours)
+    fn look(record: &Record, state: &UnitState) -> Observed {
+        let processes = |_, port| {
+            assert_eq!(port, Some(8080), "it is looked for inside the container");
+            Ok((Some(8), PortOwner::Ours))
+        };
+        observed(record, state, processes).unwrap()
     }
 
     #[test]
@@ -93,21 +101,26 @@ mod tests {
         for (active, sub, stopping) in
             [("active", "running", false), ("activating", "start", false), ("deactivating", "stop-sigterm", true)]
         {
-            let Observed::Running(running) = observed(&record(), &state(active, sub), processes) else { panic!("{active}") };
+            let Observed::Running(running) = look(&record(), &state(active, sub)) else { panic!("{active}") };
             assert_eq!((running.attempt, running.pid, running.stopping), (2, 8, stopping), "{active}");
             assert_eq!(running.address, Some("127.0.0.1:20000".parse().unwrap()));
         }
     }
 
     #[test]
+    fn a_unit_whose_processes_cannot_be_looked_at_is_not_called_unready() {
+        let unseen = |_, _| Err(rustix::io::Errno::MFILE.into());
+        assert!(observed(&record(), &state("active", "running"), unseen).is_err());
+    }
+
+    #[test]
     fn a_unit_at_rest_is_its_last_end_or_nothing() {
         let exit = |attempt| Exit { attempt, since: record().made, at: record().made, how: ExitHow::Code(1) };
         let rest = state("activating", "auto-restart");
-        let absent = observed(&record(), &rest, processes);
-        assert_eq!(absent, Observed::Absent);
+        assert_eq!(look(&record(), &rest), Observed::Absent);
         let before = Record { last: Some(exit(1)), ..record() };
-        assert_eq!(observed(&before, &rest, processes), Observed::Exited(exit(1)));
+        assert_eq!(look(&before, &rest), Observed::Exited(exit(1)));
         let ended = Record { ended: Some(exit(2)), ..before };
-        assert_eq!(observed(&ended, &rest, processes), Observed::Exited(exit(2)));
+        assert_eq!(look(&ended, &rest), Observed::Exited(exit(2)));
     }
 }

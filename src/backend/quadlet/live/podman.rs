@@ -1,10 +1,11 @@
 //! Podman's command line, for what systemd does not do: images, secrets, networks, volumes. Each call is bounded in time; values go by standard input.
-use std::{collections::BTreeMap, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, io, process::Stdio, time::Duration};
 
 use serde::Deserialize;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::{Error, engine::images::Image, quadlet::version::Podman};
+use mesh_base::exhausted::is_exhausted;
 
 /// What no answer takes longer than; pulls have no limit.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -33,7 +34,10 @@ pub(super) fn command(args: &[&str]) -> Command {
 }
 
 /// What stands in the way of running podman at all.
-pub(super) fn missing(error: &std::io::Error) -> Error {
+pub(super) fn missing(error: io::Error) -> Error {
+    if is_exhausted(&error) {
+        return Error::System { act: "run podman".to_owned(), source: error };
+    }
     let why = format!("{error}; install it (apt-get install podman), and have it in the controller's PATH");
     Error::EngineUnreachable { engine: "podman".to_owned(), why }
 }
@@ -43,7 +47,7 @@ async fn call(args: &[&str], input: Option<&[u8]>) -> Result<Answer, Error> {
     if input.is_some() {
         command.stdin(Stdio::piped());
     }
-    let mut child = command.spawn().map_err(|error| missing(&error))?;
+    let mut child = command.spawn().map_err(missing)?;
     let stdin = child.stdin.take();
     let talk = async {
         if let (Some(mut stdin), Some(input)) = (stdin, input) {
@@ -56,7 +60,7 @@ async fn call(args: &[&str], input: Option<&[u8]>) -> Result<Answer, Error> {
         Ok(Ok(output)) => {
             Ok(Answer { code: output.status.code(), out: output.stdout, said: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
         }
-        Ok(Err(error)) => Err(missing(&error)),
+        Ok(Err(error)) => Err(missing(error)),
         Err(_) => Err(refused(args, &format!("no answer within {} s", ANSWER.as_secs()))),
     }
 }

@@ -40,7 +40,7 @@ fn trouble(error: Error) -> Engine {
         Error::TooOld { socket, version } => {
             Engine::Answers { socket, kind: EngineKind::Podman, version: Some((version.major, version.minor)) }
         }
-        error @ (Error::Answer { .. } | Error::Unreadable(_)) => Engine::Failing(error.to_string()),
+        error @ (Error::Answer { .. } | Error::Unreadable(_) | Error::Exhausted { .. }) => Engine::Failing(error.to_string()),
     }
 }
 
