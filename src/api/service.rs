@@ -81,7 +81,8 @@ pub struct MeshServiceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096), regex(pattern = r"^[^\x00]+$"))]
     pub working_dir: Option<String>,
-    /// The port that the program listens on. Process backend: each instance gets its own in `$PORT`; this number is honoured with one replica.
+    /// The port that the program listens on. Process backend: each instance gets its own in `$PORT`; this number is honoured with one replica,
+    /// and then the next instance starts only once the old one has ended: a rollout or restart leaves the service without one meanwhile.
     /// In a container it is the container's port, 8080 if left out; `$PORT` says it there as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortNumber>,

@@ -1,5 +1,5 @@
 //! `mesh apply`: objects from files by server-side apply, with strict validation; what is refused is told by file and line.
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use clap::Args;
 use kube::{
@@ -102,8 +102,7 @@ pub async fn apply_all(connection: &Connection, documents: &[Document], how: How
     let mut refused: Vec<Failure> = Vec::new();
     for document in documents {
         match apply(connection, document, how, told).await {
-            Ok(created) => {
-                let act = if created { "created" } else { "configured" };
+            Ok(act) => {
                 let dry = if how.dry_run { " (dry run)" } else { "" };
                 told.done(&format!("{} {act}{dry}", document.title()))?;
             }
@@ -116,13 +115,55 @@ pub async fn apply_all(connection: &Connection, documents: &[Document], how: How
     Err(Failure::new(code, refused.iter().map(Failure::text).collect::<Vec<_>>().join("\n")))
 }
 
-/// Applies one; whether it was not there before. What is being deleted takes changes as well, and takes them with it: that one is waited for.
-async fn apply(connection: &Connection, document: &Document, how: How, told: Told<'_>) -> Result<bool> {
+/// What applying one has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Created,
+    Configured,
+    Unchanged,
+}
+
+impl Act {
+    fn of(before: Option<&DynamicObject>, after: &DynamicObject) -> Self {
+        match before {
+            None => Self::Created,
+            Some(before) if before.uid() != after.uid() => Self::Created,
+            Some(before) if wishes(before) == wishes(after) => Self::Unchanged,
+            Some(_) => Self::Configured,
+        }
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+        })
+    }
+}
+
+/// What people have written into an object, without what the API and the controllers keep there.
+fn wishes(object: &DynamicObject) -> (serde_json::Value, BTreeMap<String, String>, BTreeMap<String, String>) {
+    let mut data = object.data.clone();
+    if let Some(fields) = data.as_object_mut() {
+        fields.remove("status");
+    }
+    (data, object.labels().clone(), object.annotations().clone())
+}
+
+/// Applies one. What is being deleted takes changes as well, and takes them with it: that one is waited for.
+async fn apply(connection: &Connection, document: &Document, how: How, told: Told<'_>) -> Result<Act> {
     let (api, resource) = api_of(connection, document).await?;
     let mut object = document.object.clone();
     object.types = Some(TypeMeta { api_version: resource.api_version, kind: resource.kind });
     let mut waited = false;
     loop {
+        let before = match api.get_opt(document.name()).await {
+            Err(kube::Error::Api(status)) => return Err(refusal(document, &status)),
+            before => before?,
+        };
         let mut answer = patch(&api, document.name(), &object, how).await;
         if matches!(&answer, Err(kube::Error::Api(status)) if is_with_ourselves(status)) {
             answer = take_over(&api, document.name(), &object, how).await;
@@ -133,12 +174,12 @@ async fn apply(connection: &Connection, document: &Document, how: How, told: Tol
                     told.waiting(format!("{} is being deleted: it is made again once it is gone", document.title())).await?;
                 }
                 if how.dry_run {
-                    return Ok(true);
+                    return Ok(Act::Created);
                 }
                 waited = true;
                 gone(&api, document, &dying, how.patience).await?;
             }
-            Ok(applied) => return Ok(applied.metadata.generation.unwrap_or(1) <= 1 && is_new(&applied)),
+            Ok(applied) => return Ok(Act::of(before.as_ref(), &applied)),
             Err(kube::Error::Api(status)) => return Err(refusal(document, &status)),
             Err(error) => return Err(error.into()),
         }
@@ -203,16 +244,13 @@ fn causes(status: &Status) -> &[StatusCause] {
     status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default()
 }
 
-/// An object that was just made has one entry of managed fields, as old as itself.
-fn is_new(object: &DynamicObject) -> bool {
-    let fields = object.metadata.managed_fields.as_deref().unwrap_or_default();
-    matches!(fields, [one] if one.time.as_ref() == object.metadata.creation_timestamp.as_ref())
-}
-
 fn refusal(document: &Document, status: &Status) -> Failure {
     let code = Failure::from(kube::Error::Api(status.clone().boxed())).code;
     let complaint = document.complaint(status);
     match code {
+        Code::Unreachable => {
+            Failure::from(kube::Error::Api(status.clone().boxed())).context(format!("{}: {}", document.place(), document.title()))
+        }
         Code::Conflict if !causes(status).is_empty() => Failure::new(code, format!("{complaint}; --force-conflicts takes the fields over")),
         _ => Failure::new(code, complaint),
     }
@@ -223,6 +261,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_was_done_is_told_by_what_people_have_written() {
+        let object = |more: serde_json::Value| {
+            let mut object =
+                json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "1"}, "spec": {"replicas": 1}, "status": {"ready": 1}});
+            object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value::<DynamicObject>(object).unwrap()
+        };
+        let before = object(json!({}));
+        for (after, act) in [
+            (json!({"status": {"ready": 2}}), Act::Unchanged),
+            (json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "2"}}), Act::Unchanged),
+            (json!({"metadata": {"name": "a", "uid": "u", "labels": {"a": "b"}}}), Act::Configured),
+            (json!({"spec": {"replicas": 2}}), Act::Configured),
+            (json!({"metadata": {"name": "a", "uid": "another"}}), Act::Created),
+        ] {
+            assert_eq!(Act::of(Some(&before), &object(after.clone())), act, "{after}");
+        }
+        assert_eq!(Act::of(None, &before), Act::Created);
+    }
 
     #[test]
     fn a_conflict_is_with_ourselves_only_if_nobody_else_is_in_it() {

@@ -61,7 +61,12 @@ impl Failure {
     /// The same with words before it that say what was being done.
     #[must_use]
     pub fn context(self, act: impl std::fmt::Display) -> Self {
-        Self { code: self.code, error: self.error.map(|error| anyhow::anyhow!("{act}: {error:#}")) }
+        Self { code: self.code, error: self.error.map(|error| error.context(act.to_string())) }
+    }
+
+    /// Whether an API answered, and cannot do it now.
+    pub fn is_unavailable(&self) -> bool {
+        self.error.as_ref().is_some_and(|error| error.is::<Unavailable>())
     }
 
     /// The text for the user, with its causes.
@@ -95,6 +100,9 @@ impl From<std::io::Error> for Failure {
 impl From<kube::Error> for Failure {
     fn from(error: kube::Error) -> Self {
         match error {
+            kube::Error::Api(status) if status.code == 503 => {
+                Self { code: Code::Unreachable, error: Some(Unavailable(text_of(&status)).into()) }
+            }
             kube::Error::Api(status) => Self::new(code_of(&status), text_of(&status)),
             kube::Error::Service(source) => Self { code: Code::Unreachable, error: Some(anyhow::anyhow!(source)) },
             error @ (kube::Error::HyperError(_) | kube::Error::ReadEvents(_)) => {
@@ -104,6 +112,11 @@ impl From<kube::Error> for Failure {
         }
     }
 }
+
+/// An API is there, and cannot do it now.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(String);
 
 fn code_of(status: &Status) -> Code {
     match status.code {
@@ -141,6 +154,14 @@ mod tests {
         let status = Status { code: 429, message: "storage is (re)initializing".into(), ..Status::default() };
         let text = "the API is not ready for this yet (storage is (re)initializing): try again in a moment";
         assert_eq!(Failure::from(kube::Error::Api(status.boxed())).text(), text);
+    }
+
+    #[test]
+    fn an_api_that_is_there_and_cannot_do_it_is_told_from_none() {
+        let status = Status { code: 503, message: "the store cannot be written".into(), ..Status::default() };
+        let failure = Failure::from(kube::Error::Api(status.boxed())).context("mesh.yaml:3");
+        assert_eq!(failure.text(), "mesh.yaml:3: the store cannot be written");
+        assert!(failure.is_unavailable() && !Failure::new(Code::Unreachable, "refused").is_unavailable());
     }
 
     #[test]

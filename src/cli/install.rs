@@ -2,7 +2,7 @@
 //! Owns two unit files and nothing else. What a person has changed in them stays unless --force is given; the state directory is never taken away.
 mod chosen;
 mod file;
-mod manager;
+pub(super) mod manager;
 mod units;
 
 use std::path::Path;

@@ -45,7 +45,7 @@ impl Logs {
     /// Prints, or follows.
     pub async fn run(self, connection: &Connection) -> Result {
         let Found { selected, instances, .. } = find(connection, &self.what).await?;
-        let style = Style { paint: Paint::detect(), names: matches!(selected, Selected::Service(_)), times: self.timestamps };
+        let style = Style { paint: Paint::detect(), names: matches!(selected, Selected::Service(_)), times: self.timestamps, lossy: false };
         let (printer, end_of_print) = Printer::start(style)?;
         let end = if self.follow {
             let (_always, ends) = tokio::sync::watch::channel(matches!(selected, Selected::Instance(_)));

@@ -2,7 +2,7 @@
 pub(crate) mod meant;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     io::Read,
     path::{Path, PathBuf},
 };
@@ -103,8 +103,27 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>> {
             paths.iter().map(|path| if path.as_os_str() == "-" { STDIN.to_owned() } else { path.display().to_string() }).collect();
         return Err(Failure::new(Code::Invalid, format!("{}: there is no object in it", names.join(", "))));
     }
+    once_each(&documents)?;
     documents.sort_by_key(|document| rank(&document.gvk.kind));
     Ok(documents)
+}
+
+/// Of two documents about one object the later one would silently win.
+fn once_each(documents: &[Document]) -> Result {
+    let mut seen = HashMap::new();
+    for document in documents {
+        let id = (&document.gvk.group, &document.gvk.kind, &document.object.metadata.namespace, document.name());
+        if let Some(first) = seen.insert(id, document) {
+            let text = format!(
+                "{}: {} is in {} already: take one of them out, or give it another name",
+                document.place(),
+                document.title(),
+                first.place()
+            );
+            return Err(Failure::new(Code::Invalid, text));
+        }
+    }
+    Ok(())
 }
 
 /// The first of [`DEFAULT_NAMES`] that is in `dir`.
@@ -254,6 +273,19 @@ mod tests {
         let file = dir.path().join("m.yaml");
         std::fs::write(&file, "# nothing yet\n---\n").unwrap();
         assert_eq!(read(std::slice::from_ref(&file)).unwrap_err().text(), format!("{}: there is no object in it", file.display()));
+    }
+
+    #[test]
+    fn an_object_that_stands_twice_is_refused_with_both_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("m.yaml");
+        let of = |namespace: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: {namespace}}}\n");
+        std::fs::write(&file, [of("one"), of("two")].join("---\n")).unwrap();
+        assert_eq!(read(std::slice::from_ref(&file)).unwrap().len(), 2);
+        std::fs::write(&file, [of("one"), of("two"), of("one")].join("---\n")).unwrap();
+        let told = read(std::slice::from_ref(&file)).unwrap_err().text();
+        let path = file.display();
+        assert!(told.starts_with(&format!("{path}:9: ConfigMap a is in {path}:1 already: ")), "{told}");
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Style {
     pub names: bool,
     /// The time before each line.
     pub times: bool,
+    /// Lines for which there is no room on the disk are left out, which is said: what runs matters more than what is read of it.
+    pub lossy: bool,
 }
 
 /// Sends messages to the thread that prints them.
@@ -47,6 +49,8 @@ pub struct Printed(oneshot::Receiver<io::Result<()>>);
 
 /// What waits to be printed; then those who write logs wait.
 const WAITING: usize = 256;
+/// Bytes that are written at once at the most, and one message.
+const AT_ONCE: usize = 64 * 1024;
 /// How long a terminal that is held (Ctrl-S) holds what we say ourselves, and the end of a run.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -102,26 +106,36 @@ impl Printed {
     }
 }
 
-fn print(mut messages: mpsc::Receiver<Message>, style: Style, out: impl Write) -> io::Result<()> {
-    let (mut out, mut width) = (io::BufWriter::new(out), 0);
-    let mut write = || -> io::Result<()> {
-        while let Some(message) = messages.blocking_recv() {
-            out.write_all(render(&message, style, &mut width).as_bytes())?;
-            if messages.is_empty() {
-                out.flush()?;
-            }
+fn print(mut messages: mpsc::Receiver<Message>, style: Style, mut out: impl Write) -> io::Result<()> {
+    let (mut text, mut width, mut lost) = (String::new(), 0, 0_usize);
+    while let Some(message) = messages.blocking_recv() {
+        text.push_str(&render(&message, style, &mut width));
+        if !messages.is_empty() && text.len() < AT_ONCE {
+            continue;
         }
-        out.flush()
-    };
-    let written = write();
-    // What could not be written is not to be tried once more.
-    drop(out.into_parts());
-    written.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+        if lost > 0 {
+            text.insert_str(0, &render(&Message::Own(format!("lines left out here for want of room: {lost}")), style, &mut width));
+        }
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Ok(()) => lost = 0,
+            Err(error) if style.lossy && error.kind() == ErrorKind::StorageFull => {
+                if lost == 0 {
+                    output::complain("mesh", &format!("standard output: {error}; lines are left out until there is room"));
+                }
+                // The one that says so is none of them.
+                lost += text.lines().count() - usize::from(lost > 0);
+            }
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        text.clear();
+    }
+    Ok(())
 }
 
 /// A message as lines of text; `width` is that of the widest name so far.
 fn render(message: &Message, style: Style, width: &mut usize) -> String {
-    let Style { paint, names, times } = style;
+    let Style { paint, names, times, lossy: _ } = style;
     match message {
         Message::Own(text) if names => {
             let name = paint.bold(&prefix("mesh", width));
@@ -143,9 +157,14 @@ fn prefix(name: &str, width: &mut usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    };
+
     use super::*;
 
-    const PLAIN: Style = Style { paint: Paint::OFF, names: true, times: false };
+    const PLAIN: Style = Style { paint: Paint::OFF, names: true, times: false, lossy: false };
 
     fn log(id: &str, line: &str) -> Message {
         Message::Log { id: id.to_owned(), at: Some("2026-01-01T00:00:00.123456Z".parse().unwrap()), line: line.into() }
@@ -184,6 +203,48 @@ mod tests {
             assert_eq!(end.err().map(|error| error.kind()), expected);
             assert!(sender.is_closed(), "those who write are told");
         }
+    }
+
+    /// A disk that is full for as long as it is told.
+    struct Disk<'a> {
+        full: &'a AtomicBool,
+        refused: &'a AtomicUsize,
+        has: &'a Mutex<String>,
+    }
+
+    impl Write for Disk<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.full.load(Ordering::SeqCst) {
+                self.refused.fetch_add(1, Ordering::SeqCst);
+                return Err(ErrorKind::StorageFull.into());
+            }
+            self.has.lock().unwrap().push_str(std::str::from_utf8(bytes).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_full_for_a_while_costs_lines_which_is_said_and_ends_nothing() {
+        let (full, refused, has) = (AtomicBool::new(true), AtomicUsize::new(0), Mutex::default());
+        let (sender, receiver) = mpsc::channel(1);
+        std::thread::scope(|scope| {
+            let printing =
+                scope.spawn(|| print(receiver, Style { lossy: true, ..PLAIN }, Disk { full: &full, refused: &refused, has: &has }));
+            sender.blocking_send(log("api-0", "one")).unwrap();
+            while refused.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            full.store(false, Ordering::SeqCst);
+            sender.blocking_send(log("api-0", "five")).unwrap();
+            drop(sender);
+            printing.join().unwrap().unwrap();
+        });
+        let has = has.into_inner().unwrap();
+        assert_eq!(has, "mesh  | lines left out here for want of room: 1\napi-0 | five\n");
     }
 
     #[test]

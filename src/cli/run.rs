@@ -23,6 +23,7 @@ use super::{
     output,
     paint::Paint,
     printer::{Printed, Printer, Style},
+    quadlet::load,
     serve::{self, ServeOptions, Serving},
     signals::Signals,
     target::{Connection, Target},
@@ -85,6 +86,9 @@ impl Run {
         }
         let project = plan::project(&self.project_dir)?;
         let documents = plan::documents(&self, &project)?;
+        let namespace = target.namespace.unwrap_or_else(|| "default".to_owned());
+        // Before anything starts, and before what an earlier run has left is looked after: a typo must end nothing.
+        load::check(&documents, &namespace).await?;
         let state_dir = state::prepare(target.state_dir.as_deref(), &project)?;
         for warning in exposed::warnings(&documents, &project, &state_dir) {
             output::complain("mesh", &warning);
@@ -92,9 +96,8 @@ impl Run {
         let mut signals = Signals::new()?;
         let (shutdown, supervisor) = Shutdown::new();
         let serving = serve::start(self.options(state_dir, project)?, Passed::default(), &shutdown).await?;
-        let namespace = target.namespace.unwrap_or_else(|| "default".to_owned());
         let connection = Connection { client: serving.client.clone(), namespace };
-        let (printer, end_of_print) = Printer::start(Style { paint: Paint::detect(), names: true, times: false })?;
+        let (printer, end_of_print) = Printer::start(Style { paint: Paint::detect(), names: true, times: false, lossy: true })?;
         let session = Session { connection, serving, printer, end_of_print, supervisor };
         Box::pin(session.run(&documents, &mut signals)).await
     }

@@ -133,6 +133,7 @@ impl Target {
         let namespace = self.namespace.unwrap_or_else(|| config.default_namespace.clone());
         let client = client(config).map_err(|error| Failure::from(error).context(source_of(&found)))?;
         act(&Connection { client, namespace }).await.map_err(|failure| match failure.code {
+            Code::Unreachable if failure.is_unavailable() => failure.context(format!("the API at {address} cannot do it now")),
             Code::Unreachable => Failure::new(
                 Code::Unreachable,
                 format!(

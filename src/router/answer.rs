@@ -96,8 +96,9 @@ impl Refusal {
         }
     }
 
-    /// The answer; `service` is `namespace/name`, where one was found.
-    pub fn answer(self, service: Option<&HeaderValue>) -> Response<Bytes> {
+    /// The answer; `service` is `namespace/name`, where one was found. The body of a request that got none is not read to its end, so no other
+    /// request can follow it on the connection, and the client is told (RFC 9112, 9.6).
+    pub fn answer(self, service: Option<&HeaderValue>, has_body: bool) -> Response<Bytes> {
         let status = self.status();
         let place = service.and_then(|label| label.to_str().ok()).map(|label| format!(" for {label}")).unwrap_or_default();
         let mut response = Response::new(Bytes::from(format!("mesh: {} {self}{place}\n", status.as_u16())));
@@ -108,10 +109,11 @@ impl Refusal {
         if let Some(label) = service {
             headers.insert(SERVICE, label.clone());
         }
-        match self {
-            Self::NotSynced | Self::NoReadyEndpoint | Self::Exhausted => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
-            Self::Head(_) | Self::RequestBody => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
-            _ => {}
+        if matches!(self, Self::NotSynced | Self::NoReadyEndpoint | Self::Exhausted) {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if has_body || matches!(self, Self::Head(_) | Self::RequestBody) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -123,13 +125,14 @@ mod tests {
 
     #[test]
     fn an_answer_says_what_and_for_whom() {
-        let response = Refusal::NoReadyEndpoint.answer(Some(&HeaderValue::from_static("default/api")));
+        let response = Refusal::NoReadyEndpoint.answer(Some(&HeaderValue::from_static("default/api")), false);
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["x-mesh-service"], "default/api");
         assert_eq!(response.headers()["x-mesh-error"], "NoReadyEndpoint");
         assert_eq!(response.headers()["retry-after"], "1");
         assert_eq!(response.body(), "mesh: 503 no ready endpoint for default/api\n");
-        assert_eq!(Refusal::NoRoute.answer(None).body(), "mesh: 404 no route\n");
-        assert_eq!(Refusal::from(Reject::SeveralHosts).answer(None).headers()["connection"], "close");
+        assert_eq!(Refusal::NoRoute.answer(None, false).body(), "mesh: 404 no route\n");
+        assert_eq!(Refusal::from(Reject::SeveralHosts).answer(None, false).headers()["connection"], "close");
+        assert_eq!(Refusal::NoRoute.answer(None, true).headers()["connection"], "close", "what follows the unread body is no request");
     }
 }

@@ -133,6 +133,11 @@ impl Live {
         self.word.fetch_or(DRAINING, Ordering::AcqRel);
     }
 
+    /// Whether it is ending.
+    pub fn is_draining(&self) -> bool {
+        self.word.load(Ordering::Acquire) & DRAINING != 0
+    }
+
     /// Takes back a drain that turned out to be none (a slice that was corrected); no effect once closed.
     pub fn undrain(&self) {
         let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| (word & CLOSED == 0).then_some(word & !DRAINING));

@@ -59,6 +59,7 @@ pub async fn respond(client: Rc<Client>, request: Request<Incoming>) -> Result<R
     client.requests.set(number);
     client.cell.go_on();
     let mut record = Record::new(client.clone());
+    let has_body = !request.body().is_end_stream();
     let outcome = match client.cell.refusal(number) {
         Some(reject) => Err(reject.into()),
         None => exchange(&client, number, request, &mut record).await,
@@ -66,7 +67,7 @@ pub async fn respond(client: Rc<Client>, request: Request<Incoming>) -> Result<R
     client.cell.answered();
     let response = match outcome {
         Ok(response) => response.map(|found| (found, None)),
-        Err(refusal) => refusal.answer(record.service.as_ref().map(|s| &s.label)).map(|text| (body::Source::own(text), Some(()))),
+        Err(refusal) => refusal.answer(record.service.as_ref().map(|s| &s.label), has_body).map(|text| (body::Source::own(text), Some(()))),
     };
     if client.cell.may_upgrade(number) {
         client.cell.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);

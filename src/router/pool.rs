@@ -6,6 +6,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,7 +18,11 @@ use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::{conn::body::ClientBody, endpoint::Endpoint, exchange::expect::Expected};
+use super::{
+    conn::body::ClientBody,
+    endpoint::{Endpoint, Live},
+    exchange::expect::Expected,
+};
 
 /// How long an unused connection is kept: less than the 5 s after which common servers close theirs, so that the two do not cross.
 pub const KEPT: u64 = 4_000;
@@ -74,7 +79,7 @@ pub struct Upstream {
     pub sender: SendRequest<RequestBody>,
     /// It has carried a request before, so the instance may have closed it meanwhile.
     pub reused: bool,
-    live: u64,
+    live: Arc<Live>,
     idle_since: u64,
 }
 
@@ -116,12 +121,12 @@ impl Pool {
 
     /// Keeps a connection whose response has ended.
     pub fn give_back(&self, mut upstream: Upstream, now: u64) {
-        if upstream.sender.is_closed() {
+        if upstream.sender.is_closed() || upstream.live.is_draining() {
             return;
         }
         upstream.idle_since = now;
         let mut pool = self.0.borrow_mut();
-        let unused = pool.entry(upstream.live).or_default();
+        let unused = pool.entry(upstream.live.id).or_default();
         if unused.len() < MOST {
             unused.push(upstream);
         }
@@ -132,10 +137,13 @@ impl Pool {
         self.0.borrow_mut().remove(&endpoint.live.id);
     }
 
-    /// Closes what was unused for so long. Both are in milliseconds.
+    /// Closes what was unused for so long, and what is kept of instances that are ending: many programs wait for it before they end. Both are in
+    /// milliseconds.
     pub fn sweep(&self, now: u64, kept: u64) {
         self.0.borrow_mut().retain(|_, unused| {
-            unused.retain(|upstream| now.saturating_sub(upstream.idle_since) < kept && !upstream.sender.is_closed());
+            unused.retain(|upstream| {
+                now.saturating_sub(upstream.idle_since) < kept && !upstream.sender.is_closed() && !upstream.live.is_draining()
+            });
             !unused.is_empty()
         });
     }
@@ -167,7 +175,7 @@ pub async fn connect(endpoint: &Endpoint, limit: Option<Duration>) -> io::Result
             tracing::debug!(%error, "connection to an instance ended");
         }
     });
-    Ok(Upstream { sender, reused: false, live: endpoint.live.id, idle_since: 0 })
+    Ok(Upstream { sender, reused: false, live: endpoint.live.clone(), idle_since: 0 })
 }
 
 async fn stream(address: SocketAddr) -> io::Result<TcpStream> {

@@ -57,9 +57,9 @@ impl Proxy {
         self.table.load()
     }
 
-    /// Milliseconds since the router began.
+    /// Milliseconds since the router began, and one more: 0 stands for never.
     pub fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.begun.elapsed().as_millis()).map_or(u64::MAX, |millis| millis.saturating_add(1))
     }
 
     /// How many connections may be held: as many as it was told, if there are descriptors for them and for the connections to instances that they need.

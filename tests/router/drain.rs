@@ -8,12 +8,18 @@ use mesh_kit::{
 };
 use mesh_router::{RouterOptions, listener};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, sync::watch, task::JoinSet};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
 
 use mesh_gear::{
     client::{Answer, Client, eventually, soon},
     fake_api::FakeApi,
-    instance::instance,
+    instance::{head, instance, raw},
     objects::{ENDING, READY, UNREADY, service, slice},
 };
 
@@ -132,6 +138,30 @@ async fn what_the_cluster_calls_unready_because_it_lost_the_node_serves_where_no
     router.api.put(SLICES, written(slice("web", &b, UNREADY, 3)));
     eventually("its end is learned", || router.metrics.render().contains("mesh_router_endpoint_learned_seconds_count 2")).await;
     assert_eq!(router.get("/").await.status, 200, "the node is back, but its word on its pods may not be there yet");
+}
+
+#[tokio::test]
+async fn an_ending_instance_is_left_with_no_unused_connection_that_it_would_wait_for() {
+    let ended = CancellationToken::new();
+    let end = ended.clone();
+    let serve = move |mut io: TcpStream| {
+        let end = end.clone();
+        async move {
+            head(&mut io).await;
+            io.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na").await.unwrap();
+            assert_eq!(io.read(&mut [0]).await.unwrap(), 0);
+            end.cancel();
+        }
+    };
+    let a = raw("a", CancellationToken::new(), serve).await;
+    let api = FakeApi::default();
+    api.put(SERVICES, service("web", json!({})));
+    api.put(SLICES, slice("web", &a, READY, 1));
+    let router = running(api).await;
+    assert_eq!(router.get("/").await.body, "a");
+    router.api.put(SLICES, slice("web", &a, ENDING, 2));
+    // Unused ones are closed after 4 s in any case.
+    tokio::time::timeout(Duration::from_secs(3), ended.cancelled()).await.expect("it is still there");
 }
 
 #[tokio::test]

@@ -34,6 +34,22 @@ async fn a_malformed_chunk_is_its_clients_fault_and_told_so() {
 }
 
 #[tokio::test]
+async fn an_answer_of_the_routers_own_says_that_the_connection_ends_where_a_body_is_left_unread() {
+    let a = instance("a").await;
+    let rig = Rig::serving(&[&a]);
+    let mut client = rig.client().await;
+    client.write("GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(soon("an answer", client.read(true)).await.header("connection"), None);
+    for length in [5, 50_000] {
+        let mut client = rig.client().await;
+        client.write(&format!("POST /%zz HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{}", "x".repeat(length))).await;
+        let answer = soon("an answer", client.read(true)).await;
+        assert_eq!((answer.status, answer.header("connection")), (400, Some("close")));
+        assert_eq!(soon("the end", client.rest()).await, "");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_in_its_body_is_no_failure_of_the_instance() {
     let a = instance("a").await;
     let rig = Rig::serving(&[&a]);

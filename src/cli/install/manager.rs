@@ -12,7 +12,7 @@ use crate::{
 
 /// A manager that runs and may be told what to do.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manager {
+pub(crate) struct Manager {
     user: bool,
 }
 
@@ -21,7 +21,7 @@ impl Manager {
     ///
     /// # Errors
     /// It does not run, or this user may not change its units; with what to do instead.
-    pub(super) fn of(user: bool) -> Result<Self> {
+    pub(crate) fn of(user: bool) -> Result<Self> {
         let refuse = |text: &str| Err(Failure::new(Code::Failed, text));
         if !Path::new("/run/systemd/system").is_dir() {
             return refuse(

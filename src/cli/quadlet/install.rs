@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     exit::{Code, Failure, Result},
+    install::manager::Manager,
     output,
 };
 use mesh_backend::quadlet::{names, render};
@@ -35,6 +36,7 @@ impl Install {
     /// Installs.
     pub(super) async fn run(self, namespace: Option<String>) -> Result {
         let plan = self.source.plan(namespace).await?;
+        Manager::of(self.source.user).map_err(|failure| failure.context("nothing was installed"))?;
         let layout = self.source.installed()?;
         let disk = Disk::look(&layout, &plan)?;
         let systemd = Systemctl { user: self.source.user };

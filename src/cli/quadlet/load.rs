@@ -39,17 +39,7 @@ impl Loaded {
     /// Has documents checked.
     pub(crate) async fn of(documents: Vec<Document>, namespace: String) -> Result<Self> {
         let (shutdown, _supervisor) = Shutdown::new();
-        let internal = |error: &dyn std::fmt::Display| Failure::new(Code::Failed, format!("checking the manifests: {error}"));
-        let store = Store::memory().map_err(|error| internal(&error))?;
-        let server = ApiServer::start(store, Options::default(), &shutdown).await.map_err(|error| internal(&error))?;
-        let client = Client::new(server.service(), &namespace);
-        bootstrap::bootstrap(&client).await.map_err(|error| internal(&error))?;
-        namespaces(&client, &documents, &namespace).await?;
-        let connection = Connection { client: client.clone(), namespace };
-        apply_all(&connection, &documents, How::default(), Told::Nobody).await.map_err(|failure| match failure.code {
-            Code::Partial => Failure { code: Code::Invalid, ..failure },
-            _ => failure,
-        })?;
+        let client = checked(&documents, namespace, &shutdown).await?;
         let loaded = Self { services: list(&client).await?, sources: sources(&client).await?, documents };
         if loaded.services.is_empty() {
             return Err(Failure::new(Code::Invalid, "there is no MeshService in the manifests: `mesh init` writes an example"));
@@ -79,6 +69,31 @@ impl Loaded {
         });
         Failure::new(Code::Invalid, format!("{}{text}", place.unwrap_or_default()))
     }
+}
+
+/// Whether an API would take all documents.
+///
+/// # Errors
+/// Everything that it would refuse, by file and line.
+pub(crate) async fn check(documents: &[Document], namespace: &str) -> Result {
+    let (shutdown, _supervisor) = Shutdown::new();
+    checked(documents, namespace.to_owned(), &shutdown).await.map(drop)
+}
+
+/// An API in memory that has taken all documents; it ends with `shutdown`.
+async fn checked(documents: &[Document], namespace: String, shutdown: &Shutdown) -> Result<Client> {
+    let internal = |error: &dyn std::fmt::Display| Failure::new(Code::Failed, format!("checking the manifests: {error}"));
+    let store = Store::memory().map_err(|error| internal(&error))?;
+    let server = ApiServer::start(store, Options::default(), shutdown).await.map_err(|error| internal(&error))?;
+    let client = Client::new(server.service(), &namespace);
+    bootstrap::bootstrap(&client).await.map_err(|error| internal(&error))?;
+    namespaces(&client, documents, &namespace).await?;
+    let connection = Connection { client: client.clone(), namespace };
+    apply_all(&connection, documents, How::default(), Told::Nobody).await.map_err(|failure| match failure.code {
+        Code::Partial => Failure { code: Code::Invalid, ..failure },
+        _ => failure,
+    })?;
+    Ok(client)
 }
 
 /// Makes the namespaces that the documents are in.
