@@ -66,7 +66,7 @@ impl Failure {
 
     /// Whether an API answered, and cannot do it now.
     pub fn is_unavailable(&self) -> bool {
-        self.error.as_ref().is_some_and(|error| error.is::<Unavailable>())
+        self.error.as_ref().is_some_and(anyhow::Error::is::<Unavailable>)
     }
 
     /// The text for the user, with its causes.
