@@ -108,7 +108,7 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((io, peer)) if worker.proxy.admit(|most| worker.evict(most, worker.now())) => open(worker, io, peer),
+            Ok((io, peer)) if worker.proxy.admit(|most| worker.evict(most)) => open(worker, io, peer),
             // Too many, and all of them at work: dropped, which closes it.
             Ok(_) => {}
             Err(error) if is_exhausted(&error) => {

@@ -98,11 +98,11 @@ impl Worker {
         if let Err(error) = descriptors::spare(AT_ONCE) {
             self.proxy.lacks_descriptors(&error);
             self.pool.sweep(now, RESTING);
-            self.evict(LACKED, now.saturating_sub(RESTING));
+            self.evict_resting(LACKED, now.saturating_sub(RESTING));
         }
         let wanted = self.proxy.wanted(before);
         if wanted > 0 {
-            self.evict(wanted, now);
+            self.evict(wanted);
         }
     }
 
@@ -120,8 +120,13 @@ impl Worker {
         held.filter(|(_, endpoint)| !go_on.contains(endpoint)).for_each(|(cell, _)| cell.hurry());
     }
 
-    /// Ends the connections that have been idle longest, so many at most, and none that came to be so after `by`; says how many.
-    pub(super) fn evict(&self, most: usize, by: u64) -> usize {
+    /// Ends the connections that have been idle longest, so many at most; says how many.
+    pub(super) fn evict(&self, most: usize) -> usize {
+        self.evict_resting(most, u64::MAX)
+    }
+
+    /// The same, of those that were idle at `by` already.
+    fn evict_resting(&self, most: usize, by: u64) -> usize {
         let cells = self.cells.borrow();
         // The clock is a coarse one: of those that are idle since the same tick, one that has asked for nothing yet, and the one that came first.
         let idle_since = |cell: &Cell| cell.idle_since().filter(|since| *since <= by);
@@ -140,7 +145,7 @@ impl Worker {
         self.proxy.lacks_descriptors(error);
         self.proxy.want();
         self.pool.clear();
-        self.evict(LACKED, self.now());
+        self.evict(LACKED);
     }
 
     /// Each connection ends with the answer that is under way.

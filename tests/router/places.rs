@@ -54,3 +54,18 @@ async fn connections_that_never_asked_make_place_too() {
         assert_eq!(soon("its end", client.rest()).await, "");
     }
 }
+
+#[tokio::test]
+async fn a_client_at_work_keeps_its_place_in_a_burst_of_connections_that_ask_nothing() {
+    let a = instance("a").await;
+    let mut rig = Rig::with_workers(1);
+    rig.settings.max_connections = 8;
+    rig.publish(&[service("web", json!({}))], &ready(&[&a]));
+    let mut client = rig.client().await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        assert_eq!(client.send(GET).await.status, 200);
+        silent.push(rig.client().await);
+        silent.push(rig.client().await);
+    }
+}
