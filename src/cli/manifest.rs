@@ -108,11 +108,11 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Document>> {
     Ok(documents)
 }
 
-/// Of two documents about one object the later one would silently win.
+/// Of two documents of one file about one object the later one would silently win; a file named later is meant to win.
 fn once_each(documents: &[Document]) -> Result {
     let mut seen = HashMap::new();
     for document in documents {
-        let id = (&document.gvk.group, &document.gvk.kind, &document.object.metadata.namespace, document.name());
+        let id = (&document.file, &document.gvk.group, &document.gvk.kind, &document.object.metadata.namespace, document.name());
         if let Some(first) = seen.insert(id, document) {
             let text = format!(
                 "{}: {} is in {} already: take one of them out, or give it another name",
@@ -284,8 +284,12 @@ mod tests {
         assert_eq!(read(std::slice::from_ref(&file)).unwrap().len(), 2);
         std::fs::write(&file, [of("one"), of("two"), of("one")].join("---\n")).unwrap();
         let told = read(std::slice::from_ref(&file)).unwrap_err().text();
-        let path = file.display();
+        let path = file.display().to_string();
         assert!(told.starts_with(&format!("{path}:9: ConfigMap a is in {path}:1 already: ")), "{told}");
+        let other = dir.path().join("n.yaml");
+        std::fs::write(&file, of("one")).unwrap();
+        std::fs::write(&other, of("one")).unwrap();
+        assert_eq!(read(&[file, other]).unwrap().len(), 2, "the later one wins");
     }
 
     #[test]
