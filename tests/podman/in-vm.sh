@@ -12,6 +12,10 @@ mkdir -p "$root/root/suite"
 tests/images/image.py "$work/busybox" localhost/mesh-test:1 "$root/root/suite/mesh-test-1.tar"
 IMAGE_ARCH=s390x tests/images/image.py "$work/busybox" localhost/mesh-test-s390x:1 "$root/root/suite/mesh-test-s390x-1.tar"
 cp "$binary" "$root/root/suite/podman"
+# `mesh` where the suite looks for it: beside which it was built.
+mesh=$(dirname "$(dirname "$binary")")/mesh
+mkdir -p "$root$(dirname "$mesh")"
+cp "$mesh" "$root$mesh"
 "$vm" sh "$root" systemctl start podman.socket
 # The engine is the VM's own, and no test may end it: those that kill an engine are left out by themselves.
 "$vm" sh "$root" env MESH_TEST_ENGINE_SOCKET=/run/podman/podman.sock MESH_TEST_IMAGES=/root/suite \
