@@ -12,11 +12,12 @@ mkdir -p "$root/root/suite"
 tests/images/image.py "$work/busybox" localhost/mesh-test:1 "$root/root/suite/mesh-test-1.tar"
 IMAGE_ARCH=s390x tests/images/image.py "$work/busybox" localhost/mesh-test-s390x:1 "$root/root/suite/mesh-test-s390x-1.tar"
 cp "$binary" "$root/root/suite/podman"
-# `mesh` where the suite looks for it: beside which it was built.
 mesh=$(dirname "$(dirname "$binary")")/mesh
-mkdir -p "$root$(dirname "$mesh")"
-cp "$mesh" "$root$mesh"
+cp "$mesh" "$root/root/suite/mesh"
 "$vm" sh "$root" systemctl start podman.socket
+# The suite looks for `mesh` where it was built. Made by the VM itself, whose /tmp is not that of its root.
+"$vm" sh "$root" mkdir -p "$(dirname "$mesh")"
+"$vm" sh "$root" ln -sf /root/suite/mesh "$mesh"
 # The engine is the VM's own, and no test may end it: those that kill an engine are left out by themselves.
 "$vm" sh "$root" env MESH_TEST_ENGINE_SOCKET=/run/podman/podman.sock MESH_TEST_IMAGES=/root/suite \
   /root/suite/podman "$filter" --skip registry::an_image --skip main_path --test-threads 2
