@@ -245,14 +245,14 @@ fn causes(status: &Status) -> &[StatusCause] {
 }
 
 fn refusal(document: &Document, status: &Status) -> Failure {
-    let code = Failure::from(kube::Error::Api(status.clone().boxed())).code;
+    let failure = Failure::from(kube::Error::Api(status.clone().boxed()));
     let complaint = document.complaint(status);
-    match code {
-        Code::Unreachable => {
-            Failure::from(kube::Error::Api(status.clone().boxed())).context(format!("{}: {}", document.place(), document.title()))
+    match failure.code {
+        Code::Unreachable => failure.context(format!("{}: {}", document.place(), document.title())),
+        Code::Conflict if !causes(status).is_empty() => {
+            Failure::new(Code::Conflict, format!("{complaint}; --force-conflicts takes the fields over"))
         }
-        Code::Conflict if !causes(status).is_empty() => Failure::new(code, format!("{complaint}; --force-conflicts takes the fields over")),
-        _ => Failure::new(code, complaint),
+        code => Failure::new(code, complaint),
     }
 }
 
