@@ -7,8 +7,8 @@ use kube::{Api, ResourceExt, api::ListParams};
 
 use super::{
     exit::{Code, Failure, Result},
+    load::Loaded,
     output,
-    quadlet::load::Loaded,
     target::{Connection, Target},
 };
 use mesh_api::MeshService;

@@ -21,6 +21,7 @@ pub mod init;
 pub mod install;
 pub mod instance;
 mod lifetime;
+mod load;
 pub mod logs;
 pub mod manifest;
 pub mod output;

@@ -6,7 +6,6 @@ mod disk;
 mod files;
 mod generator;
 pub(super) mod install;
-pub(super) mod load;
 mod make;
 pub(super) mod plan;
 mod redis;
@@ -21,11 +20,11 @@ use clap::{Args, Subcommand};
 use self::{
     disk::Disk,
     files::{Layout, Root},
-    load::Loaded,
     plan::Plan,
 };
 use super::{
     exit::{Code, Failure, Result},
+    load::Loaded,
     manifest, output,
 };
 use mesh_api::node::PortRange;

@@ -6,12 +6,14 @@ use sha2::{Digest, Sha256};
 
 use super::{
     files::{Content, File, Root},
-    load::Loaded,
     plan::{Member, Plan},
     redis,
     router::Router,
 };
-use crate::exit::{Code, Failure, Result};
+use crate::{
+    exit::{Code, Failure, Result},
+    load::Loaded,
+};
 use mesh_api::{
     MeshService, labels, names as api_names,
     node::{BackendKind, PortRange},
