@@ -18,12 +18,13 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use mesh_controller::api::MeshService;
+use mesh_gear::port;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    controller::{free_port, get, wait},
+    controller::{get, wait},
     endpoints::first_requests,
     proc::{cpu_seconds, rss_mib},
     table::{Table, percentile},
@@ -44,7 +45,7 @@ pub(crate) async fn run() -> Result<Table> {
     let services = (0..SERVICES).map(service);
     write_all::<MeshService>(&client, "default", services).await?;
 
-    let admin = free_port()?;
+    let admin = port::unused();
     let begin = Instant::now();
     let controller = cluster.program(&["--backend", "kubernetes", "--admin-listen", &admin.to_string()])?;
     converged(&client).await?;
@@ -57,7 +58,7 @@ pub(crate) async fn run() -> Result<Table> {
     );
 
     write_all::<EndpointSlice>(&client, "default", (0..SERVICES).map(slice)).await?;
-    let (listen, admin) = (free_port()?, free_port()?);
+    let (listen, admin) = (port::unused(), port::unused());
     let begin = Instant::now();
     let router = cluster.program(&["router", "--router-listen", &listen.to_string(), "--admin-listen", &admin.to_string()])?;
     wait(LIMIT, "the router to be ready", async || Ok(get(admin, "/readyz").await.is_ok_and(|status| status == 200))).await?;
@@ -89,7 +90,7 @@ async fn changed_endpoints(client: &Client, router: SocketAddr) -> Result<Vec<f6
     // An API server takes no loopback address for an endpoint.
     let probe = std::net::UdpSocket::bind("0.0.0.0:0")?;
     probe.connect("192.0.2.1:9")?;
-    let port = SocketAddr::new(probe.local_addr()?.ip(), free_port()?.port());
+    let port = SocketAddr::new(probe.local_addr()?.ip(), port::unused().port());
     let origin = Running(
         Command::new(std::env::current_exe()?)
             .arg("origin")

@@ -12,6 +12,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use mesh_controller::api::MeshService;
+use mesh_gear::port;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -40,7 +41,7 @@ impl Controller {
     /// Starts one on a backend, by its flags.
     pub(crate) async fn start_on(backend: &[&str]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let (api, router, admin) = (free_port()?, free_port()?, free_port()?);
+        let (api, router, admin) = (port::unused(), port::unused(), port::unused());
         let log = std::fs::File::create(dir.path().join("controller.log"))?;
         build_shim()?;
         let child = Command::new(env!("CARGO_BIN_EXE_mesh-controller"))
@@ -125,11 +126,6 @@ pub(crate) async fn wait(limit: Duration, what: &str, mut done: impl AsyncFnMut(
         sleep(Duration::from_millis(2)).await;
     }
     Ok(())
-}
-
-/// A port that is free now.
-pub(crate) fn free_port() -> Result<SocketAddr> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// The status of one GET on a connection of its own.

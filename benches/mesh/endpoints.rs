@@ -11,6 +11,7 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
+use mesh_gear::port;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,14 +20,14 @@ use tokio::{
 };
 
 use crate::{
-    controller::{Controller, free_port, get, wait},
+    controller::{Controller, get, wait},
     table::{Table, percentile},
 };
 
 const TRIALS: usize = 300;
 
 pub(crate) async fn run() -> Result<Table> {
-    let port = free_port()?;
+    let port = port::unused();
     let mut origin =
         Command::new(std::env::current_exe()?).arg("origin").env("PORT", port.port().to_string()).stdin(Stdio::null()).spawn()?;
     let controller = Controller::start().await?;

@@ -1,11 +1,11 @@
 //! 200 instances from apply to all Ready, beside the floor: the same programs spawned directly, until each answers. And what it costs at rest.
 use std::{
-    net::TcpListener,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use anyhow::Result;
+use mesh_gear::port;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -51,10 +51,7 @@ pub(crate) async fn at_rest(pid: u32) -> Result<(f64, f64)> {
 }
 
 async fn floor() -> Result<Duration> {
-    // All are held until the last is chosen, so that no port is chosen twice.
-    let held = (0..COUNT).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<Vec<_>>>()?;
-    let ports = held.iter().map(TcpListener::local_addr).collect::<std::io::Result<Vec<_>>>()?;
-    drop(held);
+    let ports: Vec<_> = (0..COUNT).map(|_| port::unused()).collect();
     let program = std::env::current_exe()?;
     let begin = Instant::now();
     let spawn = |port: &std::net::SocketAddr| {

@@ -7,12 +7,13 @@ use std::{
 use anyhow::{Context, Result};
 use kube::{Api, api::ListParams};
 use mesh_controller::api::MeshInstance;
+use mesh_gear::port;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    controller::{Controller, free_port, get, wait},
+    controller::{Controller, get, wait},
     table::{Table, percentile},
 };
 
@@ -74,7 +75,7 @@ async fn kill_once(controller: &Controller, trial: usize) -> Result<f64> {
 }
 
 async fn spawn_once() -> Result<f64> {
-    let port = free_port()?;
+    let port = port::unused();
     let begin = Instant::now();
     let mut child =
         Command::new(std::env::current_exe()?).arg("origin").env("PORT", port.port().to_string()).stdin(Stdio::null()).spawn()?;

@@ -9,10 +9,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use kube::{Api, api::ListParams};
 use mesh_controller::api::MeshInstance;
+use mesh_gear::port;
 use serde_json::json;
 
 use crate::{
-    controller::{Controller, free_port, get, wait},
+    controller::{Controller, get, wait},
     proc::cpu_seconds,
     table::{Table, percentile},
 };
@@ -53,7 +54,7 @@ pub(crate) async fn run() -> Result<Table> {
 }
 
 async fn haproxy(addresses: &[String]) -> Result<(Child, SocketAddr)> {
-    let listen = free_port()?;
+    let listen = port::unused();
     let servers = addresses.iter().enumerate().map(|(n, address)| format!("  server s{n} {address}")).collect::<Vec<_>>().join("\n");
     let mut file = tempfile::NamedTempFile::new()?;
     write!(

@@ -8,13 +8,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::{Child, ChildStderr},
 };
 
 use mesh_gear::{
     client::{Answer, Client, soon},
     instance::{Instance, instance},
+    port,
 };
 
 /// A router that runs, and what it says.
@@ -115,16 +116,11 @@ fn write(dir: &TempDir, text: &str) {
     std::fs::write(dir.path().join("router.yaml"), text).unwrap();
 }
 
-/// Where nobody listens.
-async fn nowhere() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_alone_make_a_router_that_passes_over_instances_that_are_stopped() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b): (Instance, Instance) = (instance("a").await, instance("b").await);
-    write(&dir, &objects(&[nowhere().await, a.address, nowhere().await, b.address]));
+    write(&dir, &objects(&[port::unused(), a.address, port::unused(), b.address]));
     let router = Router::start("--from", dir.path()).await;
     assert_eq!(router.answers(40).await, ["a", "b"]);
     drop(b);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::program::program;
+use crate::{port, program::program};
 
 pub struct Controller {
     pub router: SocketAddr,
@@ -44,10 +44,6 @@ pub fn shop() -> PathBuf {
         assert!(built.success() && program.exists(), "{} cannot be built", program.display());
     }
     program
-}
-
-fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 fn spawn(
@@ -103,7 +99,7 @@ impl Controller {
     }
 
     async fn start_at(state: PathBuf, dir: TempDir, descriptors: Option<u64>, extra: &[&str]) -> Self {
-        let (api, router, admin) = (free_port(), free_port(), free_port());
+        let (api, router, admin) = (port::unused(), port::unused(), port::unused());
         let extra: Vec<String> = extra.iter().map(ToString::to_string).collect();
         let child = spawn(dir.path(), &state, api, router, admin, descriptors, &extra);
         let mut controller = Self { router, api, admin, descriptors, extra, child, state, dir };

@@ -8,5 +8,6 @@ pub mod instance;
 pub mod load;
 pub mod machine;
 pub mod objects;
+pub mod port;
 pub mod program;
 pub mod session;

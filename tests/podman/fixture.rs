@@ -11,6 +11,8 @@ use mesh_controller::{
     },
 };
 
+use mesh_gear::port;
+
 use super::host::{IMAGE, host, podman};
 
 /// One backend.
@@ -88,7 +90,7 @@ impl Machine {
     /// An HTTP server with a port.
     pub(crate) fn server(&self, name: &str) -> ContainerLaunch {
         let mut launch = self.sh(name, SERVE);
-        launch.container.port = Some(Published { container: 8080, host: free_port() });
+        launch.container.port = Some(Published { container: 8080, host: port::unused().port() });
         launch
     }
 
@@ -178,11 +180,6 @@ impl Drop for Machine {
         };
         std::thread::spawn(|| tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(clean)).join().unwrap();
     }
-}
-
-/// A port on which nobody listens now.
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Waits for a condition, at most twenty seconds.

@@ -6,9 +6,10 @@ use std::{
 };
 
 use mesh_controller::{api::container::ImagePullPolicy, backend::Error, kit::redact::Redacted, plan::container::RegistryAuth};
+use mesh_gear::port;
 
 use super::{
-    fixture::{IDLE, Machine, eventually, free_port},
+    fixture::{IDLE, Machine, eventually},
     host::{IMAGE, podman},
 };
 
@@ -33,7 +34,7 @@ impl Registry {
             return None;
         };
         let dir = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let port = port::unused().port();
         std::fs::write(dir.path().join("htpasswd"), HTPASSWD).unwrap();
         let mut config = std::fs::File::create(dir.path().join("config.yml")).unwrap();
         write!(

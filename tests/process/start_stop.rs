@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use mesh_backend::Error;
+use mesh_gear::port;
 use mesh_kit::redact::Redacted;
 use mesh_plan::instance::{Action, ExitHow, Observed, PortOwner};
 
@@ -140,7 +141,7 @@ async fn a_program_that_cannot_be_executed_is_an_error_of_the_start_and_leaves_n
 #[tokio::test]
 async fn the_port_is_ours_only_when_our_own_tree_listens() {
     let machine = Machine::new();
-    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = std::net::TcpListener::bind(port::unused()).unwrap();
     let port = other.local_addr().unwrap().port();
     let script = r#"
 import socket, sys, time, os
@@ -208,7 +209,7 @@ async fn an_instance_whose_directory_was_removed_under_it_can_still_be_ended() {
 #[tokio::test]
 async fn a_port_that_another_program_has_taken_over_is_told_of_at_once_and_so_is_its_return() {
     let machine = Machine::new();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = port::unused().port();
     let script = r#"
 import signal, socket, sys, time
 def listen():
