@@ -77,11 +77,21 @@ impl Connection {
 }
 
 /// Takes waiting connections in; the oldest makes room.
-pub(crate) fn accept(listener: &UnixListener, connections: &mut Vec<Connection>) {
-    while let Ok((socket, _)) = listener.accept() {
-        if connections.len() >= CONNECTIONS {
-            connections.remove(0);
+///
+/// # Errors
+/// One that waits cannot be taken in now: no descriptor is left.
+pub(crate) fn accept(listener: &UnixListener, connections: &mut Vec<Connection>) -> io::Result<()> {
+    loop {
+        match listener.accept() {
+            Ok((socket, _)) => {
+                if connections.len() >= CONNECTIONS {
+                    connections.remove(0);
+                }
+                connections.extend(Connection::new(socket));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
+            Err(error) => return Err(error),
         }
-        connections.extend(Connection::new(socket));
     }
 }

@@ -78,6 +78,11 @@ impl InstanceDir {
     }
 }
 
+/// Whether the current directory, the instance's, was removed: then nothing leads here any more.
+pub fn is_gone() -> bool {
+    std::env::current_dir().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Takes the lock of the current directory for as long as the file is kept; none if another shim has it.
 pub fn take_lock() -> io::Result<Option<File>> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(LOCK)?;

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::instance::{Exit, ExitHow};
 use crate::{
-    dir::{EXIT, RECORD, SOCKET},
+    dir::{self, EXIT, RECORD, SOCKET},
     log::{
         Stream,
         writer::{Lines, LogWriter},
@@ -39,6 +39,10 @@ use mesh_base::clock;
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 /// Time between two rounds of SIGKILL while the program has not ended.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
+/// How often one to which no controller is connected looks whether any can ever find it again.
+const FORGOTTEN: Duration = Duration::from_secs(5);
+/// The pause after a connection that could not be taken in.
+const DEAF: Duration = Duration::from_secs(1);
 /// At most so much output is still read after the end: what fits into two pipes, and no more, because all writers are dead.
 const DRAIN: usize = 4 << 20;
 
@@ -62,6 +66,10 @@ pub(crate) struct Running {
     signals: Signals,
     /// When the grace ends.
     deadline: Option<Instant>,
+    /// When to look next whether any controller can find this.
+    look: Instant,
+    /// Until when connections wait, if one could not be taken in.
+    deaf: Option<Instant>,
     buffer: Vec<u8>,
     _lock: File,
 }
@@ -86,7 +94,8 @@ impl Running {
         let (connections, buffer) = (Vec::new(), vec![0; 64 * 1024]);
         let group = record.cgroup.clone().filter(|_| record.containment == Containment::Cgroup);
         let below = Below::new(record.child.and_then(|child| Pid::from_raw(child.pid)), group);
-        Self { record, below, pidfd, outputs, log, listener, connections, signals, deadline: None, buffer, _lock: lock }
+        let look = now();
+        Self { record, below, pidfd, outputs, log, listener, connections, signals, deadline: None, look, deaf: None, buffer, _lock: lock }
     }
 
     /// What was written down of it.
@@ -111,13 +120,29 @@ impl Running {
                 // Until the end is seen: one that was forked meanwhile is met by the next round.
                 self.deadline = now().checked_add(KILL_AGAIN);
             }
+            self.deaf = self.deaf.filter(|until| *until > now());
+            if self.is_unattended() && self.look <= now() {
+                if dir::is_gone() {
+                    self.stop(DEFAULT_GRACE);
+                }
+                self.look = now() + FORGOTTEN;
+            }
         }
         self.finish()
     }
 
+    /// No controller is connected, and none has told it to end. Without its directory none ever will, and the program would run for ever.
+    fn is_unattended(&self) -> bool {
+        self.connections.is_empty() && self.record.stopping.is_none()
+    }
+
     fn wait(&self) -> Vec<Source> {
-        let mut sources = vec![Source::Ended, Source::Signal, Source::Listener];
-        let mut fds = vec![readable(&self.pidfd), readable(&self.signals.wake), readable(&self.listener)];
+        let mut sources = vec![Source::Ended, Source::Signal];
+        let mut fds = vec![readable(&self.pidfd), readable(&self.signals.wake)];
+        if self.deaf.is_none() {
+            sources.push(Source::Listener);
+            fds.push(readable(&self.listener));
+        }
         for (index, output) in self.outputs.iter().enumerate() {
             sources.push(Source::Output(index));
             fds.push(readable(&output.pipe));
@@ -126,7 +151,8 @@ impl Running {
             sources.push(Source::Connection(index));
             fds.push(readable(&connection.socket));
         }
-        let timeout = self.deadline.map(|deadline| timespec(deadline.saturating_duration_since(now())));
+        let next = [self.deadline, self.deaf, self.is_unattended().then_some(self.look)].into_iter().flatten().min();
+        let timeout = next.map(|next| timespec(next.saturating_duration_since(now())));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => sources.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(source, _)| source).collect(),
             // Interrupted by a signal: the next round sees what it left.
@@ -143,7 +169,11 @@ impl Running {
                 }
                 self.below.reap_orphans();
             }
-            Source::Listener => control::accept(&self.listener, &mut self.connections),
+            Source::Listener => {
+                if control::accept(&self.listener, &mut self.connections).is_err() {
+                    self.deaf = now().checked_add(DEAF);
+                }
+            }
             Source::Output(index) => self.read_output(index),
             Source::Connection(index) => self.read_connection(index),
         }

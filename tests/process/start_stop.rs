@@ -207,6 +207,19 @@ async fn an_instance_whose_directory_was_removed_under_it_can_still_be_ended() {
 }
 
 #[tokio::test]
+async fn an_instance_whose_directory_is_gone_ends_when_no_controller_is_connected() {
+    let mut machine = Machine::new();
+    let kept = machine.start(program("kept", &["sleep", "1000"])).await.unwrap();
+    let forgotten = machine.start(program("forgotten", &["sleep", "1000"])).await.unwrap();
+    let [kept_pid, pid] = [machine.running(&kept).await.pid, machine.running(&forgotten).await.pid].map(|pid| pid.to_string());
+    std::fs::remove_dir_all(machine.dir(&forgotten)).unwrap();
+    machine = machine.reborn();
+    eventually("end of the program that nobody can find", async || (!lives(&pid)).then_some(())).await;
+    assert!(lives(&kept_pid), "one that can be found runs on without a controller");
+    assert_eq!(machine.backend.list().await.unwrap(), [kept]);
+}
+
+#[tokio::test]
 async fn a_port_that_another_program_has_taken_over_is_told_of_at_once_and_so_is_its_return() {
     let machine = Machine::new();
     let port = port::unused().port();
