@@ -94,8 +94,22 @@ impl Running {
         let (connections, buffer) = (Vec::new(), vec![0; 64 * 1024]);
         let group = record.cgroup.clone().filter(|_| record.containment == Containment::Cgroup);
         let below = Below::new(record.child.and_then(|child| Pid::from_raw(child.pid)), group);
-        let look = now();
-        Self { record, below, pidfd, outputs, log, listener, connections, signals, deadline: None, look, deaf: None, buffer, _lock: lock }
+        let first = now();
+        Self {
+            record,
+            below,
+            pidfd,
+            outputs,
+            log,
+            listener,
+            connections,
+            signals,
+            deadline: None,
+            look: first,
+            deaf: None,
+            buffer,
+            _lock: lock,
+        }
     }
 
     /// What was written down of it.
