@@ -195,7 +195,10 @@ pub struct LastExit {
     /// The signal that ended it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// When.
+    /// When it had been started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it ended.
     pub finished_at: Time,
     /// For people.
     pub message: String,

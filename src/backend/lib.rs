@@ -36,7 +36,7 @@ pub enum Backend {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The program is not there.
-    #[error("{program}: no such program{}", looked_in(.path.as_deref()))]
+    #[error("{program}: no such program{}{}", looked_in(.path.as_deref()), split(.program))]
     CommandNotFound {
         /// As written in the spec.
         program: String,
@@ -44,7 +44,7 @@ pub enum Error {
         path: Option<String>,
     },
     /// The program is there but cannot be executed.
-    #[error("{program}: {source}; make it executable (chmod +x) or name its interpreter first in `command`")]
+    #[error("{program}: {source}{}", permit(.source))]
     CommandNotExecutable {
         /// The file.
         program: PathBuf,
@@ -180,6 +180,23 @@ fn how_far(progress: &str) -> String {
 
 fn looked_in(path: Option<&str>) -> String {
     path.map(|path| format!(" in PATH {path}")).unwrap_or_default()
+}
+
+/// `command: ["sleep 100"]` is one word.
+fn split(program: &str) -> String {
+    let words: Vec<&str> = program.split_whitespace().collect();
+    if words.len() > 1 && !program.contains('/') {
+        format!("; no shell splits it, so write each word by itself: {words:?}")
+    } else {
+        String::new()
+    }
+}
+
+fn permit(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::PermissionDenied => "; make it executable (chmod +x) or name its interpreter first in `command`",
+        _ => "",
+    }
 }
 
 /// The end of a command run beside an instance (an `exec` probe).

@@ -41,7 +41,9 @@ impl Kind {
 pub struct Exit {
     /// `ended with exit code 1`.
     pub text: String,
-    /// When.
+    /// When it had been started.
+    pub since: Option<Timestamp>,
+    /// When it ended.
     pub at: Option<Timestamp>,
     /// What it left as its last words (a pod's termination message).
     pub message: Option<String>,

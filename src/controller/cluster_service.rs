@@ -160,8 +160,8 @@ async fn reconcile(service: Arc<MeshService>, context: Arc<Context>) -> Result<A
         return Ok(Action::await_change());
     }
     let outcome = lead(&service, &context).await;
-    if let Err(Error::Api { source, .. }) = &outcome
-        && is_not_leader(source)
+    if let Err(Error::Api { error, .. }) = &outcome
+        && is_not_leader(error)
     {
         return Ok(Action::await_change());
     }

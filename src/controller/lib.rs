@@ -31,12 +31,12 @@ use mesh_api::{MeshInstance, labels};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API refused or did not answer.
-    #[error("{act}: {source}")]
+    #[error("{act}: {}", said(.error))]
     Api {
         /// What was being done.
         act: &'static str,
         /// What the API said.
-        source: Box<kube::Error>,
+        error: Box<kube::Error>,
     },
     /// The backend refused, where its answer is not the instance's own trouble.
     #[error("{act}: {source}")]
@@ -48,14 +48,22 @@ pub enum Error {
     },
 }
 
+/// The API's own message; kube writes the whole of its answer behind it.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        error => error.to_string(),
+    }
+}
+
 /// Puts what was being done before an API error.
 fn api(act: &'static str) -> impl FnOnce(kube::Error) -> Error {
-    move |source| Error::Api { act, source: Box::new(source) }
+    move |error| Error::Api { act, error: Box::new(error) }
 }
 
 /// After an error: soon again; the API's own trouble is not made worse by a storm, because each object waits by itself.
 fn error_policy<K: Debug, C>(_: Arc<K>, error: &Error, _: Arc<C>) -> Action {
-    let conflict = matches!(error, Error::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 409));
+    let conflict = matches!(error, Error::Api { error, .. } if matches!(&**error, kube::Error::Api(status) if status.code == 409));
     // One engine that is away is told of once, by its node; not by each of its instances.
     let away = matches!(error, Error::Backend { source: mesh_backend::Error::EngineUnreachable { .. }, .. });
     if !conflict && !away {

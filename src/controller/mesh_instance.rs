@@ -127,6 +127,7 @@ async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Act
             }
             Step::Start { attempt } => execute::start(&agent, &instance, &key, attempt).await?,
             Step::Stop { grace } => {
+                agent.remember(&key, |memory| memory.note_stop(&health));
                 update_status::update_status(&agent, &instance, &plan.status).await?;
                 return match execute::stop(&agent, &key, grace).await {
                     Ok(()) => Ok(Action::await_change()),

@@ -57,6 +57,8 @@ pub struct Memory {
     pub failures: u32,
     /// The last run that was counted, and how it ended: a run that is followed by the next at once is never seen as ended by the status.
     last: Option<Exit>,
+    /// The last run that was told to end because of its probes, and what they found.
+    given_up: Option<(u32, String)>,
     /// The last start that did not come about.
     pub start_failure: Option<StartFailure>,
 }
@@ -93,6 +95,18 @@ impl Memory {
         }
         self.last = Some(exit.clone());
         self.failures = if exit.at.duration_since(exit.since) >= STABLE { 1 } else { self.failures.saturating_add(1) };
+    }
+
+    /// Takes note that a run is told to end.
+    pub fn note_stop(&mut self, health: &Health) {
+        if let Some(why) = &health.dead {
+            self.given_up = Some((health.attempt, why.clone()));
+        }
+    }
+
+    /// `, because its liveness probe failed …`, of a run that was told to end for that.
+    fn because(&self, attempt: u32) -> String {
+        self.given_up.as_ref().filter(|(of, _)| *of == attempt).map(|(_, why)| format!(", because its {why}")).unwrap_or_default()
     }
 
     /// Takes note of a start that did not come about.
@@ -205,7 +219,10 @@ pub fn unsettled(facts: &Facts<'_>, plan: &Plan) -> Option<Duration> {
 
 fn live(facts: &Facts<'_>) -> (Step, Say) {
     match facts.observed {
-        Observed::Running(running) if running.stopping => (wait(), Say::new(InstanceState::NotReady, reason::UNHEALTHY, "being restarted")),
+        Observed::Running(running) if running.stopping => {
+            let message = format!("being restarted{}", facts.memory.because(running.attempt));
+            (wait(), Say::new(InstanceState::NotReady, reason::UNHEALTHY, message))
+        }
         Observed::Running(running) => run(facts, running),
         // What is left may be of an earlier run than the last: somebody has removed that one.
         Observed::Exited(exit) => rest(facts, exit.attempt.max(counted(facts)).saturating_add(1), exit.at, Some(exit)),
@@ -296,8 +313,11 @@ fn rest(facts: &Facts<'_>, attempt: u32, from: Timestamp, exit: Option<&Exit>) -
         (Some(failure), _) => Say::new(InstanceState::Pending, failure.reason, failure.message.clone()),
         (None, Some(exit)) => {
             let ran = exit.at.duration_since(exit.since).as_secs_f64();
-            let message =
-                format!("the program ended with {} after {ran:.1} s ({} times in a row); {again}", exit.how, facts.memory.failures);
+            let because = facts.memory.because(exit.attempt);
+            let message = format!(
+                "the program ended with {} after {ran:.1} s{because} ({} times in a row); {again}",
+                exit.how, facts.memory.failures
+            );
             Say::new(InstanceState::BackOff, reason::BACK_OFF, message)
         }
         (None, None) => Say::new(InstanceState::Pending, reason::PENDING, again),
@@ -379,7 +399,7 @@ fn status(facts: &Facts<'_>, say: Say) -> MeshInstanceStatus {
         state: Some(say.state),
         conditions: vec![ready],
         pid: None,
-        last_exit: facts.memory.last.as_ref().map(last_exit).or(old.last_exit),
+        last_exit: facts.memory.last.as_ref().map(|exit| last_exit(exit, facts.memory)).or(old.last_exit),
         routers: Vec::new(),
         ..old
     };
@@ -404,13 +424,14 @@ fn status(facts: &Facts<'_>, say: Say) -> MeshInstanceStatus {
 }
 
 /// How a program ended, in the words of the status.
-fn last_exit(exit: &Exit) -> LastExit {
+fn last_exit(exit: &Exit, memory: &Memory) -> LastExit {
     let (exit_code, signal) = match exit.how {
         ExitHow::Code(code) => (Some(code), None),
         ExitHow::Signal(signal) => (None, Some(signal)),
         ExitHow::Unknown => (None, None),
     };
-    LastExit { exit_code, signal, finished_at: Time(exit.at), message: format!("ended with {}", exit.how) }
+    let message = format!("ended with {}{}", exit.how, memory.because(exit.attempt));
+    LastExit { exit_code, signal, started_at: Some(Time(exit.since)), finished_at: Time(exit.at), message }
 }
 
 #[cfg(test)]

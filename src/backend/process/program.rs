@@ -69,9 +69,15 @@ pub(crate) fn refusal(program: PathBuf, errno: i32) -> Error {
     let system = io::Error::from_raw_os_error(errno);
     let explain = |text: &str| io::Error::new(system.kind(), text.to_owned());
     let source = match rustix::io::Errno::from_raw_os_error(errno) {
-        rustix::io::Errno::NOENT => explain("the interpreter that it names (its #! line or its loader) is not there"),
-        rustix::io::Errno::NOEXEC => explain("not a program that this machine can execute, and no #! line names an interpreter"),
-        rustix::io::Errno::TOOBIG => explain("arguments and environment together are longer than the system allows"),
+        rustix::io::Errno::NOENT => explain(
+            "the interpreter that it names (its #! line or its loader) is not there: install it, or name another one first in `command`",
+        ),
+        rustix::io::Errno::NOEXEC => {
+            explain("not a program that this machine can execute, and no #! line names an interpreter: name one first in `command`")
+        }
+        rustix::io::Errno::TOOBIG => {
+            explain("arguments and environment together are longer than the system allows: shorten `args` or `env`")
+        }
         _ if is_exhausted(&system) => return Error::System { act: format!("start {}", program.display()), source: system },
         _ => system,
     };
@@ -120,5 +126,13 @@ mod tests {
         assert!(error("sh", Path::new("/nope"), "/bin").starts_with("workingDir /nope: No such file"));
         assert!(error("sh", &dir.path().join("text"), "/bin").contains("not a directory"));
         assert!(error("", dir.path(), path).contains("no such program"));
+        assert_eq!(
+            error("sleep 100", dir.path(), path),
+            format!("sleep 100: no such program in PATH {path}; no shell splits it, so write each word by itself: [\"sleep\", \"100\"]")
+        );
+        for (errno, remedy) in [(2, "install it"), (8, "name one first in `command`"), (7, "shorten `args`"), (13, "chmod +x")] {
+            let text = refusal("/app/run".into(), errno).to_string();
+            assert!(text.contains(remedy) && (errno == 13 || !text.contains("chmod")), "{text}");
+        }
     }
 }

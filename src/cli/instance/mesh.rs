@@ -14,7 +14,12 @@ pub fn instance(object: &MeshInstance) -> Instance {
     let status = object.status.as_ref().unwrap_or(&nothing);
     let ready = status.conditions.iter().find(|c| c.type_ == instance::READY);
     let not_ready = ready.filter(|c| c.status == "False");
-    let exit = |exit: &mesh_api::instance::LastExit| Exit { text: exit.message.clone(), at: Some(exit.finished_at.0), message: None };
+    let exit = |exit: &mesh_api::instance::LastExit| Exit {
+        text: exit.message.clone(),
+        since: exit.started_at.as_ref().map(|time| time.0),
+        at: Some(exit.finished_at.0),
+        message: None,
+    };
     Instance {
         kind: Kind::MeshInstance,
         namespace: object.namespace().unwrap_or_default(),

@@ -129,7 +129,8 @@ fn back_off(app: Option<&ContainerStatus>) -> String {
 
 fn exit(ended: &ContainerStateTerminated) -> Exit {
     let message = ended.message.clone().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    Exit { text: trouble::end(ended), at: ended.finished_at.as_ref().map(|time| time.0), message }
+    let [since, at] = [&ended.started_at, &ended.finished_at].map(|time| time.as_ref().map(|time| time.0));
+    Exit { text: trouble::end(ended), since, at, message }
 }
 
 fn said(reason: &str, message: Option<&str>) -> String {

@@ -14,7 +14,7 @@ use crate::{
         lines::CUT,
         source::{Part, Source},
     },
-    instance::{Instance, Kind, api, listed},
+    instance::{Exit, Instance, Kind, api, listed},
     paint::Paint,
     target::Connection,
 };
@@ -57,16 +57,21 @@ async fn log(connection: &Connection, instance: &Instance) -> Result<Vec<String>
     let failed = instance.last_exit.as_ref().filter(|_| !instance.backs_off());
     let previous = instance.kind == Kind::Pod && failed.is_some();
     let lines = read(&source, &Part { tail: Some(READ), since: None, previous }).await?;
-    // On a VM one log holds all runs. What a program wrote as it ended may be read a moment later.
-    let end =
-        failed.filter(|_| instance.kind == Kind::MeshInstance).and_then(|exit| exit.at?.checked_add(SignedDuration::from_millis(500)).ok());
-    let mut until_end =
-        lines.iter().filter(|(at, _)| at.zip(end).is_none_or(|(at, end)| at <= end)).map(|(_, line)| line.clone()).collect::<Vec<_>>();
-    if until_end.is_empty() && previous {
+    // On a VM one log holds all runs.
+    let run = instance.last_exit.as_ref().filter(|_| instance.kind == Kind::MeshInstance);
+    let mut of_run: Vec<String> = lines.into_iter().filter(|(at, _)| run.is_none_or(|run| wrote(run, *at))).map(|(_, line)| line).collect();
+    if of_run.is_empty() && previous {
         // The kubelet keeps one old run at most, and not for ever.
-        until_end = read(&source, &Part { tail: Some(LINES as u64), ..Part::all() }).await?.into_iter().map(|(_, line)| line).collect();
+        of_run = read(&source, &Part { tail: Some(LINES as u64), ..Part::all() }).await?.into_iter().map(|(_, line)| line).collect();
     }
-    Ok(until_end.split_off(until_end.len().saturating_sub(LINES)))
+    Ok(of_run.split_off(of_run.len().saturating_sub(LINES)))
+}
+
+/// Whether a line of that time is of a run. What a program wrote as it ended may have been read a moment later.
+fn wrote(run: &Exit, at: Option<Timestamp>) -> bool {
+    let Some(at) = at else { return true };
+    let end = run.at.and_then(|end| end.checked_add(SignedDuration::from_millis(500)).ok());
+    run.since.is_none_or(|since| since <= at) && end.is_none_or(|end| at <= end)
 }
 
 /// A log that cannot be read is no reason to say nothing at all.
@@ -115,6 +120,17 @@ fn concerns(told: &Told, name: &str, looked: &[Looked]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_of_the_run_that_ended_and_of_none_before_or_after() {
+        let at = |time: &str| Some(format!("2026-01-01T00:00:{time}Z").parse().unwrap());
+        let run = Exit { text: "ended with exit code 1".into(), since: at("10"), at: at("20"), message: None };
+        for (time, expected) in [("09.9", false), ("10", true), ("15", true), ("20.4", true), ("21", false)] {
+            assert_eq!(wrote(&run, at(time)), expected, "{time}");
+        }
+        assert!(wrote(&run, None), "a line without a time is shown");
+        assert!(wrote(&Exit { since: None, ..run }, at("09")), "an older controller does not say when it began");
+    }
 
     #[test]
     fn of_a_long_line_the_beginning_is_shown() {

@@ -18,6 +18,9 @@ const EVENTS: usize = 8;
 /// An end that is longer ago is no news of an instance that is ready.
 const NEWS: SignedDuration = SignedDuration::from_mins(10);
 
+/// A warning that was last given longer ago is about something else than what is wrong now: a cluster tries again within 17 minutes at the latest.
+const PAST: SignedDuration = SignedDuration::from_mins(20);
+
 /// What is known.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
@@ -58,10 +61,12 @@ pub(super) fn report(facts: &Facts, only: Option<&str>) -> Report {
     // What is degraded works: it is told, and no failure.
     let wrong = conditions.iter().any(|off| off.type_ != condition::DEGRADED);
     let well = !wrong && facts.service.is_some() && facts.looked.iter().all(|looked| looked.instance.ready);
-    let instances: Vec<Detail> = interesting.iter().take(DETAILED).map(|looked| detail(looked, &facts.events)).collect();
+    let is_past = |told: &Told| told.last.is_some_and(|last| facts.now.duration_since(last) > PAST);
+    let events: Vec<Told> = facts.events.iter().filter(|told| !is_past(told)).cloned().collect();
+    let instances: Vec<Detail> = interesting.iter().take(DETAILED).map(|looked| detail(looked, &events)).collect();
     let others = interesting.iter().skip(DETAILED).map(|looked| &looked.instance);
     let probes: Vec<&Told> = instances.iter().flat_map(|instance| &instance.probes).collect();
-    let warnings = facts.events.iter().filter(|told| told.warning && !probes.contains(told));
+    let warnings = events.iter().filter(|told| told.warning && !probes.contains(told));
     // Of a service that is well, old warnings are no answer.
     let events: Vec<Told> = if well && interesting.is_empty() { Vec::new() } else { warnings.take(EVENTS).cloned().collect() };
     let mut report = Report {

@@ -142,18 +142,9 @@ const RULES: &[Rule] = &[
     Rule {
         signs: &["CommandNotFound", "executable file not found", "no such file or directory: unknown"],
         in_logs: false,
-        remedy: |_, spec| {
-            format!(
-                "there is no program {}: correct spec.command (a bare name is looked up in PATH, a relative path from spec.workingDir; no shell is involved)",
-                program(spec)
-            )
-        },
+        remedy: not_found,
     },
-    Rule {
-        signs: &["CommandNotExecutable", "permission denied: unknown"],
-        in_logs: false,
-        remedy: |_, spec| format!("{} cannot be executed: chmod +x it, or name its interpreter first in spec.command", program(spec)),
-    },
+    Rule { signs: &["CommandNotExecutable", "permission denied: unknown"], in_logs: false, remedy: not_executable },
     Rule {
         signs: &["WorkingDirNotFound"],
         in_logs: false,
@@ -351,9 +342,41 @@ fn pull(text: &str, spec: Option<&MeshServiceSpec>) -> String {
     )
 }
 
+fn not_found(_: &str, spec: Option<&MeshServiceSpec>) -> String {
+    let first = spec.and_then(|spec| spec.command.as_ref()?.first());
+    match first.map(|program| program.split_whitespace().collect::<Vec<_>>()).filter(|words| words.len() > 1) {
+        Some(words) => format!("no shell splits spec.command, so write each word by itself: command: {words:?}"),
+        None => format!(
+            "there is no program {}: correct spec.command (a bare name is looked up in PATH, a relative path from spec.workingDir; no shell is involved)",
+            program(spec)
+        ),
+    }
+}
+
+fn not_executable(text: &str, spec: Option<&MeshServiceSpec>) -> String {
+    let (program, other) = (program(spec), "name another one first in spec.command");
+    if text.contains("#! line") {
+        return format!("{program} needs an interpreter that is not there: install it, correct the #! line, or {other}");
+    }
+    if text.contains("longer than the system allows") {
+        return format!("{program} is given more than the system allows: shorten spec.args or spec.env");
+    }
+    format!("{program} cannot be executed: chmod +x it, or name its interpreter first in spec.command")
+}
+
 fn missing(kind: &str, word: &str, text: &str) -> String {
     let name = quoted(text).unwrap_or("NAME");
-    if text.contains("key") && !text.contains("not found") || text.contains("couldn't find key") || text.contains("no such key") {
+    if let Some(key) = after(text, "couldn't find key ").or_else(|| after(text, "refers to key ")) {
+        let object = after(text, &format!("{word} ")).unwrap_or("NAME");
+        // A kubelet writes namespace/name.
+        let object = object.rsplit('/').next().unwrap_or(object);
+        let data = if word == "Secret" { "stringData" } else { "data" };
+        return format!(
+            "{word} {object} has no key {key}: `kubectl patch {} {object} --type=merge -p '{{\"{data}\":{{\"{key}\":\"VALUE\"}}}}'` adds it; or correct the key where the service refers to it",
+            word.to_lowercase()
+        );
+    }
+    if text.contains("no such key") || text.contains("non-existent") {
         return format!(
             "a key that the service asks for is missing: `kubectl edit {} NAME` adds it (the message says which)",
             word.to_lowercase()
@@ -362,6 +385,13 @@ fn missing(kind: &str, word: &str, text: &str) -> String {
     format!(
         "the {word} {name} is missing: `kubectl create {kind} {name} --from-literal=KEY=VALUE` makes it; or set optional: true where the service refers to it"
     )
+}
+
+/// The word behind these, without its quotes.
+fn after<'a>(text: &'a str, words: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(words)?;
+    let word = rest.split([' ', ',']).next()?.trim_matches(['"', ':', ';']);
+    (!word.is_empty()).then_some(word)
 }
 
 /// The first word in quotes.
@@ -452,6 +482,29 @@ mod tests {
             (&process, "NoNodeReady", "no MeshNode is ready", "`mesh run`", "doctor"),
             (&container, "NoNodeReady", "no MeshNode is ready", "`mesh doctor`", "`mesh run`"),
             (&process, "PortTaken", "", "have it listen on $PORT", "container"),
+            (&json!({"command": ["sleep 100"]}), "CommandNotFound", "", "command: [\"sleep\", \"100\"]", "PATH"),
+            (
+                &process,
+                "CommandNotExecutable",
+                "x: the interpreter that it names (its #! line or its loader) is not there",
+                "install it",
+                "chmod",
+            ),
+            (&process, "CommandNotExecutable", "x: Permission denied (os error 13); make it executable", "chmod +x", "install"),
+            (
+                &process,
+                "CreateContainerConfigError",
+                "env[0].valueFrom refers to key \"password\" of Secret \"db\", which has no such key: add it, or set optional: true",
+                "`kubectl patch secret db --type=merge -p '{\"stringData\":{\"password\":\"VALUE\"}}'`",
+                "NAME",
+            ),
+            (
+                &process,
+                "CreateContainerConfigError",
+                "couldn't find key mode in ConfigMap shop/settings",
+                "`kubectl patch configmap settings --type=merge -p '{\"data\":{\"mode\":\"VALUE\"}}'`",
+                "NAME",
+            ),
             (&json!({"command": ["x"], "port": 3000}), "PortTaken", "", "its port 3000 is taken", "container"),
             (&process, "X", "listen tcp :80: bind: permission denied", "--router-listen", "NET_BIND_SERVICE"),
             (&container, "X", "listen tcp :80: bind: permission denied", "NET_BIND_SERVICE", "8080"),

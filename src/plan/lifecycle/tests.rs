@@ -141,6 +141,17 @@ fn a_program_that_failed_its_liveness_probe_is_stopped_with_its_grace() {
     let health = Health { attempt: 0, dead: Some("liveness probe: connection refused".into()), ..Health::default() };
     let plan = next(&instance(), &running(0), &health, &Memory::default(), &[], 100);
     assert_eq!(plan.step, Step::Stop { grace: Duration::from_secs(7) });
+    let mut memory = Memory::default();
+    memory.note_stop(&health);
+    memory.note(&exited(0, 100, 101));
+    let status = next(&instance(), &exited(0, 100, 101), &Health::default(), &memory, &[], 101).status;
+    let last = status.last_exit.unwrap();
+    assert_eq!(last.message, "ended with exit code 1, because its liveness probe: connection refused");
+    assert_eq!(last.started_at, Some(Time(at(100))));
+    memory.note(&exited(1, 101, 102));
+    let status = next(&instance(), &exited(1, 101, 102), &Health::default(), &memory, &[], 102).status;
+    assert_eq!(status.last_exit.unwrap().message, "ended with exit code 1", "the next run ended by itself");
+    assert!(status.conditions[0].message.starts_with("the program ended with exit code 1 after 1.0 s (2 times in a row)"));
 }
 
 #[test]

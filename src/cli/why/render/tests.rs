@@ -81,8 +81,12 @@ fn crashing() -> Facts {
     let mut crashed = instance(Kind::Pod, "web-7d9f-b", "BackOff");
     crashed.restarts = 4;
     crashed.trouble = Some("CrashLoopBackOff: ended with exit code 1; it is started again within 40s".into());
-    crashed.last_exit =
-        Some(Exit { text: "ended with exit code 1".into(), at: at("2026-01-01T00:09:50Z"), message: Some("fatal:\nno database".into()) });
+    crashed.last_exit = Some(Exit {
+        text: "ended with exit code 1".into(),
+        since: None,
+        at: at("2026-01-01T00:09:50Z"),
+        message: Some("fatal:\nno database".into()),
+    });
     let mut slow = instance(Kind::Pod, "web-7d9f-c", "Starting");
     slow.trouble = Some("WaitingForProbe: it runs, and its probe has not passed yet".into());
     let log = vec!["connecting to db".to_owned(), "Error: EROFS: read-only file system, open '/data/x'".to_owned()];
@@ -157,7 +161,7 @@ fn each_known_fault_has_its_remedy() {
             "CreateContainerConfigError: spec.env[0] refers to ConfigMap \"cfg\", which does not exist in this namespace",
             "`kubectl create configmap cfg ",
         ),
-        ("CreateContainerConfigError: couldn't find key password in Secret shop/db", "a key that the service asks for is missing"),
+        ("CreateContainerConfigError: couldn't find key password in Secret shop/db", "Secret db has no key password"),
         ("Unschedulable: 0/3 nodes are available: 3 Insufficient memory.", "lower spec.resources.requests"),
         ("PortTaken: port 80 is taken by another process", "`ss -ltnp` shows by whom"),
         ("CommandNotFound: no program node", "there is no program of that name in the image"),
@@ -173,6 +177,10 @@ fn each_known_fault_has_its_remedy() {
     let quota = told("ReplicaSet", "web-7d9f", "FailedCreate", "pods \"web-7d9f-x\" is forbidden: exceeded quota: q, requested: pods=1", 9);
     let remedies = report(&facts(web, Vec::new(), vec![quota]), None).remedies;
     assert!(remedies[0].contains("kubectl describe resourcequota"), "{remedies:?}");
+    let web = service(&json!({"image": "web:1"}), &[("Ready", "False", "WaitingForReplicas", "0 of 1")]);
+    let past = Told { last: at("2025-12-31T23:40:00Z"), ..told("ReplicaSet", "web-7d9f", "FailedCreate", "exceeded quota: q", 9) };
+    let report = report(&facts(web, Vec::new(), vec![past]), None);
+    assert!(report.remedies.is_empty() && report.events.is_empty(), "what was last said half an hour ago is not what is wrong: {report:?}");
 }
 
 #[test]
@@ -195,7 +203,7 @@ fn what_is_degraded_is_told_and_is_no_failure() {
 #[test]
 fn a_program_that_ends_for_no_known_cause_has_a_remedy_too() {
     let mut crashed = instance(Kind::Pod, "web-1", "BackOff");
-    crashed.last_exit = Some(Exit { text: "ended with exit code 3".into(), at: None, message: None });
+    crashed.last_exit = Some(Exit { text: "ended with exit code 3".into(), since: None, at: None, message: None });
     let web = service(&json!({"image": "web:1"}), &[("Ready", "False", "CrashLoopBackOff", "")]);
     let looked = |log: &[&str]| vec![Looked { instance: crashed.clone(), log: log.iter().map(|line| (*line).to_owned()).collect() }];
     let remedies = |log: &[&str]| report(&facts(web.clone(), looked(log), Vec::new()), None).remedies;
