@@ -15,10 +15,11 @@ use serde_json::json;
 
 use self::finding::{Finding, Level};
 use super::{
+    address::address,
     exit::{Code, Failure, Result},
     output,
     paint::Paint,
-    state_dir,
+    state_dir::{self, IN_PROJECT},
 };
 use mesh_api::node::PortRange;
 
@@ -32,13 +33,13 @@ pub struct Doctor {
     #[arg(long, env = "MESH_ENGINE_SOCKET", value_name = "PATH")]
     engine_socket: Option<String>,
     /// Where the API is to listen.
-    #[arg(long, env = "MESH_API_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7443")]
+    #[arg(long, value_parser = address, env = "MESH_API_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:7443")]
     api_listen: SocketAddr,
     /// Where the router is to listen.
-    #[arg(long, env = "MESH_ROUTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_parser = address, env = "MESH_ROUTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     router_listen: SocketAddr,
     /// Where the admin endpoints are to listen.
-    #[arg(long, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
+    #[arg(long, value_parser = address, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
     admin_listen: SocketAddr,
     /// Where instances are to get their ports from.
     #[arg(long, env = "MESH_PORT_RANGE", value_name = "FROM-TO", default_value_t)]
@@ -71,6 +72,7 @@ impl Doctor {
         if self.remove_unowned {
             return removal::remove_unowned(self.engine_socket, &state_dir::or_default(state_dir)?, self.volumes).await;
         }
+        let state_dir = state_dir.or_else(|| Some(PathBuf::from(IN_PROJECT)).filter(|dir| dir.is_dir()));
         let facts = read::facts(&read::Where {
             purpose: self.backend,
             engine_socket: self.engine_socket,

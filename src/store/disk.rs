@@ -25,6 +25,8 @@ const TEXTS: TableDefinition<&str, &str> = TableDefinition::new("texts");
 const PROOF: TableDefinition<&str, &[u8]> = TableDefinition::new("proof");
 /// How much of the file is written anew at once.
 const CHUNK: usize = 64 << 10;
+const FILE: &str = "store.redb";
+const EMPTY: &str = "it is empty";
 const REVISION: &str = "revision";
 const FORMAT: &str = "format";
 const UUID: &str = "uuid";
@@ -37,6 +39,24 @@ pub(super) struct Loaded {
     pub(super) revision: u64,
     pub(super) uuid: String,
     pub(super) entries: Vec<Entry>,
+}
+
+/// Whether the file in a state directory, if there is one, can be read. Reads it into memory, and writes nothing.
+pub(super) fn check(dir: &Path) -> Result<(), Error> {
+    let path = dir.join(FILE);
+    let act = "read store file";
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) if bytes.is_empty() => return Err(corrupt(&path, EMPTY)),
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(Error::System { act, path, source }),
+    };
+    let memory = InMemoryBackend::new();
+    let copied = memory.set_len(bytes.len() as u64).and_then(|()| memory.write(0, &bytes));
+    copied.map_err(|source| Error::System { act, path: path.clone(), source })?;
+    let database = guarded(&path, "open", || Ok(Builder::new().create_with_backend(memory)?))?;
+    let gone = || Err(Error::System { act, path: PathBuf::new(), source: io::ErrorKind::NotFound.into() });
+    Disk::new(database, path, Box::new(gone))?.load().map(drop)
 }
 
 /// One row to write.
@@ -58,7 +78,7 @@ pub(super) struct Disk {
 impl Disk {
     /// Opens `store.redb` in a directory, or makes it.
     pub(super) fn open(dir: &Path, cache_bytes: usize) -> Result<Self, Error> {
-        let path = dir.join("store.redb");
+        let path = dir.join(FILE);
         let system = |act| {
             let path = path.clone();
             move |source| Error::System { act, path, source }
@@ -72,7 +92,7 @@ impl Disk {
             File::open(dir).and_then(|dir| dir.sync_all()).map_err(system("sync directory of store file"))?;
         } else if std::fs::metadata(&path).map_err(system("look at store file"))?.len() == 0 {
             // redb would take an empty file for a new one; here it means that somebody's objects are gone.
-            return Err(Error::Corrupt { path, reason: "it is empty".to_owned() });
+            return Err(corrupt(&path, EMPTY));
         }
         let database = open_file(&path, cache_bytes)?;
         let file = path.clone();

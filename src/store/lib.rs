@@ -105,6 +105,20 @@ pub struct Store {
     writer: Arc<Writer>,
 }
 
+/// Whether the store in a state directory can be read, which is left as it is. One that a controller works on is not looked at.
+///
+/// # Errors
+/// It is damaged, of another version, or cannot be read.
+pub fn check(dir: &Path) -> Result<(), Error> {
+    let found = disk::check(dir);
+    // What is being written may look damaged.
+    if matches!(found, Err(Error::Corrupt { .. })) && matches!(lock::DirLock::acquire(dir), Err(Error::LockedBy { .. })) {
+        Ok(())
+    } else {
+        found
+    }
+}
+
 impl Store {
     /// Opens the store in a state directory, which is made (0700) if it is not there. Holds the directory's lock until the last handle is dropped.
     pub fn open(dir: &Path, options: &Options) -> Result<Self, Error> {

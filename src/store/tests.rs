@@ -62,7 +62,10 @@ async fn a_damaged_file_is_reported_and_left_as_it_is() {
     for n in 0..300 {
         store.write(create(&format!("o{n}"))).await.unwrap();
     }
+    check(good.path()).unwrap();
     drop(store);
+    check(good.path()).unwrap();
+    check(&good.path().join("nothing")).unwrap();
     let good = std::fs::read(good.path().join("store.redb")).unwrap();
     let mut scribbled = good.clone();
     scribbled[4096..].fill(0x5a);
@@ -70,6 +73,7 @@ async fn a_damaged_file_is_reported_and_left_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.redb");
         std::fs::write(&path, &damage).unwrap();
+        assert!(matches!(check(dir.path()), Err(Error::Corrupt { .. })), "looked at only");
         let error = Store::open(dir.path(), &Options::default()).unwrap_err();
         assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
         assert!(error.to_string().contains("move it away"), "{error}");

@@ -156,4 +156,6 @@ pub(super) enum StateDirState {
     There { mode: u32, owner: u32 },
     /// Not to be looked at, in the system's words.
     Unreadable(String),
+    /// A controller would refuse what it has stored there, and why.
+    Unusable(String),
 }

@@ -81,6 +81,9 @@ pub(super) fn state_dir(facts: &Facts) -> Finding {
             format!("sudo install -d -m 700 -o {} '{path}', or --state-dir DIR", facts.user.name),
         ),
         StateDirState::Unreadable(why) => Finding::error(CHECK, format!("{path}: {why}"), format!("ls -ld '{path}', or --state-dir DIR")),
+        StateDirState::Unusable(why) => {
+            Finding::error(CHECK, why, format!("a backup of {path}, or mv '{path}/store.redb' '{path}/store.redb.old', or --state-dir DIR"))
+        }
         StateDirState::There { owner, .. } if *owner != facts.user.uid => Finding::error(
             CHECK,
             format!("{path} belongs to the user with the number {owner}, not to {}", facts.user.name),

@@ -207,6 +207,7 @@ fn a_state_directory_that_is_not_ones_own_alone_is_told() {
     complains(state(StateDirState::There { mode: 0o700, owner: 0 }), &["error … number 0, not to bob -> sudo chown -R bob"]);
     complains(state(StateDirState::Missing { can_be_made: false }), &["error … cannot be made by bob -> sudo install -d -m 700 -o bob"]);
     complains(state(StateDirState::Unreadable("denied".to_owned())), &["error … denied"]);
+    complains(state(StateDirState::Unusable("store.redb is damaged".to_owned())), &["error … is damaged -> a backup of"]);
 }
 
 #[test]

@@ -85,7 +85,10 @@ pub(super) fn state_dir(path: &Path) -> StateDir {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let state = match fs::metadata(&path) {
         Ok(meta) if !meta.is_dir() => StateDirState::Unreadable("it is no directory".to_owned()),
-        Ok(meta) => StateDirState::There { mode: meta.mode() & 0o7777, owner: meta.uid() },
+        Ok(meta) => match mesh_store::check(&path) {
+            Ok(()) => StateDirState::There { mode: meta.mode() & 0o7777, owner: meta.uid() },
+            Err(error) => StateDirState::Unusable(error.to_string()),
+        },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let above = path.ancestors().skip(1).find(|dir| dir.exists());
             StateDirState::Missing { can_be_made: above.is_some_and(|dir| rustix::fs::access(dir, Access::WRITE_OK).is_ok()) }
