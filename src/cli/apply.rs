@@ -10,7 +10,7 @@ use kube::{
 
 use super::{
     delete::end,
-    exit::{Code, Failure, Result},
+    exit::{Code, Failure, Result, each},
     manifest::{self, Document},
     output,
     printer::Printer,
@@ -99,20 +99,12 @@ impl Apply {
 /// # Errors
 /// The complaints about all that were refused, with the code of the first; [`Code::Partial`] if others were applied.
 pub async fn apply_all(connection: &Connection, documents: &[Document], how: How, told: Told<'_>) -> Result {
-    let mut refused: Vec<Failure> = Vec::new();
-    for document in documents {
-        match apply(connection, document, how, told).await {
-            Ok(act) => {
-                let dry = if how.dry_run { " (dry run)" } else { "" };
-                told.done(&format!("{} {act}{dry}", document.title()))?;
-            }
-            Err(failure) if failure.code == Code::Unreachable => return Err(failure),
-            Err(failure) => refused.push(failure),
-        }
-    }
-    let Some(first) = refused.first() else { return Ok(()) };
-    let code = if refused.len() < documents.len() { Code::Partial } else { first.code };
-    Err(Failure::new(code, refused.iter().map(Failure::text).collect::<Vec<_>>().join("\n")))
+    each(documents, async |document| {
+        let act = apply(connection, document, how, told).await?;
+        let dry = if how.dry_run { " (dry run)" } else { "" };
+        told.done(&format!("{} {act}{dry}", document.title()))
+    })
+    .await
 }
 
 /// What applying one has done.

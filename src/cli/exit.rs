@@ -75,6 +75,37 @@ impl Failure {
     }
 }
 
+/// Does all, one after the other, whatever becomes of each. [`Code::Partial`] if some of it was done; else the code of the first failure.
+/// Where no API answers, nothing more is tried, and the code says so.
+///
+/// # Errors
+/// What failed, a line each.
+pub async fn each<T>(all: impl IntoIterator<Item = T>, mut act: impl AsyncFnMut(T) -> Result) -> Result {
+    let (mut done, mut failed) = (0, Vec::new());
+    for one in all {
+        match act(one).await {
+            Ok(()) => done += 1,
+            Err(failure) => {
+                let stop = failure.code == Code::Unreachable;
+                failed.push(failure);
+                if stop {
+                    break;
+                }
+            }
+        }
+    }
+    let (Some(first), Some(last)) = (failed.first(), failed.last()) else { return Ok(()) };
+    let code = match last.code {
+        Code::Unreachable => Code::Unreachable,
+        _ if done > 0 => Code::Partial,
+        _ => first.code,
+    };
+    match <[Failure; 1]>::try_from(failed) {
+        Ok([only]) => Err(Failure { code, ..only }),
+        Err(several) => Err(Failure::new(code, several.iter().map(Failure::text).collect::<Vec<_>>().join("\n"))),
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self { code: Code::Failed, error: Some(error) }
@@ -138,6 +169,25 @@ fn text_of(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn some_done_and_some_failed_is_partial_and_without_an_api_nothing_more_is_tried() {
+        let run = async |codes: &[Code]| {
+            let mut tried = 0;
+            let end = each(codes.to_vec(), async |code| {
+                tried += 1;
+                if code == Code::Ok { Ok(()) } else { Err(Failure::new(code, format!("{code:?}"))) }
+            });
+            let end = end.await.map_err(|failure| (failure.code, failure.text()));
+            (tried, end)
+        };
+        let failed = |code, text: &str| Err((code, text.to_owned()));
+        assert_eq!(run(&[Code::Ok, Code::Ok]).await, (2, Ok(())));
+        assert_eq!(run(&[Code::Failed, Code::Ok, Code::Conflict]).await, (3, failed(Code::Partial, "Failed\nConflict")));
+        assert_eq!(run(&[Code::Conflict, Code::Failed]).await, (2, failed(Code::Conflict, "Conflict\nFailed")));
+        assert_eq!(run(&[Code::Ok, Code::Unreachable, Code::Ok]).await, (2, failed(Code::Unreachable, "Unreachable")));
+        assert_eq!(run(&[Code::Unreachable, Code::Ok]).await, (1, failed(Code::Unreachable, "Unreachable")));
+    }
 
     #[test]
     fn what_the_api_refuses_becomes_the_exit_code_of_its_kind() {

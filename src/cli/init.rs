@@ -13,7 +13,7 @@ use super::{
     exit::{Code, Failure, Result},
     output,
 };
-use mesh_convert::import::Outcome;
+use mesh_convert::import::{Outcome, USUAL};
 
 /// Write a mesh.yaml for the project in this directory.
 #[derive(Debug, Args)]
@@ -55,7 +55,12 @@ impl Init {
         if !outcome.is_whole() {
             output::remark(&outcome.summary());
         }
-        output::print_line(&format!("wrote {} ({source}); look at its commands, then: mesh run --all", path.display()))
+        output::print_line(&format!("wrote {} ({source}); look at its commands, then: mesh run --all", path.display()))?;
+        let read = if source == Source::Procfile { Some("Procfile") } else { None };
+        for other in USUAL.into_iter().filter(|name| Some(*name) != read && self.dir.join(name).is_file()) {
+            output::remark(&format!("{other} is here too, and was not read: `mesh import {other}` makes MeshServices of it"));
+        }
+        Ok(())
     }
 }
 

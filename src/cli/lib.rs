@@ -3,6 +3,7 @@
 //! `mesh` is [`Mesh`], `mesh-controller` is [`daemon::Daemon`]; both binaries parse, call [`program::run`] and end with its exit code.
 //! Reads and writes go through the API only, so every verb works against any controller; only `run` and the daemon start one ([`serve`]).
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic where the descriptor takes no more: see [`output`].
+mod address;
 pub mod age;
 pub mod apply;
 mod backend;
@@ -20,6 +21,7 @@ mod in_cluster;
 pub mod init;
 pub mod install;
 pub mod instance;
+mod kubeconfig;
 mod lifetime;
 mod load;
 pub mod logs;

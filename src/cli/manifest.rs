@@ -10,6 +10,7 @@ use std::{
 use kube::core::{DynamicObject, GroupVersionKind, Status};
 
 use super::exit::{Code, Failure, Result};
+use mesh_api::duration::PATTERN;
 use mesh_convert::lines::Lines;
 
 /// What `mesh run` looks for in the current directory when no file is named.
@@ -69,7 +70,8 @@ impl Document {
         }
         let text = causes.iter().map(|cause| {
             let field = if cause.field.is_empty() { String::new() } else { format!("{}: ", cause.field) };
-            format!("{}:{}: {}: {field}{}", self.file, self.lines.of(&cause.field), self.title(), cause.message)
+            let hint = if cause.message.contains(PATTERN) { " (a duration is written as 90s, 5m or 1h30m)" } else { "" };
+            format!("{}:{}: {}: {field}{}{hint}", self.file, self.lines.of(&cause.field), self.title(), cause.message)
         });
         // The API may give one cause twice (its schema and its rules found the same).
         text.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("\n")
@@ -172,7 +174,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Document>> {
         let line = error.location().map_or(1, |location| location.line());
         let what = error.without_snippet().to_string();
         // The line stands before it already.
-        invalid(line, what.split_once(" at line ").map_or(what.as_str(), |(what, _)| what).to_owned())
+        invalid(line, in_words(what.split_once(" at line ").map_or(what.as_str(), |(what, _)| what)))
     })?;
     let lines = Lines::of_documents(text).map_err(|(line, what)| invalid(line, what))?;
     let values = values.into_iter().filter(|value| !value.is_null());
@@ -181,6 +183,18 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Document>> {
         documents.push(document(file, value, lines)?);
     }
     Ok(documents)
+}
+
+/// What the reader of YAML says, without the names of its own options.
+fn in_words(what: &str) -> String {
+    if let Some((key, _)) = what.strip_prefix("duplicate mapping key: ").and_then(|rest| rest.split_once(", set ")) {
+        return format!("{key} stands there twice: take one of them out");
+    }
+    if what.starts_with("budget breached") {
+        return "it is too large, or its aliases make it so: split it into several files, or write out what the aliases stand for"
+            .to_owned();
+    }
+    what.to_owned()
 }
 
 fn document(file: &str, value: serde_json::Value, lines: Lines) -> Result<Document> {
@@ -202,6 +216,10 @@ fn document(file: &str, value: serde_json::Value, lines: Lines) -> Result<Docume
             "metadata.name",
             &format!("metadata.name: {name:?} is no name: no blanks, line breaks, slashes or percent signs"),
         ));
+    }
+    let ours = format!("{}/{}", mesh_api::GROUP, mesh_api::VERSION);
+    if kind.starts_with("Mesh") && version != ours && mesh_api::crds::all().iter().any(|crd| crd.spec.names.kind == kind) {
+        return Err(refuse("apiVersion", &format!("apiVersion {version} has no {kind}: write apiVersion: {ours}")));
     }
     let (group, version) = version.split_once('/').unwrap_or(("", version));
     let gvk = GroupVersionKind::gvk(group, version, kind);
@@ -227,6 +245,32 @@ mod tests {
         failure.text()
     }
 
+    fn because(causes: Vec<StatusCause>) -> Status {
+        let (name, group, kind, uid) = Default::default();
+        Status { details: Some(StatusDetails { causes, name, group, kind, uid, retry_after_seconds: 0 }), ..Status::default() }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_the_words_of_a_manifest() {
+        let twice = refusal("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, name: b}\n");
+        assert_eq!(twice, "m.yaml:3: name stands there twice: take one of them out");
+        let line = |one, of: Option<char>| {
+            let item = of.map_or_else(|| "x".to_owned(), |of| format!("*{of}"));
+            format!("{one}: &{one} [{}]\n", vec![item; 9].join(","))
+        };
+        let aliases: String = ('a'..='h').zip([None].into_iter().chain(('a'..).map(Some))).map(|(one, of)| line(one, of)).collect();
+        assert!(refusal(&aliases).contains("it is too large, or its aliases make it so"), "{}", refusal(&aliases));
+        for version in ["mesh-controler.dev/v1alpha1", "mesh-controller.dev/v1", "v1"] {
+            let text = format!("kind: MeshService\napiVersion: {version}\nmetadata: {{name: a}}\n");
+            let told = format!("m.yaml:2: apiVersion {version} has no MeshService: write apiVersion: mesh-controller.dev/v1alpha1");
+            assert_eq!(refusal(&text), told);
+        }
+        let service = &parse("m.yaml", TWO).unwrap()[0];
+        let cause = StatusCause { reason: String::new(), message: format!("should match '{PATTERN}'"), field: "spec.command".to_owned() };
+        let told = service.complaint(&because(vec![cause]));
+        assert!(told.ends_with("(a duration is written as 90s, 5m or 1h30m)"), "{told}");
+    }
+
     #[test]
     fn documents_know_where_they_stand() {
         let documents = parse("m.yaml", TWO).unwrap();
@@ -239,15 +283,7 @@ mod tests {
         let service = &parse("m.yaml", TWO).unwrap()[0];
         let cause =
             |field: &str, message: &str| StatusCause { reason: String::new(), message: message.to_owned(), field: field.to_owned() };
-        let details = StatusDetails {
-            causes: vec![cause("spec.command[0]", "no"), cause("spec.replicas", "absent"), cause("spec.command[0]", "no")],
-            name: String::new(),
-            group: String::new(),
-            kind: String::new(),
-            uid: String::new(),
-            retry_after_seconds: 0,
-        };
-        let status = Status { details: Some(details), ..Status::default() };
+        let status = because(vec![cause("spec.command[0]", "no"), cause("spec.replicas", "absent"), cause("spec.command[0]", "no")]);
         assert_eq!(
             service.complaint(&status),
             "m.yaml:5: MeshService api: spec.replicas: absent\nm.yaml:6: MeshService api: spec.command[0]: no"

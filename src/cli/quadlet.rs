@@ -23,6 +23,7 @@ use self::{
     plan::Plan,
 };
 use super::{
+    address::address,
     exit::{Code, Failure, Result},
     load::Loaded,
     manifest, output,
@@ -89,7 +90,7 @@ pub(super) struct Source {
     #[arg(long, value_name = "[ADDR:]PORT", default_value = "8080")]
     router_listen: Vec<String>,
     /// Where the router has /livez, /readyz and /metrics.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
+    #[arg(long, value_parser = address, value_name = "ADDR", default_value = "127.0.0.1:9464")]
     router_admin_listen: SocketAddr,
     /// Make no units for the router.
     #[arg(long)]

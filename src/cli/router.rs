@@ -16,6 +16,7 @@ use self::{
     source::{Opened, Source},
 };
 use super::{
+    address::address,
     exit::Result,
     hostname::hostname,
     lifetime::{self, LogArgs},
@@ -58,10 +59,10 @@ pub struct Router {
     #[arg(long, env = "MESH_POD_IP", value_name = "IP")]
     pod_ip: Option<IpAddr>,
     /// Where it listens, unless a .socket unit of systemd passes its sockets.
-    #[arg(long = "router-listen", env = "MESH_ROUTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long = "router-listen", value_parser = address, env = "MESH_ROUTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Where /livez, /readyz and /metrics are, and /drain for pods that are to end.
-    #[arg(long, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
+    #[arg(long, value_parser = address, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
     admin_listen: SocketAddr,
     #[command(flatten)]
     pub(super) log: LogArgs,

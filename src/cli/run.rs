@@ -14,6 +14,7 @@ use kube::Client;
 use tokio::sync::watch;
 
 use super::{
+    address::address,
     apply::{How, Told, apply_all},
     backend::BackendArgs,
     exit::{Code, Failure, Result},
@@ -62,13 +63,13 @@ pub struct Run {
     #[arg(long, env = "MESH_PROJECT_DIR", value_name = "DIR", default_value = ".")]
     project_dir: PathBuf,
     /// Where the router listens; port 0 lets the system choose.
-    #[arg(long, env = "MESH_ROUTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_parser = address, env = "MESH_ROUTER_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     router_listen: SocketAddr,
     /// Where the API listens.
-    #[arg(long, env = "MESH_API_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_parser = address, env = "MESH_API_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:0")]
     api_listen: SocketAddr,
     /// Where /livez, /readyz and /metrics are.
-    #[arg(long, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_parser = address, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:0")]
     admin_listen: SocketAddr,
     /// Where instances get their ports from.
     #[arg(long, env = "MESH_PORT_RANGE", value_name = "FROM-TO", default_value_t)]

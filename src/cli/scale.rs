@@ -5,7 +5,13 @@ use clap::Args;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::{apply::FIELD_MANAGER, exit::Result, output, select::or_no_service, target::Connection};
+use super::{
+    apply::FIELD_MANAGER,
+    exit::{Result, each},
+    output,
+    select::or_no_service,
+    target::Connection,
+};
 
 /// Set the number of instances.
 #[derive(Debug, Args)]
@@ -39,11 +45,11 @@ impl FromStr for Wish {
 impl Scale {
     /// Scales one after the other.
     pub async fn run(self, connection: &Connection) -> Result {
-        for wish in self.wishes {
+        each(self.wishes, async |wish| {
             scale(connection, &wish.service, wish.replicas).await?;
-            output::print_line(&format!("{} scaled to {}", wish.service, wish.replicas))?;
-        }
-        Ok(())
+            output::print_line(&format!("{} scaled to {}", wish.service, wish.replicas))
+        })
+        .await
     }
 }
 

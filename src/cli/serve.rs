@@ -127,7 +127,7 @@ pub enum Error {
     #[error(transparent)]
     Engine(#[from] engine::Error),
     /// The first objects could not be made.
-    #[error("preparing the API: {0}")]
+    #[error("preparing the API")]
     Bootstrap(#[from] controller::Error),
 }
 

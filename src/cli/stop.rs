@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::{
     delete::end,
-    exit::{Code, Failure, Result},
+    exit::{Code, Failure, Result, each},
     instance::{self, Instance, Kind},
     output,
     scale::scale,
@@ -35,9 +35,8 @@ impl Stop {
     pub async fn run(self, connection: &Connection) -> Result {
         let Some(word) = self.what else {
             let services = connection.list_services(false).await?;
-            for service in services.iter().filter(|service| service.spec.replicas > 0) {
-                stop_service(connection, &service.name_any(), service.spec.replicas).await?;
-            }
+            let running = services.iter().filter(|service| service.spec.replicas > 0);
+            each(running, async |service| stop_service(connection, &service.name_any(), service.spec.replicas).await).await?;
             return if services.is_empty() { output::print_line("there are no services here") } else { Ok(()) };
         };
         let Found { selected, services, instances } = find(connection, &word).await?;

@@ -19,6 +19,7 @@ use tower::{buffer::BufferLayer, retry::RetryLayer};
 
 use super::{
     exit::{Code, Failure, Result},
+    kubeconfig::wrong,
     state_dir,
 };
 use mesh_api::{MeshInstance, MeshService};
@@ -206,12 +207,12 @@ async fn config(found: &Found, places: &Places) -> Result<Config> {
                 ours::check(file)?;
             }
             Kubeconfig::read_from(file).map_err(|error| {
-                let text = format!("{whose}: {error}: {}{}", file.display(), of_another(&error));
+                let text = format!("{whose} {}: {}{}", file.display(), wrong(&error), of_another(&error));
                 Failure::new(Code::Unreachable, text)
             })?
         }
         Found::Environment => Kubeconfig::from_env()
-            .map_err(|error| Failure::new(Code::Unreachable, format!("$KUBECONFIG: {error}")))?
+            .map_err(|error| Failure::new(Code::Unreachable, format!("$KUBECONFIG: {}", wrong(&error))))?
             .ok_or_else(|| Failure::new(Code::Unreachable, "$KUBECONFIG names no file"))?,
         Found::Nowhere => {
             let default = places.default_state_dir.as_deref().map(|dir| format!("{} is not there", state_dir::kubeconfig(dir).display()));
@@ -227,7 +228,7 @@ async fn config(found: &Found, places: &Places) -> Result<Config> {
     };
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
-        .map_err(|error| Failure::new(Code::Unreachable, format!("{}: {error}", source_of(found))))?;
+        .map_err(|error| Failure::new(Code::Unreachable, format!("{}: {}", source_of(found), wrong(&error))))?;
     config.connect_timeout = Some(Duration::from_secs(5));
     Ok(config)
 }

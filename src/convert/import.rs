@@ -23,7 +23,7 @@ use mesh_api::node::BackendKind;
 
 pub use self::{
     draft::{Draft, Outcome},
-    input::{Format, Input, read},
+    input::{Format, Input, USUAL, read},
     setting::Setting,
 };
 use crate::Result;

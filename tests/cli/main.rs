@@ -48,7 +48,9 @@ fn what_is_wrong_before_anything_runs_is_said_with_the_remedy_and_its_exit_code(
     let nowhere = mesh(dir.path(), &["ps"]);
     assert_eq!(nowhere.code, 5);
     assert!(nowhere.stderr.contains("start one with `mesh run` or `mesh-controller`"), "{}", nowhere.stderr);
-    assert_eq!(mesh(dir.path(), &["init"]).code, 0);
+    std::fs::write(dir.path().join("compose.yaml"), "services: {}\n").unwrap();
+    let init = mesh(dir.path(), &["init"]);
+    assert!(init.code == 0 && init.stderr.contains("`mesh import compose.yaml` makes MeshServices of it"), "{}", init.stderr);
     assert_eq!(mesh(dir.path(), &["init"]).code, 1);
     let which = mesh(dir.path(), &["run"]);
     assert_eq!((which.code, which.stderr.as_str()), (2, "mesh: say what to run: `mesh run --all`, or the names of services (web)\n"));

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{ArgAction, Args};
 
 use crate::{
+    address::address,
     backend::{BackendArgs, BackendFlag},
     exit::{Code, Failure, Result},
     hostname::hostname,
@@ -30,16 +31,16 @@ pub(crate) struct MachineArgs {
     #[arg(long, env = "MESH_PROJECT_DIR", value_name = "DIR")]
     project_dir: Option<PathBuf>,
     /// Where the API listens [default: 127.0.0.1:7443].
-    #[arg(long, env = "MESH_API_LISTEN", value_name = "ADDR")]
+    #[arg(long, value_parser = address, env = "MESH_API_LISTEN", value_name = "ADDR")]
     api_listen: Option<SocketAddr>,
     /// Where the router listens, unless a .socket unit of systemd passes its sockets [default: 127.0.0.1:8080].
-    #[arg(long, env = "MESH_ROUTER_LISTEN", value_name = "ADDR")]
+    #[arg(long, value_parser = address, env = "MESH_ROUTER_LISTEN", value_name = "ADDR")]
     router_listen: Option<SocketAddr>,
     /// Where instances get their ports from [default: 20000-29999].
     #[arg(long, env = "MESH_PORT_RANGE", value_name = "FROM-TO")]
     port_range: Option<PortRange>,
     /// The name of this machine's MeshNode [default: the hostname].
-    #[arg(long, env = "MESH_NODE_NAME", value_name = "NAME")]
+    #[arg(long, env = "MESH_NODE_NAME", value_name = "NAME", value_parser = node_name)]
     node_name: Option<String>,
     /// End what runs here and the store, which is a new one, does not know [default: it runs on until its services are applied again].
     #[arg(long, env = "MESH_END_UNKNOWN")]
@@ -65,6 +66,19 @@ pub(crate) struct ClusterArgs {
     /// Whether several controllers may run, of which one writes [default: true].
     #[arg(long, env = "MESH_LEADER_ELECT", value_name = "true|false", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     leader_elect: Option<bool>,
+}
+
+/// It names the MeshNode and, behind `node-`, its Lease.
+fn node_name(text: &str) -> Result<String, String> {
+    let plain = |part: &str| {
+        let inner = part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        inner && !part.is_empty() && !part.starts_with('-') && !part.ends_with('-')
+    };
+    if text.len() <= 63 && text.split('.').all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("a node's name has lower-case letters, digits, dashes and dots, begins and ends with a letter or digit, and has 63 characters at most".to_owned())
+    }
 }
 
 /// `NAMESPACE/NAME`.
@@ -159,6 +173,16 @@ fn refuse(given: &[&str], why: &str) -> Result {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_nodes_name_is_one_that_an_object_can_have() {
+        for name in ["a", "vm-1", "vm1.example.org"] {
+            assert_eq!(node_name(name).as_deref(), Ok(name));
+        }
+        for name in ["", "Bad_Name", "-a", "a-", "a..b", "a b", &"x".repeat(64)] {
+            assert!(node_name(name).is_err(), "{name:?}");
+        }
+    }
+
     use clap::{Command, FromArgMatches};
 
     use super::*;

@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::flags::{ClusterArgs, MachineArgs};
 use crate::{
+    address::address,
     backend::{BackendArgs, BackendFlag},
     exit::{Code, Failure, Result},
     lifetime::{self, LogArgs},
@@ -23,7 +24,7 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
     /// Where /livez, /readyz and /metrics are.
-    #[arg(long, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
+    #[arg(long, value_parser = address, env = "MESH_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9464")]
     admin_listen: SocketAddr,
     #[command(flatten)]
     pub(super) log: LogArgs,

@@ -11,6 +11,7 @@ use super::files::Files;
 use crate::{
     exit::{Code, Failure, Result},
     in_cluster,
+    kubeconfig::wrong,
 };
 use mesh_api::labels::SYSTEM_NAMESPACE;
 use mesh_kit::{metrics::Metrics, shutdown::Shutdown};
@@ -59,9 +60,9 @@ impl Source {
 }
 
 async fn of_kubeconfig(file: &Path) -> Result<Config> {
-    let failed = |error: &dyn std::fmt::Display| Failure::new(Code::Unreachable, format!("--kubeconfig {}: {error}", file.display()));
-    let kubeconfig = Kubeconfig::read_from(file).map_err(|error| failed(&error))?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(|error| failed(&error))
+    let failed = |error| Failure::new(Code::Unreachable, format!("--kubeconfig {}: {}", file.display(), wrong(&error)));
+    let kubeconfig = Kubeconfig::read_from(file).map_err(failed)?;
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(failed)
 }
 
 fn of_cluster() -> Result<Config> {

@@ -208,7 +208,7 @@ async fn prepare(client: &Client, namespace: &str, mut leading: watch::Receiver<
                     break;
                 }
             }
-            Err(controller::Error::Api { source, .. }) if is_not_leader(&source) => sleep(RETRY).await,
+            Err(controller::Error::Api { error, .. }) if is_not_leader(&error) => sleep(RETRY).await,
             Err(error) => {
                 tracing::warn!(%error, namespace, "the default MeshRouter could not be made; it is tried again");
                 sleep(RETRY).await;

@@ -23,7 +23,7 @@ pub enum Format {
 }
 
 /// What is looked for where no file is named.
-const USUAL: [&str; 10] = [
+pub const USUAL: [&str; 10] = [
     "compose.yaml",
     "compose.yml",
     "docker-compose.yaml",

@@ -8,7 +8,7 @@ use kube::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Error, version};
-use crate::in_cluster;
+use crate::{in_cluster, kubeconfig::wrong};
 use mesh_api::labels;
 use mesh_kit::backoff::Backoff;
 
@@ -33,7 +33,7 @@ pub(super) async fn find(kubeconfig: Option<&Path>) -> Result<Found, Error> {
     let mut found = match kubeconfig {
         Some(file) => {
             let source = format!("--kubeconfig {}", file.display());
-            let read = Kubeconfig::read_from(file).map_err(|error| Error::Kubeconfig { from: source.clone(), text: error.to_string() })?;
+            let read = Kubeconfig::read_from(file).map_err(|error| Error::Kubeconfig { from: source.clone(), text: wrong(&error) })?;
             from(read, source).await?
         }
         None if in_cluster::is_here() => of_pod()?,
@@ -42,7 +42,7 @@ pub(super) async fn find(kubeconfig: Option<&Path>) -> Result<Found, Error> {
                 Ok(files) if !files.is_empty() => format!("$KUBECONFIG {files}"),
                 _ => "~/.kube/config".to_owned(),
             };
-            let read = Kubeconfig::read().map_err(|error| Error::Nowhere { from: source.clone(), text: error.to_string() })?;
+            let read = Kubeconfig::read().map_err(|error| Error::Nowhere { from: source.clone(), text: wrong(&error) })?;
             from(read, source).await?
         }
     };
@@ -53,7 +53,7 @@ pub(super) async fn find(kubeconfig: Option<&Path>) -> Result<Found, Error> {
 }
 
 async fn from(kubeconfig: Kubeconfig, source: String) -> Result<Found, Error> {
-    let failed = |error: kube::config::KubeconfigError| Error::Kubeconfig { from: source.clone(), text: error.to_string() };
+    let failed = |error: kube::config::KubeconfigError| Error::Kubeconfig { from: source.clone(), text: wrong(&error) };
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(failed)?;
     Ok(Found { config, source, own_namespace: None })
 }
