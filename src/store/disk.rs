@@ -54,7 +54,12 @@ pub(super) fn check(dir: &Path) -> Result<(), Error> {
     let memory = InMemoryBackend::new();
     let copied = memory.set_len(bytes.len() as u64).and_then(|()| memory.write(0, &bytes));
     copied.map_err(|source| Error::System { act, path: path.clone(), source })?;
-    let database = guarded(&path, "open", || Ok(Builder::new().create_with_backend(memory)?))?;
+    let database = guarded(&path, "open", || Ok(Builder::new().create_with_backend(memory)?));
+    let database = database.map_err(|error| match error {
+        // Memory does not fail: what cannot be read of it was not in the file.
+        Error::System { .. } => corrupt(&path, "it ends too soon"),
+        error => error,
+    })?;
     let gone = || Err(Error::System { act, path: PathBuf::new(), source: io::ErrorKind::NotFound.into() });
     Disk::new(database, path, Box::new(gone))?.load().map(drop)
 }

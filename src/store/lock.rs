@@ -21,6 +21,11 @@ impl Drop for DirLock {
     }
 }
 
+/// Whether a process holds the directory; changes nothing.
+pub(super) fn is_held(dir: &Path) -> bool {
+    File::open(dir.join("lock")).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK))
+}
+
 impl DirLock {
     /// Makes the directory private, and takes its lock.
     pub(super) fn acquire(dir: &Path) -> Result<Self, Error> {
