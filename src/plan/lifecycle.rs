@@ -55,8 +55,8 @@ pub struct Health {
 pub struct Memory {
     /// Runs that failed in a row.
     pub failures: u32,
-    /// The last run that was counted, and how it ended: a run that is followed by the next at once is never seen as ended by the status.
-    last: Option<Exit>,
+    /// The last run that was counted, how it ended, and because of what if that is known: a run that is followed by the next at once is never seen as ended by the status.
+    last: Option<(Exit, String)>,
     /// The last run that was told to end because of its probes, and what they found.
     given_up: Option<(u32, String)>,
     /// The last start that did not come about.
@@ -90,10 +90,10 @@ impl Memory {
     /// Takes note of a look: counts a run that ended, once.
     pub fn note(&mut self, observed: &Observed) {
         let Observed::Exited(exit) = observed else { return };
-        if self.last.as_ref().is_some_and(|last| last.attempt == exit.attempt) {
+        if self.last.as_ref().is_some_and(|(last, _)| last.attempt == exit.attempt) {
             return;
         }
-        self.last = Some(exit.clone());
+        self.last = Some((exit.clone(), self.because(exit.attempt)));
         self.failures = if exit.at.duration_since(exit.since) >= STABLE { 1 } else { self.failures.saturating_add(1) };
     }
 
@@ -399,7 +399,7 @@ fn status(facts: &Facts<'_>, say: Say) -> MeshInstanceStatus {
         state: Some(say.state),
         conditions: vec![ready],
         pid: None,
-        last_exit: facts.memory.last.as_ref().map(|exit| last_exit(exit, facts.memory)).or(old.last_exit),
+        last_exit: facts.memory.last.as_ref().map(|(exit, because)| last_exit(exit, because)).or(old.last_exit),
         routers: Vec::new(),
         ..old
     };
@@ -424,13 +424,13 @@ fn status(facts: &Facts<'_>, say: Say) -> MeshInstanceStatus {
 }
 
 /// How a program ended, in the words of the status.
-fn last_exit(exit: &Exit, memory: &Memory) -> LastExit {
+fn last_exit(exit: &Exit, because: &str) -> LastExit {
     let (exit_code, signal) = match exit.how {
         ExitHow::Code(code) => (Some(code), None),
         ExitHow::Signal(signal) => (None, Some(signal)),
         ExitHow::Unknown => (None, None),
     };
-    let message = format!("ended with {}{}", exit.how, memory.because(exit.attempt));
+    let message = format!("ended with {}{because}", exit.how);
     LastExit { exit_code, signal, started_at: Some(Time(exit.since)), finished_at: Time(exit.at), message }
 }
 

@@ -148,6 +148,11 @@ fn a_program_that_failed_its_liveness_probe_is_stopped_with_its_grace() {
     let last = status.last_exit.unwrap();
     assert_eq!(last.message, "ended with exit code 1, because its liveness probe: connection refused");
     assert_eq!(last.started_at, Some(Time(at(100))));
+    let next_health = Health { attempt: 1, dead: Some("startup probe".into()), ..Health::default() };
+    memory.note_stop(&next_health);
+    let status = next(&instance(), &running(1), &next_health, &memory, &[], 102).status;
+    assert_eq!(status.last_exit.unwrap().message, last.message, "what is known of the run before does not change");
+    let mut memory = remembering(&[exited(0, 100, 101)]);
     memory.note(&exited(1, 101, 102));
     let status = next(&instance(), &exited(1, 101, 102), &Health::default(), &memory, &[], 102).status;
     assert_eq!(status.last_exit.unwrap().message, "ended with exit code 1", "the next run ended by itself");
