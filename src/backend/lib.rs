@@ -36,7 +36,7 @@ pub enum Backend {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The program is not there.
-    #[error("{program}: no such program{}{}", looked_in(.path.as_deref()), split(.program))]
+    #[error("{program}: no such program{}", looked_in(.program, .path.as_deref()))]
     CommandNotFound {
         /// As written in the spec.
         program: String,
@@ -178,18 +178,12 @@ fn how_far(progress: &str) -> String {
     if progress.is_empty() { String::new() } else { format!(": {progress}") }
 }
 
-fn looked_in(path: Option<&str>) -> String {
-    path.map(|path| format!(" in PATH {path}")).unwrap_or_default()
-}
-
-/// `command: ["sleep 100"]` is one word.
-fn split(program: &str) -> String {
+/// A bare name was looked for in PATH; `command: ["sleep 100"]` is one such name.
+fn looked_in(program: &str, path: Option<&str>) -> String {
+    let Some(path) = path else { return String::new() };
     let words: Vec<&str> = program.split_whitespace().collect();
-    if words.len() > 1 && !program.contains('/') {
-        format!("; no shell splits it, so write each word by itself: {words:?}")
-    } else {
-        String::new()
-    }
+    let split = if words.len() > 1 { format!("; no shell splits it, so write each word by itself: {words:?}") } else { String::new() };
+    format!(" in PATH {path}{split}")
 }
 
 fn permit(source: &std::io::Error) -> &'static str {

@@ -19,7 +19,7 @@ use super::{
     exit::{Code, Failure, Result},
     output,
     paint::Paint,
-    state_dir::{self, IN_PROJECT},
+    state_dir,
 };
 use mesh_api::node::PortRange;
 
@@ -69,10 +69,11 @@ enum Purpose {
 impl Doctor {
     /// Looks, and reports.
     pub async fn run(self, state_dir: Option<PathBuf>) -> Result {
+        let of_project = || std::env::current_dir().ok().and_then(|current| state_dir::in_project(&current));
+        let state_dir = state_dir::or_default(state_dir.or_else(of_project))?;
         if self.remove_unowned {
-            return removal::remove_unowned(self.engine_socket, &state_dir::or_default(state_dir)?, self.volumes).await;
+            return removal::remove_unowned(self.engine_socket, &state_dir, self.volumes).await;
         }
-        let state_dir = state_dir.or_else(|| Some(PathBuf::from(IN_PROJECT)).filter(|dir| dir.is_dir()));
         let facts = read::facts(&read::Where {
             purpose: self.backend,
             engine_socket: self.engine_socket,
@@ -82,7 +83,7 @@ impl Doctor {
                 ("admin endpoints", "--admin-listen", self.admin_listen),
             ],
             port_range: self.port_range,
-            state_dir: state_dir::or_default(state_dir)?,
+            state_dir,
         })
         .await;
         let findings = checks::all(&facts);

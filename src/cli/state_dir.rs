@@ -34,6 +34,16 @@ fn from_settings(root: bool, xdg: Option<PathBuf>, home: Option<PathBuf>) -> Opt
 /// The state directory that `mesh run` uses in a project.
 pub const IN_PROJECT: &str = ".mesh";
 
+/// That of the project here or above, if it has a kubeconfig.
+pub(crate) fn in_project(current: &Path) -> Option<PathBuf> {
+    current.ancestors().map(|dir| dir.join(IN_PROJECT)).find(|dir| is_there(&kubeconfig(dir)))
+}
+
+/// One that cannot be looked at is there all the same; reading it will say whose it is.
+fn is_there(file: &Path) -> bool {
+    std::fs::metadata(file).map_or_else(|error| error.kind() == std::io::ErrorKind::PermissionDenied, |found| found.is_file())
+}
+
 /// The kubeconfig in a state directory.
 pub fn kubeconfig(state_dir: &Path) -> PathBuf {
     state_dir.join("kubeconfig")

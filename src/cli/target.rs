@@ -1,11 +1,7 @@
 //! Which API a command talks to: found by flags, by the project's `.mesh`, by the environment, or by the default state directory.
 mod ours;
 
-use std::{
-    net::IpAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use k8s_openapi::api::core::v1::Namespace;
@@ -172,8 +168,8 @@ fn find(places: &Places) -> Found {
     if let Some(dir) = &places.state_dir {
         return Found::File(state_dir::kubeconfig(dir), "--state-dir");
     }
-    if let Some(file) = in_project(&places.current) {
-        return Found::File(file, "this project");
+    if let Some(dir) = state_dir::in_project(&places.current) {
+        return Found::File(state_dir::kubeconfig(&dir), "this project");
     }
     if places.environment {
         return Found::Environment;
@@ -181,15 +177,6 @@ fn find(places: &Places) -> Found {
     let Some(file) = places.default_state_dir.as_deref().map(state_dir::kubeconfig) else { return Found::Nowhere };
     // A directory that cannot be looked into exists all the same; reading it will say why.
     if file.try_exists().unwrap_or(true) { Found::File(file, DEFAULT) } else { Found::Nowhere }
-}
-
-fn in_project(current: &Path) -> Option<PathBuf> {
-    current.ancestors().map(|dir| state_dir::kubeconfig(&dir.join(state_dir::IN_PROJECT))).find(|file| is_there(file))
-}
-
-/// One that cannot be looked at is there all the same; reading it will say whose it is.
-fn is_there(file: &Path) -> bool {
-    std::fs::metadata(file).map_or_else(|error| error.kind() == std::io::ErrorKind::PermissionDenied, |found| found.is_file())
 }
 
 fn source_of(found: &Found) -> String {

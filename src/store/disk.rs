@@ -1,12 +1,13 @@
 //! The redb file: three tables, opened with care (a damaged file is reported, never overwritten), written one synced transaction per batch,
 //! and opened again after an error: redb does nothing more with a file that it once could not read or write.
 use std::{
+    cell::Cell,
     fs::{File, OpenOptions},
     io,
     os::unix::fs::{FileExt, OpenOptionsExt},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, Once, PoisonError},
 };
 
 use bytes::Bytes;
@@ -26,6 +27,8 @@ const PROOF: TableDefinition<&str, &[u8]> = TableDefinition::new("proof");
 /// How much of the file is written anew at once.
 const CHUNK: usize = 64 << 10;
 const FILE: &str = "store.redb";
+/// For a look at a file that is in memory already.
+const CHECK_CACHE: usize = 1 << 20;
 const EMPTY: &str = "it is empty";
 const REVISION: &str = "revision";
 const FORMAT: &str = "format";
@@ -44,24 +47,22 @@ pub(super) struct Loaded {
 /// Whether the file in a state directory, if there is one, can be read. Reads it into memory, and writes nothing.
 pub(super) fn check(dir: &Path) -> Result<(), Error> {
     let path = dir.join(FILE);
-    let act = "read store file";
     let bytes = match std::fs::read(&path) {
         Ok(bytes) if bytes.is_empty() => return Err(corrupt(&path, EMPTY)),
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(Error::System { act, path, source }),
+        Err(source) => return Err(Error::System { act: "read store file", path, source }),
     };
-    let memory = InMemoryBackend::new();
-    let copied = memory.set_len(bytes.len() as u64).and_then(|()| memory.write(0, &bytes));
-    copied.map_err(|source| Error::System { act, path: path.clone(), source })?;
-    let database = guarded(&path, "open", || Ok(Builder::new().create_with_backend(memory)?));
-    let database = database.map_err(|error| match error {
+    let copy = move || {
+        let memory = InMemoryBackend::new();
+        memory.set_len(bytes.len() as u64).and_then(|()| memory.write(0, &bytes)).map(|()| memory)
+    };
+    let read = Disk::on(&path, copy, CHECK_CACHE).and_then(|disk| disk.load());
+    read.map(drop).map_err(|error| match error {
         // Memory does not fail: what cannot be read of it was not in the file.
         Error::System { .. } => corrupt(&path, "it ends too soon"),
         error => error,
-    })?;
-    let gone = || Err(Error::System { act, path: PathBuf::new(), source: io::ErrorKind::NotFound.into() });
-    Disk::new(database, path, Box::new(gone))?.load().map(drop)
+    })
 }
 
 /// One row to write.
@@ -109,13 +110,16 @@ impl Disk {
         let only = Mutex::new(Some(InMemoryBackend::new()));
         let once =
             move || only.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
-        Self::on(once, cache_bytes)
+        Self::on(Path::new("(memory)"), once, cache_bytes)
     }
 
     /// A store on anything that keeps bytes, and gives them again when it is asked for again.
-    pub(super) fn on<B: StorageBackend>(backend: impl Fn() -> io::Result<B> + Send + 'static, cache_bytes: usize) -> Result<Self, Error> {
-        let path = PathBuf::from("(memory)");
-        let name = path.clone();
+    pub(super) fn on<B: StorageBackend>(
+        name: &Path,
+        backend: impl Fn() -> io::Result<B> + Send + 'static,
+        cache_bytes: usize,
+    ) -> Result<Self, Error> {
+        let (path, name) = (name.to_owned(), name.to_owned());
         let open = move || {
             let backend = backend().map_err(|source| lost_or("open", &name, source))?;
             guarded(&name, "open", || Ok(Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?))
@@ -243,10 +247,25 @@ fn write_anew(path: &Path) -> Result<(), Error> {
     if again().map_err(|source| lost_or("write", path, source))? == 0 { Err(corrupt(path, "it is empty")) } else { Ok(()) }
 }
 
-/// Carries out something that redb may fail at. It asserts on some kinds of damage; that is an answer too.
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Carries out something that redb may fail at. It asserts on some kinds of damage; that is an answer too, and nothing to print.
 fn guarded<T>(path: &Path, act: &'static str, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Error> {
-    let done = catch_unwind(AssertUnwindSafe(work)).map_err(|_| corrupt(path, "its pages contradict each other"))?;
-    done.map_err(|error| fault(path, act, error))
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !GUARDED.get() {
+                others(info);
+            }
+        }));
+    });
+    GUARDED.set(true);
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(false);
+    done.map_err(|_| corrupt(path, "its pages contradict each other"))?.map_err(|error| fault(path, act, error))
 }
 
 fn prepare(database: &Database, path: &Path) -> Result<(), Error> {

@@ -182,7 +182,7 @@ impl Disky {
 
     fn store(&self) -> Store {
         let (options, disk) = (Options::default(), self.clone());
-        Store::start(Disk::on(move || Ok(disk.clone()), options.cache_bytes).unwrap(), None, &options).unwrap()
+        Store::start(Disk::on(Path::new("(memory)"), move || Ok(disk.clone()), options.cache_bytes).unwrap(), None, &options).unwrap()
     }
 
     fn fail_after(&self, operations: u64, errno: i32) {

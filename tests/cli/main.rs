@@ -40,6 +40,23 @@ fn help_says_what_there_is() {
 }
 
 #[test]
+fn a_store_that_a_controller_would_refuse_is_told_by_doctor_in_the_project_and_nothing_else_is_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join(".mesh");
+    std::fs::create_dir(&state).unwrap();
+    std::fs::write(state.join("kubeconfig"), "").unwrap();
+    mesh_store::Store::open(&state, &mesh_store::Options::default()).unwrap();
+    let store = state.join("store.redb");
+    let whole = std::fs::read(&store).unwrap();
+    std::fs::write(&store, &whole[..5000]).unwrap();
+    let doctor = mesh(dir.path(), &["doctor"]);
+    assert_eq!(doctor.code, 1, "{}", doctor.stderr);
+    assert!(doctor.stdout.contains(&format!("store file {} is damaged", store.display())), "{}", doctor.stdout);
+    assert_eq!(doctor.stderr, "");
+    assert_eq!(std::fs::read(&store).unwrap().len(), 5000);
+}
+
+#[test]
 fn what_is_wrong_before_anything_runs_is_said_with_the_remedy_and_its_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     let none = mesh(dir.path(), &["run", "--all"]);

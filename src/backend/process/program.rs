@@ -130,6 +130,8 @@ mod tests {
             error("sleep 100", dir.path(), path),
             format!("sleep 100: no such program in PATH {path}; no shell splits it, so write each word by itself: [\"sleep\", \"100\"]")
         );
+        let in_image = Error::CommandNotFound { program: "serve in image web:1".to_owned(), path: None };
+        assert_eq!(in_image.to_string(), "serve in image web:1: no such program");
         for (errno, remedy) in [(2, "install it"), (8, "name one first in `command`"), (7, "shorten `args`"), (13, "chmod +x")] {
             let text = refusal("/app/run".into(), errno).to_string();
             assert!(text.contains(remedy) && (errno == 13 || !text.contains("chmod")), "{text}");

@@ -54,8 +54,7 @@ pub(super) async fn collect(
 /// The last lines of the run that failed: the one before, if its program runs again.
 async fn log(connection: &Connection, instance: &Instance) -> Result<Vec<String>> {
     let source = Source::new(&connection.client, instance);
-    let failed = instance.last_exit.as_ref().filter(|_| !instance.backs_off());
-    let previous = instance.kind == Kind::Pod && failed.is_some();
+    let previous = instance.kind == Kind::Pod && instance.last_exit.is_some() && !instance.backs_off();
     let lines = read(&source, &Part { tail: Some(READ), since: None, previous }).await?;
     // On a VM one log holds all runs.
     let run = instance.last_exit.as_ref().filter(|_| instance.kind == Kind::MeshInstance);

@@ -85,7 +85,7 @@ pub(super) fn state_dir(path: &Path) -> StateDir {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let state = match fs::metadata(&path) {
         Ok(meta) if !meta.is_dir() => StateDirState::Unreadable("it is no directory".to_owned()),
-        Ok(meta) => match quietly(|| mesh_store::check(&path)) {
+        Ok(meta) => match mesh_store::check(&path) {
             Ok(()) => StateDirState::There { mode: meta.mode() & 0o7777, owner: meta.uid() },
             Err(error) => StateDirState::Unusable(error.to_string()),
         },
@@ -96,15 +96,6 @@ pub(super) fn state_dir(path: &Path) -> StateDir {
         Err(error) => StateDirState::Unreadable(error.to_string()),
     };
     StateDir { path, state }
-}
-
-/// The store's library asserts on some kinds of damage. That is an answer here, and nothing to print.
-fn quietly<T>(work: impl FnOnce() -> T) -> T {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let done = work();
-    std::panic::set_hook(hook);
-    done
 }
 
 /// Where the shim is to be, and whether it is there.
