@@ -2,6 +2,7 @@
 use std::process::ExitCode;
 
 use kube::core::Status;
+use mesh_kit::status::said;
 
 /// How a command ended, as its exit code tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,10 +159,8 @@ fn code_of(status: &Status) -> Code {
     }
 }
 
-/// The API's message; where it gives none, its reason or its code.
 fn text_of(status: &Status) -> String {
-    let said = [&status.message, &status.reason].into_iter().find(|text| !text.is_empty()).cloned();
-    let said = said.unwrap_or_else(|| format!("HTTP status {}", status.code));
+    let said = said(status);
     // `storage is (re)initializing`, for example, where definitions have just been installed.
     if status.code == 429 { format!("the API is not ready for this yet ({said}): try again in a moment") } else { said }
 }

@@ -26,12 +26,13 @@ use kube::{
 
 pub use self::reconciles::Reconciles;
 use mesh_api::{MeshInstance, labels};
+use mesh_kit::status::said;
 
 /// Why a reconcile ended early. All of these are retried: with what is wrong in a spec, the object's status deals.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API refused or did not answer.
-    #[error("{act}: {}", said(.error))]
+    #[error("{act}: {}", words(.error))]
     Api {
         /// What was being done.
         act: &'static str,
@@ -48,10 +49,9 @@ pub enum Error {
     },
 }
 
-/// The API's own message; kube writes the whole of its answer behind it.
-fn said(error: &kube::Error) -> String {
+fn words(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        kube::Error::Api(status) => said(status),
         error => error.to_string(),
     }
 }

@@ -6,6 +6,7 @@ pub mod descriptors;
 pub mod meant;
 pub mod metrics;
 pub mod shutdown;
+pub mod status;
 pub mod systemd;
 pub mod telemetry;
 pub mod watch;

@@ -55,7 +55,8 @@ pub struct Health {
 pub struct Memory {
     /// Runs that failed in a row.
     pub failures: u32,
-    /// The last run that was counted, how it ended, and because of what if that is known: a run that is followed by the next at once is never seen as ended by the status.
+    /// The last run that was counted, how it ended, and because of what if that is known: a run that is followed by the next at once is
+    /// never seen as ended by the status.
     last: Option<(Exit, String)>,
     /// The last run that was told to end because of its probes, and what they found.
     given_up: Option<(u32, String)>,

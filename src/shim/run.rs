@@ -94,7 +94,6 @@ impl Running {
         let (connections, buffer) = (Vec::new(), vec![0; 64 * 1024]);
         let group = record.cgroup.clone().filter(|_| record.containment == Containment::Cgroup);
         let below = Below::new(record.child.and_then(|child| Pid::from_raw(child.pid)), group);
-        let first = now();
         Self {
             record,
             below,
@@ -105,7 +104,7 @@ impl Running {
             connections,
             signals,
             deadline: None,
-            look: first,
+            look: now(),
             deaf: None,
             buffer,
             _lock: lock,

@@ -15,6 +15,7 @@ use crate::{
     state_dir,
 };
 use mesh_api::node::PortRange;
+use mesh_apiserver::schema::is_subdomain;
 use mesh_controllers::mesh_instance::ledger::Unknown;
 
 const ROUTER_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -70,11 +71,7 @@ pub(crate) struct ClusterArgs {
 
 /// It names the MeshNode and, behind `node-`, its Lease.
 fn node_name(text: &str) -> Result<String, String> {
-    let plain = |part: &str| {
-        let inner = part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        inner && !part.is_empty() && !part.starts_with('-') && !part.ends_with('-')
-    };
-    if text.len() <= 63 && text.split('.').all(plain) {
+    if text.len() <= 63 && is_subdomain(text) {
         Ok(text.to_owned())
     } else {
         Err("a node's name has lower-case letters, digits, dashes and dots, begins and ends with a letter or digit, and has 63 characters at most".to_owned())
@@ -173,6 +170,10 @@ fn refuse(given: &[&str], why: &str) -> Result {
 
 #[cfg(test)]
 mod tests {
+    use clap::{Command, FromArgMatches};
+
+    use super::*;
+
     #[test]
     fn a_nodes_name_is_one_that_an_object_can_have() {
         for name in ["a", "vm-1", "vm1.example.org"] {
@@ -182,10 +183,6 @@ mod tests {
             assert!(node_name(name).is_err(), "{name:?}");
         }
     }
-
-    use clap::{Command, FromArgMatches};
-
-    use super::*;
 
     /// The exit code and text, or nothing if the words are accepted.
     fn refused(words: &[&str]) -> Option<(Code, String)> {
