@@ -144,6 +144,10 @@ pub mod node {
     pub const ENGINE_UNREACHABLE: &str = "EngineUnreachable";
     /// The agent reports.
     pub const AGENT_READY: &str = "AgentReady";
+    /// Instances run here that the store does not know; there only while it is so.
+    pub const UNKNOWN_INSTANCES: &str = "UnknownInstances";
+    /// They were started under a store that was moved away.
+    pub const LEFT_BY_EARLIER_STORE: &str = "LeftByEarlierStore";
 }
 
 /// A condition to be, without its time of change.

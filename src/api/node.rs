@@ -45,7 +45,7 @@ pub struct MeshNodeStatus {
     /// The range that instances get their ports from: `20000-29999`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<String>,
-    /// The condition Ready.
+    /// Ready; and UnknownInstances while instances run here that an earlier store has left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -63,6 +63,9 @@ impl Ps {
         if rows.is_empty() && !self.all_namespaces {
             connection.namespace_is_there().await?;
         }
+        for trouble in connection.node_troubles().await {
+            output::remark(&format!("{trouble}\n"));
+        }
         if self.json {
             let json = serde_json::to_string_pretty(&rows).map_err(anyhow::Error::from)?;
             return output::print_line(&json);

@@ -41,9 +41,14 @@ pub async fn find(connection: &Connection, word: &str) -> Result<Found> {
             if services.is_empty() && instances.is_empty() {
                 connection.namespace_is_there().await?;
             }
-            Err(Failure::new(Code::Failed, text))
+            Err(Failure::new(Code::Failed, beside_nodes(connection, text).await))
         }
     }
+}
+
+/// What is not there may be what a node tells of.
+async fn beside_nodes(connection: &Connection, text: String) -> String {
+    std::iter::once(text).chain(connection.node_troubles().await).collect::<Vec<_>>().join("\n")
 }
 
 /// What to say of a service that the API does not have.
@@ -59,7 +64,7 @@ pub(super) async fn no_service(connection: &Connection, name: &str) -> Failure {
     }
     let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
     let meant = did_you_mean(name, names.iter().map(String::as_str));
-    Failure::new(Code::Failed, format!("no service is called {name:?}{meant}; {}", there_is(&names)))
+    Failure::new(Code::Failed, beside_nodes(connection, format!("no service is called {name:?}{meant}; {}", there_is(&names))).await)
 }
 
 /// The same in the place of what the API says of a service that it does not have.

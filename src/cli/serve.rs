@@ -216,11 +216,11 @@ fn spawn_controllers(
     shutdown: &Shutdown,
 ) {
     shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), reconciles.clone(), shutdown.triggered()));
-    let health = backend.health();
+    let reports = node::Reports { health: backend.health(), left: agent.ledger.left() };
     shutdown.spawn("mesh-instance", mesh_instance::run(client.clone(), backend, agent, reconciles.clone(), shutdown.triggered()));
     shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), reconciles.clone(), shutdown.triggered()));
     shutdown.spawn("system", controller::system::run(client.clone(), shutdown.triggered()));
-    shutdown.spawn("node", node::run(client.clone(), node, health, shutdown.triggered()));
+    shutdown.spawn("node", node::run(client.clone(), node, reports, shutdown.triggered()));
 }
 
 /// Workers of a router: one per core.

@@ -4,7 +4,7 @@ mod ours;
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Api, Client, Config, ResourceExt,
     api::ListParams,
@@ -18,7 +18,7 @@ use super::{
     kubeconfig::wrong,
     state_dir,
 };
-use mesh_api::{MeshInstance, MeshService};
+use mesh_api::{MeshInstance, MeshNode, MeshService, conditions};
 use mesh_kit::meant::did_you_mean;
 
 /// The flags that say which API.
@@ -108,10 +108,27 @@ impl Connection {
         Err(Failure::new(Code::Failed, no_namespace(&self.namespace, &names)))
     }
 
+    /// What is wrong with the machines that run instances, in words.
+    pub async fn node_troubles(&self) -> Vec<String> {
+        // A cluster has no MeshNodes, and who may not read them is not to be kept from the rest.
+        let nodes = Api::<MeshNode>::all(self.client.clone()).list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+        nodes.iter().flat_map(node_troubles).collect()
+    }
+
     /// The instances of the namespace.
     pub fn instances(&self) -> Api<MeshInstance> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
+}
+
+fn node_troubles(node: &MeshNode) -> Vec<String> {
+    let conditions = node.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let wrong = |c: &&Condition| match c.type_.as_str() {
+        conditions::node::READY => c.status == "False",
+        conditions::node::UNKNOWN_INSTANCES => c.status == "True",
+        _ => false,
+    };
+    conditions.iter().filter(wrong).map(|c| format!("node {}: {}", node.name_any(), c.message)).collect()
 }
 
 fn no_namespace(name: &str, there: &[String]) -> String {

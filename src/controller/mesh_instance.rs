@@ -94,7 +94,7 @@ pub fn run(
 #[tracing::instrument(skip_all, fields(kind = "MeshInstance", namespace = instance.namespace(), object = instance.name_any()))]
 async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Action, Error> {
     let key = launch::key(&instance);
-    agent.orphans.replace(&instance);
+    sweep::replace(&agent, &instance);
     let (routers, announced) = if instance.metadata.deletion_timestamp.is_some() {
         (live_routers(&agent.client).await?, announced(&agent.client, &key).await?)
     } else {

@@ -31,7 +31,7 @@ use mesh_api::{
     node::{BackendKind, MeshNodeStatus, PortRange},
 };
 use mesh_kit::{clock, shutdown::Triggered};
-use mesh_plan::leases;
+use mesh_plan::{instance::InstanceKey, leases};
 
 /// What a node says of itself.
 #[derive(Debug, Clone)]
@@ -44,7 +44,83 @@ pub struct Node {
     pub ports: PortRange,
 }
 
+/// What a node's status tells of, as it changes.
+#[derive(Debug, Clone)]
+pub struct Reports {
+    /// The backend answers, or why it does not; none where nobody has to ask.
+    pub health: Option<watch::Receiver<Result<(), String>>>,
+    /// What runs here and was left by an earlier store.
+    pub left: watch::Receiver<Vec<InstanceKey>>,
+}
+
+impl Reports {
+    /// What they say now.
+    fn now(&mut self) -> Report {
+        let health = self.health.as_mut().map_or(Ok(()), |health| health.borrow_and_update().clone());
+        Report { health, left: self.left.borrow_and_update().clone() }
+    }
+
+    /// Until they may say something else.
+    ///
+    /// # Errors
+    /// They never will.
+    async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        match &mut self.health {
+            Some(health) => tokio::select! { changed = health.changed() => changed, changed = self.left.changed() => changed },
+            None => self.left.changed().await,
+        }
+    }
+}
+
+/// What they say at one time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Report {
+    health: Result<(), String>,
+    left: Vec<InstanceKey>,
+}
+
+impl Report {
+    /// Nothing is wrong, as far as is known.
+    const FINE: Self = Self { health: Ok(()), left: Vec::new() };
+
+    fn wants(&self) -> impl Iterator<Item = Want> {
+        let ready = match &self.health {
+            Ok(()) => Want::new(reason::READY, true, reason::AGENT_READY, ""),
+            Err(why) => Want::new(reason::READY, false, reason::ENGINE_UNREACHABLE, why.as_str()),
+        };
+        let left = (!self.left.is_empty()).then(|| Want::new(reason::UNKNOWN_INSTANCES, true, reason::LEFT_BY_EARLIER_STORE, self.left()));
+        std::iter::once(ready).chain(left)
+    }
+
+    /// What was left, in words.
+    fn left(&self) -> String {
+        let mut names: Vec<String> = self.left.iter().take(NAMED).map(ToString::to_string).collect();
+        if self.left.len() > NAMED {
+            names.push(format!("{} more", self.left.len() - NAMED));
+        }
+        format!(
+            "an earlier store has left running what this one does not know: {}; it runs on, gets no requests, and ends when its service is applied again, or at a \
+             start with --end-unknown",
+            names.join(", ")
+        )
+    }
+
+    /// Tells the log what is new.
+    fn log(&self, told: &Self) {
+        match (&self.health, &told.health) {
+            (Ok(()), Err(_)) => tracing::info!("the backend answers again"),
+            (Err(why), old) if old.as_ref() != Err(why) => tracing::warn!(why, "the backend does not answer; what runs, runs on"),
+            _ => {}
+        }
+        if self.left != told.left && !self.left.is_empty() {
+            tracing::warn!("{}", self.left());
+        }
+    }
+}
+
 pub(super) const RENEW: Duration = Duration::from_secs(5);
+/// Instances that a message names.
+const NAMED: usize = 5;
 /// The reason of an Event.
 const STORE_OUTAGE: &str = "StoreOutage";
 /// Until what failed is tried again.
@@ -60,33 +136,29 @@ pub(super) fn lease_name(node: &str) -> String {
 /// # Errors
 /// What the API said.
 pub async fn register(client: &Client, node: &Node) -> Result<(), Error> {
-    announce(client, node, &Ok(())).await
+    announce(client, node, &Report::FINE).await
 }
 
-async fn announce(client: &Client, node: &Node, health: &Result<(), String>) -> Result<(), Error> {
+async fn announce(client: &Client, node: &Node, report: &Report) -> Result<(), Error> {
     renew(client, node).await?;
     let nodes: Api<MeshNode> = Api::all(client.clone());
     let params = PatchParams::apply(labels::FIELD_MANAGER).force();
     let object = json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshNode", "metadata": { "name": node.name }, "spec": {} });
     nodes.patch(&node.name, &params, &Patch::Apply(&object)).await.map_err(api("apply MeshNode"))?;
-    update_status(client, node, health).await
+    update_status(client, node, report).await
 }
 
-/// Says whether instances can be started here.
-async fn update_status(client: &Client, node: &Node, health: &Result<(), String>) -> Result<(), Error> {
+/// Says whether instances can be started here, and what else is to be known.
+async fn update_status(client: &Client, node: &Node, report: &Report) -> Result<(), Error> {
     let nodes: Api<MeshNode> = Api::all(client.clone());
     let known = nodes.get(&node.name).await.map_err(api("read MeshNode"))?;
     let old = known.status.unwrap_or_default();
-    let ready = match health {
-        Ok(()) => Want::new(reason::READY, true, reason::AGENT_READY, ""),
-        Err(why) => Want::new(reason::READY, false, reason::ENGINE_UNREACHABLE, why.as_str()),
-    };
-    let ready = ready.over(&old.conditions, known.metadata.generation, clock::now());
+    let now = clock::now();
     let status = MeshNodeStatus {
         backend: Some(node.backend),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         ports: Some(node.ports.to_string()),
-        conditions: vec![ready],
+        conditions: report.wants().map(|want| want.over(&old.conditions, known.metadata.generation, now)).collect(),
     };
     let params = PatchParams::apply(labels::STATUS_MANAGER).force();
     let object =
@@ -95,20 +167,15 @@ async fn update_status(client: &Client, node: &Node, health: &Result<(), String>
     Ok(())
 }
 
-/// Renews the lease and tells of the backend's health until shutdown.
+/// Renews the lease and tells what there is to know until shutdown.
 ///
 /// # Errors
 /// None that is not retried.
-pub fn run(
-    client: Client,
-    node: Node,
-    health: Option<watch::Receiver<Result<(), String>>>,
-    shutdown: Triggered,
-) -> BoxFuture<'static, Result<(), Error>> {
+pub fn run(client: Client, node: Node, reports: Reports, shutdown: Triggered) -> BoxFuture<'static, Result<(), Error>> {
     Box::pin(async move {
         let end = pin!(shutdown);
-        let known = keep_known(&client, &node, health.clone());
-        let (renewing, telling) = (keep_renewing(&client, &node), keep_telling(&client, &node, health));
+        let known = keep_known(&client, &node, reports.clone());
+        let (renewing, telling) = (keep_renewing(&client, &node), keep_telling(&client, &node, reports));
         tokio::select! {
             () = end => {}
             _ = async { tokio::join!(renewing, telling, known) } => {}
@@ -154,7 +221,7 @@ async fn keep_renewing(client: &Client, node: &Node) {
 }
 
 /// Makes the node's object and its Lease again when somebody has removed one: without them nothing is placed here any more.
-async fn keep_known(client: &Client, node: &Node, health: Option<watch::Receiver<Result<(), String>>>) {
+async fn keep_known(client: &Client, node: &Node, mut reports: Reports) {
     let named = |name: &str| (Config::default().fields(&format!("metadata.name={name}")), BTreeSet::from([name.to_owned()]));
     let ((nodes, of_nodes), (leases, of_leases)) = (named(&node.name), named(&lease_name(&node.name)));
     let mut gone = stream::select(
@@ -163,24 +230,19 @@ async fn keep_known(client: &Client, node: &Node, health: Option<watch::Receiver
     );
     while gone.next().await.is_some() {
         tracing::warn!(node = node.name, "the MeshNode or its Lease was removed; both are made again");
-        let health = || health.as_ref().map_or(Ok(()), |health| health.borrow().clone());
-        while let Err(error) = announce(client, node, &health()).await {
+        while let Err(error) = announce(client, node, &reports.now()).await {
             tracing::warn!(%error, "the MeshNode could not be made again; it is tried again");
             tokio::time::sleep(AGAIN).await;
         }
     }
 }
 
-async fn keep_telling(client: &Client, node: &Node, health: Option<watch::Receiver<Result<(), String>>>) {
-    let Some(mut health) = health else { return };
-    let mut told = Ok(());
+async fn keep_telling(client: &Client, node: &Node, mut reports: Reports) {
+    let mut told = Report::FINE;
     loop {
-        let now = health.borrow_and_update().clone();
+        let now = reports.now();
         if now != told {
-            match &now {
-                Ok(()) => tracing::info!("the backend answers again"),
-                Err(why) => tracing::warn!(why, "the backend does not answer; what runs, runs on"),
-            }
+            now.log(&told);
             if let Err(error) = update_status(client, node, &now).await {
                 tracing::warn!(%error, "the node's status could not be written; it is tried again");
                 tokio::time::sleep(RENEW).await;
@@ -188,7 +250,7 @@ async fn keep_telling(client: &Client, node: &Node, health: Option<watch::Receiv
             }
             told = now;
         }
-        if health.changed().await.is_err() {
+        if reports.changed().await.is_err() {
             return;
         }
     }

@@ -1,5 +1,5 @@
 //! The real binary on a real disk that is full, fails, or holds something else than was written.
-use std::{fs, io::Write};
+use std::{fs, io::Write, process::Command};
 
 use serde_json::json;
 
@@ -7,6 +7,7 @@ use mesh_gear::{
     controller::{Controller, lives, until},
     disk::Disk,
     load,
+    program::program,
 };
 
 const BIG: usize = 40_000;
@@ -193,6 +194,11 @@ async fn a_store_that_is_damaged_while_it_runs_ends_the_process_with_the_remedy(
     fs::rename(&file, disk.path().join("damaged.redb")).unwrap();
     controller.start_again().await;
     assert!(pids.iter().all(|pid| lives(*pid)), "instances run on");
+    until("ps to tell of them", async || {
+        let ps = Command::new(program("mesh")).args(["ps", "--state-dir", &controller.state_dir()]).output().unwrap();
+        String::from_utf8(ps.stderr).unwrap().contains("does not know: default/api-").then_some(())
+    })
+    .await;
     controller.apply("api", &json!({ "route": "/api", "healthPath": "/api/health" })).await;
     until("what ran before to be replaced", async || (!pids.iter().any(|pid| lives(*pid))).then_some(())).await;
 }

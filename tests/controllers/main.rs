@@ -283,6 +283,13 @@ async fn what_runs_is_kept_by_a_store_that_is_new_and_replaced_when_its_service_
     world.apply("other", json!({ "command": ["other"] })).await;
     world.ready("other").await;
     assert_eq!(world.backend.running().len(), 3, "both run on: {:?}", world.backend.running());
+    let told = async || {
+        let node = Api::<MeshNode>::all(world.client.clone()).get("here").await.ok()?;
+        let conditions = node.status?.conditions;
+        conditions.into_iter().find(|c| c.type_ == "UnknownInstances" && c.status == "True").map(|c| c.message)
+    };
+    let both = world.until("the node to tell of them", told).await;
+    assert!(both.contains("default/queue-") && both.contains("default/web-"), "{both}");
     // Another revision than the one that runs.
     world.apply("web", json!({ "command": ["web", "--new"], "type": "Worker" })).await;
     world.ready("web").await;
@@ -290,6 +297,7 @@ async fn what_runs_is_kept_by_a_store_that_is_new_and_replaced_when_its_service_
     let (web, queue): (Vec<_>, Vec<_>) = old.iter().partition(|instance| instance.spec.service == "web");
     world.until("the old one to end", async || web.iter().all(|instance| !runs(instance)).then_some(())).await;
     assert!(queue.iter().all(|instance| runs(instance)), "one that nobody has applied runs on");
+    world.until("the node to tell of that one only", async || told().await.filter(|text| !text.contains("default/web-"))).await;
 }
 
 #[tokio::test]

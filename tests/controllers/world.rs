@@ -15,7 +15,7 @@ use mesh_backend::{Backend, fake::FakeBackend};
 use mesh_controllers::{
     Reconciles,
     mesh_instance::{self, ledger::Ledger},
-    node::Node,
+    node::{Node, Reports},
 };
 use mesh_kit::shutdown::{Shutdown, Supervisor};
 use mesh_plan::instance::InstanceKey;
@@ -46,12 +46,14 @@ impl World {
         mesh_controllers::bootstrap::bootstrap(&client).await.unwrap();
         let node = Node { name: "here".into(), backend: BackendKind::Process, ports: PortRange::default() };
         mesh_controllers::node::register(&client, &node).await.unwrap();
+        let ledger = Arc::new(Ledger::in_memory(known));
+        let reports = Reports { health: Some(backend.health()), left: ledger.left() };
         let options = mesh_instance::Options {
             node: "here".into(),
             backend: BackendKind::Process,
             project_dir: PathBuf::from("/"),
             ports: PortRange::default(),
-            ledger: Arc::new(Ledger::in_memory(known)),
+            ledger,
             unknown_probes: mesh_instance::UnknownProbes::default(),
         };
         shutdown.spawn("services", mesh_controllers::mesh_service::run(client.clone(), Reconciles::default(), shutdown.triggered()));
@@ -60,7 +62,7 @@ impl World {
             mesh_instance::run(client.clone(), Backend::Fake(backend.clone()), options, Reconciles::default(), shutdown.triggered()),
         );
         shutdown.spawn("system", mesh_controllers::system::run(client.clone(), shutdown.triggered()));
-        shutdown.spawn("node", mesh_controllers::node::run(client.clone(), node, Some(backend.health()), shutdown.triggered()));
+        shutdown.spawn("node", mesh_controllers::node::run(client.clone(), node, reports, shutdown.triggered()));
         let mut world = Self { client, backend, endpoints: JoinSet::new(), supervisor };
         world.start_endpoints();
         world

@@ -4,18 +4,24 @@ use serde_json::json;
 use super::fixture::Rig;
 use mesh_gear::{
     client::{eventually, soon},
-    instance::instance,
+    instance::{Instance, instance},
     objects::{ready, service},
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-#[tokio::test]
-async fn the_connection_that_has_been_idle_longest_makes_place_for_a_new_one() {
+/// A router of one worker with so many places, and its one instance.
+async fn with_places(count: usize) -> (Instance, Rig) {
     let a = instance("a").await;
     let mut rig = Rig::with_workers(1);
-    rig.settings.max_connections = 3;
+    rig.settings.max_connections = count;
     rig.publish(&[service("web", json!({}))], &ready(&[&a]));
+    (a, rig)
+}
+
+#[tokio::test]
+async fn the_connection_that_has_been_idle_longest_makes_place_for_a_new_one() {
+    let (a, rig) = with_places(3).await;
     let mut busy = rig.client().await;
     busy.write("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     eventually("the slow request is there", || a.served() == 1).await;
@@ -41,10 +47,7 @@ async fn the_connection_that_has_been_idle_longest_makes_place_for_a_new_one() {
 
 #[tokio::test]
 async fn connections_that_never_asked_make_place_too() {
-    let a = instance("a").await;
-    let mut rig = Rig::with_workers(1);
-    rig.settings.max_connections = 4;
-    rig.publish(&[service("web", json!({}))], &ready(&[&a]));
+    let (_a, rig) = with_places(4).await;
     let mut silent = Vec::new();
     for _ in 0..20 {
         silent.push(rig.client().await);
@@ -57,10 +60,7 @@ async fn connections_that_never_asked_make_place_too() {
 
 #[tokio::test]
 async fn a_client_at_work_keeps_its_place_in_a_burst_of_connections_that_ask_nothing() {
-    let a = instance("a").await;
-    let mut rig = Rig::with_workers(1);
-    rig.settings.max_connections = 8;
-    rig.publish(&[service("web", json!({}))], &ready(&[&a]));
+    let (_a, rig) = with_places(8).await;
     let mut client = rig.client().await;
     let mut silent = Vec::new();
     for _ in 0..20 {

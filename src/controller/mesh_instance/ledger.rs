@@ -8,7 +8,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
+use mesh_api::names;
 use mesh_kit::replace::{self, Durability};
 use mesh_plan::instance::InstanceKey;
 
@@ -30,6 +32,8 @@ pub struct Ledger {
     store: String,
     unknown: Unknown,
     page: Mutex<Page>,
+    /// What an earlier store has left and nothing has replaced yet.
+    left: watch::Sender<Vec<InstanceKey>>,
 }
 
 /// What is written down.
@@ -54,18 +58,23 @@ impl Ledger {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Page::default(),
             Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", file.display()))),
         };
-        Ok(Self { file: Some(file), store: store.to_owned(), unknown, page: Mutex::new(page) })
+        Ok(Self { file: Some(file), store: store.to_owned(), unknown, page: Mutex::new(page), left: watch::Sender::default() })
     }
 
     /// One without a file, for a store that is `known` to have started what runs.
     pub fn in_memory(known: bool) -> Self {
         let store = if known { "this" } else { "another" };
         let page = Page { store: store.to_owned(), kept: BTreeSet::new() };
-        Self { file: None, store: "this".to_owned(), unknown: Unknown::Keep, page: Mutex::new(page) }
+        Self { file: None, store: "this".to_owned(), unknown: Unknown::Keep, page: Mutex::new(page), left: watch::Sender::default() }
     }
 
-    /// Which of those that the store does not know are to be ended; the others are kept. `knows_others`: it knows some of what runs here.
-    pub(super) fn sort(&self, orphans: Vec<InstanceKey>, knows_others: bool) -> Sorted {
+    /// What an earlier store has left here: it runs on, and this one does not know it.
+    pub fn left(&self) -> watch::Receiver<Vec<InstanceKey>> {
+        self.left.subscribe()
+    }
+
+    /// Which of those that the store does not know are to be ended; the others are left to run on. `knows_others`: it knows some of what runs here.
+    pub(super) fn sort(&self, orphans: Vec<InstanceKey>, knows_others: bool) -> Vec<InstanceKey> {
         let mut page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
         // Before the first page was written, a store that knows anything here is the one that has started it.
         let is_new = if page.store.is_empty() { !knows_others } else { page.store != self.store };
@@ -76,7 +85,19 @@ impl Ledger {
             *page = new;
             self.write(&page);
         }
-        Sorted { kept, ended }
+        self.left.send_if_modified(|left| std::mem::replace(left, kept.clone()) != kept);
+        ended
+    }
+
+    /// What is left of a service; that service has an instance now, so it is not needed any more.
+    pub(super) fn replace(&self, namespace: &str, service: &str) -> Vec<InstanceKey> {
+        let is_of = |key: &mut InstanceKey| key.namespace == namespace && names::service_of(&key.name) == Some(service);
+        let mut replaced = Vec::new();
+        self.left.send_if_modified(|left| {
+            replaced = left.extract_if(.., is_of).collect();
+            !replaced.is_empty()
+        });
+        replaced
     }
 
     /// This one is kept no more.
@@ -98,15 +119,6 @@ impl Ledger {
     }
 }
 
-/// What runs without an object.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Sorted {
-    /// It runs on.
-    pub(super) kept: Vec<InstanceKey>,
-    /// It is to be ended.
-    pub(super) ended: Vec<InstanceKey>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,9 +132,10 @@ mod tests {
     fn what_a_store_does_not_know_is_ended_unless_another_store_has_started_it() {
         let dir = tempfile::tempdir().unwrap();
         let sort = |store: &str, unknown, uids: &[&str], knows_others| {
-            let sorted = Ledger::open(dir.path(), store, unknown).unwrap().sort(keys(uids), knows_others);
-            let uids = |keys: Vec<InstanceKey>| keys.into_iter().map(|key| key.uid).collect::<Vec<_>>();
-            (uids(sorted.kept), uids(sorted.ended))
+            let ledger = Ledger::open(dir.path(), store, unknown).unwrap();
+            let ended = ledger.sort(keys(uids), knows_others);
+            let uids = |keys: &[InstanceKey]| keys.iter().map(|key| key.uid.clone()).collect::<Vec<_>>();
+            (uids(&ledger.left().borrow()), uids(&ended))
         };
         let all = |uids: &[&str]| uids.iter().map(ToString::to_string).collect::<Vec<_>>();
         // A state directory of before there was a ledger, whose store knows what it has started.
@@ -139,8 +152,9 @@ mod tests {
     #[test]
     fn without_a_ledger_a_store_that_knows_nothing_here_ends_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let sorted = Ledger::open(dir.path(), "new", Unknown::Keep).unwrap().sort(keys(&["1"]), false);
-        assert_eq!(sorted, Sorted { kept: keys(&["1"]), ended: vec![] });
+        let ledger = Ledger::open(dir.path(), "new", Unknown::Keep).unwrap();
+        assert_eq!(ledger.sort(keys(&["1"]), false), []);
+        assert_eq!(*ledger.left().borrow(), keys(&["1"]));
         std::fs::write(dir.path().join("agent.json"), "{").unwrap();
         assert!(Ledger::open(dir.path(), "new", Unknown::Keep).unwrap_err().to_string().contains("agent.json"));
     }

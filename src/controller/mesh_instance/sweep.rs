@@ -16,7 +16,6 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{
     agent::Agent,
-    ledger::Sorted,
     orphans::{GRACE, News},
 };
 use crate::{Error, api};
@@ -69,20 +68,17 @@ pub(super) async fn sweep(agent: &Agent) -> Result<(), Error> {
     }
     let uids: HashSet<String> = known.iter().filter_map(ResourceExt::uid).collect();
     let (known, orphans): (Vec<_>, Vec<_>) = found.into_iter().partition(|key| uids.contains(&key.uid));
-    let Sorted { kept, ended } = agent.options.ledger.sort(orphans, !known.is_empty());
-    for orphan in ended {
+    for orphan in agent.options.ledger.sort(orphans, !known.is_empty()) {
         agent.orphans.tell(News::Gone(orphan, GRACE));
     }
-    if !kept.is_empty() {
-        let names = kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        tracing::warn!(
-            instances = names,
-            "these run here and the store, which is another than the one that they were started under, does not know them; they run on, get no requests, \
-             and end when their services are applied again; --end-unknown ends them at the start"
-        );
-    }
-    agent.orphans.keep(kept);
     Ok(())
+}
+
+/// An instance is there: what an earlier store has left of its service is ended.
+pub(super) fn replace(agent: &Agent, instance: &MeshInstance) {
+    for key in agent.options.ledger.replace(&instance.namespace().unwrap_or_default(), &instance.spec.service) {
+        agent.orphans.tell(News::Replaced(key));
+    }
 }
 
 /// One whose object is gone: ended if it still runs, and if the API says the same.

@@ -374,4 +374,24 @@ mod tests {
         assert!(!gone_at(1_018_000), "it was sent something, and would have said that it is not there");
         assert!(gone_at(1_019_000));
     }
+
+    #[test]
+    fn a_client_that_takes_less_than_the_least_rate_loses_its_place_and_one_that_takes_more_does_not() {
+        // Bytes that are taken once in a second.
+        let lasts = |bytes: usize| {
+            let clock = Arc::new(AtomicU64::new(1000));
+            let cell = Cell::new(clock.clone(), None, Some(Duration::from_secs(30)));
+            cell.go_on();
+            let stuck_at = (1..600).find(|second| {
+                cell.send_waits();
+                clock.store(1000 + second * 1000, Relaxed);
+                cell.sweep(clock.load(Relaxed));
+                cell.sent(bytes);
+                cell.is_stuck()
+            });
+            stuck_at.map(|second| second as usize)
+        };
+        assert_eq!([0, 1, 512].map(lasts), [Some(30), Some(30), Some(59)], "what it takes earns it patience, and too little");
+        assert_eq!(lasts(2 * 1024), None);
+    }
 }
