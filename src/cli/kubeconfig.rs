@@ -4,7 +4,7 @@ use kube::config::KubeconfigError;
 /// The words; the file is named by who asks.
 pub(crate) fn wrong(error: &KubeconfigError) -> String {
     match error {
-        KubeconfigError::ReadConfig(error, path) => format!("{}: {error}", path.display()),
+        KubeconfigError::ReadConfig(error, _) => error.to_string(),
         // By its own words it shows the lines around.
         KubeconfigError::Parse(error) => format!("it is no YAML of a kubeconfig: {}", error.without_snippet()),
         error => error.to_string(),
@@ -24,6 +24,6 @@ mod tests {
             assert!(told.contains("line ") && !told.contains("SECRET") && !told.contains('\n'), "{told}");
         }
         let missing = wrong(&KubeconfigError::ReadConfig(std::io::ErrorKind::NotFound.into(), "/nope".into()));
-        assert_eq!(missing, "/nope: entity not found");
+        assert_eq!(missing, "entity not found", "who asks names the file");
     }
 }

@@ -216,7 +216,7 @@ async fn config(found: &Found, places: &Places) -> Result<Config> {
             })?
         }
         Found::Environment => Kubeconfig::from_env()
-            .map_err(|error| Failure::new(Code::Unreachable, format!("$KUBECONFIG: {}", wrong(&error))))?
+            .map_err(|error| Failure::new(Code::Unreachable, format!("{}: {}", source_of(found), wrong(&error))))?
             .ok_or_else(|| Failure::new(Code::Unreachable, "$KUBECONFIG names no file"))?,
         Found::Nowhere => {
             let default = places.default_state_dir.as_deref().map(|dir| format!("{} is not there", state_dir::kubeconfig(dir).display()));

@@ -61,6 +61,15 @@ pub fn verify(files: &BTreeMap<String, String>, podman: Podman) -> Vec<Finding> 
     let mut documents = BTreeMap::new();
     for (path, text) in files {
         let Some(kind) = kind(path) else { continue };
+        if kind != Kind::Systemd && podman < Podman::QUADLET {
+            let what = format!(
+                "Quadlet came with Podman {}, and this is for {podman}: no unit is made of this file; `mesh quadlet generate --podman-version {podman}` \
+                 writes plain services",
+                Podman::QUADLET
+            );
+            found.push(Finding { file: path.clone(), line: 1, level: Level::Error, what });
+            continue;
+        }
         match parse::document(text) {
             Ok(document) => drop(documents.insert(path.as_str(), (kind, document))),
             Err(error) => found.push(Finding { file: path.clone(), line: error.line, level: Level::Error, what: error.what }),

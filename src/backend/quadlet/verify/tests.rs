@@ -113,3 +113,11 @@ fn a_value_that_is_split_at_its_spaces_is_found() {
         assert_eq!(findings("a.container", &text, Podman::new(podman.0, podman.1)), expected, "{text}");
     }
 }
+
+#[test]
+fn where_podman_has_no_quadlet_that_is_said_once_for_each_file() {
+    let text = "[Container]\nImage=localhost/a:1\nMemory=1\n";
+    let [said] = &findings("a.container", text, Podman::new(4, 3))[..] else { panic!("once") };
+    assert!(said.starts_with("a.container:1: error: Quadlet came with Podman 4.4, and this is for 4.3"), "{said}");
+    assert_eq!(findings("a.service", "[Service]\nExecStart=true\n", Podman::new(4, 3)), [""; 0], "a plain service is none of its files");
+}
