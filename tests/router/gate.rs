@@ -70,9 +70,19 @@ async fn a_head_byte_by_byte_and_one_with_a_large_cookie_pass() {
     let large = "x".repeat(16 * 1024);
     let answer = client.send(&format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {large}\r\n\r\n")).await;
     assert_eq!(answer.status, 200);
-    let huge = "x".repeat(80 * 1024);
-    let answer = client.send(&format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {huge}\r\n\r\n")).await;
-    assert_eq!(answer.status, 431);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_or_has_too_many_fields_is_answered_with_431_and_the_reason() {
+    let a = instance("a").await;
+    let rig = Rig::serving(&[&a]);
+    let (large, many) = (format!("Cookie: {}\r\n", "x".repeat(80 * 1024)), "X: y\r\n".repeat(100));
+    for (fields, why) in [(large, "the head is too large"), (many, "the head has more than 100 fields")] {
+        let answer = rig.client().await.send(&format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await;
+        assert_eq!((answer.status, answer.header("x-mesh-error")), (431, Some("BadRequestHead")), "{why}: {}", answer.body);
+        assert!(answer.body.contains(why), "{}", answer.body);
+    }
+    assert_eq!(a.served(), 0);
 }
 
 #[tokio::test]

@@ -2,12 +2,17 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
 
 use super::fixture::Rig;
 use mesh_gear::{
     client::{eventually, soon},
-    instance::instance,
+    instance::{head, instance, raw},
     objects::{READY, ready, service, slice},
 };
 
@@ -262,6 +267,32 @@ async fn the_instance_learns_of_the_client_and_not_of_its_claims() {
 }
 
 #[tokio::test]
+async fn a_trailer_that_says_what_the_head_decided_does_not_reach_the_instance_and_another_one_does() {
+    let (got, mut trailers) = mpsc::unbounded_channel();
+    let a = raw("a", CancellationToken::new(), move |mut io: TcpStream| {
+        let got = got.clone();
+        async move {
+            head(&mut io).await.unwrap();
+            let mut text = Vec::new();
+            while !text.ends_with(b"\r\n\r\n") {
+                text.push(io.read_u8().await.unwrap());
+            }
+            got.send(String::from_utf8(text).unwrap()).unwrap();
+            let _ = io.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let rig = Rig::serving(&[&a]);
+    let body = "2\r\nhi\r\n0\r\nX-Forwarded-For: 1.2.3.4\r\nHost: evil.example\r\nAuthorization: Basic eA==\r\nX-Checksum: 1\r\n\r\n";
+    // hyper sends on those trailers only that were announced.
+    let announced = "Trailer: X-Forwarded-For, Host, Authorization, X-Checksum";
+    let mut client = rig.client().await;
+    let answer = client.send(&format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n{announced}\r\n\r\n{body}")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(soon("the body", trailers.recv()).await.unwrap(), "2\r\nhi\r\n0\r\nx-checksum: 1\r\n\r\n");
+}
+
+#[tokio::test]
 async fn at_shutdown_what_is_under_way_is_answered_and_idle_connections_end() {
     let a = instance("a").await;
     let mut rig = Rig::serving(&[&a]);
@@ -283,7 +314,7 @@ async fn at_shutdown_what_is_under_way_is_answered_and_idle_connections_end() {
     let answer = busy.read(true).await;
     assert_eq!((answer.status, answer.header("connection"), answer.body.as_str()), (200, Some("close"), "a"));
     soon("the workers end", rig.serving.join_next()).await.unwrap().unwrap();
-    assert!(tokio::net::TcpStream::connect(rig.address).await.is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(rig.address).await.is_err(), "nobody listens any more");
 }
 
 #[tokio::test]
