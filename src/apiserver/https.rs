@@ -192,3 +192,19 @@ impl Connection {
         Ok(response.map(|body| under_way.until_sent(body)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_not_shown_who_it_is_has_100_places_at_the_most_and_half_of_few_and_ten_seconds_for_each_step() {
+        let under = |descriptors| {
+            let limits = Limits::under(descriptors);
+            (limits.connections, limits.strangers)
+        };
+        assert_eq!([32_000, 6400, 3200, 1024, 64].map(under), [(1000, 100), (200, 100), (100, 50), (32, 16), (8, 4)]);
+        let Limits { handshake, stranger, known, .. } = Limits::under(1024);
+        assert_eq!([handshake, stranger, known].map(|time| time.as_secs()), [10, 10, 120]);
+    }
+}

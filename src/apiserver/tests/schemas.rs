@@ -229,3 +229,50 @@ async fn items_that_cannot_be_told_apart_are_the_requests_fault_whichever_way_it
     assert_eq!((refused.code, &refused.body["reason"]), (422, &json!("Invalid")), "{}", refused.text);
     assert!(refused.text.contains("duplicate entries for key"), "{}", refused.text);
 }
+
+#[tokio::test]
+async fn two_variables_of_one_name_are_the_requests_fault_by_the_path_whichever_way_it_is_sent() {
+    let fixture = server().await;
+    for definition in mesh_api::crds::all() {
+        assert_eq!(fixture.post(DEFINITIONS, &serde_json::to_value(definition).unwrap()).await.code, 201);
+    }
+    let env = json!([{"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "A", "value": "3"}]);
+    let service = json!({"apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": {"name": "web"}, "spec": {"command": ["web"], "env": env}});
+    let services = "/apis/mesh-controller.dev/v1alpha1/namespaces/default/meshservices";
+    let posted = fixture.post(services, &service).await;
+    assert_eq!((posted.code, &posted.body["details"]["causes"][0]["field"]), (422, &json!("spec.env[2]")), "{}", posted.text);
+    let apply = [("content-type", "application/apply-patch+yaml")];
+    let applied = fixture.ask("PATCH", &format!("{services}/web?fieldManager=test"), &apply, service.to_string()).await;
+    assert_eq!(applied.code, 422, "{}", applied.text);
+    assert!(applied.text.contains("spec.env"), "{}", applied.text);
+    assert_eq!(fixture.get(&format!("{services}/web")).await.code, 404);
+}
+
+#[tokio::test]
+async fn an_object_whose_rules_take_too_long_is_refused_and_others_are_answered_meanwhile() {
+    let fixture = server().await;
+    let mut dear = widget_definition();
+    let spec = &mut dear["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    // Nearly as much as a definition may cost, which takes many seconds.
+    let rules: Vec<_> = (0..10).map(|n| json!({"rule": format!("self.all(a, self.all(b, a + b > {n}))")})).collect();
+    let numbers = json!({"type": "array", "maxItems": 100, "items": {"type": "integer"}, "x-kubernetes-validations": rules});
+    spec["properties"]["lists"] = json!({"type": "array", "maxItems": 100, "items": numbers});
+    let taken = fixture.post(DEFINITIONS, &dear).await;
+    assert_eq!(taken.code, 201, "{}", taken.text);
+    let lists = vec![vec![100; 100]; 100];
+    let object = json!({"apiVersion": "judge.example/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"lists": lists}});
+    let mut refused = std::pin::pin!(fixture.post(WIDGETS, &object));
+    let mut answered = 0;
+    let refused = loop {
+        let name = format!("m{answered}");
+        tokio::select! {
+            biased;
+            refused = &mut refused => break refused,
+            _ = fixture.map(&name, json!({})) => answered += 1,
+        }
+    };
+    assert_eq!(refused.code, 422, "{}", refused.text);
+    let words = "validation failed due to running out of cost budget, no further validation rules will be run";
+    assert!(refused.text.contains(words), "{}", refused.text);
+    assert!(answered > 20, "only {answered} others were answered meanwhile");
+}
