@@ -294,7 +294,6 @@ spec:
         image: shop:1
         imagePullPolcy: Always
         ports: [{containerPort: 8080}]
-        readinessProbe: {grpc: {port: 8080}, periodSeconds: 5}
         livenessProbe: {httpGet: {pth: /, port: 8080}}
         env: [{nam: A, value: b}]
         resources: {limits: {cpu: 1}, limit: {cpu: 1}}
@@ -307,16 +306,41 @@ spec:
         (5, "spec.replcas"),
         (8, "spec.template.spec.terminationGracePeriodSecnds"),
         (12, "spec.template.spec.containers[0].imagePullPolcy"),
-        (15, "spec.template.spec.containers[0].livenessProbe.httpGet.pth"),
-        (16, "spec.template.spec.containers[0].env[0].nam"),
-        (17, "spec.template.spec.containers[0].resources.limit"),
+        (14, "spec.template.spec.containers[0].livenessProbe.httpGet.pth"),
+        (15, "spec.template.spec.containers[0].env[0].nam"),
+        (16, "spec.template.spec.containers[0].resources.limit"),
     ] {
         let wanted = format!("d.yaml:{line}: shop: {field}: a Deployment has no such field");
         assert!(said.contains(&wanted), "{wanted} in {said}");
         let name = field.rsplit('.').next().unwrap();
         assert!(!made.lines().any(|line| line.trim_start().starts_with(&format!("{name}:"))), "{name} in {made}");
     }
+    assert!(!said.contains("creationTimestamp"), "{said}");
+}
+
+#[test]
+fn a_grpc_probe_is_carried_over_for_clusters_and_that_it_is_for_them_only_is_said_by_its_line() {
+    let text = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop}
+spec:
+  template:
+    spec:
+      containers:
+      - name: shop
+        image: shop:1
+        ports: [{containerPort: 8080}]
+        readinessProbe: {grpc: {port: 8080}, periodSeconds: 5}
+        livenessProbe: {tcpSocket: {port: 8080}}
+";
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("d.yaml"), text).unwrap();
+    let outcome = import(read(&[dir.path().join("d.yaml")], None).unwrap(), &setting()).unwrap();
     let probe = &outcome.drafts[0].spec["kubernetes"]["podTemplate"]["spec"]["containers"][0]["readinessProbe"];
     assert_eq!(*probe, serde_json::json!({"grpc": {"port": 8080}, "periodSeconds": 5}));
-    assert!(!said.contains("creationTimestamp"), "{said}");
+    let (made, said) = (outcome.manifest(), outcome.summary());
+    let wanted = "readinessProbe, in a cluster only: no probe of a MeshService asks this";
+    assert!(said.contains(&format!("d.yaml:11: shop: {wanted}")) && made.contains(wanted), "{said}{made}");
+    assert!(!said.contains("livenessProbe"), "{said}");
 }

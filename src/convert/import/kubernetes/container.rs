@@ -33,6 +33,9 @@ pub(super) fn container(fields: &mut Fields, wanted: Option<&Target>, draft: &mu
     for field in ["readinessProbe", "livenessProbe", "startupProbe"] {
         if let Some(value) = fields.take(field) {
             probe(field, value, &ports, &mut patch, draft);
+            if patch.contains_key(field) {
+                book.said(&fields.path(field), format!("{field}, in a cluster only: no probe of a MeshService asks this"));
+            }
         }
     }
     resources(fields, &mut patch, draft);
