@@ -9,6 +9,8 @@
 mod election;
 mod world;
 
+use std::sync::Mutex;
+
 use k8s_openapi::{
     api::{
         apps::v1::ControllerRevision,
@@ -390,6 +392,28 @@ async fn scaling_to_zero_is_ready_and_back_again() {
     assert_eq!(status.ready.as_deref(), Some("0/0"));
     world.apply("web", json!({ "command": ["web"], "replicas": 1 })).await;
     world.until("one", async || (world.service("web").await?.status?.ready? == "1/1").then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_program_that_ends_again_and_again_is_a_warning_in_the_log() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(Mutex::new(file.reopen().unwrap())).finish();
+    // All of the world is on this thread.
+    let _log = tracing::subscriber::set_default(log);
+    let world = World::new().await;
+    world.apply("web", json!({ "command": ["web"] })).await;
+    for reason in ["Ended", "BackOff"] {
+        let level = async || {
+            let running = world.instances().await.into_iter().find(|instance| world.backend.running().contains(&instance.name_any()));
+            if let Some(instance) = running {
+                world.backend.exit(&World::key(&instance), ExitHow::Code(3));
+            }
+            let lines = std::fs::read_to_string(file.path()).unwrap();
+            let line = lines.lines().find(|line| line.contains(&format!("reason=\"{reason}\"")))?;
+            line.split_whitespace().nth(1).map(str::to_owned)
+        };
+        assert_eq!(world.until(reason, level).await, "WARN");
+    }
 }
 
 #[tokio::test]

@@ -3,9 +3,12 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::mesh_instance::probes::unknown::UnknownProbes;
-use mesh_api::{MeshInstance, probe::ExecAction};
+use mesh_api::{
+    MeshInstance,
+    probe::{ExecAction, TcpSocketAction},
+};
 use mesh_backend::{ExecOutput, fake::FakeBackend};
-use mesh_plan::instance::{InstanceKey, Launch, LogLimits, ProcessLaunch};
+use mesh_plan::instance::{Action, InstanceKey, Launch, LogLimits, PortOwner, ProcessLaunch};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -107,4 +110,26 @@ async fn time_in_which_a_startup_probe_could_not_be_made_is_not_the_programs() {
     run.fake.exec_ends(ExecOutput { code: Some(1), output: String::new(), timed_out: false });
     run.probe(HOUR).await;
     assert!(run.health().dead.is_some_and(|why| why.starts_with("startup probe failed for 30s")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_else_listens_on_an_instances_port_is_asked_nothing() {
+    let thief = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    thief.set_nonblocking(true).unwrap();
+    let asked = || thief.accept().map(drop).map_err(|error| error.kind());
+    let address = thief.local_addr().unwrap();
+    let mut run = Run::new();
+    let Some(Launch::Process(launch)) = run.target.launch.as_deref().cloned() else { panic!("not a process") };
+    let launch = Launch::Process(ProcessLaunch { port: Some(address.port()), ..launch });
+    run.fake.execute(Action::Start(Box::new(launch))).await.unwrap();
+    run.target.address = Some(address);
+    run.target.readiness = Some(Probe::http("/"));
+    run.target.liveness = Some(Probe { http_get: None, tcp_socket: Some(TcpSocketAction { port: None }), ..Probe::http("/") });
+    run.fake.own_port(&run.target.key, PortOwner::Foreign("pid 1 (thief)".into()));
+    run.probe(HOUR).await;
+    assert_eq!(asked(), Err(std::io::ErrorKind::WouldBlock));
+    assert!(run.health().dead.as_ref().is_some_and(|why| why.contains("pid 1 (thief)")), "{:?}", run.health());
+    run.fake.own_port(&run.target.key, PortOwner::Ours);
+    run.probe(Duration::from_secs(30)).await;
+    assert_eq!(asked(), Ok(()), "its own is asked");
 }
