@@ -12,4 +12,5 @@ mod hook;
 mod kubectl;
 mod second_router;
 mod standalone;
+mod thief;
 mod with_kubectl;

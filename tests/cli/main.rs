@@ -86,6 +86,17 @@ fn a_router_port_in_use_is_named_with_the_flag_that_changes_it() {
     assert!(end.stderr.contains(&address) && end.stderr.contains("--router-listen"), "{}", end.stderr);
 }
 
+#[test]
+fn a_run_warns_of_a_service_that_serves_the_state_directory() {
+    let dir = project("{command: [python3, -m, http.server, $(PORT)]}");
+    // It says so before it finds that it cannot run.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let end = mesh(dir.path(), &["run", "--all", "--router-listen", &taken.local_addr().unwrap().to_string()]);
+    let folder = dir.path().canonicalize().unwrap();
+    let wanted = format!("mesh: warning: service one serves the folder {0}/ with {0}/.mesh in it", folder.display());
+    assert!(end.code == 1 && end.stderr.contains(&wanted), "{} {}", end.code, end.stderr);
+}
+
 /// An API that is busy for its first `busy` requests and empty then; its kubeconfig, and how often it was asked.
 fn busy_api(dir: &Path, busy: usize) -> (String, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
@@ -169,6 +180,25 @@ async fn a_second_ctrl_c_kills_what_does_not_want_to_end() {
     run.until("Ctrl-C kills").await;
     assert_eq!(run.interrupt().await, Some(130), "{}", run.output());
     assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{pid} is still there");
+}
+
+#[tokio::test]
+async fn what_a_second_ctrl_c_has_killed_is_there_and_ready_when_it_is_run_again() {
+    // It ends when it is told to in the second run only, so that this one can end.
+    let dir = project(
+        "{command: [sh, -c, 'test -e ran || trap \"\" TERM; touch ran; echo up; while :; do sleep 0.1; done'], type: Worker, terminationGracePeriodSeconds: 600}",
+    );
+    let mut first = Session::start(&dir, &["run", "--all"]);
+    first.until("| up").await;
+    first.signal();
+    first.until("Ctrl-C kills").await;
+    assert_eq!(first.interrupt().await, Some(130), "{}", first.output());
+    let mut second = Session::start(&dir, &["run", "--all"]);
+    second.until("all services are ready").await;
+    let ps: serde_json::Value = serde_json::from_str(&mesh(dir.path(), &["ps", "--json"]).stdout).unwrap();
+    let pids: Vec<i64> = ps.as_array().unwrap().iter().filter_map(|row| row["pid"].as_i64()).collect();
+    assert!(pids.len() == 1 && Path::new(&format!("/proc/{}", pids[0])).exists(), "{ps}");
+    assert_eq!(second.interrupt().await, Some(130), "{}", second.output());
 }
 
 #[tokio::test]
