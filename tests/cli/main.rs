@@ -183,21 +183,22 @@ async fn a_second_ctrl_c_kills_what_does_not_want_to_end() {
 }
 
 #[tokio::test]
-async fn what_a_second_ctrl_c_has_killed_is_there_and_ready_when_it_is_run_again() {
-    // It ends when it is told to in the second run only, so that this one can end.
+async fn what_a_run_was_ending_when_it_was_killed_is_made_again_by_the_next_run_of_the_file() {
+    // Deaf, until the test lets it go; the next one stays.
     let dir = project(
-        "{command: [sh, -c, 'test -e ran || trap \"\" TERM; touch ran; echo up; while :; do sleep 0.1; done'], type: Worker, terminationGracePeriodSeconds: 600}",
+        "{command: [sh, -c, 'test -e go && exec sleep 600; trap \"\" TERM; echo deaf; until test -e go; do sleep 0.1; done'], type: Worker, terminationGracePeriodSeconds: 600}",
     );
     let mut first = Session::start(&dir, &["run", "--all"]);
-    first.until("| up").await;
+    first.until("| deaf").await;
     first.signal();
     first.until("Ctrl-C kills").await;
-    assert_eq!(first.interrupt().await, Some(130), "{}", first.output());
+    first.kill_9().await;
     let mut second = Session::start(&dir, &["run", "--all"]);
+    second.until("one is being deleted: it is made again once it is gone").await;
+    std::fs::write(dir.path().join("go"), "").unwrap();
     second.until("all services are ready").await;
     let ps: serde_json::Value = serde_json::from_str(&mesh(dir.path(), &["ps", "--json"]).stdout).unwrap();
-    let pids: Vec<i64> = ps.as_array().unwrap().iter().filter_map(|row| row["pid"].as_i64()).collect();
-    assert!(pids.len() == 1 && Path::new(&format!("/proc/{}", pids[0])).exists(), "{ps}");
+    assert_eq!((ps.as_array().unwrap().len(), &ps[0]["state"]), (1, &"Ready".into()), "{ps}");
     assert_eq!(second.interrupt().await, Some(130), "{}", second.output());
 }
 

@@ -114,6 +114,11 @@ impl Session {
         self.end().await
     }
 
+    /// Its end without a warning, as by a machine that is short of memory.
+    pub async fn kill_9(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Closes what it writes to, as `head` does when it has enough, and waits for the end: its exit code.
     pub async fn unread(self) -> Option<i32> {
         let Self { mut child, lines, .. } = self;
