@@ -14,6 +14,8 @@ pub const ATTEMPT: &str = "mesh-controller.dev/attempt";
 pub const CONTROLLER: &str = "mesh-controller.dev/controller";
 /// On what an engine holds: the machine's name and the path of the state directory of the controller that made it, by which it is known to be gone.
 pub const STATE_DIR: &str = "mesh-controller.dev/state-dir";
+/// On a container that systemd runs: its unit (Podman's own label).
+pub const SYSTEMD_UNIT: &str = "PODMAN_SYSTEMD_UNIT";
 /// The revision of an instance.
 pub const REVISION: &str = "mesh-controller.dev/revision";
 /// The recommended labels of Kubernetes.

@@ -303,7 +303,8 @@ impl Backend {
     pub fn adopted(&self, key: &InstanceKey) -> Option<String> {
         match self {
             Self::Podman(backend) => backend.adopted(key),
-            Self::Process(_) | Self::Quadlet(_) | Self::Fake(_) => None,
+            Self::Quadlet(backend) => backend.adopted(key),
+            Self::Process(_) | Self::Fake(_) => None,
         }
     }
 

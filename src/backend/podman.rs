@@ -9,7 +9,7 @@
 //! ```
 //! One container per start: the one before it is kept as `<name>-previous`, so that the log shows how it ended. The engine's restart policy is
 //! always `no`: its own has no backoff and is not ours to decide.
-mod adopted;
+pub(crate) mod adopted;
 mod exec;
 pub(crate) mod identity;
 mod image;
@@ -80,12 +80,6 @@ impl PodmanBackend {
         let state = std::path::absolute(state_dir).map_err(system("find", state_dir))?;
         let left = identity::left_here(&engine, &state).await?;
         let controller = identity::controller_id(&state, left.as_deref())?;
-        if left.is_some() {
-            tracing::warn!(
-                controller,
-                "a controller with this state directory was here before, and the directory was removed since: what it left in the engine is taken up again"
-            );
-        }
         let secret_key = secrets::key(&state)?;
         let inner = Arc::new(Inner {
             engine,

@@ -47,7 +47,7 @@ pub struct Doctor {
     /// As JSON.
     #[arg(long)]
     json: bool,
-    /// Remove the containers, networks and secrets that are left of controllers whose state directories are gone. This is all that is done then.
+    /// Remove the units, containers, networks and secrets that are left of controllers whose state directories are gone. This is all that is done then.
     #[arg(long, conflicts_with = "json")]
     remove_unowned: bool,
     /// Their volumes too, with all that is in them.

@@ -123,7 +123,7 @@ impl Found {
 
     /// The unit that would start it again.
     fn unit(&self) -> Option<&str> {
-        self.label("PODMAN_SYSTEMD_UNIT")
+        self.label(labels::SYSTEMD_UNIT)
     }
 }
 

@@ -11,9 +11,9 @@ use mesh_plan::instance::InstanceKey;
 
 /// What was adopted.
 #[derive(Debug)]
-pub(super) struct Adopted {
+pub(crate) struct Adopted {
     /// What carries our own id is left of an earlier state directory at the same place.
-    inherited: bool,
+    pub(crate) inherited: bool,
     found: Mutex<Found>,
 }
 
@@ -26,11 +26,16 @@ struct Found {
 }
 
 impl Adopted {
-    pub(super) fn new(inherited: bool) -> Self {
+    pub(crate) fn new(inherited: bool) -> Self {
         Self { inherited, found: Mutex::default() }
     }
 
-    fn note(&self, key: &InstanceKey, what: String) {
+    /// That an instance uses something which was there.
+    pub(crate) fn note(&self, key: &InstanceKey, what: &str, name: &str) {
+        if !self.inherited {
+            return;
+        }
+        let what = format!("{what} {name}");
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if found.known.insert(what.clone()) {
             found.news.entry(key.uid.clone()).or_default().push(what);
@@ -38,14 +43,14 @@ impl Adopted {
     }
 
     /// That something is made now: it is nobody's heritage.
-    pub(super) fn made(&self, what: &str, name: &str) {
+    pub(crate) fn made(&self, what: &str, name: &str) {
         if self.inherited {
             self.found.lock().unwrap_or_else(PoisonError::into_inner).known.insert(format!("{what} {name}"));
         }
     }
 
     /// What is to be told, once.
-    pub(super) fn take(&self, key: &InstanceKey) -> Option<String> {
+    pub(crate) fn take(&self, key: &InstanceKey) -> Option<String> {
         let news = self.found.lock().unwrap_or_else(PoisonError::into_inner).news.remove(&key.uid)?;
         Some(format!("{}: left by the controller that this state directory had before it was removed", news.join(", ")))
     }
@@ -55,15 +60,15 @@ impl Inner {
     /// Whether something that is there may be used for an instance: it is ours. What was left to us is noted.
     pub(super) fn may_use<'a>(&self, key: &InstanceKey, (what, name): (&str, &str), label: impl Fn(&str) -> Option<&'a String>) -> bool {
         let ours = self.owns(label(labels::CONTROLLER));
-        if ours && self.adopted.inherited {
-            self.adopted.note(key, format!("{what} {name}"));
+        if ours {
+            self.adopted.note(key, what, name);
         }
         ours
     }
 }
 
 /// Whose it is, for who finds its name taken.
-pub(super) fn whose<'a>(label: impl Fn(&str) -> Option<&'a String>) -> String {
+pub(crate) fn whose<'a>(label: impl Fn(&str) -> Option<&'a String>) -> String {
     let Some(place) = label(labels::STATE_DIR) else { return String::new() };
     if identity::maker_is_gone(&label) {
         let path = identity::path_here(place).unwrap_or(Path::new(place)).display();

@@ -1,8 +1,8 @@
 //! Who we are in the engine: the id of this controller, and the labels by which what is ours is known from what is not.
 //!
-//! The id lies in the state directory. When that was removed, and begins anew at the same place, the id that the engine remembers of it is taken up
-//! again: containers, networks and volumes would belong to nobody otherwise. While a controller runs it holds a socket of its id's name, so that one whose
-//! directory was moved or removed under it is not taken for gone.
+//! The id lies in the state directory. When that was removed, and begins anew at the same place, the id that the engine (or a unit of systemd) remembers
+//! of it is taken up again: containers, networks, volumes and units would belong to nobody otherwise. While a controller runs it holds a socket of its id's
+//! name, so that one whose directory was moved or removed under it is not taken for gone.
 use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
@@ -62,7 +62,7 @@ fn name(controller: &str) -> io::Result<SocketAddr> {
 }
 
 /// Says for as long as it lives that the controller runs. None where another one says so already.
-pub(super) fn hold(controller: &str) -> Option<UnixListener> {
+pub(crate) fn hold(controller: &str) -> Option<UnixListener> {
     name(controller).and_then(|name| UnixListener::bind_addr(&name)).ok()
 }
 
@@ -71,12 +71,17 @@ fn runs(controller: &str) -> bool {
     name(controller).and_then(|name| UnixStream::connect_addr(&name)).is_ok()
 }
 
+/// The place of a state directory that has no id: what says that it was made from there is of an earlier one, which was removed.
+pub(crate) fn place_without_id(state: &Path) -> Option<String> {
+    place(state).filter(|_| !state.join(FILE).exists())
+}
+
 /// The id of an earlier controller of the same state directory, which was removed since; none where the directory has an id, or the engine knows of none.
 ///
 /// # Errors
-/// That one still runs, or the engine refuses.
+/// The engine refuses.
 pub(super) async fn left_here(engine: &Engine, state: &Path) -> Result<Option<String>, Error> {
-    let Some(place) = place(state).filter(|_| !state.join(FILE).exists()) else { return Ok(None) };
+    let Some(place) = place_without_id(state) else { return Ok(None) };
     let here = [(labels::APP_MANAGED_BY, labels::MANAGER), (labels::STATE_DIR, place.as_str())];
     let left = async {
         let volumes = engine.volumes(&here).await?.into_iter().map(|(_, labels)| labels.into_iter().collect());
@@ -84,22 +89,29 @@ pub(super) async fn left_here(engine: &Engine, state: &Path) -> Result<Option<St
         let containers = engine.containers(&here).await?.into_iter().map(|found| found.labels);
         Ok(volumes.chain(networks).chain(containers).find_map(|mut labels: BTreeMap<String, String>| labels.remove(labels::CONTROLLER)))
     };
-    let left: Option<String> = left
-        .await
-        .map_err(|error: engine::Error| refused(engine, "look for what an earlier state directory here has left".to_owned(), &error))?;
-    match left {
-        Some(controller) if runs(&controller) => Err(Error::Refused {
-            act: format!("use state directory {}", state.display()),
-            why: "the controller that had it before still runs, though the directory was removed under it: end that process first"
-                .to_owned(),
-        }),
-        left => Ok(left),
-    }
+    left.await.map_err(|error: engine::Error| refused(engine, "look for what an earlier state directory here has left".to_owned(), &error))
 }
 
-/// The id in the state directory; at the first use it is that one, or a new one. Whoever copies a state directory copies the id with it.
+/// The id in the state directory; at the first use it is that of the earlier controller here which has `left` something, or a new one. Whoever copies a
+/// state directory copies the id with it.
+///
+/// # Errors
+/// The earlier one still runs, or the file cannot be read or written.
 pub(crate) fn controller_id(state: &Path, left: Option<&str>) -> Result<String, Error> {
     let path = state.join(FILE);
+    if let Some(controller) = left {
+        if runs(controller) {
+            return Err(Error::Refused {
+                act: format!("use state directory {}", state.display()),
+                why: "the controller that had it before still runs, though the directory was removed under it: end that process first"
+                    .to_owned(),
+            });
+        }
+        tracing::warn!(
+            controller,
+            "a controller with this state directory was here before, and the directory was removed since: what it left is taken up again"
+        );
+    }
     let new = || Uuid::new_v4().to_string();
     let text = write_once(&path, left.map_or_else(new, ToOwned::to_owned).as_bytes())?;
     let id = String::from_utf8_lossy(&text).trim().to_owned();
@@ -207,6 +219,8 @@ mod tests {
         fs::remove_file(state.path().join(FILE)).unwrap();
         let running = hold(&id).unwrap();
         assert!(!gone(&id, &here), "it runs, though its directory was removed");
+        let hasty = controller_id(state.path(), Some(&id)).unwrap_err().to_string();
+        assert!(hasty.contains("still runs") && !state.path().join(FILE).exists(), "{hasty}");
         drop(running);
         assert!(gone(&id, &here));
         assert_eq!(controller_id(state.path(), Some(&id)).unwrap(), id, "it is taken up again");

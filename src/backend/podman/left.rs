@@ -1,4 +1,4 @@
-//! What controllers have made in an engine, whoever they are; and the removal of what nobody owns any more.
+//! What controllers have made in an engine, whoever they are; and the removal of what nobody owns any more. Units of systemd are not looked for here.
 use std::{collections::BTreeMap, fmt};
 
 use super::identity::maker_is_gone;
@@ -8,6 +8,8 @@ use mesh_api::labels;
 /// What it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
+    /// A unit of systemd, with its container.
+    Unit,
     /// A container, whatever it does.
     Container,
     /// A network.
@@ -34,6 +36,7 @@ pub struct Made {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Unit => "unit",
             Self::Container => "container",
             Self::Network => "network",
             Self::Secret => "secret",
@@ -48,7 +51,8 @@ impl fmt::Display for Made {
     }
 }
 
-/// Everything that any controller has made, in the order in which it can be removed. That of the controller of `own` is never gone.
+/// Everything that any controller has made, in the order in which it can be removed; without containers of units, which go with those. That of the
+/// controller of `own` is never gone.
 ///
 /// # Errors
 /// The engine does not tell.
@@ -67,7 +71,7 @@ pub async fn made(engine: &Engine, own: &str) -> Result<Vec<Made>, Error> {
             });
         }
     };
-    for found in engine.containers(&ours).await? {
+    for found in engine.containers(&ours).await?.into_iter().filter(|found| !found.labels.contains_key(labels::SYSTEMD_UNIT)) {
         take(What::Container, found.name, found.labels);
     }
     for (name, labels) in engine.networks(&ours).await? {
@@ -86,12 +90,13 @@ pub async fn made(engine: &Engine, own: &str) -> Result<Vec<Made>, Error> {
 }
 
 impl Made {
-    /// Removes it; a running container is killed.
+    /// Removes it from the engine; a running container is killed. A unit is not the engine's.
     ///
     /// # Errors
     /// The engine refuses: somebody uses it, for example.
     pub async fn remove(&self, engine: &Engine) -> Result<(), Error> {
         match self.what {
+            What::Unit => Ok(()),
             What::Container => engine.remove(&self.name).await,
             What::Network => engine.remove_network(&self.name).await,
             What::Secret => engine.remove_secret(&self.name).await,

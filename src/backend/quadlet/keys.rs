@@ -363,6 +363,7 @@ keys! { unit Unit, "Keys of `[Unit]` that are written here.":
     REQUIRES "Requires" SettingList 4 4;
     WANTS "Wants" SettingList 4 4;
     START_LIMIT_INTERVAL_SEC "StartLimitIntervalSec" Setting 4 4;
+    STATE_DIR "X-MeshStateDir" Setting 4 4;
 }
 
 keys! { service Service, "Keys of `[Service]` that are written here.":

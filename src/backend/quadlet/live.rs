@@ -16,8 +16,10 @@ mod files;
 mod image;
 mod index;
 mod journal;
+pub mod left;
 mod logs;
 mod look;
+mod maker;
 mod place;
 mod podman;
 mod proc;
@@ -43,11 +45,16 @@ use self::{
     bus::{Bus, JobEnd},
     engines::Engines,
     index::Index,
+    maker::Maker,
     place::Place,
     reload::Reloads,
 };
 use crate::{
-    Error, ExecOutput, InstanceUsage, LogQuery, changes::Subscribers, images::pulls::Pulls, podman::identity::controller_id, sockets,
+    Error, ExecOutput, InstanceUsage, LogQuery,
+    changes::Subscribers,
+    images::pulls::Pulls,
+    podman::{adopted::Adopted, identity as controller},
+    sockets,
 };
 use mesh_kit::shutdown::Shutdown;
 use mesh_plan::instance::{Action, ContainerLaunch, InstanceKey, Launch, Observed};
@@ -61,8 +68,10 @@ pub struct QuadletBackend(Arc<Inner>);
 struct Inner {
     /// Where things are, and for which versions.
     place: Place,
-    /// The id of this controller, in everything that it makes.
-    controller: String,
+    /// This controller, as everything says that it makes.
+    maker: Maker,
+    /// What is used that an earlier state directory here has left.
+    adopted: Adopted,
     boot_id: String,
     bus: Bus,
     index: Index,
@@ -91,14 +100,19 @@ impl QuadletBackend {
         let bus = Bus::new(Manager::of_this_user());
         let version = bus.version().await?;
         let place = Place::find(Manager::of_this_user(), &state_dir, &version).await?;
-        let controller = controller_id(&state_dir, None)?;
+        let left = match controller::place_without_id(&state_dir) {
+            Some(here) => files::left_by(&place.units, &here).map_err(system("read the units in", &place.units))?,
+            None => None,
+        };
+        let id = controller::controller_id(&state_dir, left.as_deref())?;
         let boot_id = identity::boot_id().map_err(system("read the boot id for", &state_dir))?;
-        let index = Index::load(&place, &controller)?;
+        let index = Index::load(&place, &id)?;
         let (jobs, removed, health) = (broadcast::channel(1024).0, broadcast::channel(64).0, watch::channel(Ok(())).0);
         let (reloads, pulls, writing, subscribers, engines) = Default::default();
         let inner = Inner {
             place,
-            controller,
+            maker: Maker { controller: id, state_dir: controller::place(&state_dir) },
+            adopted: Adopted::new(left.is_some()),
             boot_id,
             bus,
             index,
@@ -113,7 +127,13 @@ impl QuadletBackend {
             shutdown,
         };
         let inner = Arc::new(inner);
-        inner.shutdown.spawn("quadlet-changes", changes::watch(Arc::clone(&inner), inner.shutdown.triggered()));
+        let running = controller::hold(&inner.maker.controller);
+        let watching = changes::watch(Arc::clone(&inner), inner.shutdown.triggered());
+        inner.shutdown.spawn("quadlet-changes", async move {
+            let end = watching.await;
+            drop(running);
+            end
+        });
         Ok(Self(inner))
     }
 
@@ -144,6 +164,11 @@ impl QuadletBackend {
     /// Every instance that has a record or a unit with this controller's id.
     pub fn list(&self) -> Vec<InstanceKey> {
         self.0.index.keys()
+    }
+
+    /// What the last start of an instance uses that a controller which is gone has made, in words; told once.
+    pub fn adopted(&self, key: &InstanceKey) -> Option<String> {
+        self.0.adopted.take(key)
     }
 
     /// Whether systemd is heard; if not, why.

@@ -13,6 +13,16 @@ pub enum Value {
     Flag(bool),
 }
 
+impl Value {
+    /// The text, of a class that has one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Words(_) | Self::Pair(..) | Self::Flag(_) => None,
+        }
+    }
+}
+
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())

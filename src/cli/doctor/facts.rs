@@ -56,7 +56,7 @@ pub(super) enum Engine {
     Answers { socket: PathBuf, kind: EngineKind, version: Option<Version> },
 }
 
-/// What other controllers have made in the engine.
+/// What other controllers have made in the engine, and units of those that are gone.
 pub(super) type Leftovers = Vec<Made>;
 
 /// Which program answers.

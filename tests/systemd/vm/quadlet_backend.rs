@@ -1,4 +1,5 @@
 //! `mesh-controller --backend quadlet` under a real systemd and Podman: healing, adoption, a reboot, rollouts under load, and what is refused.
+mod left;
 mod mesh;
 mod refusals;
 
@@ -33,7 +34,7 @@ fn instances_are_units_that_are_healed_adopted_and_gone_at_the_end() {
     }
 
     let before = mesh.containers();
-    vm.sh(&format!("systemctl kill -s KILL {}; while systemctl is-active -q {}; do sleep 0.05; done", mesh.unit(), mesh.unit()));
+    mesh.kill();
     mesh.restart();
     mesh.ready("web", 3);
     assert_eq!(mesh.containers(), before, "adopted as they were");

@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{place::Place, record::Record, shown, system};
+use super::{maker::Maker, record::Record, shown, system};
 use crate::{
     Error,
+    podman::{adopted::whose, left::What},
     quadlet::{
         header::{self, Found},
         keys::container as key,
@@ -60,14 +61,14 @@ pub(super) struct Paths {
 
 impl Paths {
     /// Of an instance.
-    pub(super) fn new(place: &Place, namespace: &str, service: &str, stem: &str, ordinal: u32) -> Self {
-        Self::below(place.units.join(names::folder(namespace, service)), stem, ordinal)
+    pub(super) fn new(units: &Path, namespace: &str, service: &str, stem: &str, ordinal: u32) -> Self {
+        Self::below(units.join(names::folder(namespace, service)), stem, ordinal)
     }
 
     /// Of an instance that is known by its record only: its stem begins with the name of its folder.
-    pub(super) fn of(place: &Place, record: &Record) -> Self {
+    pub(super) fn of(units: &Path, record: &Record) -> Self {
         let folder = record.stem.rsplit_once('-').map_or(record.stem.as_str(), |(folder, _)| folder);
-        Self::below(place.units.join(folder), &record.stem, record.ordinal)
+        Self::below(units.join(folder), &record.stem, record.ordinal)
     }
 
     fn below(folder: PathBuf, stem: &str, ordinal: u32) -> Self {
@@ -87,8 +88,8 @@ impl Paths {
 }
 
 /// Where a shared unit lies.
-pub(super) fn shared(place: &Place, file: &str) -> PathBuf {
-    place.units.join(SHARED).join(file)
+pub(super) fn shared(units: &Path, file: &str) -> PathBuf {
+    units.join(SHARED).join(file)
 }
 
 /// Brings the files about; whether anything changed.
@@ -126,12 +127,22 @@ fn may_change(path: &Path, text: &str, drop_in: &Path, controller: &str) -> Resu
                 path.display()
             ),
         }),
-        Found::Ours => Err(taken(
-            path,
-            "another controller or another set of mesh quadlet made it (its first line says which): remove it there, or remove the file",
-        )),
+        Found::Ours => Err(taken(path, &of_another(path, text))),
         Found::Foreign => Err(taken(path, "move it away, or give the MeshService another name")),
     }
+}
+
+/// What to do about a file that another controller made.
+fn of_another(path: &Path, text: &str) -> String {
+    let whose = Maker::of(text).map(|maker| whose(|label| maker.label(label))).filter(|whose| !whose.is_empty());
+    let whose = whose.unwrap_or_else(|| {
+        "another controller or another set of mesh quadlet made it (its first line says which): remove it there, or, if that is gone for good, "
+            .to_owned()
+    });
+    format!(
+        "{whose}stop its unit and remove the file (rm {}), or give the MeshService (or its spec.podman.network) another name",
+        path.display()
+    )
 }
 
 /// Whether this controller made it, by its header.
@@ -165,8 +176,8 @@ pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 }
 
 /// Removes our own files of an instance; what the instance was the last to need.
-pub(super) fn remove(place: &Place, record: &Record, controller: &str) -> io::Result<Freed> {
-    let paths = Paths::of(place, record);
+pub(super) fn remove(units: &Path, record: &Record, controller: &str) -> io::Result<Freed> {
+    let paths = Paths::of(units, record);
     remove_own(&paths.drop_in(), controller)?;
     // Not empty: somebody's own drop-ins are there.
     let _ = fs::remove_dir(&paths.drop_ins);
@@ -180,7 +191,7 @@ pub(super) fn remove(place: &Place, record: &Record, controller: &str) -> io::Re
         remove_own(&paths.template, controller)?;
     }
     let _ = fs::remove_dir(&paths.folder);
-    Ok(Freed { revision: last, shared: unused(place, controller)? })
+    Ok(Freed { revision: last, shared: unused(units, controller)? })
 }
 
 /// What is needed no more.
@@ -211,15 +222,16 @@ fn instances(folder: &Path, stem: &str) -> io::Result<bool> {
     Ok(listed(folder)?.iter().any(|path| path.file_name().and_then(|name| name.to_str()).and_then(of).is_some()))
 }
 
-fn unused(place: &Place, controller: &str) -> io::Result<Vec<PathBuf>> {
-    let mut units = Vec::new();
-    let top = listed(&place.units)?;
+/// The shared units of a controller that no unit names, whoever made it.
+pub(super) fn unused(units: &Path, controller: &str) -> io::Result<Vec<PathBuf>> {
+    let mut texts = Vec::new();
+    let top = listed(units)?;
     let below = top.iter().map(|folder| listed(folder)).collect::<io::Result<Vec<_>>>()?.into_iter().flatten();
     for file in top.iter().cloned().chain(below).filter(|file| !file.is_symlink() && file.extension().is_some_and(names_others)) {
-        units.extend(fs::read_to_string(file));
+        texts.extend(fs::read_to_string(file));
     }
-    let named = |file: &str| units.iter().any(|text| text.contains(&format!("={file}\n")) || text.contains(&format!("={file}:")));
-    let mut found = listed(&place.units.join(SHARED))?;
+    let named = |file: &str| texts.iter().any(|text| text.contains(&format!("={file}\n")) || text.contains(&format!("={file}:")));
+    let mut found = listed(&units.join(SHARED))?;
     found.retain(|path| {
         let is_ours = fs::read_to_string(path).is_ok_and(|text| header::found(&text) == Found::Ours && is_of(&text, controller));
         is_ours && !path.file_name().and_then(|name| name.to_str()).is_some_and(named)
@@ -241,23 +253,45 @@ fn listed(dir: &Path) -> io::Result<Vec<PathBuf>> {
     }
 }
 
+/// Every unit file and drop-in with our header, whoever made it, and its text.
+pub(super) fn made(units: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    for path in listed(units)?.iter().map(|folder| listed(folder)).collect::<io::Result<Vec<_>>>()?.into_iter().flatten() {
+        let file = if path.is_dir() { path.join(names::DROP_IN) } else { path };
+        let text = if file.is_symlink() { None } else { fs::read_to_string(&file).ok() };
+        found.extend(text.filter(|text| header::set(text).is_some()).map(|text| (file, text)));
+    }
+    Ok(found)
+}
+
+/// The instance that a unit file or drop-in is of: its stem and its number. None of what instances share.
+fn instance_of(file: &Path) -> Option<(&str, u32)> {
+    let is_drop_in = file.file_name()? == names::DROP_IN;
+    let own = if is_drop_in { file.parent()?.file_stem()? } else { file.file_name()? };
+    let (stem, ordinal) = own.to_str()?.strip_suffix(".container")?.split_once('@')?;
+    Some((stem, ordinal.parse().ok()?))
+}
+
+/// What a unit file or drop-in stands for: a unit of systemd, or what units share. None of a template, which goes with the last of its units.
+pub(super) fn stands_for(file: &Path) -> Option<(What, String)> {
+    let shared = || Some(file.file_stem()?.to_str()?.to_owned());
+    match file.extension()?.to_str()? {
+        "network" => Some((What::Network, shared()?)),
+        "volume" => Some((What::Volume, shared()?)),
+        _ => instance_of(file).map(|(stem, ordinal)| (What::Unit, names::service(stem, ordinal))),
+    }
+}
+
 /// The instances whose units this controller made, as far as their units tell of them.
 pub(super) fn found(units: &Path, controller: &str) -> io::Result<Vec<Record>> {
-    let mut records = Vec::new();
-    for folder in listed(units)? {
-        for path in listed(&folder)? {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let (own, file) = match name.strip_suffix(".container.d") {
-                Some(own) => (own, path.join(names::DROP_IN)),
-                None if !path.is_symlink() => (name.strip_suffix(".container").unwrap_or_default(), path.clone()),
-                None => continue,
-            };
-            let Some((stem, ordinal)) = own.split_once('@') else { continue };
-            let (Ok(ordinal), Ok(text)) = (ordinal.parse(), fs::read_to_string(file)) else { continue };
-            records.extend(is_of(&text, controller).then(|| told(&text, stem, ordinal, controller)).flatten());
-        }
-    }
-    Ok(records)
+    let ours = made(units)?.into_iter().filter(|(_, text)| is_of(text, controller));
+    Ok(ours.filter_map(|(file, text)| instance_of(&file).and_then(|(stem, ordinal)| told(&text, stem, ordinal, controller))).collect())
+}
+
+/// The id of a controller whose state directory was there, as far as a unit tells of it.
+pub(super) fn left_by(units: &Path, state_dir: &str) -> io::Result<Option<String>> {
+    let makers = made(units)?.into_iter().filter_map(|(_, text)| Maker::of(&text));
+    Ok(makers.filter(|maker| maker.state_dir.as_deref() == Some(state_dir)).map(|maker| maker.controller).next())
 }
 
 /// What an instance's unit tells of it.
@@ -275,6 +309,8 @@ fn told(text: &str, stem: &str, ordinal: u32, controller: &str) -> Option<Record
     let key = InstanceKey { namespace: label(labels::NAMESPACE)?, name: label(labels::INSTANCE)?, uid: label(labels::UID)? };
     let container = last_text(&unit, key::CONTAINER_NAME)?;
     let mut record = Record::new(key, stem, ordinal, &container, clock::now());
+    let mounts = unit.values(key::VOLUME).filter_map(|value| value.text()?.split_once(':'));
+    record.volumes = mounts.map(|(source, _)| source.to_owned()).filter(|source| goes_with(source, &container)).collect();
     record.port = last_text(&unit, key::PUBLISH_PORT).and_then(|port| {
         let (host, inside) = port.strip_prefix("127.0.0.1:")?.split_once(':')?;
         Some((host.parse().ok()?, inside.parse().ok()?))
@@ -282,11 +318,14 @@ fn told(text: &str, stem: &str, ordinal: u32, controller: &str) -> Option<Record
     Some(record)
 }
 
-fn last_text(unit: &Unit, key: crate::quadlet::keys::Key) -> Option<String> {
-    unit.values(key).last().and_then(|value| match value {
-        Value::Text(text) => Some(text.clone()),
-        Value::Words(_) | Value::Pair(..) | Value::Flag(_) => None,
-    })
+/// Whether a volume is an instance's alone: it is called so, and has no unit of its own.
+fn goes_with(volume: &str, container: &str) -> bool {
+    volume.strip_prefix(container).is_some_and(|rest| rest.starts_with('-') && !rest.ends_with(".volume"))
+}
+
+/// The text that counts of a key.
+pub(super) fn last_text(unit: &Unit, key: crate::quadlet::keys::Key) -> Option<String> {
+    unit.values(key).last().and_then(Value::text).map(ToOwned::to_owned)
 }
 
 #[cfg(test)]

@@ -25,6 +25,14 @@ impl Manager {
         if rustix::process::geteuid().is_root() { Self::System } else { Self::User }
     }
 
+    /// Where Quadlet looks for its units.
+    pub(super) fn units(self) -> Result<PathBuf, Error> {
+        match self {
+            Self::System => Ok(PathBuf::from("/etc/containers/systemd")),
+            Self::User => Ok(config_home()?.join("containers/systemd")),
+        }
+    }
+
     /// What `systemctl` and `journalctl` need to speak of the same.
     pub(super) fn flag(self) -> &'static [&'static str] {
         match self {
@@ -59,10 +67,7 @@ impl Place {
     pub(super) async fn find(manager: Manager, state_dir: &Path, systemd: &str) -> Result<Self, Error> {
         let own = own_dir(state_dir);
         let (records, data) = (own.join("records"), own.join("files"));
-        let units = match manager {
-            Manager::System => PathBuf::from("/etc/containers/systemd"),
-            Manager::User => config_home()?.join("containers/systemd"),
-        };
+        let units = manager.units()?;
         for dir in [&records, &data, &units] {
             std::fs::create_dir_all(dir).map_err(system("make", dir))?;
         }

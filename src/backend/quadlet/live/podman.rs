@@ -107,6 +107,13 @@ struct Network {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+struct Volume {
+    #[serde(default)]
+    labels: Option<Labels>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct Container {
     config: Config,
 }
@@ -170,6 +177,11 @@ pub(super) async fn image(name: &str) -> Result<Option<Image>, Error> {
 /// The labels of a network that is there.
 pub(super) async fn network_labels(name: &str) -> Result<Option<Labels>, Error> {
     Ok(inspect::<Network>("network", name).await?.map(|network| network.labels.unwrap_or_default()))
+}
+
+/// The labels of a volume that is there.
+pub(super) async fn volume_labels(name: &str) -> Result<Option<Labels>, Error> {
+    Ok(inspect::<Volume>("volume", name).await?.map(|volume| volume.labels.unwrap_or_default()))
 }
 
 /// The labels of a container that is there.

@@ -1,5 +1,6 @@
 //! A start: image, files, reload, systemd's job, and what became of it. Once per attempt, however often it is asked for.
 mod files_of;
+mod inherited;
 mod made;
 mod secrets;
 mod why;
@@ -30,7 +31,7 @@ impl Inner {
             return Ok(());
         }
         files_of::unlabelled(&mut launch);
-        let made = Made::new(&self.place, &self.controller, &launch)?;
+        let made = Made::new(&self.place, &self.maker, &launch)?;
         if let Some(other) = self.index.other_of(&launch.key.uid, &made.unit) {
             let remedy = format!("it is of instance {other} (uid {}), which is not gone yet; it is tried again", other.uid);
             return Err(Error::NameTaken { what: "unit", name: made.unit, remedy });

@@ -86,7 +86,7 @@ pub(super) fn leftovers(facts: &Facts) -> Option<Finding> {
 /// What nobody owns: the state directory of its maker is gone.
 pub(super) fn unowned(facts: &Facts) -> Option<Finding> {
     const CHECK: &str = "left behind";
-    needed_by(facts, &[Purpose::Podman])?;
+    needed_by(facts, &[Purpose::Podman, Purpose::Quadlet])?;
     let left: Vec<String> = facts.leftovers.iter().filter(|made| made.gone).map(ToString::to_string).collect();
     if left.is_empty() {
         return None;

@@ -114,6 +114,7 @@ fn what_nobody_owns_is_told_and_how_it_goes() {
     complains(
         |facts| {
             facts.leftovers = vec![
+                made(What::Unit, "u@0.service", true),
                 made(What::Container, "a", true),
                 made(What::Network, "n", true),
                 made(What::Network, "other", false),
@@ -121,7 +122,7 @@ fn what_nobody_owns_is_told_and_how_it_goes() {
             ];
         },
         &[
-            "warning left behind: …gone: container a, network n, volume v -> mesh doctor --remove-unowned (with --volumes also the volumes, with their data)",
+            "warning left behind: …gone: unit u@0.service, container a, network n, volume v -> mesh doctor --remove-unowned (with --volumes also the volumes, with their data)",
         ],
     );
 }

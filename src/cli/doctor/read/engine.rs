@@ -1,17 +1,20 @@
-//! Asks the container engine who it is, and what in it controllers have made.
+//! Asks the container engine who it is, and what in it controllers have made; and what units they have left.
 use std::path::Path;
 
 use crate::doctor::facts::{Engine, EngineKind, Leftovers};
 use mesh_backend::{
     engine::{self, Kind, error::Error, socket::Surroundings},
     podman::left,
+    quadlet::live::left::Units,
 };
 
 /// The id of the controller of a state directory, by which its containers are known.
 const CONTROLLER_ID: &str = "controller-id";
 
-/// The engine, and what other controllers than that of `state_dir` have in it.
+/// The engine, and what other controllers than that of `state_dir` have in it and have left to systemd.
 pub(super) async fn engine(flag: Option<String>, state_dir: &Path) -> (Engine, Leftovers) {
+    let own = own(state_dir);
+    let mut leftovers = Units::of_this_user().and_then(|units| units.unowned(&own)).unwrap_or_default();
     match open(flag).await {
         Ok(engine) => {
             let kind = match engine.kind() {
@@ -19,10 +22,11 @@ pub(super) async fn engine(flag: Option<String>, state_dir: &Path) -> (Engine, L
                 Kind::Docker => EngineKind::Docker,
             };
             let version = Some((engine.version().major, engine.version().minor));
-            let answers = Engine::Answers { socket: engine.socket().to_owned(), kind, version };
-            (answers, leftovers(&engine, state_dir).await)
+            let made = left::made(&engine, &own).await.unwrap_or_default();
+            leftovers.extend(made.into_iter().filter(|made| made.controller != own));
+            (Engine::Answers { socket: engine.socket().to_owned(), kind, version }, leftovers)
         }
-        Err(error) => (trouble(error), Leftovers::new()),
+        Err(error) => (trouble(error), leftovers),
     }
 }
 
@@ -42,12 +46,6 @@ fn trouble(error: Error) -> Engine {
         }
         error @ (Error::Answer { .. } | Error::Unreadable(_) | Error::Exhausted { .. }) => Engine::Failing(error.to_string()),
     }
-}
-
-async fn leftovers(engine: &engine::Engine, state_dir: &Path) -> Leftovers {
-    let own = own(state_dir);
-    let all = left::made(engine, &own).await.unwrap_or_default();
-    all.into_iter().filter(|made| made.controller != own).collect()
 }
 
 /// The id of the controller of a state directory; empty if it has none.

@@ -77,9 +77,27 @@ impl<'a> Mesh<'a> {
         static ONCE: std::sync::Once = std::sync::Once::new();
         image(vm);
         ONCE.call_once(|| vm.copy(kubectl().to_str().unwrap(), "/usr/local/bin/kubectl"));
-        let mesh = Self::again(vm, name, port);
-        mesh.kubectl_anywhere(&format!("create namespace {name}"));
+        let mesh = Self { vm, name: name.to_owned(), port };
+        mesh.anew();
         mesh
+    }
+
+    /// Starts it with nothing remembered.
+    pub(super) fn anew(&self) {
+        self.restart();
+        self.kubectl_anywhere(&format!("create namespace {}", self.name));
+    }
+
+    /// Kills it.
+    pub(super) fn kill(&self) {
+        let unit = self.unit();
+        self.vm.sh(&format!("systemctl kill -s KILL {unit}; while systemctl is-active -q {unit}; do sleep 0.05; done"));
+    }
+
+    /// Kills it and removes its state directory; what it has started runs on.
+    pub(super) fn vanish(&self) {
+        self.kill();
+        self.vm.sh(&format!("rm -r /var/lib/mesh-{}", self.name));
     }
 
     /// Starts one over the state that is there.

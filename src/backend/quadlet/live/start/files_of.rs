@@ -32,10 +32,11 @@ impl Inner {
         let changed = {
             let _one = self.writing.lock().await;
             self.free_network(made).await?;
+            self.note_inherited(launch).await?;
             self.secrets(&made.secrets).await?;
             data_files(&self.place.host.data, &made.stem, &made.data)
                 .map_err(system("write the mounted files below", &self.place.host.data))?;
-            files::bring_about(&made.wanted, &self.controller)?
+            files::bring_about(&made.wanted, &self.maker.controller)?
         };
         if changed || self.reloads.is_first() {
             self.reloads.reload(&self.bus).await?;
@@ -53,7 +54,7 @@ impl Inner {
             return Ok(());
         }
         match podman::network_labels(&made.network).await? {
-            Some(labels) if labels.get(labels::CONTROLLER).is_none_or(|id| *id != self.controller) => Err(Error::NameTaken {
+            Some(labels) if labels.get(labels::CONTROLLER).is_none_or(|id| *id != self.maker.controller) => Err(Error::NameTaken {
                 what: "network",
                 name: made.network.clone(),
                 remedy: format!("give another name in spec.podman.network, or remove it (podman network rm {})", made.network),
@@ -141,7 +142,7 @@ fn cause(said: &str, folder: &Path) -> String {
 /// Quadlet's units replace a container of their name, so one of somebody else's must be found before.
 async fn free_container(name: &str, unit: &str) -> Result<(), Error> {
     match podman::container_labels(name).await? {
-        Some(labels) if labels.get("PODMAN_SYSTEMD_UNIT").is_none_or(|of| of != unit) => Err(Error::NameTaken {
+        Some(labels) if labels.get(labels::SYSTEMD_UNIT).is_none_or(|of| of != unit) => Err(Error::NameTaken {
             what: "container",
             name: name.to_owned(),
             remedy: format!("remove it (podman rm -f {name}), or give another spec.podman.containerPrefix"),

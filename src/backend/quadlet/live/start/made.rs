@@ -6,6 +6,7 @@ use crate::{
         keys::{container as key, network as network_key, volume as volume_key},
         live::{
             files::{self, Paths, Wanted},
+            maker::Maker,
             place::Place,
         },
         names, render,
@@ -49,7 +50,7 @@ impl Made {
     ///
     /// # Errors
     /// Something of the spec cannot be told to this version of Podman.
-    pub(crate) fn new(place: &Place, controller: &str, launch: &ContainerLaunch) -> Result<Self, Error> {
+    pub(crate) fn new(place: &Place, maker: &Maker, launch: &ContainerLaunch) -> Result<Self, Error> {
         let container = Container { pull: after_pull(launch.container.pull), ..launch.container.clone() };
         let label = |name: &str| container.labels.get(name).map(String::as_str).unwrap_or_default();
         let (service, revision) = (label(labels::SERVICE), label(labels::REVISION));
@@ -65,10 +66,10 @@ impl Made {
             after: &[],
         };
         let stem = instance.stem();
-        let paths = Paths::new(place, &launch.key.namespace, service, &stem, ordinal);
+        let paths = Paths::new(&place.units, &launch.key.namespace, service, &stem, ordinal);
         let from = format!("MeshService {}/{service}", launch.key.namespace);
-        let mut wanted = shared(place, controller, &container)?;
-        wanted.extend(own(place, controller, launch, &instance, &paths, &from)?);
+        let mut wanted = shared(place, maker, &container)?;
+        wanted.extend(own(place, maker, launch, &instance, &paths, &from)?);
         Ok(Self {
             unit: instance.unit_name(),
             data: render::data_files(&instance).map_err(unsupported)?,
@@ -106,32 +107,32 @@ fn owned_volumes(container: &Container) -> Vec<String> {
 }
 
 /// The units of the network and of volumes that outlive services.
-fn shared(place: &Place, controller: &str, container: &Container) -> Result<Vec<Wanted>, Error> {
+fn shared(place: &Place, maker: &Maker, container: &Container) -> Result<Vec<Wanted>, Error> {
     let mut network = render::network(&container.network, &place.host).map_err(unsupported)?;
-    network.add(network_key::LABEL, "label", (labels::CONTROLLER, controller)).map_err(unsupported)?;
-    let mut files = vec![text_of(place, controller, &render::network_file(&container.network), &network)];
+    maker.sign(&mut network, network_key::LABEL).map_err(unsupported)?;
+    let mut files = vec![text_of(place, maker, &render::network_file(&container.network), &network)];
     for mount in &container.mounts {
         if let Source::Volume { volume, owned: false } = &mount.source
             && let Some(mut unit) = render::volume(volume, &place.host).map_err(unsupported)?
         {
-            unit.add(volume_key::LABEL, "label", (labels::CONTROLLER, controller)).map_err(unsupported)?;
-            files.push(text_of(place, controller, &render::volume_file(volume), &unit));
+            maker.sign(&mut unit, volume_key::LABEL).map_err(unsupported)?;
+            files.push(text_of(place, maker, &render::volume_file(volume), &unit));
         }
     }
     Ok(files)
 }
 
 /// Several services share it: its header names none of them, so that it stays the same.
-fn text_of(place: &Place, controller: &str, file: &str, unit: &Unit) -> Wanted {
-    let path = files::shared(place, file);
+fn text_of(place: &Place, maker: &Maker, file: &str, unit: &Unit) -> Wanted {
+    let path = files::shared(&place.units, file);
     let drop_in = path.with_file_name(format!("{file}.d")).join("50-local.conf");
-    Wanted::Text { text: header::add(&unit.text(), controller, "the services that use it"), drop_in, path }
+    Wanted::Text { text: header::add(&unit.text(), &maker.controller, "the services that use it"), drop_in, path }
 }
 
 /// The instance's own files. Before [`Podman::INSTANCE_LINKS`] that is one whole unit.
 fn own(
     place: &Place,
-    controller: &str,
+    maker: &Maker,
     launch: &ContainerLaunch,
     instance: &render::Instance<'_>,
     paths: &Paths,
@@ -140,18 +141,18 @@ fn own(
     let local = paths.drop_ins.join("50-local.conf");
     let text = |path: &std::path::Path, unit: &Unit, drop_in: &std::path::Path| Wanted::Text {
         path: path.to_owned(),
-        text: header::add(&unit.text(), controller, from),
+        text: header::add(&unit.text(), &maker.controller, from),
         drop_in: drop_in.to_owned(),
     };
     if place.host.podman < Podman::INSTANCE_LINKS {
         let mut whole = render::whole(instance, &place.host).map_err(unsupported)?;
-        identify(&mut whole, controller, launch)?;
+        identify(&mut whole, maker, launch)?;
         return Ok(vec![text(&paths.own, &whole, &local)]);
     }
     let mut template = render::template(instance, &place.host).map_err(unsupported)?;
-    template.add(key::LABEL, "label", (labels::CONTROLLER, controller)).map_err(unsupported)?;
+    maker.sign(&mut template, key::LABEL).map_err(unsupported)?;
     let mut drop_in = render::drop_in(instance, &place.host).map_err(unsupported)?;
-    identify(&mut drop_in, controller, launch)?;
+    identify(&mut drop_in, maker, launch)?;
     let name = names::file(&instance.stem(), None, "container");
     let of_revision = paths.folder.join(format!("{name}.d")).join("50-local.conf");
     Ok(vec![
@@ -162,10 +163,11 @@ fn own(
 }
 
 /// Who made it, and for which instance: what is read again if the record is lost.
-fn identify(unit: &mut Unit, controller: &str, launch: &ContainerLaunch) -> Result<(), Error> {
-    let labels = [(labels::CONTROLLER, controller), (labels::UID, &launch.key.uid), (labels::NAMESPACE, &launch.key.namespace)];
+fn identify(unit: &mut Unit, maker: &Maker, launch: &ContainerLaunch) -> Result<(), Error> {
+    maker.sign(unit, key::LABEL).map_err(unsupported)?;
+    let labels = [(labels::UID, &launch.key.uid), (labels::NAMESPACE, &launch.key.namespace)];
     for (name, value) in labels {
-        unit.add(key::LABEL, "label", (name, value)).map_err(unsupported)?;
+        unit.add(key::LABEL, "label", (name, value.as_str())).map_err(unsupported)?;
     }
     Ok(())
 }
