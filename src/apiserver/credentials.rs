@@ -5,9 +5,9 @@
 use std::{
     collections::BTreeSet,
     fmt::Display,
-    io,
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -96,14 +96,14 @@ impl Credentials {
     /// A file that cannot be read or written, or that does not hold what its name says.
     pub fn load_or_create(state_dir: &Path, address: SocketAddr, now: Timestamp) -> Result<Self, CredentialsError> {
         let dir = state_dir.join("pki");
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(file_error("make", &dir))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(file_error("make", &dir))?;
         let names = names(address);
         let ca = if let Some(pair) = read_pair(&dir.join(Use::Authority.file()), &BTreeSet::new(), Use::Authority, now)? {
             pair
         } else {
             // What the old one signed is worth nothing under a new one.
             for old in [Use::Server, Use::Admin] {
-                let _ = std::fs::remove_file(dir.join(old.file()));
+                let _ = fs::remove_file(dir.join(old.file()));
             }
             issue(&dir, Use::Authority, &BTreeSet::new(), None, now)?
         };
@@ -127,7 +127,12 @@ impl Credentials {
     /// The file cannot be written.
     pub fn write_kubeconfig(&self, state_dir: &Path) -> Result<PathBuf, CredentialsError> {
         let path = state_dir.join("kubeconfig");
-        write_private(&path, self.kubeconfig().as_bytes())?;
+        let text = self.kubeconfig();
+        // One that is right stays: a start needs no room on a full disk.
+        let mode = fs::symlink_metadata(&path).map(|found| found.permissions().mode() & 0o777);
+        if mode.ok() != Some(0o600) || fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
+            write_private(&path, text.as_bytes())?;
+        }
         Ok(path)
     }
 
@@ -161,7 +166,7 @@ fn file_error(act: &'static str, path: &Path) -> impl Fn(io::Error) -> Credentia
 
 /// A pair that is there, good for long enough, and for these names.
 fn read_pair(path: &Path, names: &BTreeSet<String>, purpose: Use, now: Timestamp) -> Result<Option<Pair>, CredentialsError> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(file_error("read", path)(error)),
@@ -244,7 +249,7 @@ fn params(purpose: Use, names: &BTreeSet<String>, now: Timestamp) -> Result<Cert
 
 /// The bearer token, made once.
 fn token(path: &Path) -> Result<Redacted, CredentialsError> {
-    match std::fs::read_to_string(path) {
+    match fs::read_to_string(path) {
         Ok(token) if token.trim().len() >= 32 => return Ok(Redacted::new(token.trim())),
         Ok(_) => return Err(broken(path, &"the token is shorter than 32 characters")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -263,8 +268,6 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), CredentialsError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use mesh_kit::clock;
 
@@ -287,7 +290,7 @@ mod tests {
         assert_eq!(later.ca.certificate, first.ca.certificate);
         let kubeconfig = first.write_kubeconfig(dir.path()).unwrap();
         for file in [kubeconfig, dir.path().join("pki/ca.pem"), dir.path().join("pki/admin.pem"), dir.path().join("pki/token")] {
-            assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
+            assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
         }
     }
 }

@@ -35,9 +35,14 @@ impl Stop {
     pub async fn run(self, connection: &Connection) -> Result {
         let Some(word) = self.what else {
             let services = connection.list_services(false).await?;
-            let running = services.iter().filter(|service| service.spec.replicas > 0);
-            each(running, async |service| stop_service(connection, &service.name_any(), service.spec.replicas).await).await?;
-            return if services.is_empty() { output::print_line("there are no services here") } else { Ok(()) };
+            let running: Vec<_> = services.iter().filter(|service| service.spec.replicas > 0).collect();
+            each(&running, async |service| stop_service(connection, &service.name_any(), service.spec.replicas).await).await?;
+            let back: Vec<String> = running.iter().map(|service| format!("{}={}", service.name_any(), service.spec.replicas)).collect();
+            return match back.as_slice() {
+                [] if services.is_empty() => output::print_line("there are no services here"),
+                [] | [_] => Ok(()),
+                _ => output::print_line(&format!("`mesh scale {}` brings all back", back.join(" "))),
+            };
         };
         let Found { selected, services, instances } = find(connection, &word).await?;
         match selected {

@@ -1,7 +1,7 @@
 //! Which API a command talks to: found by flags, by the project's `.mesh`, by the environment, or by the default state directory.
 mod ours;
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsStr, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::Condition};
@@ -204,6 +204,20 @@ fn source_of(found: &Found) -> String {
     }
 }
 
+/// The files of a list, one laid over the other; like kubectl, those that are not there are left out.
+fn of_environment(list: &OsStr) -> Result<Kubeconfig> {
+    let mut merged: Option<Kubeconfig> = None;
+    for file in std::env::split_paths(list).filter(|file| file.exists()) {
+        let failed = |error| Failure::new(Code::Unreachable, format!("{}, of $KUBECONFIG: {}", file.display(), wrong(&error)));
+        let read = Kubeconfig::read_from(&file).map_err(failed)?;
+        merged = Some(match merged {
+            Some(before) => before.merge(read).map_err(failed)?,
+            None => read,
+        });
+    }
+    merged.ok_or_else(|| Failure::new(Code::Unreachable, format!("$KUBECONFIG names no file that is there: {}", list.display())))
+}
+
 async fn config(found: &Found, places: &Places) -> Result<Config> {
     let kubeconfig = match found {
         Found::File(file, whose) => {
@@ -215,9 +229,7 @@ async fn config(found: &Found, places: &Places) -> Result<Config> {
                 Failure::new(Code::Unreachable, text)
             })?
         }
-        Found::Environment => Kubeconfig::from_env()
-            .map_err(|error| Failure::new(Code::Unreachable, format!("{}: {}", source_of(found), wrong(&error))))?
-            .ok_or_else(|| Failure::new(Code::Unreachable, "$KUBECONFIG names no file"))?,
+        Found::Environment => of_environment(&std::env::var_os("KUBECONFIG").unwrap_or_default())?,
         Found::Nowhere => {
             let default = places.default_state_dir.as_deref().map(|dir| format!("{} is not there", state_dir::kubeconfig(dir).display()));
             let default = default.unwrap_or_else(|| "there is no $HOME with a state directory".to_owned());

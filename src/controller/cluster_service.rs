@@ -37,7 +37,7 @@ use tokio_stream::wrappers::WatchStream;
 use self::{
     apply::Applied,
     cache::{Group, Kept, watched},
-    caches::{Caches, Changes, KINDS, Main, own_key, rivals, trim_meta},
+    caches::{Caches, Changes, KINDS, Main, own_key, rivals, trim_mesh_service},
     memory::Memory,
 };
 use super::{Error, Reconciles, drive, mesh_service, notes::Notes};
@@ -133,8 +133,7 @@ pub fn run(
 fn watch_services(client: &Client, memories: Memories) -> Main {
     let (services, mut writer) = reflector::store();
     let all: Store<MeshService> = services.clone();
-    let kept =
-        Kept { which: watcher::Config::default(), trim: trim_meta::<MeshService>, groups: |service: &MeshService| vec![own_key(service)] };
+    let kept = Kept { which: watcher::Config::default(), trim: trim_mesh_service, groups: |service: &MeshService| vec![own_key(service)] };
     let concerns = move |old: Option<&MeshService>, new: Option<&MeshService>| -> Vec<Group> {
         if let Some(gone) = old.filter(|old| new.is_none_or(|new| new.uid() != old.uid())) {
             memories.forget(gone);

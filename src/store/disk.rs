@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, Once, PoisonError},
@@ -78,8 +78,13 @@ pub(super) struct Disk {
     /// None: it could not be opened again yet.
     database: Option<Database>,
     path: PathBuf,
+    /// The file that was opened; none of a store without one.
+    file: Option<Identity>,
     again: Opener,
 }
+
+/// Device and inode.
+type Identity = (u64, u64);
 
 impl Disk {
     /// Opens `store.redb` in a directory, or makes it.
@@ -102,7 +107,9 @@ impl Disk {
         }
         let database = open_file(&path, cache_bytes)?;
         let file = path.clone();
-        Self::new(database, path, Box::new(move || write_anew(&file).and_then(|()| open_file(&file, cache_bytes))))
+        let opened = identity(&path)?;
+        let disk = Self::new(database, path, Box::new(move || write_anew(&file).and_then(|()| open_file(&file, cache_bytes))))?;
+        Ok(Self { file: Some(opened), ..disk })
     }
 
     /// A store without a file.
@@ -130,7 +137,7 @@ impl Disk {
     /// Makes the tables of a new file, and checks the format of an old one.
     fn new(database: Database, path: PathBuf, again: Opener) -> Result<Self, Error> {
         prepare(&database, &path)?;
-        Ok(Self { database: Some(database), path, again })
+        Ok(Self { database: Some(database), path, file: None, again })
     }
 
     /// Opens it again, and reads everything.
@@ -176,8 +183,16 @@ impl Disk {
         Ok(Loaded { revision, uuid, entries })
     }
 
-    /// Writes a batch and the revision it ends at, synced.
+    /// Writes a batch and the revision it ends at, synced, to a file that the next start finds.
     pub(super) fn commit(&self, rows: &[Row], revision: u64) -> Result<(), Error> {
+        self.write(rows, revision)?;
+        match self.file {
+            Some(file) if identity(&self.path)? != file => Err(Error::Gone { path: self.path.clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, rows: &[Row], revision: u64) -> Result<(), Error> {
         guarded(&self.path, "write", || {
             let write = self.database()?.begin_write()?;
             {
@@ -215,6 +230,12 @@ impl Row {
             Self::Remove(_) => 0,
         }
     }
+}
+
+/// Which file is at a path.
+fn identity(path: &Path) -> Result<Identity, Error> {
+    let found = std::fs::metadata(path).map_err(|source| lost_or("look at", path, source))?;
+    Ok((found.dev(), found.ino()))
 }
 
 fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
@@ -316,7 +337,7 @@ fn fault(path: &Path, act: &'static str, error: redb::Error) -> Error {
 /// What the system said, or that there is nothing (any more).
 fn lost_or(act: &'static str, path: &Path, source: io::Error) -> Error {
     if source.kind() == io::ErrorKind::NotFound {
-        corrupt(path, "it is gone")
+        Error::Gone { path: path.to_owned() }
     } else {
         Error::System { act, path: path.to_owned(), source }
     }

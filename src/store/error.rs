@@ -22,6 +22,12 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+    /// The store file that is being written is not at its place any more.
+    #[error("store file {} is gone, perhaps with its whole directory: what is stored from now on would be lost with it; put it back, or restore a backup, before the next start, which begins empty otherwise", path.display())]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The store file was written by another version of this program.
     #[error("store file {} has format {found}, this program reads {expected}: use the program version that wrote it", path.display())]
     Format {

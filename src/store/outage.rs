@@ -69,7 +69,10 @@ impl Outage {
             self.again(error, pause);
         } else {
             self.next = None;
-            self.reason = format!("the store could not be written, and what is on its disk now is not what was stored: {error}");
+            self.reason = match error {
+                Error::Gone { .. } => error.to_string(),
+                _ => format!("the store could not be written, and what is on its disk now is not what was stored: {error}"),
+            };
         }
         passing
     }

@@ -334,12 +334,13 @@ async fn a_file_is_opened_again_with_what_it_holds_and_one_that_is_gone_or_empty
         disk.prove(100_000).unwrap();
     }
     std::fs::rename(&path, dir.path().join("away")).unwrap();
-    assert!(matches!(disk.reopen(), Err(Error::Corrupt { reason, .. }) if reason == "it is gone"));
+    assert!(matches!(disk.commit(&[], 8), Err(Error::Gone { .. })), "what nobody would find again is not answered");
+    assert!(matches!(disk.reopen(), Err(Error::Gone { .. })));
     assert!(!path.exists());
     std::fs::write(&path, "").unwrap();
     assert!(matches!(disk.reopen(), Err(Error::Corrupt { reason, .. }) if reason == "it is empty"));
     std::fs::rename(dir.path().join("away"), &path).unwrap();
-    assert_eq!(disk.reopen().unwrap().revision, 7);
+    assert_eq!(disk.reopen().unwrap().revision, 8, "it is there again, with what was written and not answered");
 }
 
 /// Not a test by itself: the process that the next one kills. Writes for ever, and says each name after it was answered.

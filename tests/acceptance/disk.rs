@@ -175,6 +175,47 @@ fn logs(disk: &Disk) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_starts_on_a_full_disk_and_says_so_and_with_room_all_is_as_before() {
+    let Some(disk) = Disk::in_memory("16m") else { return };
+    let mut controller = Controller::start_in(&disk.state()).await;
+    controller.apply("api", &json!({ "route": "/api", "healthPath": "/api/health" })).await;
+    let pids = controller.pids();
+    disk.fill();
+    let (answered, _) = write_until_refused(&controller, "full", || ()).await;
+    controller.kill_9();
+    disk.fill();
+    controller.begin_again();
+    until("the reason why it is not ready", async || {
+        let (status, said) = load::get(controller.admin, "/readyz").await.ok()?;
+        (status == 503 && said.contains("make room on its disk")).then_some(())
+    })
+    .await;
+    assert_there(&controller, &answered);
+    assert_eq!(controller.pids(), pids);
+    disk.free();
+    assert_ready_again(&controller).await;
+    assert_eq!(load::get(controller.router, "/api").await.unwrap().0, 200);
+    assert_eq!(controller.pids(), pids);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_whose_state_directory_was_removed_ends_and_says_so_and_answers_no_write_that_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let mut controller = Controller::start_in(&state).await;
+    controller.kubectl(&["create", "configmap", "before"]);
+    // Its kubeconfig goes with it.
+    let kubeconfig = dir.path().join("kubeconfig");
+    fs::copy(state.join("kubeconfig"), &kubeconfig).unwrap();
+    fs::remove_dir_all(&state).unwrap();
+    let written = controller.try_kubectl(&["create", "configmap", "after", "--kubeconfig", &kubeconfig.to_string_lossy()]);
+    assert!(written.is_err(), "it would be lost");
+    let (code, said) = controller.end().await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("store.redb is gone, perhaps with its whole directory"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_is_damaged_while_it_runs_ends_the_process_with_the_remedy() {
     let Some(disk) = Disk::in_memory("16m") else { return };
     let mut controller = Controller::start_in(&disk.state()).await;

@@ -130,8 +130,13 @@ impl Controller {
 
     /// After its end.
     pub async fn start_again(&mut self) {
-        self.child = spawn(self.dir.path(), &self.state, self.api, self.router, self.admin, self.descriptors, &self.extra);
+        self.begin_again();
         self.wait_ready().await;
+    }
+
+    /// After its end; it is not waited for.
+    pub fn begin_again(&mut self) {
+        self.child = spawn(self.dir.path(), &self.state, self.api, self.router, self.admin, self.descriptors, &self.extra);
     }
 
     /// Changes how many file descriptors it may have, while it runs; what it has open stays open.

@@ -21,6 +21,13 @@ fn hint(engine: &Engine, error: &engine::Error) -> Option<String> {
     if error.says("no space left on device") {
         return Some(format!("make room: {} system prune, or a larger disk for {}", engine.program(), storage(engine)));
     }
+    if error.says("setrlimit") {
+        return Some(
+            "the engine gives containers higher limits than it may itself: start it with a higher hard limit (ulimit -H), or lower \
+             default_ulimits in containers.conf"
+                .to_owned(),
+        );
+    }
     let lacks =
         |word: &str| error.says(&format!("`{word}.")) || error.says(&format!("/{word}.")) || error.says(&format!("{word} controller"));
     ["memory", "cpu", "pids"].into_iter().find(|word| lacks(word)).map(|word| {
@@ -49,11 +56,20 @@ pub(super) fn not_started(engine: &Engine, container: &Container, error: &engine
     if missing {
         return Error::CommandNotFound { program: format!("{} in image {}", program(container, &text), container.image), path: None };
     }
-    if error.says("permission denied") && (error.says("crun") || error.says("runc") || error.says("exec")) {
-        let source = io::Error::from(io::ErrorKind::PermissionDenied);
-        return Error::CommandNotExecutable { program: PathBuf::from(program(container, &text)), source };
+    if let Some(error) = not_executable(error, container) {
+        return error;
     }
     refused(engine, format!("start container {}", container.name), error)
+}
+
+/// That its program may not be executed. Runtimes end every refusal of the system with "OCI permission denied", whatever it was about.
+fn not_executable(error: &engine::Error, container: &Container) -> Option<Error> {
+    let is_it = error.says("permission denied") && error.says("exec");
+    let text = error.to_string();
+    is_it.then(|| Error::CommandNotExecutable {
+        program: PathBuf::from(program(container, &text)),
+        source: io::Error::new(io::ErrorKind::PermissionDenied, text),
+    })
 }
 
 /// The program that the engine names (in quotes of one kind or another), else the first of the command.
@@ -96,5 +112,17 @@ mod tests {
             assert_eq!(program(&container(&["mine"]), text), named, "{text}");
         }
         assert_eq!(program(&container(&[]), "x"), "the image's entrypoint");
+    }
+
+    #[test]
+    fn what_the_system_forbids_the_engine_is_told_in_its_words_and_is_no_fault_of_the_program() {
+        let container = super::super::start::tests::container();
+        let told = |text: &str| {
+            let error = engine::Error::Answer { status: 500, message: text.to_owned() };
+            not_executable(&error, &container).map(|error| error.to_string())
+        };
+        assert_eq!(told("crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted: OCI permission denied"), None);
+        let said = told("crun: open executable: Permission denied: OCI permission denied").unwrap();
+        assert!(said.contains("crun: open executable") && said.contains("chmod +x"), "{said}");
     }
 }

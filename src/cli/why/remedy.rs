@@ -361,6 +361,11 @@ fn not_executable(text: &str, spec: Option<&MeshServiceSpec>) -> String {
     if text.contains("longer than the system allows") {
         return format!("{program} is given more than the system allows: shorten spec.args or spec.env");
     }
+    let program = if spec.is_some_and(|spec| spec.command.is_some() || !spec.args.is_empty()) {
+        program
+    } else {
+        "the image's entrypoint".to_owned()
+    };
     format!("{program} cannot be executed: chmod +x it, or name its interpreter first in spec.command")
 }
 

@@ -2,12 +2,15 @@
 use std::{collections::BTreeMap, pin::Pin};
 
 use futures::{Stream, stream::select_all};
-use k8s_openapi::api::{
-    apps::v1::{Deployment, DeploymentStatus},
-    autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec},
-    core::v1::{ContainerStatus, Pod, PodStatus, Service, ServiceAccount},
-    discovery::v1::EndpointSlice,
-    policy::v1::PodDisruptionBudget,
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentStatus},
+        autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec},
+        core::v1::{ContainerStatus, Pod, PodStatus, Service, ServiceAccount},
+        discovery::v1::EndpointSlice,
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -140,8 +143,15 @@ fn labelled<K: Resource<DynamicType = ()>>(object: &K, label: &str) -> Vec<Group
     object.labels().get(label).map(|name| (object.namespace().unwrap_or_default(), name.clone())).into_iter().collect()
 }
 
+/// Of a service, who wrote it when is asked for; not what.
+pub(super) fn trim_mesh_service(service: &mut MeshService) {
+    let writers = service.metadata.managed_fields.take().unwrap_or_default();
+    trim_meta(service);
+    service.metadata.managed_fields = Some(writers.into_iter().map(|writer| ManagedFieldsEntry { fields_v1: None, ..writer }).collect());
+}
+
 /// What no kind is asked for: who wrote which field, and kubectl's own copy of the object.
-pub(super) fn trim_meta<K: Resource>(object: &mut K) {
+fn trim_meta<K: Resource>(object: &mut K) {
     object.meta_mut().managed_fields = None;
     if let Some(annotations) = &mut object.meta_mut().annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");

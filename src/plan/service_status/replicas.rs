@@ -255,11 +255,18 @@ fn progressing(picture: &Picture<'_>, counts: &Counts<'_>, old: &[Condition]) ->
     }
 }
 
-/// When something last went forward: a copy of the revision was made or became ready, or one of the others went.
+/// When something last went forward: a copy of the revision was made or became ready, one of the others went, or the service was changed.
 fn last_progress(picture: &Picture<'_>, counts: &Counts<'_>) -> Timestamp {
     let updated = counts.alive.iter().filter(|replica| replica.updated).filter_map(|replica| replica.made.max(replica.ready_since)).max();
     let going = picture.replicas.iter().filter_map(|replica| replica.ending).max();
-    updated.max(going).unwrap_or(picture.now)
+    let progress = updated.max(going).unwrap_or(picture.now);
+    changed(picture.service).map_or(progress, |changed| progress.max(changed))
+}
+
+/// When somebody last wrote the service itself, to the second; status is what we write.
+fn changed(service: &MeshService) -> Option<Timestamp> {
+    let writers = service.metadata.managed_fields.iter().flatten().filter(|writer| writer.subresource.as_deref() != Some("status"));
+    writers.filter_map(|writer| writer.time.as_ref()).map(|time| time.0).max()
 }
 
 fn routes_accepted(picture: &Picture<'_>) -> Want {

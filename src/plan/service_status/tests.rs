@@ -1,5 +1,5 @@
 //! What a service says of itself, situation by situation: READY, the conditions and their messages tell one story.
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ManagedFieldsEntry, Time};
 use serde_json::{Value, json};
 
 use super::*;
@@ -152,6 +152,22 @@ fn a_rollout_without_progress_is_said_to_be_stuck_and_asks_to_be_looked_at_in_ti
     );
     assert_eq!(told[2], "Available=True MinimumReplicasAvailable 1 of at least 1 serve");
     assert_eq!((told[3].as_str(), wake), ("Progressing=False ProgressDeadlineExceeded no progress for 60 s", None));
+}
+
+#[test]
+fn the_progress_deadline_begins_with_the_change_of_the_service() {
+    let mut service = service(json!({"replicas": 2, "rollout": {"progressDeadlineSeconds": 60}}));
+    let old = [ready(instance("b", 0))];
+    let wrote = |second: i64, subresource: Option<&str>| ManagedFieldsEntry {
+        time: Some(Time(at(second))),
+        subresource: subresource.map(ToOwned::to_owned),
+        ..ManagedFieldsEntry::default()
+    };
+    service.metadata.managed_fields = Some(vec![wrote(100, None), wrote(990, Some("scale")), wrote(999, Some("status"))]);
+    let (status, wake) = at_second(1000, &service, &old);
+    assert_eq!((story(&status)[3].as_str(), wake), ("Progressing=True RollingOut", Some(SignedDuration::from_secs(50))));
+    let (status, _) = at_second(1050, &service, &old);
+    assert_eq!(story(&status)[3], "Progressing=False ProgressDeadlineExceeded no progress for 60 s");
 }
 
 #[test]
