@@ -59,6 +59,11 @@ impl Router {
         let mut socket = templates::router_socket();
         for listen in &self.listen {
             socket.add(socket::LISTEN_STREAM, "--router-listen", listen.as_str()).map_err(refused)?;
+            if listen.parse::<u16>().is_ok() {
+                plan.notes.push(format!(
+                    "the router listens at port {listen} of all addresses of the machine; --router-listen 127.0.0.1:{listen} keeps it to itself"
+                ));
+            }
         }
         let mut service = templates::router_service();
         if host.systemd >= Some(Systemd::NOTIFY_RELOAD) {
