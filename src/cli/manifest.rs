@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kube::core::{DynamicObject, GroupVersionKind, Status};
+use kube::core::{DynamicObject, GroupVersionKind, Status, response::StatusCause};
 
 use super::exit::{Code, Failure, Result};
 use mesh_api::duration::PATTERN;
@@ -69,12 +69,24 @@ impl Document {
             return told.collect::<Vec<_>>().join("\n");
         }
         let text = causes.iter().map(|cause| {
-            let field = if cause.field.is_empty() { String::new() } else { format!("{}: ", cause.field) };
+            let (about, field, message) = about(cause);
             let hint = if cause.message.contains(PATTERN) { " (a duration is written as 90s, 5m or 1h30m)" } else { "" };
-            format!("{}:{}: {}: {field}{}{hint}", self.file, self.lines.of(&cause.field), self.title(), cause.message)
+            format!("{}:{}: {}: {field}{message}{hint}", self.file, self.lines.of(about), self.title())
         });
         // The API may give one cause twice (its schema and its rules found the same).
         text.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// What a cause is about, how it begins, and what it says. A rule of the whole object has no field, and a message that begins with one.
+fn about(cause: &StatusCause) -> (&str, String, &str) {
+    match cause.field.as_str() {
+        "" | "<nil>" => {
+            let message = cause.message.strip_prefix("Invalid value: ").unwrap_or(&cause.message);
+            let message = message.strip_prefix("\"\": ").unwrap_or(message);
+            (message.split(' ').next().unwrap_or_default(), String::new(), message)
+        }
+        field => (field, format!("{field}: "), &cause.message),
     }
 }
 
@@ -288,6 +300,8 @@ mod tests {
             service.complaint(&status),
             "m.yaml:5: MeshService api: spec.replicas: absent\nm.yaml:6: MeshService api: spec.command[0]: no"
         );
+        let whole = because(vec![cause("<nil>", "Invalid value: metadata.name may have at most 48 characters")]);
+        assert_eq!(service.complaint(&whole), "m.yaml:4: MeshService api: metadata.name may have at most 48 characters");
         let strict = Status { message: "strict decoding error: unknown field \"spec.replcas\"".into(), ..Status::default() };
         assert_eq!(
             service.complaint(&strict),

@@ -53,6 +53,11 @@ impl Unit {
         self.entries.iter().filter(move |entry| entry.key == key).map(|entry| &entry.value)
     }
 
+    /// The text that counts of a key: the last one.
+    pub fn last_text(&self, key: Key) -> Option<&str> {
+        self.values(key).last().and_then(Value::text)
+    }
+
     /// Adds a line.
     ///
     /// # Errors

@@ -54,7 +54,11 @@ impl Serve {
             _ = signals.next() => None,
             death = supervisor.death() => Some(death),
         };
-        tracing::info!("ending; instances go on running");
+        if kubeconfig.exists() {
+            tracing::info!("ending; instances go on running");
+        } else {
+            tracing::warn!("ending; the state directory is gone, and plain processes, which hold theirs in it, end with it");
+        }
         lifetime::end(supervisor, &mut signals, death, GRACE).await
     }
 

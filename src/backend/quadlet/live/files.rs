@@ -13,7 +13,6 @@ use crate::{
         header::{self, Found},
         keys::container as key,
         names, parse,
-        unit::Unit,
         value::Value,
     },
 };
@@ -307,11 +306,11 @@ fn told(text: &str, stem: &str, ordinal: u32, controller: &str) -> Option<Record
         return None;
     }
     let key = InstanceKey { namespace: label(labels::NAMESPACE)?, name: label(labels::INSTANCE)?, uid: label(labels::UID)? };
-    let container = last_text(&unit, key::CONTAINER_NAME)?;
-    let mut record = Record::new(key, stem, ordinal, &container, clock::now());
+    let container = unit.last_text(key::CONTAINER_NAME)?;
+    let mut record = Record::new(key, stem, ordinal, container, clock::now());
     let mounts = unit.values(key::VOLUME).filter_map(|value| value.text()?.split_once(':'));
-    record.volumes = mounts.map(|(source, _)| source.to_owned()).filter(|source| goes_with(source, &container)).collect();
-    record.port = last_text(&unit, key::PUBLISH_PORT).and_then(|port| {
+    record.volumes = mounts.map(|(source, _)| source.to_owned()).filter(|source| goes_with(source, container)).collect();
+    record.port = unit.last_text(key::PUBLISH_PORT).and_then(|port| {
         let (host, inside) = port.strip_prefix("127.0.0.1:")?.split_once(':')?;
         Some((host.parse().ok()?, inside.parse().ok()?))
     });
@@ -321,11 +320,6 @@ fn told(text: &str, stem: &str, ordinal: u32, controller: &str) -> Option<Record
 /// Whether a volume is an instance's alone: it is called so, and has no unit of its own.
 fn goes_with(volume: &str, container: &str) -> bool {
     volume.strip_prefix(container).is_some_and(|rest| rest.starts_with('-') && !rest.ends_with(".volume"))
-}
-
-/// The text that counts of a key.
-pub(super) fn last_text(unit: &Unit, key: crate::quadlet::keys::Key) -> Option<String> {
-    unit.values(key).last().and_then(Value::text).map(ToOwned::to_owned)
 }
 
 #[cfg(test)]

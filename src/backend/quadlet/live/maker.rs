@@ -3,7 +3,6 @@
 use crate::quadlet::{
     header,
     keys::{Key, unit as about},
-    live::files,
     parse,
     unit::{Refused, Unit},
 };
@@ -22,7 +21,7 @@ impl Maker {
     /// Whoever made a file with that text; none if it was not made here.
     pub(super) fn of(text: &str) -> Option<Self> {
         let controller = header::set(text)?.to_owned();
-        let state_dir = parse::unit(text).ok().and_then(|unit| files::last_text(&unit, about::STATE_DIR));
+        let state_dir = parse::unit(text).ok().and_then(|unit| unit.last_text(about::STATE_DIR).map(ToOwned::to_owned));
         Some(Self { controller, state_dir })
     }
 
