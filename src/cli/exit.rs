@@ -70,9 +70,10 @@ impl Failure {
         self.error.as_ref().is_some_and(anyhow::Error::is::<Unavailable>)
     }
 
-    /// The text for the user, with its causes.
+    /// The text for the user, with its causes, each told once: some errors tell theirs themselves.
     pub fn text(&self) -> String {
-        self.error.as_ref().map(|error| format!("{error:#}")).unwrap_or_default()
+        let causes = self.error.iter().flat_map(anyhow::Error::chain).map(ToString::to_string);
+        causes.reduce(|told, cause| if told.contains(&cause) { told } else { format!("{told}: {cause}") }).unwrap_or_default()
     }
 }
 
@@ -186,6 +187,17 @@ mod tests {
         assert_eq!(run(&[Code::Conflict, Code::Failed]).await, (2, failed(Code::Conflict, "Conflict\nFailed")));
         assert_eq!(run(&[Code::Ok, Code::Unreachable, Code::Ok]).await, (2, failed(Code::Unreachable, "Unreachable")));
         assert_eq!(run(&[Code::Unreachable, Code::Ok]).await, (1, failed(Code::Unreachable, "Unreachable")));
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let no_room = std::io::Error::other("no room");
+        let told = |failure: Failure| failure.context("store").text();
+        assert_eq!(told(Failure::from(anyhow::Error::from(no_room).context("write x"))), "store: write x: no room");
+        assert_eq!(
+            told(Failure::from(anyhow::Error::from(std::io::Error::other("no room")).context("write x: no room"))),
+            "store: write x: no room"
+        );
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub(super) fn generator(facts: &Facts) -> Option<Finding> {
     const CHECK: &str = "quadlet";
     let missing = needed_by(facts, &[Purpose::Quadlet])?;
     let Some(generator) = &facts.generator else {
-        let text = "Podman's generator of units is not installed: Quadlet came with Podman 4.4";
+        let text = "Podman's generator of units is not installed: Quadlet came with Podman 4.4 (Debian 13 and Ubuntu 24.04 have it; where there is an older one, use --backend podman)";
         return Some(Finding::of(missing, CHECK, text, as_root(facts, "apt-get install podman")));
     };
     let path = generator.path.display();
