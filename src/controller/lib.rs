@@ -63,10 +63,14 @@ fn api(act: &'static str) -> impl FnOnce(kube::Error) -> Error {
 
 /// After an error: soon again; the API's own trouble is not made worse by a storm, because each object waits by itself.
 fn error_policy<K: Debug, C>(_: Arc<K>, error: &Error, _: Arc<C>) -> Action {
-    let conflict = matches!(error, Error::Api { error, .. } if matches!(&**error, kube::Error::Api(status) if status.code == 409));
-    // One engine that is away is told of once, by its node; not by each of its instances.
-    let away = matches!(error, Error::Backend { source: mesh_backend::Error::EngineUnreachable { .. }, .. });
-    if !conflict && !away {
+    let is_status =
+        |code: u16| matches!(error, Error::Api { error, .. } if matches!(&**error, kube::Error::Api(status) if status.code == code));
+    let conflict = is_status(409);
+    // An engine that is away and an API that takes no writes are told of once, by the node and by the store; not by each object.
+    let away = matches!(error, Error::Backend { source: mesh_backend::Error::EngineUnreachable { .. }, .. }) || is_status(503);
+    if away {
+        tracing::debug!(%error, "reconcile failed; it is tried again");
+    } else if !conflict {
         tracing::warn!(%error, "reconcile failed; it is tried again");
     }
     Action::requeue(if conflict { Duration::from_millis(50) } else { Duration::from_secs(1) })
