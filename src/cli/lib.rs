@@ -136,10 +136,10 @@ impl Mesh {
             Verb::Restart(restart) => target.with(async |api| restart.run(api).await).await,
             Verb::Apply(apply) => target.with(async |api| apply.run(api).await).await,
             Verb::Delete(delete) => target.with(async |api| delete.run(api).await).await,
-            Verb::Quadlet(quadlet) => Box::pin(quadlet.run(target.namespace)).await,
+            Verb::Quadlet(quadlet) => Box::pin(quadlet.run(target.namespace().map(ToOwned::to_owned))).await,
             Verb::Podman(podman) => Box::pin(podman.run(target)).await,
             Verb::Export(export) => Box::pin(export.run(target)).await,
-            Verb::Doctor(doctor) => doctor.run(target.state_dir).await,
+            Verb::Doctor(doctor) => doctor.run(target.state_dir()).await,
             Verb::Completion(completion) => completion.run(),
             Verb::Version => output::print_line(&format!("mesh {}", env!("CARGO_PKG_VERSION"))),
         }

@@ -27,12 +27,12 @@ pub struct Target {
     /// The kubeconfig of the API [default: .mesh/kubeconfig here or above, else $KUBECONFIG, else that of the default state directory].
     #[arg(long, global = true, value_name = "FILE", help_heading = "Which API")]
     pub kubeconfig: Option<PathBuf>,
-    /// The state directory of the controller: its kubeconfig is used. With `run`: where to keep the state [default: .mesh in the project directory].
-    #[arg(long, global = true, env = "MESH_STATE_DIR", value_name = "DIR", conflicts_with = "kubeconfig", help_heading = "Which API")]
-    pub state_dir: Option<PathBuf>,
+    /// The state directory of the controller: its kubeconfig is used. With `run`: where to keep the state [default: .mesh in the project directory] [env: MESH_STATE_DIR].
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "kubeconfig", help_heading = "Which API")]
+    state_dir: Option<PathBuf>,
     /// The namespace [default: that of the kubeconfig].
     #[arg(short, long, global = true, env = "MESH_NAMESPACE", value_name = "NAME", help_heading = "Which API")]
-    pub namespace: Option<String>,
+    namespace: Option<String>,
 }
 
 /// Where the API was found.
@@ -144,7 +144,7 @@ impl Target {
         let found = find(&places);
         let config = config(&found, &places).await?;
         let (address, of_machine) = (config.cluster_url.to_string(), is_of_machine(&config));
-        let namespace = self.namespace.unwrap_or_else(|| config.default_namespace.clone());
+        let namespace = self.namespace().map_or_else(|| config.default_namespace.clone(), ToOwned::to_owned);
         let client = client(config).map_err(|error| Failure::from(error).context(source_of(&found)))?;
         act(&Connection { client, namespace }).await.map_err(|failure| match failure.code {
             Code::Unreachable if failure.is_unavailable() => failure.context(format!("the API at {address} cannot do it now")),
@@ -166,10 +166,20 @@ impl Target {
         })
     }
 
+    /// That of the flag; else that of the environment, which is no flag: `--kubeconfig` goes before it, and an empty one is none.
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        self.state_dir.clone().or_else(|| std::env::var_os("MESH_STATE_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from))
+    }
+
+    /// The one that is said; an empty one is none.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref().filter(|name| !name.is_empty())
+    }
+
     fn places(&self) -> Result<Places> {
         Ok(Places {
             kubeconfig: self.kubeconfig.clone(),
-            state_dir: self.state_dir.clone(),
+            state_dir: self.state_dir(),
             current: std::env::current_dir().map_err(|error| Failure::from(error).context("current directory"))?,
             environment: std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty()),
             default_state_dir: state_dir::default(),

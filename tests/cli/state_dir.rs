@@ -9,7 +9,7 @@ use std::{
 use mesh_gear::{
     machine::there,
     program::program,
-    session::{End, mesh, project},
+    session::{End, mesh, mesh_with, project},
 };
 
 /// A user that is not us.
@@ -105,4 +105,17 @@ fn a_state_directory_that_is_not_ours_alone_is_refused_by_its_path_with_the_reme
             assert_eq!(names(&dir), before, "{what}: {program}");
         }
     }
+}
+
+#[test]
+fn a_state_directory_of_the_environment_is_no_flag_and_an_empty_one_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = |variables: &[(&str, &str)], words: &[&str]| mesh_with(dir.path(), variables, words).stderr;
+    let ps = said(&[("MESH_STATE_DIR", "/nope/state")], &["ps"]);
+    assert!(ps.contains("--state-dir /nope/state/kubeconfig: No such file"), "{ps}");
+    let other = said(&[("MESH_STATE_DIR", "/nope/state")], &["ps", "--kubeconfig", "/nope/kubeconfig"]);
+    assert_eq!(other, "mesh: --kubeconfig /nope/kubeconfig: No such file or directory (os error 2)\n");
+    let none = said(&[("MESH_STATE_DIR", "")], &["ps"]);
+    assert!(none.contains("no API found"), "{none}");
+    assert_eq!(mesh_with(dir.path(), &[("MESH_STATE_DIR", ""), ("MESH_NAMESPACE", "")], &["version"]).code, 0);
 }

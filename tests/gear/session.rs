@@ -30,7 +30,12 @@ fn command(dir: &Path, words: &[&str]) -> Command {
 
 /// Runs `mesh` to its end.
 pub fn mesh(dir: &Path, words: &[&str]) -> End {
-    let output = command(dir, words).output().unwrap();
+    mesh_with(dir, &[], words)
+}
+
+/// The same with variables in its environment.
+pub fn mesh_with(dir: &Path, variables: &[(&str, &str)], words: &[&str]) -> End {
+    let output = command(dir, words).envs(variables.iter().copied()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     End { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
