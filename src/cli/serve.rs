@@ -160,7 +160,11 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let outages = outages(&store);
     controller::bootstrap::bootstrap(&client).await?;
     let node = node::Node { name: options.node_name.clone(), backend: options.backend.kind(), ports: options.port_range };
-    node::register(&client, &node).await?;
+    match node::register(&client, &node).await {
+        // It is tried again as long as it runs: until there is room on the disk, what is stored can be read.
+        Err(error) if error.is_unavailable() => tracing::warn!(%error, "the node could not be written down"),
+        registered => registered?,
+    }
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
     shutdown.spawn("store-outages", node::tell_outages(client.clone(), node.name.clone(), outages, shutdown.triggered()));

@@ -49,6 +49,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether an API answered, and takes no writes now.
+    pub fn is_unavailable(&self) -> bool {
+        self.is_status(503)
+    }
+
+    fn is_status(&self, code: u16) -> bool {
+        matches!(self, Self::Api { error, .. } if matches!(&**error, kube::Error::Api(status) if status.code == code))
+    }
+}
+
 fn words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => said(status),
@@ -63,11 +74,9 @@ fn api(act: &'static str) -> impl FnOnce(kube::Error) -> Error {
 
 /// After an error: soon again; the API's own trouble is not made worse by a storm, because each object waits by itself.
 fn error_policy<K: Debug, C>(_: Arc<K>, error: &Error, _: Arc<C>) -> Action {
-    let is_status =
-        |code: u16| matches!(error, Error::Api { error, .. } if matches!(&**error, kube::Error::Api(status) if status.code == code));
-    let conflict = is_status(409);
+    let conflict = error.is_status(409);
     // An engine that is away and an API that takes no writes are told of once, by the node and by the store; not by each object.
-    let away = matches!(error, Error::Backend { source: mesh_backend::Error::EngineUnreachable { .. }, .. }) || is_status(503);
+    let away = matches!(error, Error::Backend { source: mesh_backend::Error::EngineUnreachable { .. }, .. }) || error.is_unavailable();
     if away {
         tracing::debug!(%error, "reconcile failed; it is tried again");
     } else if !conflict {

@@ -185,13 +185,12 @@ async fn a_controller_starts_on_a_full_disk_and_says_so_and_with_room_all_is_as_
     controller.kill_9();
     disk.fill();
     controller.begin_again();
-    until("the reason why it is not ready", async || {
-        let (status, said) = load::get(controller.admin, "/readyz").await.ok()?;
-        (status == 503 && said.contains("make room on its disk")).then_some(())
-    })
-    .await;
+    until("it to be there", async || load::get(controller.admin, "/livez").await.is_ok().then_some(())).await;
     assert_there(&controller, &answered);
     assert_eq!(controller.pids(), pids);
+    write_until_refused(&controller, "again", || ()).await;
+    let (status, said) = controller.admin("/readyz").await;
+    assert!(status == 503 && said.contains("make room on its disk"), "{status}: {said}");
     disk.free();
     assert_ready_again(&controller).await;
     assert_eq!(load::get(controller.router, "/api").await.unwrap().0, 200);
