@@ -1,7 +1,7 @@
 //! Logging of the process itself: text for a terminal, JSON lines otherwise, to standard error. Never a secret.
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt, prelude::*};
 
 use super::meant::did_you_mean;
 
@@ -24,8 +24,8 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// A word alone is a level: taken for a target, a mistyped one would silence everything else.
 fn check_levels(filter: &str) -> Result<(), String> {
-    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
-    let wrong = filter.split(',').map(str::trim).find(|part| !part.is_empty() && !part.contains(['=', '[']) && !is_level(part));
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let wrong = filter.split(',').map(str::trim).find(|part| !part.contains(['=', '[']) && !is_level(part));
     let told = |word| {
         let meant = did_you_mean(word, LEVELS);
         format!(
@@ -73,7 +73,7 @@ mod tests {
         let told = check_levels("wran").unwrap_err();
         assert!(told.contains("\"wran\" is no level; did you mean \"warn\"?"), "{told}");
         assert!(check_levels("mesh_router=debug,blah").is_err());
-        for filter in ["", "info", "WARN", "info,mesh_router=debug", "off, [span]=info"] {
+        for filter in ["", "info", "WARN", "3", "info,mesh_router=debug", "off, [span]=info"] {
             assert_eq!(check_levels(filter), Ok(()), "{filter}");
         }
     }
