@@ -54,7 +54,7 @@ impl Export {
         if self.files.is_empty() {
             return target.with(async |api| self.of_api(api).await).await;
         }
-        let loaded = Loaded::read(&self.files, target.namespace().map(ToOwned::to_owned)).await?;
+        let loaded = Loaded::read(&self.files, target.namespace()).await?;
         let services = self.chosen(loaded.services.clone())?;
         let exported = exported(&services, |service, text| loaded.complaint(service, text));
         let namespaces = exported.natives.iter().map(|native| native.namespace.clone());

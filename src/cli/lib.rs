@@ -136,7 +136,7 @@ impl Mesh {
             Verb::Restart(restart) => target.with(async |api| restart.run(api).await).await,
             Verb::Apply(apply) => target.with(async |api| apply.run(api).await).await,
             Verb::Delete(delete) => target.with(async |api| delete.run(api).await).await,
-            Verb::Quadlet(quadlet) => Box::pin(quadlet.run(target.namespace().map(ToOwned::to_owned))).await,
+            Verb::Quadlet(quadlet) => Box::pin(quadlet.run(target.namespace())).await,
             Verb::Podman(podman) => Box::pin(podman.run(target)).await,
             Verb::Export(export) => Box::pin(export.run(target)).await,
             Verb::Doctor(doctor) => doctor.run(target.state_dir()).await,

@@ -56,8 +56,8 @@ impl Podman {
     /// Does what was asked for.
     pub async fn run(self, target: Target) -> Result {
         match self.verb {
-            Verb::Plan(plan) => plan.run(target.namespace().map(ToOwned::to_owned)).await,
-            Verb::Generate(generate) => generate.run(target.namespace().map(ToOwned::to_owned)).await,
+            Verb::Plan(plan) => plan.run(target.namespace()).await,
+            Verb::Generate(generate) => generate.run(target.namespace()).await,
             Verb::Stop(stop) => stop.run(target).await,
         }
     }

@@ -87,7 +87,7 @@ impl Run {
         }
         let project = plan::project(&self.project_dir)?;
         let documents = plan::documents(&self, &project)?;
-        let namespace = target.namespace().unwrap_or("default").to_owned();
+        let namespace = target.namespace().unwrap_or_else(|| "default".to_owned());
         // Before anything starts, and before what an earlier run has left is looked after: a typo must end nothing.
         load::check(&documents, &namespace).await?;
         let state_dir = state::prepare(target.state_dir().as_deref(), &project)?;

@@ -1,7 +1,7 @@
 //! Which API a command talks to: found by flags, by the project's `.mesh`, by the environment, or by the default state directory.
 mod ours;
 
-use std::{ffi::OsStr, net::IpAddr, path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::Condition};
@@ -15,7 +15,7 @@ use tower::{buffer::BufferLayer, retry::RetryLayer};
 
 use super::{
     exit::{Code, Failure, Result},
-    kubeconfig::wrong,
+    kubeconfig::{of_list, wrong},
     state_dir,
 };
 use mesh_api::{MeshInstance, MeshNode, MeshService, conditions};
@@ -144,7 +144,7 @@ impl Target {
         let found = find(&places);
         let config = config(&found, &places).await?;
         let (address, of_machine) = (config.cluster_url.to_string(), is_of_machine(&config));
-        let namespace = self.namespace().map_or_else(|| config.default_namespace.clone(), ToOwned::to_owned);
+        let namespace = self.namespace().unwrap_or_else(|| config.default_namespace.clone());
         let client = client(config).map_err(|error| Failure::from(error).context(source_of(&found)))?;
         act(&Connection { client, namespace }).await.map_err(|failure| match failure.code {
             Code::Unreachable if failure.is_unavailable() => failure.context(format!("the API at {address} cannot do it now")),
@@ -172,8 +172,8 @@ impl Target {
     }
 
     /// The one that is said; an empty one is none.
-    pub fn namespace(&self) -> Option<&str> {
-        self.namespace.as_deref().filter(|name| !name.is_empty())
+    pub fn namespace(&self) -> Option<String> {
+        self.namespace.clone().filter(|name| !name.is_empty())
     }
 
     fn places(&self) -> Result<Places> {
@@ -214,20 +214,6 @@ fn source_of(found: &Found) -> String {
     }
 }
 
-/// The files of a list, one laid over the other; like kubectl, those that are not there are left out.
-fn of_environment(list: &OsStr) -> Result<Kubeconfig> {
-    let mut merged: Option<Kubeconfig> = None;
-    for file in std::env::split_paths(list).filter(|file| file.exists()) {
-        let failed = |error| Failure::new(Code::Unreachable, format!("{}, of $KUBECONFIG: {}", file.display(), wrong(&error)));
-        let read = Kubeconfig::read_from(&file).map_err(failed)?;
-        merged = Some(match merged {
-            Some(before) => before.merge(read).map_err(failed)?,
-            None => read,
-        });
-    }
-    merged.ok_or_else(|| Failure::new(Code::Unreachable, format!("$KUBECONFIG names no file that is there: {}", list.display())))
-}
-
 async fn config(found: &Found, places: &Places) -> Result<Config> {
     let kubeconfig = match found {
         Found::File(file, whose) => {
@@ -239,7 +225,8 @@ async fn config(found: &Found, places: &Places) -> Result<Config> {
                 Failure::new(Code::Unreachable, text)
             })?
         }
-        Found::Environment => of_environment(&std::env::var_os("KUBECONFIG").unwrap_or_default())?,
+        Found::Environment => of_list(&std::env::var_os("KUBECONFIG").unwrap_or_default())
+            .map_err(|text| Failure::new(Code::Unreachable, format!("{}: {text}", source_of(found))))?,
         Found::Nowhere => {
             let default = places.default_state_dir.as_deref().map(|dir| format!("{} is not there", state_dir::kubeconfig(dir).display()));
             let default = default.unwrap_or_else(|| "there is no $HOME with a state directory".to_owned());

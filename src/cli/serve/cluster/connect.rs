@@ -8,7 +8,10 @@ use kube::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Error, version};
-use crate::{in_cluster, kubeconfig::wrong};
+use crate::{
+    in_cluster,
+    kubeconfig::{of_list, wrong},
+};
 use mesh_api::labels;
 use mesh_kit::backoff::Backoff;
 
@@ -38,11 +41,11 @@ pub(super) async fn find(kubeconfig: Option<&Path>) -> Result<Found, Error> {
         }
         None if in_cluster::is_here() => of_pod()?,
         None => {
-            let source = match std::env::var("KUBECONFIG") {
-                Ok(files) if !files.is_empty() => format!("$KUBECONFIG {files}"),
-                _ => "~/.kube/config".to_owned(),
+            let (source, read) = match std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) {
+                Some(list) => (format!("$KUBECONFIG {}", list.display()), of_list(&list)),
+                None => ("~/.kube/config".to_owned(), Kubeconfig::read().map_err(|error| wrong(&error))),
             };
-            let read = Kubeconfig::read().map_err(|error| Error::Nowhere { from: source.clone(), text: wrong(&error) })?;
+            let read = read.map_err(|text| Error::Nowhere { from: source.clone(), text })?;
             from(read, source).await?
         }
     };
