@@ -69,24 +69,24 @@ impl Document {
             return told.collect::<Vec<_>>().join("\n");
         }
         let text = causes.iter().map(|cause| {
-            let (about, field, message) = about(cause);
+            let (field, said) = told(cause);
             let hint = if cause.message.contains(PATTERN) { " (a duration is written as 90s, 5m or 1h30m)" } else { "" };
-            format!("{}:{}: {}: {field}{message}{hint}", self.file, self.lines.of(about), self.title())
+            format!("{}:{}: {}: {said}{hint}", self.file, self.lines.of(field), self.title())
         });
         // The API may give one cause twice (its schema and its rules found the same).
         text.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("\n")
     }
 }
 
-/// What a cause is about, how it begins, and what it says. A rule of the whole object has no field, and a message that begins with one.
-fn about(cause: &StatusCause) -> (&str, String, &str) {
+/// The field that a cause is about, and what it says. A rule of the whole object has no field, and a message that begins with one.
+fn told(cause: &StatusCause) -> (&str, String) {
     match cause.field.as_str() {
         "" | "<nil>" => {
             let message = cause.message.strip_prefix("Invalid value: ").unwrap_or(&cause.message);
             let message = message.strip_prefix("\"\": ").unwrap_or(message);
-            (message.split(' ').next().unwrap_or_default(), String::new(), message)
+            (message.split(' ').next().unwrap_or_default(), message.to_owned())
         }
-        field => (field, format!("{field}: "), &cause.message),
+        field => (field, format!("{field}: {}", cause.message)),
     }
 }
 

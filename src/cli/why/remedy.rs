@@ -348,24 +348,21 @@ fn not_found(_: &str, spec: Option<&MeshServiceSpec>) -> String {
         Some(words) => format!("no shell splits spec.command, so write each word by itself: command: {words:?}"),
         None => format!(
             "there is no program {}: correct spec.command (a bare name is looked up in PATH, a relative path from spec.workingDir; no shell is involved)",
-            program(spec)
+            program(spec).unwrap_or_else(|| "of that name in the image".to_owned())
         ),
     }
 }
 
 fn not_executable(text: &str, spec: Option<&MeshServiceSpec>) -> String {
-    let (program, other) = (program(spec), "name another one first in spec.command");
+    let program = program(spec).unwrap_or_else(|| "the image's entrypoint".to_owned());
     if text.contains("#! line") {
-        return format!("{program} needs an interpreter that is not there: install it, correct the #! line, or {other}");
+        return format!(
+            "{program} needs an interpreter that is not there: install it, correct the #! line, or name another one first in spec.command"
+        );
     }
     if text.contains("longer than the system allows") {
         return format!("{program} is given more than the system allows: shorten spec.args or spec.env");
     }
-    let program = if spec.is_some_and(|spec| spec.command.is_some() || !spec.args.is_empty()) {
-        program
-    } else {
-        "the image's entrypoint".to_owned()
-    };
     format!("{program} cannot be executed: chmod +x it, or name its interpreter first in spec.command")
 }
 
@@ -408,9 +405,10 @@ fn image(spec: Option<&MeshServiceSpec>) -> String {
     spec.and_then(|spec| spec.image.clone()).unwrap_or_else(|| "it is made from".to_owned())
 }
 
-fn program(spec: Option<&MeshServiceSpec>) -> String {
-    let program = spec.and_then(|spec| spec.command.as_ref()?.first().or(spec.args.first()).cloned());
-    program.map_or_else(|| "of that name in the image".to_owned(), |program| format!("{program:?}"))
+/// The program that a service names; none where that is left to the image.
+fn program(spec: Option<&MeshServiceSpec>) -> Option<String> {
+    let program = spec.and_then(|spec| spec.command.as_ref()?.first().or(spec.args.first()));
+    program.map(|program| format!("{program:?}"))
 }
 
 #[cfg(test)]
