@@ -22,7 +22,7 @@ use super::{
     Error,
     absences::absences,
     api,
-    notes::{Note, Notes},
+    notes::{Note, Notes, first_of},
 };
 use mesh_api::{
     GROUP, MeshNode, MeshNodeSpec, VERSION,
@@ -94,14 +94,11 @@ impl Report {
 
     /// What was left, in words.
     fn left(&self) -> String {
-        let mut names: Vec<String> = self.left.iter().take(NAMED).map(ToString::to_string).collect();
-        if self.left.len() > NAMED {
-            names.push(format!("{} more", self.left.len() - NAMED));
-        }
+        let names: Vec<String> = self.left.iter().map(ToString::to_string).collect();
         format!(
             "an earlier store has left running what this one does not know: {}; it runs on, gets no requests, and ends when its service is applied again, or at a \
              start with --end-unknown",
-            names.join(", ")
+            first_of(&names, NAMED)
         )
     }
 

@@ -35,6 +35,13 @@ impl Note {
     }
 }
 
+/// The first of some names, and how many there are more.
+pub(super) fn first_of(names: &[String], most: usize) -> String {
+    let (shown, rest) = names.split_at(most.min(names.len()));
+    let shown = shown.join(", ");
+    if rest.is_empty() { shown } else { format!("{shown} and {} more", rest.len()) }
+}
+
 /// Notes that wait to be written; more are dropped.
 const WAITING: usize = 1024;
 

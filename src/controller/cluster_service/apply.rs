@@ -19,7 +19,10 @@ use super::{
     owners,
     refused::{Verdict, verdict},
 };
-use crate::{Error, api, notes::Note};
+use crate::{
+    Error, api,
+    notes::{Note, first_of},
+};
 use mesh_api::{MeshService, conditions::service::NAME_TAKEN, labels};
 use mesh_plan::validate::Refusal;
 
@@ -318,9 +321,5 @@ fn fields(differences: &[Difference]) -> String {
     const SHOWN: usize = 3;
     let names: Vec<String> =
         differences.iter().map(|found| found.path.to_string()).filter(|path| !path.contains(labels::RENDERED)).collect();
-    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        text = format!("{text} and {} more", names.len() - SHOWN);
-    }
-    if text.is_empty() { "its annotation".to_owned() } else { text }
+    if names.is_empty() { "its annotation".to_owned() } else { first_of(&names, SHOWN) }
 }

@@ -76,7 +76,7 @@ pub(super) async fn sweep(agent: &Agent) -> Result<(), Error> {
 
 /// An instance is there: what an earlier store has left of its service is ended.
 pub(super) fn replace(agent: &Agent, instance: &MeshInstance) {
-    for key in agent.options.ledger.replace(&instance.namespace().unwrap_or_default(), &instance.spec.service) {
+    for key in agent.options.ledger.replace(instance.metadata.namespace.as_deref().unwrap_or_default(), &instance.spec.service) {
         agent.orphans.tell(News::Replaced(key));
     }
 }
