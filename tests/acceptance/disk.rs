@@ -33,6 +33,16 @@ async fn write_again(controller: &Controller, name: &str) {
     until("a write to be carried out", async || controller.try_kubectl(&["create", "configmap", name]).ok()).await;
 }
 
+/// A controller with one instance whose disk is full: its processes, and the objects that it took before it refused one.
+async fn on_full_disk(disk: &Disk) -> (Controller, Vec<i64>, Vec<String>) {
+    let controller = Controller::start_in(&disk.state()).await;
+    controller.apply("api", &json!({ "route": "/api", "healthPath": "/api/health" })).await;
+    let pids = controller.pids();
+    disk.fill();
+    let (answered, _) = write_until_refused(&controller, "full", || ()).await;
+    (controller, pids, answered)
+}
+
 fn assert_there(controller: &Controller, names: &[String]) {
     let there = controller.kubectl(&["get", "configmaps", "-o", "name"]);
     let lost: Vec<_> = names.iter().filter(|name| !there.lines().any(|line| line.ends_with(&format!("/{name}")))).collect();
@@ -177,11 +187,7 @@ fn logs(disk: &Disk) -> Vec<Vec<u8>> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_controller_starts_on_a_full_disk_and_says_so_and_with_room_all_is_as_before() {
     let Some(disk) = Disk::in_memory("16m") else { return };
-    let mut controller = Controller::start_in(&disk.state()).await;
-    controller.apply("api", &json!({ "route": "/api", "healthPath": "/api/health" })).await;
-    let pids = controller.pids();
-    disk.fill();
-    let (answered, _) = write_until_refused(&controller, "full", || ()).await;
+    let (mut controller, pids, answered) = on_full_disk(&disk).await;
     controller.kill_9();
     disk.fill();
     controller.begin_again();
@@ -217,11 +223,7 @@ async fn a_controller_whose_state_directory_was_removed_ends_and_says_so_and_ans
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_is_damaged_while_it_runs_ends_the_process_with_the_remedy() {
     let Some(disk) = Disk::in_memory("16m") else { return };
-    let mut controller = Controller::start_in(&disk.state()).await;
-    controller.apply("api", &json!({ "route": "/api", "healthPath": "/api/health" })).await;
-    let pids = controller.pids();
-    disk.fill();
-    write_until_refused(&controller, "full", || ()).await;
+    let (mut controller, pids, _) = on_full_disk(&disk).await;
     let file = disk.state().join("store.redb");
     // In place, as a disk is damaged: the process has the file open.
     fs::File::options().write(true).open(&file).unwrap().write_all(&[0x5a; 4096]).unwrap();
