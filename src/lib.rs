@@ -33,7 +33,7 @@
 //! # Crates, and what each may use
 //! Each folder of `src/` is a crate (`mesh-kit`, `mesh-api`, …; `src/controller` is `mesh-controllers`), so the compiler holds the rule; this one has
 //! the programs, and gives all of them under one name. They use each other from left to right only (`tests/packaging/imports.rs` holds the order):
-//! `base` ← {`kit`, `shim`} ← `api` ← `plan` ← {`store`, `backend`} ← {`apiserver`, `coordination`} ← {`router`, `convert`} ← `controller` ← `cli`;
+//! `base` ← {`kit`, `shim`} ← `api` ← `plan` ← {`store`, `backend`} ← {`apiserver`, `coordination`} ← {`router`, `convert`, `agent`} ← `controller` ← `cli`;
 //! the router and the controllers never use each other. Within a crate no files import each other in a circle; what is in `foo/` is a part of `foo.rs`.
 //!
 //! | crate | owns |
@@ -46,11 +46,13 @@
 //! | [`store`] | the durable object store and its ring of events |
 //! | [`apiserver`] | the embedded Kubernetes-compatible API |
 //! | [`backend`] | what runs instances: processes (each under a shim), containers of an engine, units of systemd, a fake for tests; and a service as Kubernetes' own objects |
-//! | [`coordination`] | who leads: election by Lease, and writes that only the leader may make |
+//! | [`coordination`] | who leads, among controllers and among programs; their locks; when tasks run: decisions as values, and what carries them out |
+| [`agent`] | the door for programs: one HTTP API over what is decided elsewhere |
 //! | [`router`] | HTTP and WebSocket to ready endpoints; acknowledged drain |
 //! | [`controller`] | one driver per kind and its steps |
 //! | [`convert`] | files of other tools as MeshServices, and MeshServices as plain manifests of Kubernetes; texts only |
 //! | [`cli`] | a file per verb, and the wiring of the whole |
+pub use mesh_agent as agent;
 pub use mesh_api as api;
 pub use mesh_apiserver as apiserver;
 pub use mesh_backend as backend;

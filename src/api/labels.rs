@@ -65,3 +65,14 @@ pub const ROUTER_LEASE: &str = "mesh-controller.dev/router";
 pub const DRAIN_ADDRESS: &str = "mesh-controller.dev/drain-address";
 /// On an `EndpointSlice` of a cluster: when the pod changed that it was written for (Kubernetes' own annotation).
 pub const SLICE_TRIGGERED: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/// On the Lease of a lock or leader of programs: `lock` or `leader`.
+pub const LOCK: &str = "mesh-controller.dev/lock";
+/// On such a Lease: what programs call it.
+pub const LOCK_KEY: &str = "mesh-controller.dev/lock-key";
+/// On such a Lease: the fence of the acquisition, once it was renewed; before that it is the Lease's own revision.
+pub const LOCK_FENCE: &str = "mesh-controller.dev/lock-fence";
+/// On such a Lease: what the holder said about it, as JSON.
+pub const LOCK_METADATA: &str = "mesh-controller.dev/lock-metadata";
+/// On such a Lease: the ticket of the one who asked.
+pub const LOCK_TICKET: &str = "mesh-controller.dev/lock-ticket";

@@ -33,14 +33,32 @@ pub fn endpoint_slice(service: &str) -> String {
     format!("{service}-mesh")
 }
 
+/// The name of an object that is kept for something with any name: `<prefix>-<name>` where that is a DNS label, else what is left of it with its hash.
+pub fn derived(prefix: &str, name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let hashed = name.rsplit_once('-').is_some_and(|(_, hash)| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let ends = [name.bytes().next(), name.bytes().next_back()].into_iter().all(|end| end.is_some_and(plain));
+    if ends && !hashed && prefix.len() + 1 + name.len() <= 63 && name.bytes().all(|byte| plain(byte) || byte == b'-') {
+        return format!("{prefix}-{name}");
+    }
+    let kept: String = name.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(32).collect();
+    let kept = kept.trim_matches('-');
+    let separator = if kept.is_empty() { "" } else { "-" };
+    format!("{prefix}-{kept}{separator}{}", hex(name.as_bytes(), 8))
+}
+
 /// A revision: the first eight hexadecimal digits of the SHA-256 of what it is made of.
 pub fn revision(template: &[u8]) -> String {
-    let mut name = String::with_capacity(8);
-    for byte in Sha256::digest(template).iter().take(4) {
+    hex(template, 4)
+}
+
+/// So many bytes of its SHA-256, as hexadecimal digits.
+fn hex(of: &[u8], bytes: usize) -> String {
+    Sha256::digest(of).iter().take(bytes).fold(String::new(), |mut text, byte| {
         // Writing into a String cannot fail.
-        let _ = write!(name, "{byte:02x}");
-    }
-    name
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

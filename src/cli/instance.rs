@@ -78,6 +78,8 @@ pub struct Instance {
     pub node: Option<String>,
     /// When it was made.
     pub created: Option<Timestamp>,
+    /// When its program was started last.
+    pub started: Option<Timestamp>,
     /// What is wrong now.
     pub trouble: Option<String>,
     /// How its program ended last.

@@ -110,6 +110,8 @@ impl Run {
             api_listen: self.api_listen,
             router_listen: self.router_listen,
             admin_listen: self.admin_listen,
+            agent_socket: None,
+            agent_listen: None,
             port_range: self.port_range,
             node_name: hostname(),
             backend: self.backend.chosen()?,

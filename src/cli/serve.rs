@@ -5,7 +5,13 @@ pub(super) mod cluster;
 mod protected;
 pub(super) mod usage;
 
-pub use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread::available_parallelism, time::Duration};
+pub use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    thread::available_parallelism,
+    time::Duration,
+};
 
 use futures::{
     StreamExt,
@@ -17,6 +23,7 @@ use tokio::{net::TcpListener, sync::watch};
 use self::usage::UsageMetrics;
 use crate::state_dir::trust::{self, Distrust};
 
+use mesh_agent::Gate;
 use mesh_api::{
     labels::{DEFAULT_ROUTER, SYSTEM_NAMESPACE},
     node::PortRange,
@@ -34,7 +41,16 @@ use mesh_controllers::{
     },
     node,
 };
-use mesh_kit::{clock, metrics::Metrics, shutdown::Shutdown};
+use mesh_coordination::{
+    locks::{self, Locks},
+    session::Sessions,
+    token::Tokens,
+};
+use mesh_kit::{
+    clock::{self, BootClock},
+    metrics::Metrics,
+    shutdown::Shutdown,
+};
 use mesh_router::{
     self,
     health::Health,
@@ -62,6 +78,10 @@ pub struct ServeOptions {
     pub port_range: PortRange,
     /// The name of this machine's `MeshNode`.
     pub node_name: String,
+    /// The agent's socket; in the state directory if left out.
+    pub agent_socket: Option<PathBuf>,
+    /// Where the agent listens besides.
+    pub agent_listen: Option<SocketAddr>,
     /// What runs the instances.
     pub backend: backend::Chosen,
     /// What is done with what runs here and is not known to a new store.
@@ -114,6 +134,12 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The agent's socket cannot be made.
+    #[error(transparent)]
+    ListenAgent(#[from] mesh_agent::Error),
+    /// The key of the instances' tokens cannot be read or made.
+    #[error("the key of the instances' tokens")]
+    Tokens(#[source] std::io::Error),
     /// The router's address cannot be listened on.
     #[error(transparent)]
     ListenRouter(#[from] listener::Error),
@@ -144,6 +170,12 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let (admin_listener, admin_address) = listen(options.admin_listen, "admin endpoints", "--admin-listen").await?;
     let router_listeners = listener::open(options.router_listen, workers(), passed)?;
     let router = local_address(&router_listeners, options.router_listen);
+    let agent_socket = options.agent_socket.unwrap_or_else(|| state_dir.join("agent/agent.sock"));
+    let agent_listener = mesh_agent::listen(&agent_socket)?;
+    let agent_port = match options.agent_listen {
+        Some(address) => Some(listen(address, "agent", "--agent-listen").await?.0),
+        None => None,
+    };
 
     let backend = options.backend.open(&state_dir, shutdown).await?;
     let credentials = Credentials::load_or_create(&state_dir, api, clock::now())?;
@@ -168,6 +200,19 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
 
     shutdown.spawn("api", server.run(api_listener, credentials, shutdown.clone()));
     shutdown.spawn("store-outages", node::tell_outages(client.clone(), node.name.clone(), outages, shutdown.triggered()));
+    let (tokens, sessions) = (Tokens::open(&state_dir.join("agent.key")).map_err(Error::Tokens)?, Sessions::default());
+    let door = mesh_instance::Door {
+        socket: agent_socket,
+        instances: state_dir.join("instances"),
+        tokens: tokens.clone(),
+        sessions: sessions.clone(),
+        router: router_urls(router),
+    };
+    let of_locks = locks::Options { namespace: None, sessions: sessions.clone(), clock: BootClock::system() };
+    let (locks, keeping) = Locks::new(client.clone(), of_locks);
+    shutdown.spawn("locks", keeping);
+    let opened = mesh_agent::Door { gate: Gate { tokens, sessions }, locks };
+    shutdown.spawn("agent", mesh_agent::run(agent_listener, agent_port, opened, shutdown.clone()));
     let reconciles = controller::Reconciles::register(&metrics);
     let agent = mesh_instance::Options {
         node: node.name.clone(),
@@ -175,6 +220,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         project_dir: options.project_dir.clone(),
         ports: options.port_range,
         ledger,
+        door: Some(door),
         unknown_probes: mesh_instance::UnknownProbes::register(&metrics),
     };
     spawn_controllers(&client, backend.clone(), node, agent, &reconciles, shutdown);
@@ -225,6 +271,18 @@ fn spawn_controllers(
     shutdown.spawn("endpoints", controller::endpoints::run(client.clone(), reconciles.clone(), shutdown.triggered()));
     shutdown.spawn("system", controller::system::run(client.clone(), shutdown.triggered()));
     shutdown.spawn("node", node::run(client.clone(), node, reports, shutdown.triggered()));
+}
+
+/// Where instances reach the router. It answers containers by the name that their engine gives the machine, if it listens on more than loopback.
+fn router_urls(router: SocketAddr) -> mesh_instance::Router {
+    let all = router.ip().is_unspecified();
+    let from_here = if all { SocketAddr::new(Ipv4Addr::LOCALHOST.into(), router.port()) } else { router };
+    let from_containers = match router.ip() {
+        ip if ip.is_unspecified() => Some(format!("http://host.containers.internal:{}", router.port())),
+        ip if ip.is_loopback() => None,
+        _ => Some(format!("http://{router}")),
+    };
+    mesh_instance::Router { from_here: format!("http://{from_here}"), from_containers }
 }
 
 /// Workers of a router: one per core.

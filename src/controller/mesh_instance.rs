@@ -31,6 +31,7 @@ use mesh_api::{
     node::{BackendKind, PortRange},
 };
 use mesh_backend::{self as backend, Backend};
+use mesh_coordination::{session::Sessions, token::Tokens};
 use mesh_kit::{clock, shutdown::Triggered};
 use mesh_plan::{
     instance::InstanceKey,
@@ -51,8 +52,34 @@ pub struct Options {
     pub ports: PortRange,
     /// Which store knows what runs here.
     pub ledger: Arc<Ledger>,
+    /// Where programs talk to the mesh; none: nowhere.
+    pub door: Option<Door>,
     /// Counts the probes that could not be made.
     pub unknown_probes: UnknownProbes,
+}
+
+/// How instances reach the agent's door, and what it is told of them.
+#[derive(Debug, Clone)]
+pub struct Door {
+    /// Where it is.
+    pub socket: PathBuf,
+    /// The folder of the instances' own folders, in which plain processes find their tokens.
+    pub instances: PathBuf,
+    /// Makes their tokens.
+    pub tokens: Tokens,
+    /// Is told which runs live.
+    pub sessions: Sessions,
+    /// Where the router answers them.
+    pub router: Router,
+}
+
+/// Where the router answers instances, as URLs.
+#[derive(Debug, Clone)]
+pub struct Router {
+    /// For plain processes.
+    pub from_here: String,
+    /// For containers; none if it listens where they do not reach it.
+    pub from_containers: Option<String>,
 }
 
 /// Runs until shutdown. Instances go on running.

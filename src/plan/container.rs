@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    about::{self, Of, SOCKET_FOLDER, TOKEN, TOKEN_FOLDER},
     environment::{self, Missing, Sources, Var},
     files::{self, Content},
     quantity,
@@ -156,25 +157,6 @@ pub struct RegistryAuth {
     pub password: Redacted,
 }
 
-/// Which instance a container is made for.
-#[derive(Debug, Clone, Copy)]
-pub struct Of<'a> {
-    /// The namespace.
-    pub namespace: &'a str,
-    /// The `MeshService`.
-    pub service: &'a str,
-    /// The revision.
-    pub revision: &'a str,
-    /// The `MeshInstance`.
-    pub instance: &'a str,
-    /// The application that the service is part of.
-    pub part_of: Option<&'a str>,
-    /// Whether it is given a port.
-    pub serves: bool,
-    /// What is run.
-    pub template: &'a InstanceTemplate,
-}
-
 /// The port that a container listens on, if it listens.
 pub fn port(of: &Of<'_>) -> Option<u16> {
     of.serves.then(|| of.template.port.map_or(DEFAULT_PORT, |port| port.0))
@@ -217,14 +199,25 @@ pub fn container(of: &Of<'_>, sources: &Sources, host_port: Option<u16>) -> Resu
 
 /// What the mesh tells a program in a container about itself.
 fn own(of: &Of<'_>) -> Vec<(String, String)> {
-    let mut vars = vec![
-        ("MESH_SERVICE".to_owned(), of.service.to_owned()),
-        ("MESH_INSTANCE".to_owned(), of.instance.to_owned()),
-        ("MESH_REVISION".to_owned(), of.revision.to_owned()),
-        ("MESH_NAMESPACE".to_owned(), of.namespace.to_owned()),
-    ];
-    vars.extend(port(of).map(|port| ("PORT".to_owned(), port.to_string())));
+    let mut vars = about::vars(of, port(of));
+    if let Some(door) = &of.door {
+        let socket = door.socket.file_name().unwrap_or_default().to_string_lossy();
+        vars.extend(about::door(&format!("{SOCKET_FOLDER}/{socket}"), &format!("{TOKEN_FOLDER}/{TOKEN}")));
+    }
     vars
+}
+
+/// The agent's socket, in its folder because a controller that starts makes it anew; and the instance's token, which no other container has.
+fn door(of: &Of<'_>) -> Vec<Mount> {
+    let Some(door) = &of.door else { return Vec::new() };
+    let folder = door.socket.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+    let token = BTreeMap::from([(TOKEN.to_owned(), Content(door.token.reveal().as_bytes().to_vec()))]);
+    let mount = |name: &str, target: &str, source| Mount { name: name.to_owned(), target: target.to_owned(), read_only: true, source };
+    vec![
+        mount("mesh-agent", SOCKET_FOLDER, Source::Host { path: folder, kind: None }),
+        // The folder on the machine is the controller's alone, so whoever is the user in the container may read it.
+        mount("mesh-token", TOKEN_FOLDER, Source::Files { files: token, mode: 0o444, secret: true }),
+    ]
 }
 
 /// What stands before the names of everything that an engine makes for a namespace.
@@ -268,6 +261,7 @@ fn mounts(of: &Of<'_>, sources: &Sources) -> Result<Vec<Mount>, Missing> {
         let (source, fixed) = source(of, volume, index, sources)?;
         mounts.push(Mount { name: mount.name.clone(), target: mount.mount_path.clone(), read_only: mount.read_only || fixed, source });
     }
+    mounts.extend(door(of));
     Ok(mounts)
 }
 
@@ -339,8 +333,12 @@ mod tests {
             revision: &revision.name,
             instance: "web-b-0",
             part_of: Some("app"),
+            ordinal: 0,
             serves: true,
             template: &revision.template,
+            service_type: Some(service.spec.type_),
+            replicas: Some(service.spec.replicas),
+            door: None,
         };
         container(&of, &Sources::default(), Some(20_000))
     }

@@ -40,7 +40,7 @@ async fn a_long_line_is_whole_in_logs_and_short_in_why() {
     assert!(logs.lines().next().unwrap().ends_with(&"x".repeat(200_000)), "{} bytes", logs.len());
     run.until("CrashLoopBackOff").await;
     let why = mesh(dir.path(), &["why", "one"]).stdout;
-    assert!(why.contains("xxx…\n") && why.len() < 16_000, "{} bytes", why.len());
+    assert!(why.contains("xxx…\n") && why.len() < 16_000, "{} bytes: {why:.3000}", why.len());
     let (code, said) = mesh_to_full_disk(dir.path(), &["logs", "one"]);
     assert!(code == 1 && said.contains("standard output: No space left"), "{code} {said}");
     run.interrupt().await;

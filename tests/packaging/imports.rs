@@ -13,7 +13,7 @@ const ORDER: [&[&str]; 9] = [
     &["plan"],
     &["store", "backend"],
     &["apiserver", "coordination"],
-    &["router", "convert"],
+    &["router", "convert", "agent"],
     &["controller"],
     &["cli"],
 ];

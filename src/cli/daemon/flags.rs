@@ -37,6 +37,12 @@ pub(crate) struct MachineArgs {
     /// Where the router listens, unless a .socket unit of systemd passes its sockets [default: 127.0.0.1:8080].
     #[arg(long, value_parser = address, env = "MESH_ROUTER_LISTEN", value_name = "ADDR")]
     router_listen: Option<SocketAddr>,
+    /// The Unix socket at which programs talk to the mesh [default: agent/agent.sock in the state directory].
+    #[arg(long, env = "MESH_AGENT_SOCKET", value_name = "PATH")]
+    agent_socket: Option<PathBuf>,
+    /// Where programs talk to the mesh besides, in clear HTTP with their tokens [default: nowhere].
+    #[arg(long, value_parser = loopback, env = "MESH_AGENT_LISTEN", value_name = "ADDR")]
+    agent_listen: Option<SocketAddr>,
     /// Where instances get their ports from [default: 20000-29999].
     #[arg(long, env = "MESH_PORT_RANGE", value_name = "FROM-TO")]
     port_range: Option<PortRange>,
@@ -78,6 +84,16 @@ fn node_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// An address of this machine alone: tokens pass there in clear.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address = address(text)?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err(format!("{} is no loopback address, and tokens pass there in clear: take 127.0.0.1", address.ip()))
+    }
+}
+
 /// `NAMESPACE/NAME`.
 fn namespace_and_name(text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
@@ -96,12 +112,15 @@ impl MachineArgs {
 
     /// The flags that were given.
     fn given(&self) -> Vec<&'static str> {
-        let Self { state_dir, project_dir, api_listen, router_listen, port_range, node_name, end_unknown } = self;
+        let Self { state_dir, project_dir, api_listen, router_listen, agent_socket, agent_listen, port_range, node_name, end_unknown } =
+            self;
         names([
             ("--state-dir", state_dir.is_some()),
             ("--project-dir", project_dir.is_some()),
             ("--api-listen", api_listen.is_some()),
             ("--router-listen", router_listen.is_some()),
+            ("--agent-socket", agent_socket.is_some()),
+            ("--agent-listen", agent_listen.is_some()),
             ("--port-range", port_range.is_some()),
             ("--node-name", node_name.is_some()),
             ("--end-unknown", *end_unknown),
@@ -121,6 +140,8 @@ impl MachineArgs {
             api_listen: self.api_listen.unwrap_or(API_LISTEN),
             router_listen,
             admin_listen,
+            agent_socket: self.agent_socket,
+            agent_listen: self.agent_listen,
             port_range: self.port_range.unwrap_or_default(),
             node_name: self.node_name.unwrap_or_else(hostname),
             backend,

@@ -34,6 +34,7 @@ pub fn instance(object: &MeshInstance) -> Instance {
         pid: status.pid,
         node: Some(object.spec.node_name.clone()),
         created: object.creation_timestamp().map(|time| time.0),
+        started: status.start_time.as_ref().map(|time| time.0),
         trouble: not_ready.map(|c| if c.message.is_empty() { c.reason.clone() } else { format!("{}: {}", c.reason, c.message) }),
         last_exit: status.last_exit.as_ref().map(exit),
     }

@@ -36,6 +36,7 @@ fn at(pod: &Pod, now: Timestamp) -> Instance {
         pid: None,
         node: spec.node_name.clone(),
         created: pod.creation_timestamp().map(|time| time.0),
+        started: facts.started_at(),
         trouble: facts.trouble(pod, &state, now),
         last_exit: facts.last_exit(),
         state,

@@ -25,7 +25,8 @@ use mesh_backend::quadlet::{
     version::Podman,
 };
 use mesh_plan::{
-    container::{self, Container, Of, Source},
+    about::Of,
+    container::{self, Container, Source},
     template, validate,
 };
 
@@ -106,6 +107,10 @@ fn members(loaded: &Loaded, service: &MeshService, podman: Podman, ports: &mut P
             part_of: service.labels().get(labels::APP_PART_OF).map(String::as_str),
             serves: template::serves(&service.spec),
             template: &revision.template,
+            ordinal,
+            service_type: Some(service.spec.type_),
+            replicas: Some(service.spec.replicas),
+            door: None,
         };
         let port = ports.give(&format!("{namespace}/{name}/{ordinal}"))?;
         let container =

@@ -5,16 +5,19 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::Options;
-use mesh_api::{MeshInstance, conditions::instance as reason, labels, service::Logs};
+use super::{Options, Router};
+use mesh_api::{MeshInstance, MeshService, conditions::instance as reason, labels, service::Logs};
+use mesh_coordination::{session::Session, token::Caller};
 use mesh_kit::{clock, redact::Redacted};
 use mesh_plan::{
-    container::{self, Of},
+    about::{self, Of},
+    container,
     environment::{self, Missing, Sources},
     instance::{ContainerLaunch, InstanceKey, Launch, LogLimits, ProcessLaunch},
     lifecycle::StartFailure,
     pull_secrets, quantity,
 };
+use mesh_shim::dir::{InstanceDir, TOKEN};
 
 /// What a program gets from the controller's own environment; the rest of it is not its business.
 const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "SHELL"];
@@ -45,27 +48,51 @@ pub(super) async fn launch(
             .map_err(|error| failure(error.to_string()))?,
         secrets: fetch::<Secret>(client, &key.namespace, &references.secrets).await.map_err(|error| failure(error.to_string()))?,
     };
+    let services: Api<MeshService> = Api::namespaced(client.clone(), &key.namespace);
+    let service = services.get_opt(&instance.spec.service).await.map_err(|error| failure(error.to_string()))?;
+    let token = options.door.as_ref().map(|door| door.tokens.issue(&caller(instance, key, attempt)));
+    let door = options.door.as_ref().zip(token.as_ref());
+    let door = door.map(|(door, token)| about::Door { socket: &door.socket, token, router: router(options, &door.router) });
+    let spec = service.as_ref().map(|service| &service.spec);
+    let of = Of { service_type: spec.map(|spec| spec.type_), replicas: spec.map(|spec| spec.replicas), door, ..of(instance, key) };
     let launch = if options.backend.runs_containers() {
-        of_container(instance, key, attempt, port, &sources).map(Launch::Container)
+        of_container(&of, instance, key, attempt, port, &sources).map(Launch::Container)
     } else {
-        of_process(options, instance, key, attempt, port, &sources).map(Launch::Process)
+        of_process(&of, options, instance, key, attempt, port, &sources).map(Launch::Process)
     };
     launch.map_err(|missing| failure(missing.to_string()))
 }
 
+/// Where instances reach the router: what listens on the machine's loopback does not answer a container.
+fn router<'a>(options: &Options, router: &'a Router) -> Option<&'a str> {
+    if options.backend.runs_containers() { router.from_containers.as_deref() } else { Some(&router.from_here) }
+}
+
+/// The run, as the agent knows it.
+pub(super) fn caller(instance: &MeshInstance, key: &InstanceKey, attempt: u32) -> Caller {
+    let session = session(key, attempt);
+    Caller { namespace: key.namespace.clone(), service: instance.spec.service.clone(), session }
+}
+
+/// The run that a start makes.
+pub(super) fn session(key: &InstanceKey, attempt: u32) -> Session {
+    Session { instance: key.name.clone(), uid: key.uid.clone(), attempt }
+}
+
 fn of_container(
+    of: &Of<'_>,
     instance: &MeshInstance,
     key: &InstanceKey,
     attempt: u32,
     port: Option<u16>,
     sources: &Sources,
 ) -> Result<ContainerLaunch, Missing> {
-    let container = container::container(&of(instance, key), sources, port)?;
+    let container = container::container(of, sources, port)?;
     let auth = pull_secrets::registry_auth(&instance.spec.template.image_pull_secrets, sources)?;
     Ok(ContainerLaunch { key: key.clone(), attempt, container, auth, log: limits(&instance.spec.logs) })
 }
 
-/// The instance, as its container's description needs it.
+/// The instance, as far as it says itself.
 pub(super) fn of<'a>(instance: &'a MeshInstance, key: &'a InstanceKey) -> Of<'a> {
     let spec = &instance.spec;
     Of {
@@ -73,13 +100,18 @@ pub(super) fn of<'a>(instance: &'a MeshInstance, key: &'a InstanceKey) -> Of<'a>
         service: &spec.service,
         revision: &spec.revision,
         instance: &key.name,
+        ordinal: spec.ordinal,
         part_of: instance.labels().get(labels::APP_PART_OF).map(String::as_str),
         serves: spec.serves,
         template: &spec.template,
+        service_type: None,
+        replicas: None,
+        door: None,
     }
 }
 
 fn of_process(
+    of: &Of<'_>,
     options: &Options,
     instance: &MeshInstance,
     key: &InstanceKey,
@@ -88,31 +120,20 @@ fn of_process(
     sources: &Sources,
 ) -> Result<ProcessLaunch, Missing> {
     let template = &instance.spec.template;
-    let known = environment::resolve(template, sources, &given(instance, key, port))?;
+    let mut own = about::vars(of, port);
+    let token_file = options.door.as_ref().and_then(|door| InstanceDir::new(&door.instances, &key.uid).ok()).map(|dir| dir.file(TOKEN));
+    if let Some((door, token_file)) = of.door.zip(token_file) {
+        own.extend(about::door(&door.socket.to_string_lossy(), &token_file.to_string_lossy()));
+    }
+    let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    let known = environment::resolve(template, sources, &inherited.chain(own.iter().cloned()).collect::<Vec<_>>())?;
     let argv = template.command.iter().chain(&template.args).map(|part| environment::expand(part, &known).0).collect();
     let mut env: Vec<(String, Redacted)> = known.into_iter().map(|var| (var.name, var.value)).collect();
     // What the mesh itself says stands last, so that nothing else takes its place: a program that listened elsewhere would never be ready.
-    env.extend(own(instance, key, port).into_iter().map(|(name, value)| (name, Redacted::new(value))));
+    env.extend(own.into_iter().map(|(name, value)| (name, Redacted::new(value))));
     let working_dir = template.working_dir.as_ref().map_or_else(|| options.project_dir.clone(), |dir| options.project_dir.join(dir));
-    Ok(ProcessLaunch { key: key.clone(), attempt, argv, env, working_dir, port, log: limits(&instance.spec.logs) })
-}
-
-fn given(instance: &MeshInstance, key: &InstanceKey, port: Option<u16>) -> Vec<(String, String)> {
-    let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
-    inherited.chain(own(instance, key, port)).collect()
-}
-
-/// What the mesh tells a program about itself.
-fn own(instance: &MeshInstance, key: &InstanceKey, port: Option<u16>) -> Vec<(String, String)> {
-    let spec = &instance.spec;
-    let mut vars = vec![
-        ("MESH_SERVICE".to_owned(), spec.service.clone()),
-        ("MESH_INSTANCE".to_owned(), instance.name_any()),
-        ("MESH_REVISION".to_owned(), spec.revision.clone()),
-        ("MESH_NAMESPACE".to_owned(), key.namespace.clone()),
-    ];
-    vars.extend(port.map(|port| ("PORT".to_owned(), port.to_string())));
-    vars
+    let token = of.door.map(|door| door.token.clone());
+    Ok(ProcessLaunch { key: key.clone(), attempt, argv, token, env, working_dir, port, log: limits(&instance.spec.logs) })
 }
 
 async fn fetch<K>(client: &Client, namespace: &str, names: &[String]) -> Result<BTreeMap<String, K>, kube::Error>

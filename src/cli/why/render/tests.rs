@@ -50,6 +50,7 @@ fn instance(kind: Kind, id: &str, state: &str) -> Instance {
         node: Some("n1".into()),
         created: None,
         trouble: None,
+        started: None,
         last_exit: None,
     }
 }

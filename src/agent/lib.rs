@@ -1,0 +1,19 @@
+//! The agent's door: one HTTP API by which programs in any language talk to the mesh: locks, leaders. It speaks HTTP and decides nothing;
+//! what is decided stands in `mesh-coordination`.
+//!
+//! A program finds the door in `MESH_AGENT` and its token in `MESH_TOKEN_FILE`. What it may name is scoped to its namespace.
+mod answer;
+mod ask;
+mod caller;
+mod held;
+mod listen;
+mod openapi;
+mod problem;
+mod routes;
+mod stream;
+
+pub use self::{
+    caller::Gate,
+    listen::{Error, MAX_PATH, listen, run},
+    routes::Door,
+};

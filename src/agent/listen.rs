@@ -1,0 +1,120 @@
+//! Where the door is: a Unix socket, and a TCP port where asked for. Connections are few and long; each has a deadline for its next head, and there is a most.
+use std::{
+    convert::Infallible,
+    fs,
+    future::Future,
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
+
+use crate::routes::Door;
+use mesh_kit::{
+    accept::{accept, accept_unix},
+    descriptors,
+    shutdown::Shutdown,
+};
+
+/// A Unix socket's path has no more bytes (unix(7): `sun_path`, with its end).
+pub const MAX_PATH: usize = 107;
+/// How long a connection may be silent between two requests, or take for a head.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// Why there can be no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its path is too long.
+    #[error("the path of the agent's socket, {}, has {} bytes, and {MAX_PATH} are possible: choose a shorter one with --agent-socket, or a shorter --state-dir", .0.display(), .0.as_os_str().len())]
+    TooLong(PathBuf),
+    /// The system refuses it.
+    #[error("cannot listen at the agent's socket {}: {source}", path.display())]
+    System {
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// Listens at this path. Whoever calls this is the only one who may: what is left there of a former process is replaced.
+///
+/// # Errors
+/// There can be no socket there.
+pub fn listen(path: &Path) -> Result<UnixListener, Error> {
+    if path.as_os_str().len() > MAX_PATH {
+        return Err(Error::TooLong(path.to_owned()));
+    }
+    let open = || {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        match fs::symlink_metadata(path) {
+            Ok(found) if std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => fs::remove_file(path)?,
+            Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something else is there")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let listener = UnixListener::bind(path)?;
+        // Whom its folders let through may knock: a container's user is another than ours. The token decides.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+        Ok(listener)
+    };
+    open().map_err(|source| Error::System { path: path.to_owned(), source })
+}
+
+/// Answers until shutdown.
+///
+/// # Errors
+/// None: a connection that fails is its client's matter.
+pub async fn run(socket: UnixListener, port: Option<TcpListener>, door: Door, shutdown: Shutdown) -> Result<(), Infallible> {
+    let places = Arc::new(Semaphore::new(descriptors::share(descriptors::limit())));
+    let there = async {
+        match &port {
+            Some(port) => enter(|| accept(port, "agent"), &door, &places).await,
+            None => std::future::pending().await,
+        }
+    };
+    // Connections are dropped at the end; what their programs hold is not given back by that.
+    tokio::select! {
+        () = shutdown.triggered() => {}
+        () = enter(|| accept_unix(&socket, "agent"), &door, &places) => {}
+        () = there => {}
+    }
+    Ok(())
+}
+
+/// Lets one after the other in, while there are places.
+async fn enter<S, F>(next: impl Fn() -> F, door: &Door, places: &Arc<Semaphore>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = S>,
+{
+    let mut connections = JoinSet::new();
+    while let Ok(place) = Arc::clone(places).acquire_owned().await {
+        connections.spawn(serve(next().await, door.clone(), place));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, door: Door, place: OwnedSemaphorePermit) {
+    let service = service_fn(move |request| {
+        let door = door.clone();
+        async move { door.answer(request).await }
+    });
+    let connection =
+        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD).serve_connection(TokioIo::new(stream), service);
+    // What goes wrong on a connection here concerns only who opened it.
+    let _ = connection.await;
+    drop(place);
+}

@@ -1,0 +1,179 @@
+//! Who asks: one run of an instance, from its start to its end. Locks are bound to it, and end with it.
+//!
+//! The node's agent says which runs live; whoever decides about locks reads it here and is woken by changes. Bounded by what runs: one entry for each instance.
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::watch;
+
+/// One run of an instance. Written as `<instance>_<uid>_<attempt>`: so it stands in a Lease as its holder.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Session {
+    /// The instance's name.
+    pub instance: String,
+    /// Its uid.
+    pub uid: String,
+    /// Which start of it.
+    pub attempt: u32,
+}
+
+impl fmt::Display for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}_{}", self.instance, self.uid, self.attempt)
+    }
+}
+
+/// A holder that is no run of an instance: somebody else takes part, such as a program with a Kubernetes client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the name of a run")]
+pub struct NoSession;
+
+impl FromStr for Session {
+    type Err = NoSession;
+
+    fn from_str(text: &str) -> Result<Self, NoSession> {
+        let mut parts = text.rsplitn(3, '_');
+        let (attempt, uid, instance) = (parts.next(), parts.next(), parts.next());
+        let attempt = attempt.and_then(|attempt| attempt.parse().ok()).ok_or(NoSession)?;
+        let plain = |part: Option<&str>| part.filter(|part| !part.is_empty()).map(str::to_owned).ok_or(NoSession);
+        Ok(Self { instance: plain(instance)?, uid: plain(uid)?, attempt })
+    }
+}
+
+/// What is known here of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It runs here.
+    Lives,
+    /// It ran here, and has ended.
+    Ended,
+    /// Nothing: it runs elsewhere, or was not looked at yet.
+    Unknown,
+}
+
+/// Which runs live. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Sessions(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    runs: Mutex<Runs>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Runs {
+    /// By uid: the newest attempt that was seen, and whether it lives.
+    by_uid: HashMap<String, (Session, Standing)>,
+    /// What changed since it was last taken.
+    news: BTreeMap<Session, Standing>,
+}
+
+impl Sessions {
+    /// It was seen to run.
+    pub fn lives(&self, session: Session) {
+        self.note(session, Standing::Lives);
+    }
+
+    /// It was seen to have ended.
+    pub fn ended(&self, session: Session) {
+        self.note(session, Standing::Ended);
+    }
+
+    fn note(&self, session: Session, standing: Standing) {
+        self.change(|runs| {
+            if let Some((known, stands)) = runs.by_uid.get(&session.uid) {
+                // A run that has ended does not begin again, and what is older than another has ended.
+                if known.attempt > session.attempt || (known.attempt == session.attempt && [standing, Standing::Ended].contains(stands)) {
+                    return false;
+                }
+                if known.attempt < session.attempt {
+                    runs.news.insert(known.clone(), Standing::Ended);
+                }
+            }
+            runs.news.insert(session.clone(), standing);
+            runs.by_uid.insert(session.uid.clone(), (session, standing));
+            true
+        });
+    }
+
+    /// Nothing is left of the instance: whatever ran of it has ended.
+    pub fn gone(&self, uid: &str) {
+        self.change(|runs| {
+            let Some((session, _)) = runs.by_uid.remove(uid) else { return false };
+            runs.news.insert(session, Standing::Ended);
+            true
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Runs) -> bool) {
+        if change(&mut self.0.runs.lock().unwrap_or_else(PoisonError::into_inner)) {
+            self.0.changed.send_replace(());
+        }
+    }
+
+    /// What is known of a run.
+    pub fn standing(&self, session: &Session) -> Standing {
+        let runs = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        match runs.by_uid.get(&session.uid) {
+            Some((known, standing)) if known.attempt == session.attempt => *standing,
+            Some((known, _)) if known.attempt > session.attempt => Standing::Ended,
+            _ => Standing::Unknown,
+        }
+    }
+
+    /// Woken whenever something changes.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
+    }
+
+    /// What has begun or ended since this was last asked; for the one who decides about locks.
+    pub fn take_news(&self) -> BTreeMap<Session, Standing> {
+        std::mem::take(&mut self.0.runs.lock().unwrap_or_else(PoisonError::into_inner).news)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(attempt: u32) -> Session {
+        Session { instance: "web-1a-0".into(), uid: "u-1".into(), attempt }
+    }
+
+    #[test]
+    fn a_holder_is_a_run_only_if_it_reads_as_one() {
+        assert_eq!("web-1a-0_u-1_7".parse(), Ok(run(7)));
+        assert_eq!(run(7).to_string().parse(), Ok(run(7)));
+        for other in ["", "host", "host_3fd1", "_u_1", "web__1", "web_u_x", "host_3fd1-2c_-1"] {
+            assert_eq!(other.parse::<Session>(), Err(NoSession), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_ended_does_not_begin_again_and_a_newer_one_ends_those_before() {
+        let sessions = Sessions::default();
+        assert_eq!(sessions.standing(&run(0)), Standing::Unknown);
+        sessions.lives(run(0));
+        sessions.ended(run(0));
+        sessions.lives(run(0));
+        assert_eq!(sessions.standing(&run(0)), Standing::Ended);
+        sessions.lives(run(1));
+        // Nobody saw it end.
+        sessions.lives(run(3));
+        sessions.ended(run(1));
+        assert_eq!([0, 1, 2, 3, 4].map(|attempt| sessions.standing(&run(attempt))), {
+            use Standing::{Ended, Lives, Unknown};
+            [Ended, Ended, Ended, Lives, Unknown]
+        });
+        let news = [(run(0), Standing::Ended), (run(1), Standing::Ended), (run(3), Standing::Lives)];
+        assert_eq!(sessions.take_news(), news.into());
+        assert!(sessions.take_news().is_empty());
+        sessions.gone("u-1");
+        assert_eq!(sessions.take_news(), [(run(3), Standing::Ended)].into());
+    }
+}
