@@ -47,7 +47,7 @@
 //! | [`apiserver`] | the embedded Kubernetes-compatible API |
 //! | [`backend`] | what runs instances: processes (each under a shim), containers of an engine, units of systemd, a fake for tests; and a service as Kubernetes' own objects |
 //! | [`coordination`] | who leads, among controllers and among programs; their locks; when tasks run: decisions as values, and what carries them out |
-| [`agent`] | the door for programs: one HTTP API over what is decided elsewhere |
+//! | [`agent`] | the door for programs: one HTTP API over what is decided elsewhere |
 //! | [`router`] | HTTP and WebSocket to ready endpoints; acknowledged drain |
 //! | [`controller`] | one driver per kind and its steps |
 //! | [`convert`] | files of other tools as MeshServices, and MeshServices as plain manifests of Kubernetes; texts only |

@@ -6,33 +6,46 @@ use mesh_kit::status::said;
 
 /// How a command ended, as its exit code tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Code {
     /// Done.
-    Ok = 0,
+    Ok,
     /// It failed, for a cause that has no code of its own.
-    Failed = 1,
+    Failed,
     /// The arguments are wrong.
-    Usage = 2,
+    Usage,
     /// It did not become ready (or did not end) in time.
-    NotReady = 3,
+    NotReady,
     /// A manifest, or what is in it, is wrong.
-    Invalid = 4,
+    Invalid,
     /// No API answers.
-    Unreachable = 5,
+    Unreachable,
     /// Another has it, or changed it first.
-    Conflict = 6,
+    Conflict,
     /// Some of it was done, some of it failed.
-    Partial = 7,
+    Partial,
     /// SIGINT ended it.
-    Interrupted = 130,
+    Interrupted,
     /// SIGTERM ended it.
-    Terminated = 143,
+    Terminated,
+    /// As a command ended that was run.
+    Program(u8),
 }
 
 impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {
-        Self::from(code as u8)
+        Self::from(match code {
+            Code::Ok => 0,
+            Code::Failed => 1,
+            Code::Usage => 2,
+            Code::NotReady => 3,
+            Code::Invalid => 4,
+            Code::Unreachable => 5,
+            Code::Conflict => 6,
+            Code::Partial => 7,
+            Code::Interrupted => 130,
+            Code::Terminated => 143,
+            Code::Program(code) => code,
+        })
     }
 }
 

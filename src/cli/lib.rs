@@ -24,6 +24,7 @@ pub mod instance;
 mod kubeconfig;
 mod lifetime;
 mod load;
+pub mod lock;
 pub mod logs;
 pub mod manifest;
 pub mod output;
@@ -96,6 +97,16 @@ pub enum Verb {
     Apply(apply::Apply),
     /// Delete services, or the objects in files.
     Delete(delete::Delete),
+    /// Run a command while it holds a lock, or list the locks.
+    Lock(lock::Lock),
+    /// Run a command while it leads a group, or list the leaders.
+    Leader(lock::Leader),
+    /// The same as `mesh lock ls`, in the words of @panomapp/mesh.
+    #[command(hide = true)]
+    Locks(lock::Locks),
+    /// The same as `mesh leader ls`, in the words of @panomapp/mesh.
+    #[command(hide = true)]
+    Leaders(lock::Locks),
     /// Make systemd units (Podman Quadlet) from manifests, so that services run without a controller.
     Quadlet(quadlet::Quadlet),
     /// Containers of Podman from manifests, without a controller.
@@ -136,6 +147,10 @@ impl Mesh {
             Verb::Restart(restart) => target.with(async |api| restart.run(api).await).await,
             Verb::Apply(apply) => target.with(async |api| apply.run(api).await).await,
             Verb::Delete(delete) => target.with(async |api| delete.run(api).await).await,
+            Verb::Lock(lock) => Box::pin(lock.run(target)).await,
+            Verb::Leader(leader) => Box::pin(leader.run(target)).await,
+            Verb::Locks(locks) => locks.run(target).await,
+            Verb::Leaders(locks) => locks.leaders(target).await,
             Verb::Quadlet(quadlet) => Box::pin(quadlet.run(target.namespace())).await,
             Verb::Podman(podman) => Box::pin(podman.run(target)).await,
             Verb::Export(export) => Box::pin(export.run(target)).await,

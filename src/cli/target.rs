@@ -166,6 +166,11 @@ impl Target {
         })
     }
 
+    /// Whether an API was named on the command line.
+    pub fn is_said(&self) -> bool {
+        self.kubeconfig.is_some() || self.state_dir.is_some()
+    }
+
     /// That of the flag; else that of the environment, which is no flag: `--kubeconfig` goes before it, and an empty one is none.
     pub fn state_dir(&self) -> Option<PathBuf> {
         self.state_dir.clone().or_else(|| std::env::var_os("MESH_STATE_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from))

@@ -1,6 +1,6 @@
 //! Asks the API for what a report is made from. What it may not read, or does not have, is left out.
 use futures::StreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{core::v1::Event as CoreEvent, events::v1::Event as NewEvent};
 use kube::api::ListParams;
 
@@ -58,8 +58,9 @@ async fn log(connection: &Connection, instance: &Instance) -> Result<Vec<String>
     let lines = read(&source, &Part { tail: Some(READ), since: None, previous }).await?;
     // On a VM one log holds all runs.
     let run = instance.last_exit.as_ref().filter(|_| instance.kind == Kind::MeshInstance);
+    let next = instance.started.filter(|_| !instance.backs_off());
     let mut of_run: Vec<String> =
-        lines.into_iter().filter(|(at, _)| run.is_none_or(|run| wrote(run, instance.started, *at))).map(|(_, line)| line).collect();
+        lines.into_iter().filter(|(at, _)| run.is_none_or(|run| wrote(run, next, *at))).map(|(_, line)| line).collect();
     if of_run.is_empty() && previous {
         // The kubelet keeps one old run at most, and not for ever.
         of_run = read(&source, &Part { tail: Some(LINES as u64), ..Part::all() }).await?.into_iter().map(|(_, line)| line).collect();
@@ -67,11 +68,12 @@ async fn log(connection: &Connection, instance: &Instance) -> Result<Vec<String>
     Ok(of_run.split_off(of_run.len().saturating_sub(LINES)))
 }
 
-/// Whether a line of that time is of a run: it is not of the next. What a program wrote as it ended may have been read a moment later.
-fn wrote(run: &Exit, started: Option<Timestamp>, at: Option<Timestamp>) -> bool {
+/// Whether a line of that time is of a run, and not of the next if there is one. What a program wrote as it ended may have been read a moment later.
+fn wrote(run: &Exit, next: Option<Timestamp>, at: Option<Timestamp>) -> bool {
     let Some(at) = at else { return true };
-    let next = started.filter(|started| run.at.is_none_or(|end| end <= *started));
-    run.since.is_none_or(|since| since <= at) && next.is_none_or(|next| at < next)
+    // The API's times are whole seconds: the run may have gone on for what is left of its last one.
+    let end = run.at.and_then(|end| end.checked_add(SignedDuration::from_secs(1)).ok());
+    run.since.is_none_or(|since| since <= at) && next.is_none_or(|next| at < end.map_or(next, |end| end.max(next)))
 }
 
 /// A log that cannot be read is no reason to say nothing at all.
@@ -125,11 +127,10 @@ mod tests {
     fn a_line_is_of_the_run_that_ended_and_of_none_before_or_after() {
         let at = |time: &str| Some(format!("2026-01-01T00:00:{time}Z").parse().unwrap());
         let run = Exit { text: "ended with exit code 1".into(), since: at("10"), at: at("20"), message: None };
-        for (time, expected) in [("09.9", false), ("10", true), ("15", true), ("20.4", true), ("21", false)] {
-            assert_eq!(wrote(&run, at("21"), at(time)), expected, "{time}");
+        for (time, expected) in [("09.9", false), ("10", true), ("15", true), ("20.9", true), ("21", false)] {
+            assert_eq!(wrote(&run, at("20"), at(time)), expected, "{time}");
         }
-        // It was not started again yet.
-        assert!(wrote(&run, at("10"), at("29")));
+        assert!(wrote(&run, None, at("29")), "it was not started again yet");
         assert!(wrote(&run, None, None), "a line without a time is shown");
         assert!(wrote(&Exit { since: None, ..run }, None, at("09")), "an older controller does not say when it began");
     }

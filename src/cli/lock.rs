@@ -1,0 +1,143 @@
+//! `mesh lock` and `mesh leader`: who holds what, and a command that runs only while it holds a key.
+mod held;
+mod list;
+mod program;
+
+use clap::{Args, Subcommand};
+use serde_json::Map;
+
+use self::list::List;
+use super::{exit::Result, target::Target};
+use mesh_api::duration::Duration;
+use mesh_coordination::locks::{Kind, MAX_KEY, MAX_TTL, MIN_TTL};
+
+/// Locks: run a command under one, or list them.
+#[derive(Debug, Args)]
+pub struct Lock {
+    #[command(subcommand)]
+    verb: LockVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum LockVerb {
+    /// Run a command while a lock is held.
+    ///
+    /// The command and all that it started is ended when the lock is lost, before another can have it. MESH_FENCE is a number that grows with every acquisition:
+    /// a store that refuses writes with a lower one than it has seen is safe from whoever was stopped and wakes late. The command's exit code is this one's.
+    Run(Run),
+    /// List what is held.
+    #[command(visible_alias = "list")]
+    Ls(List),
+}
+
+/// Leaders: run a command while it leads a group, or list them.
+#[derive(Debug, Args)]
+pub struct Leader {
+    #[command(subcommand)]
+    verb: LeaderVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum LeaderVerb {
+    /// Run a command while this leads a group; waits for it without an end if no --wait is given.
+    ///
+    /// The command and all that it started is ended when the lead is lost, before another can have it. MESH_FENCE is a number that grows with every leader.
+    Run(Run),
+    /// List who leads.
+    #[command(visible_alias = "list")]
+    Ls(List),
+}
+
+/// What is run, and under what.
+#[derive(Debug, Args)]
+struct Run {
+    /// What it is called; names count in the namespace.
+    #[arg(value_name = "NAME", value_parser = key)]
+    name: String,
+    /// For so long after each renewal nobody else gets it, even if this machine is stopped: whole seconds, 1s to 24h.
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = ttl)]
+    ttl: Duration,
+    /// How long to wait for it, in turn [default: 0s for a lock].
+    #[arg(long, value_name = "DURATION", value_parser = wait)]
+    wait: Option<Duration>,
+    /// The command, as a vector; no shell.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+fn key(text: &str) -> Result<String, String> {
+    match text.chars().find(|c| c.is_control()) {
+        Some(control) => Err(format!("it has the control character U+{:04X}", u32::from(control))),
+        None if text.is_empty() || text.len() > MAX_KEY => Err(format!("it has {} bytes, and 1 to {MAX_KEY} are possible", text.len())),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl: Duration = text.parse().map_err(|error: mesh_api::duration::ParseDuration| error.to_string())?;
+    let possible = (MIN_TTL..=MAX_TTL).contains(&ttl.get()) && ttl.get().subsec_nanos() == 0;
+    if possible { Ok(ttl) } else { Err("whole seconds are possible, from 1s to 24h".to_owned()) }
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    let wait: Duration = text.parse().map_err(|error: mesh_api::duration::ParseDuration| error.to_string())?;
+    if wait.get() <= MAX_TTL { Ok(wait) } else { Err("at most 24h are possible".to_owned()) }
+}
+
+impl Lock {
+    /// Does it.
+    pub async fn run(self, target: Target) -> Result {
+        match self.verb {
+            LockVerb::Run(run) => run.run(target, Kind::Lock).await,
+            LockVerb::Ls(list) => list.run(target, Kind::Lock).await,
+        }
+    }
+}
+
+impl Leader {
+    /// Does it.
+    pub async fn run(self, target: Target) -> Result {
+        match self.verb {
+            LeaderVerb::Run(run) => run.run(target, Kind::Leader).await,
+            LeaderVerb::Ls(list) => list.run(target, Kind::Leader).await,
+        }
+    }
+}
+
+/// `mesh locks`, as the first seed has it: the same as `mesh lock ls`.
+#[derive(Debug, Args)]
+pub struct Locks {
+    #[command(flatten)]
+    list: List,
+}
+
+impl Locks {
+    /// Lists locks.
+    pub async fn run(self, target: Target) -> Result {
+        self.list.run_as_seed(target, Kind::Lock).await
+    }
+
+    /// Lists leaders: `mesh leaders`.
+    pub async fn leaders(self, target: Target) -> Result {
+        self.list.run_as_seed(target, Kind::Leader).await
+    }
+}
+
+impl Run {
+    async fn run(self, target: Target, kind: Kind) -> Result {
+        let wait = match (kind, self.wait) {
+            (_, Some(wait)) => Some(wait.get()),
+            (Kind::Lock, None) => Some(std::time::Duration::ZERO),
+            (Kind::Leader, None) => None,
+        };
+        let wanted = held::Wanted { kind, name: self.name, ttl: self.ttl.get(), wait, metadata: about(&self.command) };
+        held::run(target, wanted, &self.command).await
+    }
+}
+
+/// What is told to whoever lists it.
+fn about(command: &[String]) -> Map<String, serde_json::Value> {
+    // Arguments may be secret, and others can read this.
+    let program = command.first().map(|program| program.chars().take(200).collect::<String>());
+    Map::from_iter(program.map(|program| ("command".to_owned(), program.into())))
+}

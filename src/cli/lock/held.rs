@@ -1,0 +1,183 @@
+//! Holding a key from the command line: by the agent's door where this is an instance of the mesh, else by the API itself.
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::program;
+use crate::{
+    exit::{Code, Failure, Result},
+    hostname::hostname,
+    output,
+    target::{Connection, Target},
+};
+use mesh_controller_sdk::Mesh;
+use mesh_coordination::{
+    locks::{self, Ask, Following, Key, Kind, Locks, News, Refusal},
+    session::{Session, Sessions},
+};
+use mesh_kit::clock::BootClock;
+
+/// For the first look at what is held.
+const READING: Duration = Duration::from_secs(5);
+/// After a renewal that came to nothing.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What is to be held.
+pub(super) struct Wanted {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    pub(super) ttl: Duration,
+    pub(super) wait: Option<Duration>,
+    pub(super) metadata: Map<String, Value>,
+}
+
+impl Wanted {
+    /// In words.
+    pub(super) fn what(&self) -> String {
+        match self.kind {
+            Kind::Lock => format!("lock {:?}", self.name),
+            Kind::Leader => format!("the lead of group {:?}", self.name),
+        }
+    }
+}
+
+/// A key that is held.
+pub(super) enum Held {
+    Agent(mesh_controller_sdk::Held),
+    Api(Box<Own>),
+}
+
+impl Held {
+    pub(super) fn fence(&self) -> u64 {
+        match self {
+            Self::Agent(held) => held.fence(),
+            Self::Api(own) => own.fence,
+        }
+    }
+
+    /// Keeps it until it is lost; says why.
+    pub(super) async fn lost(&mut self) -> String {
+        match self {
+            Self::Agent(held) => held.lost().await.reason,
+            Self::Api(own) => own.keep().await,
+        }
+    }
+
+    /// Gives it back.
+    pub(super) async fn release(self) {
+        match self {
+            Self::Agent(held) => held.release().await,
+            // Whoever is refused here has lost it by then.
+            Self::Api(own) => drop(own.locks.release(own.key, own.session, own.fence).await),
+        }
+    }
+}
+
+/// Runs the command while the key is held.
+pub(super) async fn run(target: Target, wanted: Wanted, command: &[String]) -> Result {
+    if target.is_said() || std::env::var_os("MESH_AGENT").is_none() {
+        return target.with(async |api| program::run(of_api(api, &wanted).await?, &wanted, command).await).await;
+    }
+    let mesh = Mesh::from_env().map_err(failed)?;
+    program::run(of_agent(&mesh, &wanted).await?, &wanted, command).await
+}
+
+async fn of_agent(mesh: &Mesh, wanted: &Wanted) -> Result<Held> {
+    let keys = match wanted.kind {
+        Kind::Lock => mesh.locks(),
+        Kind::Leader => mesh.leaders(),
+    };
+    let options = mesh_controller_sdk::Options { ttl: wanted.ttl, wait: wanted.wait, metadata: wanted.metadata.clone() };
+    keys.acquire(&wanted.name, &options).await.map(Held::Agent).map_err(failed)
+}
+
+fn failed(error: mesh_controller_sdk::Error) -> Failure {
+    let code = match &error {
+        mesh_controller_sdk::Error::Held(_) | mesh_controller_sdk::Error::Lost(_) => Code::Conflict,
+        error if error.is_passing() => Code::Unreachable,
+        _ => Code::Failed,
+    };
+    Failure::new(code, error.to_string())
+}
+
+/// What this process holds itself.
+pub(super) struct Own {
+    locks: Locks,
+    key: Key,
+    session: Session,
+    fence: u64,
+    ttl: Duration,
+    following: Following,
+    /// Keeps the locks; ends with this.
+    _keeper: JoinSet<()>,
+}
+
+async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
+    // Unlike any other that ever was, as the run of an instance is.
+    let session = Session { instance: hostname(), uid: Uuid::new_v4().to_string(), attempt: 0 };
+    let sessions = Sessions::default();
+    sessions.lives(session.clone());
+    let options = locks::Options { namespace: Some(api.namespace.clone()), sessions, clock: BootClock::system() };
+    let (locks, keeping) = Locks::new(api.client.clone(), options);
+    let mut keeper = JoinSet::new();
+    keeper.spawn(async move {
+        // It does not fail.
+        let _ = keeping.await;
+    });
+    if !locks.ready(READING).await {
+        // Says what is wrong with the API, if it answers at all.
+        api.namespace_is_there().await?;
+        return Err(Failure::new(
+            Code::Failed,
+            "the Leases cannot be read: the API does not let this user watch leases.coordination.k8s.io",
+        ));
+    }
+    let key = Key { namespace: api.namespace.clone(), kind: wanted.kind, name: wanted.name.clone() };
+    let ask = Ask { ttl: wanted.ttl, wait: wanted.wait, metadata: wanted.metadata.clone(), ticket: None };
+    let mut waiting = locks.ask(key.clone(), session.clone(), ask).await.map_err(|refusal| refused(wanted, &refusal))?;
+    loop {
+        match waiting.next().await {
+            Some(News::Queued { .. }) => output::remark(&format!("waiting for {}\n", wanted.what())),
+            Some(News::Held(holding, following)) => {
+                let (fence, ttl) = (holding.fence, wanted.ttl);
+                return Ok(Held::Api(Box::new(Own { locks, key, session, fence, ttl, following, _keeper: keeper })));
+            }
+            Some(News::Refused(refusal)) => return Err(refused(wanted, &refusal)),
+            None => return Err(Failure::new(Code::Failed, "it ended")),
+        }
+    }
+}
+
+fn refused(wanted: &Wanted, refusal: &Refusal) -> Failure {
+    let what = wanted.what();
+    match refusal {
+        Refusal::Held(holding) => {
+            let text =
+                format!("{what} is held by {} until {} unless it is renewed; --wait waits for it", holding.instance(), holding.expires());
+            Failure::new(Code::Conflict, text)
+        }
+        Refusal::Lost(loss) => Failure::new(Code::Conflict, format!("{what}: {loss}")),
+        Refusal::Busy => Failure::new(Code::Conflict, format!("{what}: too many wait for it")),
+        Refusal::Unavailable(why) => Failure::new(Code::Failed, format!("{what}: {why}")),
+    }
+}
+
+impl Own {
+    async fn keep(&mut self) -> String {
+        let mut pause = self.ttl / 3;
+        loop {
+            tokio::select! {
+                loss = &mut self.following => return loss.map_or_else(|_| "this process ends".to_owned(), |loss| loss.to_string()),
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = match self.locks.renew(self.key.clone(), self.session.clone(), self.fence).await {
+                Ok(_) => self.ttl / 3,
+                Err(Refusal::Lost(loss)) => return loss.to_string(),
+                // The end of it is told when it comes.
+                Err(_) => AGAIN.min(self.ttl / 3),
+            };
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What is held, as the Leases say.
+use clap::Args;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, api::ListParams};
+use serde_json::{Value, json};
+
+use crate::{
+    age::age,
+    exit::Result,
+    output,
+    table::table,
+    target::{Connection, Target},
+};
+use mesh_api::labels;
+use mesh_coordination::locks::{Holding, Key, Kind, lease};
+use mesh_kit::clock;
+
+/// How they are listed.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Of all namespaces.
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// As a JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    /// Lists them as ours.
+    pub(super) async fn run(self, target: Target, kind: Kind) -> Result {
+        target.with(async |api| self.print(api, kind, value).await).await
+    }
+
+    /// Lists them in the form of the first seed. Its list of locks has the leaders too.
+    pub(super) async fn run_as_seed(self, target: Target, kind: Kind) -> Result {
+        target.with(async |api| self.print(api, kind, seed).await).await
+    }
+
+    async fn print(&self, api: &Connection, kind: Kind, value: fn(Kind, &Key, &Holding) -> Value) -> Result {
+        let leases: Api<Lease> =
+            if self.all_namespaces { Api::all(api.client.clone()) } else { Api::namespaced(api.client.clone(), &api.namespace) };
+        let found = leases.list(&ListParams::default().labels(labels::LOCK)).await?;
+        let held = found.items.iter().filter_map(|lease| Some((lease::key(lease)?, lease::record(lease).holding?)));
+        let mut held: Vec<_> = held.filter(|(key, _)| kind == Kind::Lock || key.kind == kind).collect();
+        held.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if self.json {
+            return output::print_line(&Value::from_iter(held.iter().map(|(key, holding)| value(kind, key, holding))).to_string());
+        }
+        if held.is_empty() {
+            return output::print_line("(none)");
+        }
+        let now = clock::now();
+        let rows: Vec<_> = held.iter().map(|(key, holding)| self.row(kind, key, holding, now)).collect();
+        let head: &[&str] = match kind {
+            Kind::Lock => &["LOCK", "OWNER", "EXPIRES", "KIND", "FENCE"],
+            Kind::Leader => &["GROUP", "LEADER", "EXPIRES", "FENCE"],
+        };
+        let head: Vec<&str> = self.all_namespaces.then_some("NAMESPACE").into_iter().chain(head.iter().copied()).collect();
+        output::print(&table(&head, &rows))
+    }
+
+    fn row(&self, kind: Kind, key: &Key, holding: &Holding, now: Timestamp) -> Vec<String> {
+        let expires = holding.expires();
+        let expires = if expires > now { format!("in {}", age(now, expires)) } else { format!("{} ago", age(expires, now)) };
+        let namespace = self.all_namespaces.then(|| key.namespace.clone());
+        let word = (kind == Kind::Lock).then(|| key.kind.as_str().to_owned());
+        let cells = namespace.into_iter().chain([key.name.clone(), holding.instance(), expires]);
+        cells.chain(word).chain([holding.fence.to_string()]).collect()
+    }
+}
+
+fn value(kind: Kind, key: &Key, holding: &Holding) -> Value {
+    json!({
+        "namespace": key.namespace,
+        match kind { Kind::Lock => "key", Kind::Leader => "group" }: key.name,
+        "kind": key.kind.as_str(),
+        "holder": holding.instance(),
+        "fence": holding.fence,
+        "ttl": mesh_api::duration::Duration::from_secs(holding.ttl.as_secs()),
+        "acquiredAt": holding.acquired,
+        "renewedAt": holding.renewed,
+        "expiresAt": holding.expires(),
+        "metadata": holding.metadata,
+    })
+}
+
+fn seed(kind: Kind, key: &Key, holding: &Holding) -> Value {
+    let (name, owner) = match kind {
+        Kind::Lock => ("key", "ownerId"),
+        Kind::Leader => ("group", "leaderId"),
+    };
+    json!({
+        name: key.name,
+        owner: holding.instance(),
+        "acquiredAt": holding.acquired,
+        "expiresAt": holding.expires(),
+        "metadata": holding.metadata,
+    })
+}
