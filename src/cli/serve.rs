@@ -42,7 +42,7 @@ use mesh_controllers::{
     node,
 };
 use mesh_coordination::{
-    locks::{self, Locks},
+    locks::{self, LockMetrics, Locks},
     session::Sessions,
     token::Tokens,
 };
@@ -208,7 +208,12 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         sessions: sessions.clone(),
         router: router_urls(router),
     };
-    let of_locks = locks::Options { namespace: None, sessions: sessions.clone(), clock: BootClock::system() };
+    let of_locks = locks::Options {
+        namespace: None,
+        sessions: sessions.clone(),
+        metrics: LockMetrics::register(&metrics),
+        clock: BootClock::system(),
+    };
     let (locks, keeping) = Locks::new(client.clone(), of_locks);
     shutdown.spawn("locks", keeping);
     let opened = mesh_agent::Door { gate: Gate { tokens, sessions }, locks };

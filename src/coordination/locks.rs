@@ -3,6 +3,7 @@
 //!
 //! [`slot`] decides, one key at a time, with values only; [`lease`] says how it is written down; [`runner`] carries it out.
 pub mod lease;
+mod metrics;
 mod runner;
 pub mod slot;
 
@@ -11,7 +12,10 @@ use std::{fmt, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-pub use self::runner::{Ask, Following, Locks, News, Observing, Options, Waiting};
+pub use self::{
+    metrics::LockMetrics,
+    runner::{Ask, Following, Locks, News, Observing, Options, Waiting},
+};
 use crate::session::Session;
 
 /// The shortest time that a lock may be good for.

@@ -14,7 +14,7 @@ use crate::{
 };
 use mesh_controller_sdk::Mesh;
 use mesh_coordination::{
-    locks::{self, Ask, Following, Key, Kind, Locks, News, Refusal},
+    locks::{self, Ask, Following, Key, Kind, LockMetrics, Locks, News, Refusal},
     session::{Session, Sessions},
 };
 use mesh_kit::clock::BootClock;
@@ -119,7 +119,8 @@ async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
     let session = Session { instance: hostname(), uid: Uuid::new_v4().to_string(), attempt: 0 };
     let sessions = Sessions::default();
     sessions.lives(session.clone());
-    let options = locks::Options { namespace: Some(api.namespace.clone()), sessions, clock: BootClock::system() };
+    let options =
+        locks::Options { namespace: Some(api.namespace.clone()), sessions, metrics: LockMetrics::default(), clock: BootClock::system() };
     let (locks, keeping) = Locks::new(api.client.clone(), options);
     let mut keeper = JoinSet::new();
     keeper.spawn(async move {

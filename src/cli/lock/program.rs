@@ -50,10 +50,10 @@ pub(super) async fn run(mut held: Held, wanted: &Wanted, command: &[String]) -> 
             result(status)
         }
         Ended::Lost(why) => {
-            output::remark(&format!("{} is lost: {why}; its command is ended\n", wanted.what()));
+            output::remark(&format!("mesh: {} is lost: {why}; its command is ended\n", wanted.what()));
             // Another may have it when what was told before its end is over.
             end_all(mesh_coordination::locks::slot::notice(wanted.ttl) / 2).await;
-            Err(Failure::new(Code::Conflict, format!("{} was lost: {why}", wanted.what())))
+            Err(Failure::said(Code::Conflict))
         }
     }
 }

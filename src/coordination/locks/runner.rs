@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    Holding, Key, Kind, Loss, Refusal, lease,
+    Holding, Key, Kind, LockMetrics, Loss, Refusal, lease,
     slot::{Change, Command, Done, Failed, Id, Message, Record, Slot, Waiter},
 };
 use crate::session::{Session, Sessions, Standing};
@@ -48,6 +48,8 @@ pub struct Options {
     pub namespace: Option<String>,
     /// Which runs live here.
     pub sessions: Sessions,
+    /// Counts what is held and wanted.
+    pub metrics: LockMetrics,
     /// The system's, but in tests.
     pub clock: BootClock,
 }
@@ -252,6 +254,8 @@ fn ending() -> Refusal {
 struct Entry {
     slot: Slot,
     wake: Option<BootTime>,
+    /// As it was counted last: how many wait, and whether it is held.
+    counted: (usize, bool),
     followers: Vec<(u64, oneshot::Sender<Loss>)>,
     observers: Option<watch::Sender<Option<Holding>>>,
 }
@@ -421,6 +425,7 @@ impl Keeper {
                         }
                     }
                     Command::Lost(fence, loss) => {
+                        self.options.metrics.lost(loss);
                         let entry = self.entry(key);
                         for (_, follower) in entry.followers.extract_if(.., |(follows, follower)| *follows == fence || follower.is_closed())
                         {
@@ -446,6 +451,7 @@ impl Keeper {
                 self.askers.insert(id, (session, Asker::Waits { ticket, news }));
             }
             (Asker::Waits { news, .. }, Ok(Done::Held(holding))) => {
+                self.options.metrics.acquired(key.kind);
                 let fence = holding.fence;
                 let following = self.entry(key).follow(fence);
                 if news.try_send(News::Held(holding, following)).is_err() {
@@ -475,6 +481,10 @@ impl Keeper {
                 entry.observers = None;
             }
         }
+        let counted = (entry.slot.waiting(), entry.slot.holding(now).is_some());
+        let before = std::mem::replace(&mut entry.counted, counted);
+        self.options.metrics.waits(before.0, counted.0);
+        self.options.metrics.holds(key.kind, before.1, counted.1);
         let wake = entry.slot.wake();
         if entry.wake != wake {
             if let Some(old) = std::mem::replace(&mut entry.wake, wake) {
@@ -584,7 +594,7 @@ impl Keeper {
 
 impl Entry {
     fn new(slot: Slot) -> Self {
-        Self { slot, wake: None, followers: Vec::new(), observers: None }
+        Self { slot, wake: None, counted: (0, false), followers: Vec::new(), observers: None }
     }
 
     fn follow(&mut self, fence: u64) -> Following {
