@@ -131,7 +131,10 @@ impl Run {
             (Kind::Leader, None) => None,
         };
         let wanted = held::Wanted { kind, name: self.name, ttl: self.ttl.get(), wait, metadata: about(&self.command) };
-        held::run(target, wanted, &self.command).await
+        match held::agent(&target)? {
+            Some(mesh) => program::run(held::of_agent(&mesh, &wanted).await?, &wanted, &self.command).await,
+            None => target.with(async |api| program::run(held::of_api(api, &wanted).await?, &wanted, &self.command).await).await,
+        }
     }
 }
 

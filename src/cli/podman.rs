@@ -81,7 +81,7 @@ impl PlanVerb {
             lines.push(format!("podman network exists {0} || podman network create {0}", member.container.network));
             lines.extend(member.container.mounts.iter().filter_map(|mount| match &mount.source {
                 Mounted::Volume { volume, .. } => Some(format!("podman volume exists {volume} || podman volume create {volume}")),
-                Mounted::Files { .. } | Mounted::Host { .. } | Mounted::Memory { .. } => None,
+                Mounted::Files { .. } | Mounted::Host { .. } | Mounted::Controllers { .. } | Mounted::Memory { .. } => None,
             }));
         }
         lines.extend(plan.secrets.iter().map(|secret| format!("podman secret create {} -    # {}", secret.name, secret.field)));

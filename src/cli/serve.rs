@@ -203,7 +203,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let (tokens, sessions) = (Tokens::open(&state_dir.join("agent.key")).map_err(Error::Tokens)?, Sessions::default());
     let door = mesh_instance::Door {
         socket: agent_socket,
-        instances: state_dir.join("instances"),
+        folder: state_dir.join("tokens"),
         tokens: tokens.clone(),
         sessions: sessions.clone(),
         router: router_urls(router),

@@ -1,5 +1,6 @@
 //! The node's agent: observe → plan → execute, for the instances of its own node, until what runs is what should.
 mod agent;
+mod door;
 mod execute;
 mod launch;
 pub mod ledger;
@@ -23,15 +24,17 @@ use kube::{
     },
 };
 
-pub use self::probes::unknown::UnknownProbes;
 use self::{agent::Agent, ledger::Ledger, orphans::Orphans};
+pub use self::{
+    door::{Door, Router},
+    probes::unknown::UnknownProbes,
+};
 use super::{Error, Reconciles, api, drive, error_policy, notes::Notes, of_instances_seen};
 use mesh_api::{
     MeshInstance, labels,
     node::{BackendKind, PortRange},
 };
 use mesh_backend::{self as backend, Backend};
-use mesh_coordination::{session::Sessions, token::Tokens};
 use mesh_kit::{clock, shutdown::Triggered};
 use mesh_plan::{
     instance::InstanceKey,
@@ -56,30 +59,6 @@ pub struct Options {
     pub door: Option<Door>,
     /// Counts the probes that could not be made.
     pub unknown_probes: UnknownProbes,
-}
-
-/// How instances reach the agent's door, and what it is told of them.
-#[derive(Debug, Clone)]
-pub struct Door {
-    /// Where it is.
-    pub socket: PathBuf,
-    /// The folder of the instances' own folders, in which plain processes find their tokens.
-    pub instances: PathBuf,
-    /// Makes their tokens.
-    pub tokens: Tokens,
-    /// Is told which runs live.
-    pub sessions: Sessions,
-    /// Where the router answers them.
-    pub router: Router,
-}
-
-/// Where the router answers instances, as URLs.
-#[derive(Debug, Clone)]
-pub struct Router {
-    /// For plain processes.
-    pub from_here: String,
-    /// For containers; none if it listens where they do not reach it.
-    pub from_containers: Option<String>,
 }
 
 /// Runs until shutdown. Instances go on running.

@@ -2,7 +2,6 @@
 use std::path::Path;
 
 use mesh_api::{instance::InstanceTemplate, service::ServiceType};
-use mesh_kit::redact::Redacted;
 
 /// Where a container finds the folder of the agent's socket.
 pub const SOCKET_FOLDER: &str = "/run/mesh/agent";
@@ -43,25 +42,30 @@ pub struct Of<'a> {
 pub struct Door<'a> {
     /// The agent's socket on the machine.
     pub socket: &'a Path,
-    /// Shows who it is.
-    pub token: &'a Redacted,
+    /// The folder on the machine that has its token in it, and nothing else.
+    pub token: &'a Path,
     /// Where the router answers it.
     pub router: Option<&'a str>,
 }
+
+/// The variables whose values differ among the instances of a revision, and do not name one.
+pub const OWN: [&str; 2] = [INDEX, REPLICAS];
+const INDEX: &str = "MESH_INSTANCE_INDEX";
+const REPLICAS: &str = "MESH_REPLICAS";
 
 /// The variables, without the door's.
 pub fn vars(of: &Of<'_>, port: Option<u16>) -> Vec<(String, String)> {
     let always = [
         ("MESH_SERVICE", of.service.to_owned()),
         ("MESH_INSTANCE", of.instance.to_owned()),
-        ("MESH_INSTANCE_INDEX", of.ordinal.to_string()),
+        (INDEX, of.ordinal.to_string()),
         ("MESH_REVISION", of.revision.to_owned()),
         ("MESH_NAMESPACE", of.namespace.to_owned()),
     ];
     let known = [
         ("MESH_APP", of.part_of.map(ToOwned::to_owned)),
         ("MESH_SERVICE_TYPE", of.service_type.map(|of| format!("{of:?}"))),
-        ("MESH_REPLICAS", of.replicas.map(|replicas| replicas.to_string())),
+        (REPLICAS, of.replicas.map(|replicas| replicas.to_string())),
         ("MESH_ROUTER_URL", of.door.and_then(|door| door.router.map(ToOwned::to_owned))),
         ("PORT", port.map(|port| port.to_string())),
     ];

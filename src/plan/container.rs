@@ -1,10 +1,10 @@
 //! One container of an instance, as every engine can run it: what Podman, Quadlet and `podman run` are told is made from this. Pure.
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    about::{self, Of, SOCKET_FOLDER, TOKEN, TOKEN_FOLDER},
+    about::{self, Door, Of, SOCKET_FOLDER, TOKEN, TOKEN_FOLDER},
     environment::{self, Missing, Sources, Var},
     files::{self, Content},
     quantity,
@@ -109,6 +109,11 @@ pub enum Source {
         /// What must be there.
         kind: Option<HostPathType>,
     },
+    /// A folder of the controller's own, for all containers that are told of it.
+    Controllers {
+        /// The path.
+        path: String,
+    },
     /// Memory.
     Memory {
         /// The most it may hold, in bytes.
@@ -209,15 +214,15 @@ fn own(of: &Of<'_>) -> Vec<(String, String)> {
 
 /// The agent's socket, in its folder because a controller that starts makes it anew; and the instance's token, which no other container has.
 fn door(of: &Of<'_>) -> Vec<Mount> {
-    let Some(door) = &of.door else { return Vec::new() };
-    let folder = door.socket.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
-    let token = BTreeMap::from([(TOKEN.to_owned(), Content(door.token.reveal().as_bytes().to_vec()))]);
-    let mount = |name: &str, target: &str, source| Mount { name: name.to_owned(), target: target.to_owned(), read_only: true, source };
-    vec![
-        mount("mesh-agent", SOCKET_FOLDER, Source::Host { path: folder, kind: None }),
-        // The folder on the machine is the controller's alone, so whoever is the user in the container may read it.
-        mount("mesh-token", TOKEN_FOLDER, Source::Files { files: token, mode: 0o444, secret: true }),
-    ]
+    let mount = |name: &str, target: &str, folder: &Path| {
+        let source = Source::Controllers { path: folder.display().to_string() };
+        Mount { name: name.to_owned(), target: target.to_owned(), read_only: true, source }
+    };
+    let mounts = |door: &Door<'_>| {
+        let folder = door.socket.parent().unwrap_or(Path::new("/"));
+        vec![mount("mesh-agent", SOCKET_FOLDER, folder), mount("mesh-token", TOKEN_FOLDER, door.token)]
+    };
+    of.door.as_ref().map(mounts).unwrap_or_default()
 }
 
 /// What stands before the names of everything that an engine makes for a namespace.

@@ -19,9 +19,6 @@ pub const LOCK: &str = "lock";
 /// The current log file; the rotated ones have `.1`, `.2`, … behind it, the newest first.
 pub const LOG: &str = "log";
 
-/// The token by which the program shows the agent which run it is.
-pub const TOKEN: &str = "token";
-
 /// The directory of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceDir(PathBuf);

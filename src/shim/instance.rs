@@ -40,9 +40,6 @@ pub struct ProcessLaunch {
     pub attempt: u32,
     /// The argument vector; the first is a path, or a name looked up in `PATH` of `env` (else the controller's). Never a shell.
     pub argv: Vec<String>,
-    /// Shows the agent which run it is; stands in a file that only its starter writes, and not in what is told to the shim.
-    #[serde(skip)]
-    pub token: Option<Redacted>,
     /// The whole environment of the program, in order; a later name wins.
     pub env: Vec<(String, Redacted)>,
     /// Absolute.

@@ -10,7 +10,7 @@ async fn only_a_token_of_a_run_that_lives_is_let_in_and_it_is_nobody_elses_to_re
     let rig = Rig::start(1).await;
     let (socket, worker) = (rig.socket(), &rig.workers()[0]);
     let uid = rig.controller.each("mi", "/metadata/uid")[0].as_str().unwrap().to_owned();
-    let file = format!("{}/instances/{uid}/token", rig.controller.state_dir());
+    let file = format!("{}/tokens/{}_{uid}/token", rig.controller.state_dir(), worker.name);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let token = fs::read_to_string(&worker.token).unwrap();
     let environment = fs::read_to_string(format!("/proc/{}/environ", worker.pid)).unwrap();

@@ -53,13 +53,13 @@ impl Rig {
     fn workers_of(&self, namespace: &str) -> Vec<Worker> {
         let list = self.controller.json(&["get", "mi", "-n", namespace]);
         let worker = |instance: &Value| {
-            let uid = instance["metadata"]["uid"].as_str().unwrap();
-            let token = PathBuf::from(format!("{}/instances/{uid}/token", self.controller.state_dir()));
+            let (name, uid) = (instance["metadata"]["name"].as_str().unwrap(), instance["metadata"]["uid"].as_str().unwrap());
+            let token = PathBuf::from(format!("{}/tokens/{name}_{uid}/token", self.controller.state_dir()));
             // Beside the one of the next run, which takes its place.
             let kept = self.controller.write(&format!("{uid}-{}.token", instance["status"]["pid"]), &json!(null));
             fs::copy(&token, &kept).unwrap();
             Worker {
-                name: instance["metadata"]["name"].as_str().unwrap().to_owned(),
+                name: name.to_owned(),
                 pid: instance["status"]["pid"].as_i64().unwrap(),
                 mesh: Mesh::new(&format!("unix://{}", self.socket()), &kept).unwrap(),
                 token: kept.into(),

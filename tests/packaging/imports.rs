@@ -31,7 +31,8 @@ fn allowed(from: &str, to: &str) -> bool {
 
 /// The folder of a crate of ours, by its name: `mesh-controllers` stands in `controller`, because the whole is called mesh-controller.
 fn folder(name: &str) -> Option<&str> {
-    let name = name.strip_prefix("mesh-")?;
+    // The SDK stands outside: it is for programs of others, and uses none of ours.
+    let name = name.strip_prefix("mesh-").filter(|name| *name != "controller-sdk")?;
     Some(if name == "controllers" { "controller" } else { name })
 }
 

@@ -7,7 +7,6 @@ fn launch(name: &str, attempt: u32) -> Launch {
         key: InstanceKey { namespace: "default".into(), name: name.into(), uid: format!("uid-{name}") },
         attempt,
         argv: vec!["web".into()],
-        token: None,
         env: Vec::new(),
         working_dir: "/".into(),
         port: Some(9000),

@@ -47,6 +47,9 @@ impl Inner {
                 host::check(path, *kind).await?;
                 Ok(Mounted::Bind { source: path.into(), target, read_only, relabel: false })
             }
+            Source::Controllers { path } => {
+                Ok(Mounted::Bind { source: path.into(), target, read_only, relabel: self.engine.info().selinux })
+            }
             Source::Memory { size } => Ok(Mounted::Memory { target, size: *size }),
         }
     }

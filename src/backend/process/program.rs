@@ -95,7 +95,6 @@ mod tests {
             key: InstanceKey { namespace: "default".into(), name: "web".into(), uid: "1".into() },
             attempt: 0,
             argv: vec![program.into()],
-            token: None,
             env: vec![("PATH".into(), Redacted::new("/nowhere")), ("PATH".into(), Redacted::new(path))],
             working_dir: dir.to_owned(),
             port: None,

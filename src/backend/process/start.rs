@@ -15,13 +15,10 @@ use super::{
 };
 use crate::Error;
 use mesh_base::exhausted::{is_exhausted, seen};
-use mesh_kit::{
-    clock, descriptors,
-    replace::{self, Durability},
-};
+use mesh_kit::{clock, descriptors};
 use mesh_plan::instance::{InstanceKey, Observed, ProcessLaunch};
 use mesh_shim::{
-    dir::{InstanceDir, RECORD, TOKEN},
+    dir::{InstanceDir, RECORD},
     identity,
     record::{self, Record},
     wire::{self, Order, Reply, Request, ShimSpec},
@@ -63,10 +60,6 @@ impl Inner {
     async fn start_once(self: &Arc<Self>, dir: &InstanceDir, launch: &ProcessLaunch) -> Result<Option<Held>, Error> {
         let program = program::resolve(launch)?;
         let fresh = dir.create().map_err(system("make", dir.path()))?;
-        if let Some(token) = &launch.token {
-            let file = dir.file(TOKEN);
-            replace::file(&file, token.reveal().as_bytes(), 0o600, Durability::UntilReboot).map_err(system("write", &file))?;
-        }
         let nonce = new_nonce();
         let started = self.launch(dir, launch, program, nonce).await;
         if started.is_err() && fresh && !dir.file(RECORD).exists() && !dir.shim_lives().unwrap_or(true) {

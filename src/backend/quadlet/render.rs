@@ -24,7 +24,10 @@ use super::{
     version::{Podman, Systemd},
 };
 use mesh_api::container::ImagePullPolicy;
-use mesh_plan::container::{Container, Resources};
+use mesh_plan::{
+    about::OWN,
+    container::{Container, Resources},
+};
 
 /// Why a container cannot be a unit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -127,7 +130,7 @@ fn part(instance: &Instance<'_>, whole: &Unit, own: bool) -> Unit {
             || match &entry.value {
                 Value::Text(text) => names(text),
                 Value::Words(words) => words.iter().any(|word| names(word)),
-                Value::Pair(key, value) => names(key) || names(value),
+                Value::Pair(key, value) => names(key) || names(value) || OWN.contains(&key.as_str()),
                 Value::Flag(_) => false,
             };
         is_own == own

@@ -5,7 +5,6 @@ use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::program;
 use crate::{
     exit::{Code, Failure, Result},
     hostname::hostname,
@@ -75,16 +74,15 @@ impl Held {
     }
 }
 
-/// Runs the command while the key is held.
-pub(super) async fn run(target: Target, wanted: Wanted, command: &[String]) -> Result {
+/// The agent that runs this program, if it is one of its instances and no API was named.
+pub(super) fn agent(target: &Target) -> Result<Option<Mesh>> {
     if target.is_said() || std::env::var_os("MESH_AGENT").is_none() {
-        return target.with(async |api| program::run(of_api(api, &wanted).await?, &wanted, command).await).await;
+        return Ok(None);
     }
-    let mesh = Mesh::from_env().map_err(failed)?;
-    program::run(of_agent(&mesh, &wanted).await?, &wanted, command).await
+    Mesh::from_env().map(Some).map_err(failed)
 }
 
-async fn of_agent(mesh: &Mesh, wanted: &Wanted) -> Result<Held> {
+pub(super) async fn of_agent(mesh: &Mesh, wanted: &Wanted) -> Result<Held> {
     let keys = match wanted.kind {
         Kind::Lock => mesh.locks(),
         Kind::Leader => mesh.leaders(),
@@ -114,7 +112,7 @@ pub(super) struct Own {
     _keeper: JoinSet<()>,
 }
 
-async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
+pub(super) async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
     // Unlike any other that ever was, as the run of an instance is.
     let session = Session { instance: hostname(), uid: Uuid::new_v4().to_string(), attempt: 0 };
     let sessions = Sessions::default();

@@ -109,7 +109,8 @@ fn members(loaded: &Loaded, service: &MeshService, podman: Podman, ports: &mut P
             template: &revision.template,
             ordinal,
             service_type: Some(service.spec.type_),
-            replicas: Some(service.spec.replicas),
+            // No controller keeps it true.
+            replicas: None,
             door: None,
         };
         let port = ports.give(&format!("{namespace}/{name}/{ordinal}"))?;
@@ -284,6 +285,6 @@ fn from(member: &Member) -> String {
 fn claims(container: &Container) -> impl Iterator<Item = &str> {
     container.mounts.iter().filter_map(|mount| match &mount.source {
         Source::Volume { volume, owned: false } => Some(volume.as_str()),
-        Source::Volume { .. } | Source::Files { .. } | Source::Host { .. } | Source::Memory { .. } => None,
+        Source::Volume { .. } | Source::Files { .. } | Source::Host { .. } | Source::Controllers { .. } | Source::Memory { .. } => None,
     })
 }

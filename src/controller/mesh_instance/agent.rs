@@ -57,21 +57,13 @@ impl Agent {
         {
             self.ports.reserve(&key.uid, address.port());
         }
-        self.tell_door(key, observed);
+        if let Some(door) = &self.options.door {
+            door.tell(key, observed);
+        }
         self.remember(key, |memory| {
             memory.note(observed);
             memory.clone()
         })
-    }
-
-    /// Tells the door whether a run lives: what a program holds ends with it.
-    fn tell_door(&self, key: &InstanceKey, observed: &Observed) {
-        let Some(door) = &self.options.door else { return };
-        match observed {
-            Observed::Running(running) => door.sessions.lives(launch::session(key, running.attempt)),
-            Observed::Exited(exit) => door.sessions.ended(launch::session(key, exit.attempt)),
-            Observed::Absent => door.sessions.gone(&key.uid),
-        }
     }
 
     /// Changes what is remembered.
@@ -123,7 +115,7 @@ impl Agent {
         self.probers.forget(&key.uid);
         self.ports.release(&key.uid);
         if let Some(door) = &self.options.door {
-            door.sessions.gone(&key.uid);
+            door.forget(key);
         }
         self.memories.lock().unwrap_or_else(PoisonError::into_inner).remove(&key.uid);
         self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&key.uid);

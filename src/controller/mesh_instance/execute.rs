@@ -47,6 +47,10 @@ pub(super) async fn start(agent: &Agent, instance: &MeshInstance, key: &Instance
 async fn try_start(agent: &Agent, instance: &MeshInstance, key: &InstanceKey, attempt: u32) -> Result<(), StartFailure> {
     let port = if instance.spec.serves { Some(port(agent, instance, key)?) } else { None };
     let launch = launch::launch(&agent.client, &agent.options, instance, key, attempt, port).await?;
+    if let Some(door) = &agent.options.door {
+        let written = door.write(key, &launch::caller(instance, key, attempt), agent.options.backend.runs_containers());
+        written.map_err(|source| failure(&backend::Error::System { act: "write the instance's token".to_owned(), source }))?;
+    }
     agent.backend.execute(Action::Start(Box::new(launch))).await.map_err(|error| failure(&error))
 }
 

@@ -5,19 +5,18 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::{Options, Router};
+use super::{Options, Router, door::session};
 use mesh_api::{MeshInstance, MeshService, conditions::instance as reason, labels, service::Logs};
-use mesh_coordination::{session::Session, token::Caller};
+use mesh_coordination::token::Caller;
 use mesh_kit::{clock, redact::Redacted};
 use mesh_plan::{
-    about::{self, Of},
+    about::{self, Of, TOKEN},
     container,
     environment::{self, Missing, Sources},
     instance::{ContainerLaunch, InstanceKey, Launch, LogLimits, ProcessLaunch},
     lifecycle::StartFailure,
     pull_secrets, quantity,
 };
-use mesh_shim::dir::{InstanceDir, TOKEN};
 
 /// What a program gets from the controller's own environment; the rest of it is not its business.
 const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "SHELL"];
@@ -50,7 +49,7 @@ pub(super) async fn launch(
     };
     let services: Api<MeshService> = Api::namespaced(client.clone(), &key.namespace);
     let service = services.get_opt(&instance.spec.service).await.map_err(|error| failure(error.to_string()))?;
-    let token = options.door.as_ref().map(|door| door.tokens.issue(&caller(instance, key, attempt)));
+    let token = options.door.as_ref().and_then(|door| door.folder_of(key).ok());
     let door = options.door.as_ref().zip(token.as_ref());
     let door = door.map(|(door, token)| about::Door { socket: &door.socket, token, router: router(options, &door.router) });
     let spec = service.as_ref().map(|service| &service.spec);
@@ -70,13 +69,7 @@ fn router<'a>(options: &Options, router: &'a Router) -> Option<&'a str> {
 
 /// The run, as the agent knows it.
 pub(super) fn caller(instance: &MeshInstance, key: &InstanceKey, attempt: u32) -> Caller {
-    let session = session(key, attempt);
-    Caller { namespace: key.namespace.clone(), service: instance.spec.service.clone(), session }
-}
-
-/// The run that a start makes.
-pub(super) fn session(key: &InstanceKey, attempt: u32) -> Session {
-    Session { instance: key.name.clone(), uid: key.uid.clone(), attempt }
+    Caller { namespace: key.namespace.clone(), service: instance.spec.service.clone(), session: session(key, attempt) }
 }
 
 fn of_container(
@@ -121,10 +114,7 @@ fn of_process(
 ) -> Result<ProcessLaunch, Missing> {
     let template = &instance.spec.template;
     let mut own = about::vars(of, port);
-    let token_file = options.door.as_ref().and_then(|door| InstanceDir::new(&door.instances, &key.uid).ok()).map(|dir| dir.file(TOKEN));
-    if let Some((door, token_file)) = of.door.zip(token_file) {
-        own.extend(about::door(&door.socket.to_string_lossy(), &token_file.to_string_lossy()));
-    }
+    own.extend(of.door.into_iter().flat_map(|door| about::door(&door.socket.to_string_lossy(), &door.token.join(TOKEN).to_string_lossy())));
     let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
     let known = environment::resolve(template, sources, &inherited.chain(own.iter().cloned()).collect::<Vec<_>>())?;
     let argv = template.command.iter().chain(&template.args).map(|part| environment::expand(part, &known).0).collect();
@@ -132,8 +122,7 @@ fn of_process(
     // What the mesh itself says stands last, so that nothing else takes its place: a program that listened elsewhere would never be ready.
     env.extend(own.into_iter().map(|(name, value)| (name, Redacted::new(value))));
     let working_dir = template.working_dir.as_ref().map_or_else(|| options.project_dir.clone(), |dir| options.project_dir.join(dir));
-    let token = of.door.map(|door| door.token.clone());
-    Ok(ProcessLaunch { key: key.clone(), attempt, argv, token, env, working_dir, port, log: limits(&instance.spec.logs) })
+    Ok(ProcessLaunch { key: key.clone(), attempt, argv, env, working_dir, port, log: limits(&instance.spec.logs) })
 }
 
 async fn fetch<K>(client: &Client, namespace: &str, names: &[String]) -> Result<BTreeMap<String, K>, kube::Error>

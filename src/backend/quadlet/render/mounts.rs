@@ -106,6 +106,10 @@ pub(super) fn form(instance: &Instance<'_>, mount: &Mount, host: &Host, unit_fil
             check_host_path(mount, path)?;
             Form::Volume(format!("{path}:{target}:{access}"))
         }
+        Source::Controllers { path } => {
+            check_host_path(mount, path)?;
+            Form::Volume(format!("{path}:{target}:{access},z"))
+        }
         Source::Memory { size } => {
             let size = size.map(|size| format!(",size={size}")).unwrap_or_default();
             Form::Tmpfs(format!("{target}:{access},mode=1777{size}"))

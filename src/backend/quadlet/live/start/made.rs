@@ -101,7 +101,7 @@ fn ordinal(key: &InstanceKey) -> Result<u32, Error> {
 fn owned_volumes(container: &Container) -> Vec<String> {
     let owned = container.mounts.iter().filter_map(|mount| match &mount.source {
         Source::Volume { volume, owned: true } => Some(volume.clone()),
-        Source::Volume { .. } | Source::Files { .. } | Source::Host { .. } | Source::Memory { .. } => None,
+        Source::Volume { .. } | Source::Files { .. } | Source::Host { .. } | Source::Controllers { .. } | Source::Memory { .. } => None,
     });
     owned.collect()
 }

@@ -26,7 +26,6 @@ impl Run {
             key: key.clone(),
             attempt: 0,
             argv: vec!["web".into()],
-            token: None,
             env: Vec::new(),
             working_dir: "/".into(),
             port: None,
