@@ -36,7 +36,7 @@ class LockLostError extends MeshLockError {
 /** The error for a problem object (RFC 9457) of the agent. */
 function refused(problem) {
   const { type = "about:blank", status, title, detail = title, field, remedy } = problem;
-  const message = `${field ? `${field}: ` : ""}${detail}${remedy ? ` (${remedy})` : ""}`;
+  const message = remedy ? `${detail} (${remedy})` : detail;
   return new MeshError(message, { type: type.slice(type.lastIndexOf("/") + 1), status, detail, field, problem });
 }
 
@@ -47,7 +47,7 @@ function unreachable(detail, cause) {
 
 /** The error for an argument that needs no agent to be refused. */
 function invalid(field, detail) {
-  return new MeshError(`${field}: ${detail}`, { type: "invalid", detail, field });
+  return new MeshError(`${field}: ${detail}`, { type: "invalid", field });
 }
 
 /** Whether asking again later may help. */

@@ -44,7 +44,7 @@ test("a kept connection that the agent closed meanwhile is no error", async (t) 
 
 test("a refusal is an error with the agent's words", async (t) => {
   const door = await FakeDoor.open(t);
-  door.on("POST", JOB, problem(400, "invalid", { field: "ttl", detail: "1500ms is not whole seconds", remedy: "use 1s or 2s" }));
+  door.on("POST", JOB, problem(400, "invalid", { field: "ttl", detail: "ttl: 1500ms is not whole seconds", remedy: "use 1s or 2s" }));
   const error = await door.mesh.locks.acquire("job", { ttlMs: 1500, waitMs: 5000 }).catch((error) => error);
   assert.ok(error instanceof MeshError && !(error instanceof MeshLockError));
   assert.equal(error.message, "ttl: 1500ms is not whole seconds (use 1s or 2s)");
