@@ -253,7 +253,7 @@ test("renewals are sent every third of the ttl, and 503 is tried again", async (
   await assert.rejects(lock.renew(), { name: "MeshLockError", type: "released" });
 });
 
-test("an agent that is silent until the ttl is over loses the lock, and no answer that late mends it", async (t) => {
+test("an agent that is silent until the ttl is over loses the lock", async (t) => {
   const door = await FakeDoor.open(t);
   door.on("POST", JOB, events(["acquired", grant(3)]));
   door.on("PUT", JOB, () => {});
@@ -451,6 +451,24 @@ test("a cleanup run is told when its time is over; the next comes an interval af
   assert.ok(lastDurationMs >= 195);
   await cleanup.stop();
   assert.equal(cleanup.snapshots()[0].failures, 1, "being stopped is no failure");
+});
+
+test("a cleanup run is told of a loss, and failed", async (t) => {
+  const door = await FakeDoor.open(t);
+  const lost = ["lost", { fence: 30, reason: "TakenAway", detail: "by hand" }];
+  for (const path of ["/v1/locks/cleanup%3Alocked", "/v1/leaders/cleanup%3Aled"]) {
+    door.on("POST", path, events(["acquired", grant(30)], lost), { times: 1 });
+  }
+  const { cleanup } = door.mesh;
+  const run = async ({ signal }) => {
+    if (!signal.aborted) await once(signal, "abort");
+  };
+  cleanup.task("locked", { intervalMs: 60_000, initialDelayMs: 10, run });
+  cleanup.task("led", { intervalMs: 60_000, initialDelayMs: 10, leader: true, run });
+  cleanup.start();
+  await until(() => cleanup.snapshots().every(({ status }) => status === "failed"));
+  for (const { lastError } of cleanup.snapshots()) assert.match(lastError, /TakenAway/);
+  await cleanup.stop();
 });
 
 test("an agent that is away fails a cleanup task, which goes on", async (t) => {

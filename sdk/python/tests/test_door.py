@@ -236,6 +236,7 @@ class HeldTest(DoorTest):
         self.assertTrue(lock.held)
         self.assertEqual((lock.release(), lock.release()), (True, True), "it is released once")
         self.assertEqual((lock.held, lock.lost.is_set(), len(self.door.seen("DELETE"))), (False, False, 1))
+        until(lambda: self.door.seen("POST")[0].is_over)
         with self.assertRaisesRegex(LockError, "was released"):
             lock.renew()
 
@@ -371,14 +372,35 @@ class CleanupTest(DoorTest):
         self.assertEqual(self.snapshot().failures, 1, "being stopped is no failure")
 
     def test_a_run_is_told_of_a_loss_and_failed(self):
-        path = "/v1/locks/cleanup%3Atmp"
         lost = ("lost", {"fence": 30, "reason": "TakenAway", "detail": "by hand"})
-        self.door.on("POST", path, events(("acquired", grant(30)), lost), times=1)
-        self.cleanup.task("tmp", lambda run: run.cancelled.wait(5), interval=60, initial_delay=0.01)
+        for path in ("/v1/locks/cleanup%3Alocked", "/v1/leaders/cleanup%3Aled"):
+            self.door.on("POST", path, events(("acquired", grant(30)), lost), times=1)
+        self.cleanup.task("locked", lambda run: run.cancelled.wait(5), interval=60, initial_delay=0.01)
+        self.cleanup.task("led", lambda run: run.cancelled.wait(5), interval=60, initial_delay=0.01, leader=True)
         self.cleanup.start()
-        until(lambda: self.snapshot().status == "failed")
-        self.assertRegex(self.snapshot().last_error, "TakenAway")
-        self.assertLess(self.snapshot().last_duration, 2)
+        until(lambda: all(snapshot.status == "failed" for snapshot in self.cleanup.snapshots()))
+        for snapshot in self.cleanup.snapshots():
+            self.assertRegex(snapshot.last_error, "TakenAway")
+            self.assertLess(snapshot.last_duration, 2)
+
+    def test_stop_tells_what_runs_and_waits_for_its_end(self):
+        self.door.on("POST", JOB, events(("acquired", grant(30))))
+        self.door.on("DELETE", JOB, send(204))
+        begun, ends = threading.Event(), []
+
+        def run(run):
+            begun.set()
+            with self.assertRaisesRegex(MeshError, "was stopped"):
+                ends.append(run.cancelled.wait(30))
+                run.check()
+
+        self.cleanup.task("tmp", run, interval=0.1, lock_key="job")
+        self.cleanup.start()
+        begun.wait(10)
+        time.sleep(0.1)
+        self.cleanup.stop()
+        self.assertEqual((ends, len(self.door.seen("DELETE"))), ([True], 1))
+        self.assertEqual((self.snapshot().status, self.snapshot().failures), ("stopped", 0))
 
     def test_an_agent_that_is_away_fails_a_task_which_goes_on(self):
         self.door.on("POST", JOB, broken, times=1)
