@@ -43,8 +43,12 @@ test("a wrong token is unauthorized", async (t) => {
   t.after(() => rmSync(dir, { recursive: true }));
   writeFileSync(join(dir, "token"), "wrong\n");
   const nobody = new Mesh({ tokenFile: join(dir, "token") });
-  for (const asking of [nobody.self(), nobody.locks.acquire(fresh("job"), { waitMs: 5000 }), nobody.leader.observe("g").next()]) {
-    await assert.rejects(asking, { name: "MeshError", type: "unauthorized", status: 401 });
+  for (const ask of [
+    () => nobody.self(),
+    () => nobody.locks.acquire(fresh("job"), { waitMs: 5000 }),
+    () => nobody.leader.observe("g").next(),
+  ]) {
+    await assert.rejects(ask, { name: "MeshError", type: "unauthorized", status: 401 });
   }
 });
 

@@ -149,16 +149,16 @@ test("who gives up while queued leaves the queue, and what came too late is rele
 test("a signal that is aborted already asks for nothing", async (t) => {
   const door = await FakeDoor.open(t);
   const signal = AbortSignal.abort(new Error("before"));
-  for (const asking of [
-    door.mesh.self({ signal }),
-    door.mesh.locks.acquire("job", { signal }),
-    door.mesh.locks.tryAcquire("job", { signal }),
-    door.mesh.locks.list({ signal }),
-    door.mesh.locks.get("job", { signal }),
-    door.mesh.leader.elect("g", { signal }),
-    door.mesh.leader.list({ signal }),
-    door.mesh.leader.observe("g", { signal }).next(),
-  ]) await assert.rejects(asking, /before/);
+  for (const ask of [
+    () => door.mesh.self({ signal }),
+    () => door.mesh.locks.acquire("job", { signal }),
+    () => door.mesh.locks.tryAcquire("job", { signal }),
+    () => door.mesh.locks.list({ signal }),
+    () => door.mesh.locks.get("job", { signal }),
+    () => door.mesh.leader.elect("g", { signal }),
+    () => door.mesh.leader.list({ signal }),
+    () => door.mesh.leader.observe("g", { signal }).next(),
+  ]) await assert.rejects(ask, /before/);
   assert.deepEqual(door.requests, []);
 });
 

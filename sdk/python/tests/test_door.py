@@ -386,6 +386,7 @@ class CleanupTest(DoorTest):
     def test_stop_tells_what_runs_and_waits_for_its_end(self):
         self.door.on("POST", JOB, events(("acquired", grant(30))))
         self.door.on("DELETE", JOB, send(204))
+        self.door.on("PUT", JOB, send(200, grant(30)))
         begun, ends = threading.Event(), []
 
         def run(run):
