@@ -36,7 +36,7 @@ class Door {
       } catch (error) {
         if (signal?.aborted) throw signal.reason;
         // The agent had closed this connection since its last answer: that says nothing about the request.
-        if (request.reusedSocket && error.code === "ECONNRESET") continue;
+        if (request.reusedSocket && (error.code === "ECONNRESET" || error.code === "EPIPE")) continue;
         throw asMeshError(error);
       }
     }

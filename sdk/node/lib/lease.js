@@ -71,7 +71,7 @@ class Lease {
       try {
         await this.#door.json("PUT", this.#subject.url, {
           body: { fence: this.fence },
-          limitMs: Math.min(this.#ttlMs / 3, this.#deadline - sent),
+          limitMs: Math.max(1, Math.min(this.#ttlMs / 3, this.#deadline - sent)),
         });
         if (this.held) return this.#extendFrom(sent);
       } catch (error) {
