@@ -22,12 +22,13 @@ lacks() { # WHAT REMEDY
 }
 
 # Debian packages: a C compiler (for aws-lc), python3 (which tests run as instances, and which makes images), Podman with what it recommends,
-# busybox (what runs in containers) and a registry.
+# busybox (what runs in containers) and a registry, and what the SDKs are tested and packed with.
 packages() {
   local pair need=()
-  for pair in cc:build-essential python3:python3 curl:curl podman:podman busybox:busybox-static docker-registry:docker-registry jq:jq; do
+  for pair in cc:build-essential python3:python3 curl:curl podman:podman busybox:busybox-static docker-registry:docker-registry jq:jq node:nodejs npm:npm; do
     command -v "${pair%%:*}" > /dev/null || need+=("${pair#*:}")
   done
+  python3 -c "import ensurepip, venv" 2> /dev/null || need+=(python3-venv)
   [ ${#need[@]} -gt 0 ] || return 0
   if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
     if apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${need[@]}" ca-certificates > /dev/null; then return 0; fi

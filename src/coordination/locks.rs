@@ -122,6 +122,8 @@ pub enum Loss {
     TakenAway,
     /// It was given back.
     Released,
+    /// It is not known here: it was never the asker's, or is over for long.
+    NotHeld,
 }
 
 impl Loss {
@@ -133,6 +135,7 @@ impl Loss {
             Self::InstanceEnded => "InstanceEnded",
             Self::TakenAway => "TakenAway",
             Self::Released => "Released",
+            Self::NotHeld => "NotHeld",
         }
     }
 }
@@ -145,6 +148,7 @@ impl fmt::Display for Loss {
             Self::InstanceEnded => "the run that held it has ended",
             Self::TakenAway => "its Lease was removed or taken by another",
             Self::Released => "it was released",
+            Self::NotHeld => "it was never yours, or has been over for long",
         })
     }
 }

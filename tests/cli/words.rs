@@ -36,7 +36,7 @@ async fn what_was_scaled_is_applied_again_without_a_conflict_and_a_stopped_insta
         (&["restart", "oen"], 1, "no service is called \"oen\"; did you mean \"one\"?"),
         (&["delete", "oen"], 1, "no service is called \"oen\"; did you mean \"one\"?"),
         (&["delete", "one", "-n", "nosuch"], 1, "there is no namespace \"nosuch\""),
-        (&["lgos", "one"], 2, "a similar subcommand exists: 'logs'"),
+        (&["lgos", "one"], 2, "'logs'"),
     ] {
         let end = mesh(dir.path(), words);
         assert!(end.code == code && end.stderr.contains(expected), "{words:?}: {} {}", end.code, end.stderr);

@@ -54,6 +54,7 @@ impl World {
             project_dir: PathBuf::from("/"),
             ports: PortRange::default(),
             ledger,
+            door: None,
             unknown_probes: mesh_instance::UnknownProbes::default(),
         };
         shutdown.spawn("services", mesh_controllers::mesh_service::run(client.clone(), Reconciles::default(), shutdown.triggered()));

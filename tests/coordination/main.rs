@@ -12,3 +12,4 @@ mod leaders;
 mod locks;
 mod raw;
 mod rig;
+mod sdks;

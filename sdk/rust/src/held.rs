@@ -61,7 +61,7 @@ impl Held {
             let (sent, left) = (Instant::now(), end.map(|end| end.saturating_duration_since(Instant::now())));
             let failed = match agent.events("POST", &path, Some(asked(options, left, ticket))).await {
                 Ok(events) => match acquired(events, &mut ticket).await {
-                    Ok((holding, events)) => return Self::begin(agent, path, holding, events, sent, options.ttl, ticket.is_some()).await,
+                    Ok((holding, events)) => return Self::begin(agent, path, holding, events, sent, options.ttl).await,
                     Err(error) => error,
                 },
                 Err(error) => error,
@@ -78,20 +78,11 @@ impl Held {
         }
     }
 
-    async fn begin(
-        agent: Agent,
-        path: String,
-        holding: Holding,
-        events: Events,
-        sent: Instant,
-        ttl: Duration,
-        waited: bool,
-    ) -> Result<Self, Error> {
+    async fn begin(agent: Agent, path: String, holding: Holding, events: Events, sent: Instant, ttl: Duration) -> Result<Self, Error> {
         let (state, seen) = watch::channel(State::Until(sent + ttl));
         let keeper = Keeper { agent: agent.clone(), path: path.clone(), fence: holding.fence, ttl, state, events: Some(events) };
-        if waited {
-            // When the agent wrote it is not known here, but when this renewal was sent is.
-            keeper.state.send_replace(State::Until(Instant::now() + ttl));
+        if sent.elapsed() > ttl / 3 {
+            // It waited. When the agent wrote it is not known here, but when this renewal is sent is.
             keeper.renew().await?;
         }
         #[expect(clippy::disallowed_methods, reason = "its owner is the value that is returned")]

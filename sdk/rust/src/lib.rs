@@ -1,23 +1,4 @@
-//! Locks with fences and leaders, for programs that mesh-controller runs.
-//!
-//! ```no_run
-//! # async fn work(_fence: u64) {}
-//! # async fn example() -> Result<(), mesh_controller_sdk::Error> {
-//! use mesh_controller_sdk::{Mesh, Options};
-//!
-//! let mesh = Mesh::from_env()?;
-//! let lock = mesh.locks().acquire("nightly", &Options::default()).await?;
-//! tokio::select! {
-//!     // Every write carries the fence, and the store refuses one that is lower than it has seen.
-//!     () = work(lock.fence()) => {}
-//!     reason = lock.lost() => eprintln!("stop: {reason}"),
-//! }
-//! lock.release().await;
-//! # Ok(())
-//! # }
-//! ```
-//! What is held is renewed in the background until it is released or lost. It counts as lost, whatever the agent says, once its ttl is over since the last renewal
-//! was *sent*. A program can be stopped at any moment and wake later, before any of this has run: only the fence, checked by the store, makes that harmless.
+#![doc = include_str!("../README.md")]
 mod held;
 mod wire;
 
@@ -189,10 +170,10 @@ impl Keys {
 /// A duration as the agent reads it.
 fn text(duration: Duration) -> String {
     let millis = duration.as_millis();
-    if millis % 1000 == 0 {
-        pieces(millis / 1000)
-    } else {
-        format!("{}{}ms", if millis < 1000 { String::new() } else { pieces(millis / 1000) }, millis % 1000)
+    match (millis / 1000, millis % 1000) {
+        (seconds, 0) => pieces(seconds),
+        (0, millis) => format!("{millis}ms"),
+        (seconds, millis) => format!("{}{millis}ms", pieces(seconds)),
     }
 }
 

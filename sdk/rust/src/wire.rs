@@ -51,13 +51,13 @@ pub enum Error {
     Unreachable(String),
     /// Another holds the key, and the wait is over.
     #[error("{}", .0.detail)]
-    Held(Problem),
+    Held(Box<Problem>),
     /// It is not held any more.
     #[error(transparent)]
     Lost(#[from] Lost),
     /// The agent refuses.
     #[error("{0}")]
-    Problem(Problem),
+    Problem(Box<Problem>),
 }
 
 impl Error {
@@ -100,9 +100,9 @@ impl std::fmt::Display for Problem {
 impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
         match problem.kind.rsplit('/').next() {
-            Some("held") => Self::Held(problem),
+            Some("held") => Self::Held(Box::new(problem)),
             Some("lost") => Self::Lost(Lost::named(problem.reason.as_deref().unwrap_or_default())),
-            _ => Self::Problem(problem),
+            _ => Self::Problem(Box::new(problem)),
         }
     }
 }

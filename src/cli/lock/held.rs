@@ -44,7 +44,7 @@ impl Wanted {
 
 /// A key that is held.
 pub(super) enum Held {
-    Agent(mesh_controller_sdk::Held),
+    Agent(Box<mesh_controller_sdk::Held>),
     Api(Box<Own>),
 }
 
@@ -79,7 +79,7 @@ pub(super) fn agent(target: &Target) -> Result<Option<Mesh>> {
     if target.is_said() || std::env::var_os("MESH_AGENT").is_none() {
         return Ok(None);
     }
-    Mesh::from_env().map(Some).map_err(failed)
+    Mesh::from_env().map(Some).map_err(|error| failed(&error))
 }
 
 pub(super) async fn of_agent(mesh: &Mesh, wanted: &Wanted) -> Result<Held> {
@@ -88,11 +88,11 @@ pub(super) async fn of_agent(mesh: &Mesh, wanted: &Wanted) -> Result<Held> {
         Kind::Leader => mesh.leaders(),
     };
     let options = mesh_controller_sdk::Options { ttl: wanted.ttl, wait: wanted.wait, metadata: wanted.metadata.clone() };
-    keys.acquire(&wanted.name, &options).await.map(Held::Agent).map_err(failed)
+    keys.acquire(&wanted.name, &options).await.map(|held| Held::Agent(Box::new(held))).map_err(|error| failed(&error))
 }
 
-fn failed(error: mesh_controller_sdk::Error) -> Failure {
-    let code = match &error {
+fn failed(error: &mesh_controller_sdk::Error) -> Failure {
+    let code = match error {
         mesh_controller_sdk::Error::Held(_) | mesh_controller_sdk::Error::Lost(_) => Code::Conflict,
         error if error.is_passing() => Code::Unreachable,
         _ => Code::Failed,

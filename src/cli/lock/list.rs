@@ -46,19 +46,19 @@ impl List {
         let mut held: Vec<_> = held.filter(|(key, _)| kind == Kind::Lock || key.kind == kind).collect();
         held.sort_by(|(one, _), (other, _)| one.cmp(other));
         if self.json {
-            return output::print_line(&Value::from_iter(held.iter().map(|(key, holding)| value(kind, key, holding))).to_string());
+            return output::print_line(&held.iter().map(|(key, holding)| value(kind, key, holding)).collect::<Value>().to_string());
         }
         if held.is_empty() {
             return output::print_line("(none)");
         }
         let now = clock::now();
         let rows: Vec<_> = held.iter().map(|(key, holding)| self.row(kind, key, holding, now)).collect();
-        let head: &[&str] = match kind {
+        let titles: &[&str] = match kind {
             Kind::Lock => &["LOCK", "OWNER", "EXPIRES", "KIND", "FENCE"],
             Kind::Leader => &["GROUP", "LEADER", "EXPIRES", "FENCE"],
         };
-        let head: Vec<&str> = self.all_namespaces.then_some("NAMESPACE").into_iter().chain(head.iter().copied()).collect();
-        output::print(&table(&head, &rows))
+        let titles: Vec<&str> = self.all_namespaces.then_some("NAMESPACE").into_iter().chain(titles.iter().copied()).collect();
+        output::print(&table(&titles, &rows))
     }
 
     fn row(&self, kind: Kind, key: &Key, holding: &Holding, now: Timestamp) -> Vec<String> {

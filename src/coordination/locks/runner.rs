@@ -332,7 +332,7 @@ impl Keeper {
                 },
                 Some(order) = left.recv() => self.heed(order),
                 Some(event) = watched.next() => self.see(event),
-                Some((key, called)) = self.calls.next() => self.called(key, called),
+                Some((key, called)) = self.calls.next() => self.called(&key, called),
                 Ok(()) = changes.changed() => self.runs(),
                 () = &mut wake => {}
             }
@@ -358,11 +358,10 @@ impl Keeper {
             }
             Order::Step { key, message, answer } => {
                 match (&message, answer) {
-                    (Message::Leave(id), _) => drop(self.askers.remove(id)),
                     (Message::Renew(id, session, _) | Message::Release(id, session, _), Some(answer)) => {
                         self.askers.insert(*id, (session.clone(), Asker::Steps(answer)));
                     }
-                    (Message::Release(id, ..), None) => drop(self.askers.remove(id)),
+                    (Message::Leave(id) | Message::Release(id, ..), _) => drop(self.askers.remove(id)),
                     _ => {}
                 }
                 self.step(&key, message);
@@ -373,7 +372,7 @@ impl Keeper {
                         Ok(holding) => Ok((holding.clone(), entry.follow(fence))),
                         Err(loss) => Err(loss),
                     },
-                    None => Err(Loss::TakenAway),
+                    None => Err(Loss::NotHeld),
                 };
                 // Whoever asked may be gone already.
                 let _ = answer.send(found);
@@ -557,7 +556,7 @@ impl Keeper {
         session.map_or(Standing::Unknown, |session| self.options.sessions.standing(&session))
     }
 
-    fn called(&mut self, key: Key, called: Called) {
+    fn called(&mut self, key: &Key, called: Called) {
         let (Called::Read(result) | Called::Wrote(result)) = &called;
         match result {
             Err(Failed::Away(why)) if self.trouble.as_ref() != Some(why) => {
@@ -570,9 +569,9 @@ impl Keeper {
         match called {
             Called::Read(result) => {
                 let standing = result.as_ref().map_or(Standing::Unknown, |record| self.standing(record));
-                self.step(&key, Message::Read(result, standing));
+                self.step(key, Message::Read(result, standing));
             }
-            Called::Wrote(result) => self.step(&key, Message::Wrote(result)),
+            Called::Wrote(result) => self.step(key, Message::Wrote(result)),
         }
     }
 

@@ -291,13 +291,14 @@ impl Slot {
         let mut asked = None;
         match message {
             Message::Ask(waiter) if self.queue.len() >= MAX_WAITERS => out.push(Command::Answer(waiter.id, Err(Refusal::Busy))),
-            Message::Ask(waiter) => match self.already(&waiter) {
-                Some(holding) => out.push(Command::Answer(waiter.id, Ok(Done::Held(holding.clone())))),
-                None => {
-                    asked = Some(waiter.id);
-                    self.enter(waiter);
+            Message::Ask(waiter) => {
+                let already = self.already(&waiter).cloned();
+                asked = Some(waiter.id).filter(|_| already.is_none());
+                match already {
+                    Some(holding) => out.push(Command::Answer(waiter.id, Ok(Done::Held(holding)))),
+                    None => self.enter(waiter),
                 }
-            },
+            }
             Message::Leave(id) => self.leave(id),
             Message::Renew(id, session, fence) => self.renewals.push_back((id, session, fence)),
             Message::Release(id, session, fence) => self.release(id, &session, fence, now, &mut out),
@@ -315,11 +316,19 @@ impl Slot {
             self.see_newer(record, standing, now, &mut out);
         }
         self.decide(now, &mut out);
-        // Whoever is still there was not served at once.
-        if let Some(position) = asked.and_then(|id| self.queue.iter().position(|waiter| waiter.id == id)) {
-            out.extend(asked.map(|id| Command::Answer(id, Ok(Done::Queued(position + 1)))));
+        // Also the one who is served next: until that is written it may have to ask again.
+        if let Some(id) = asked
+            && let Some(position) = self.position(id)
+        {
+            out.push(Command::Answer(id, Ok(Done::Queued(position))));
         }
         out
+    }
+
+    /// How many are served before it, itself included; none if it has its answer.
+    fn position(&self, id: Id) -> Option<usize> {
+        let taking = matches!(&self.pending, Some(Pending::Take { waiter, .. }) if waiter.id == id);
+        if taking { Some(1) } else { self.queue.iter().position(|waiter| waiter.id == id).map(|place| place + 1) }
     }
 
     /// When to be woken, if nothing happens before.
@@ -365,7 +374,7 @@ impl Slot {
 
     /// Why the acquisition of this fence is none, or none any more.
     fn lost(&self, fence: u64) -> Loss {
-        self.last.filter(|(last, _)| *last == fence).map_or(Loss::TakenAway, |(_, loss)| loss)
+        self.last.filter(|(last, _)| *last == fence).map_or(Loss::NotHeld, |(_, loss)| loss)
     }
 
     fn work(&mut self, now: BootTime, out: &mut Vec<Command>) {

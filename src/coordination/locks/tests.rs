@@ -48,7 +48,10 @@ fn free(revision: u64) -> Record {
 fn with_a() -> Slot {
     let mut slot = Slot::new(Kind::Lock, at(0));
     let asked = slot.step(Message::Ask(waiter(1, "a", None)), at(0));
-    assert!(matches!(&asked[..], [Command::Write(None, Change::Take { session, .. })] if *session == run("a")), "{asked:?}");
+    assert!(
+        matches!(&asked[..], [Command::Write(None, Change::Take { session, .. }), Command::Answer(1, Ok(Done::Queued(1)))] if *session == run("a")),
+        "{asked:?}"
+    );
     let done = slot.step(Message::Wrote(Ok(held("a", 1, 1))), at(1));
     assert!(matches!(&done[..], [Command::Answer(1, Ok(Done::Held(holding)))] if holding.fence == 1), "{done:?}");
     slot
@@ -93,7 +96,7 @@ fn a_renewal_counts_from_when_it_was_sent_and_nobody_elses_does() {
     let mut slot = with_a();
     for (session, fence) in [(run("b"), 1), (run("a"), 2)] {
         let refused = slot.step(Message::Renew(5, session, fence), at(100));
-        assert_eq!(refused, [Command::Answer(5, Err(Refusal::Lost(Loss::TakenAway)))]);
+        assert_eq!(refused, [Command::Answer(5, Err(Refusal::Lost(Loss::NotHeld)))]);
     }
     let renewed = slot.step(Message::Renew(5, run("a"), 1), at(5000));
     assert_eq!(renewed, [Command::Write(Some(1), Change::Renew { fence: 1 })]);

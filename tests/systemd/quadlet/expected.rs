@@ -83,6 +83,7 @@ fn mounts(instance: &render::Instance<'_>, host: &render::Host) -> Vec<(&'static
             Source::Files { .. } => ("volume", format!("{}/{stem}/{}:{target}:{access},z", host.data.display(), mount.name)),
             Source::Volume { volume, .. } => ("volume", format!("{volume}:{target}:{access}")),
             Source::Host { path, .. } => ("volume", format!("{path}:{target}:{access}")),
+            Source::Controllers { path } => ("volume", format!("{path}:{target}:{access},z")),
             Source::Memory { size } => {
                 ("tmpfs", format!("{target}:{access},mode=1777{}", size.map(|size| format!(",size={size}")).unwrap_or_default()))
             }

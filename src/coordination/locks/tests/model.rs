@@ -7,7 +7,7 @@ use super::*;
 
 const TTL: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Op {
     /// Time passes, in milliseconds.
     Pass(u64),
@@ -228,9 +228,7 @@ impl World {
                 {
                     self.now = self.now.max(wake);
                     self.step(agent, Message::Wake);
-                    if self.agents[agent].slot.wake() == Some(wake) {
-                        panic!("woken at {wake:?} for nothing");
-                    }
+                    assert!(self.agents[agent].slot.wake() != Some(wake), "woken at {wake:?} for nothing");
                 }
                 self.now = end;
             }
