@@ -42,7 +42,7 @@ use mesh_controllers::{
     node,
 };
 use mesh_coordination::{
-    locks::{self, LockMetrics, Locks},
+    locks::{self, LockMetrics},
     session::Sessions,
     token::Tokens,
 };
@@ -214,7 +214,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         metrics: LockMetrics::register(&metrics),
         clock: BootClock::system(),
     };
-    let (locks, keeping) = Locks::new(client.clone(), of_locks);
+    let (locks, keeping) = locks::keep(client.clone(), of_locks);
     shutdown.spawn("locks", keeping);
     let opened = mesh_agent::Door { gate: Gate { tokens, sessions }, locks };
     shutdown.spawn("agent", mesh_agent::run(agent_listener, agent_port, opened, shutdown.clone()));

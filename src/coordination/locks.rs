@@ -1,11 +1,15 @@
 //! Locks and leaders of programs: a key that one of them holds at a time, kept as a Lease. Whoever holds it has a *fence*, a number that grows with every
 //! acquisition of the key for ever, and that a store which it writes to can check: a holder may be stopped for longer than its lock lasts, and not know it.
 //!
-//! [`slot`] decides, one key at a time, with values only; [`lease`] says how it is written down; [`runner`] carries it out.
+//! [`slot`] decides, one key at a time, with values only; [`lease`] says how it is written down; [`keep`] carries it out.
+mod ask;
+mod calls;
+mod keeper;
 pub mod lease;
+mod message;
 mod metrics;
-mod runner;
-pub mod slot;
+mod slot;
+mod tenure;
 
 use std::{fmt, time::Duration};
 
@@ -13,8 +17,11 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 pub use self::{
+    ask::{Ask, Following, Locks, News, Observing, Waiting},
+    keeper::{Options, keep},
+    message::Record,
     metrics::LockMetrics,
-    runner::{Ask, Following, Locks, News, Observing, Options, Waiting},
+    tenure::notice,
 };
 use crate::session::Session;
 

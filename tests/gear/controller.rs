@@ -36,11 +36,21 @@ pub fn manifest(name: &str, spec: &Value) -> Value {
     json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": { "name": name }, "spec": all })
 }
 
-/// The example program; `cargo test` builds it, `cargo test --test cli` does not.
+/// The example shop.
 pub fn shop() -> PathBuf {
-    let program = program("mesh-controller").with_file_name("examples").join("shop");
+    example("mesh-controller", "shop")
+}
+
+/// The program that holds a lock: the example of the SDK.
+pub fn holder() -> PathBuf {
+    example("mesh-controller-sdk", "holder")
+}
+
+/// An example program; `cargo test` builds it, `cargo test --test cli` does not.
+fn example(package: &str, name: &str) -> PathBuf {
+    let program = program("mesh-controller").with_file_name("examples").join(name);
     if !program.exists() {
-        let built = Command::new(env!("CARGO")).args(["build", "--example", "shop"]).status().unwrap();
+        let built = Command::new(env!("CARGO")).args(["build", "--package", package, "--example", name]).status().unwrap();
         assert!(built.success() && program.exists(), "{} cannot be built", program.display());
     }
     program

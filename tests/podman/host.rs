@@ -94,6 +94,13 @@ impl Host {
         Ok(())
     }
 
+    /// A program of this machine with the libraries that it needs.
+    fn load_program(&self, program: &Path, image: &str) {
+        let root = self.dir.join(program.file_name().unwrap());
+        run(Command::new(file("tests/images/program.sh")).arg(&root).arg(program)).unwrap();
+        self.load_root(&root, image, None).unwrap();
+    }
+
     /// Podman's own command line on the same engine.
     fn cli(&self, args: &[&str]) -> Result<String, String> {
         if self.external { run(Command::new("podman").args(args)) } else { self.script(&["podman"], args) }
@@ -112,16 +119,20 @@ impl Host {
 
 /// The image of the example shop, `/bin/shop`; made at its first use.
 pub(crate) fn shop_image() -> &'static str {
-    const IMAGE: &str = "localhost/mesh-test-shop:1";
     static MADE: OnceLock<()> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let host = host().unwrap();
-        let root = host.dir.join("shop");
-        run(Command::new(file("tests/images/program.sh")).arg(&root).arg(mesh_gear::controller::shop())).unwrap();
-        host.load_root(&root, IMAGE, None).unwrap();
-    });
-    IMAGE
+    MADE.get_or_init(|| host().unwrap().load_program(&mesh_gear::controller::shop(), SHOP_IMAGE));
+    SHOP_IMAGE
 }
+
+/// The image of the SDK's example, `/bin/holder`.
+pub(crate) fn holder_image() -> &'static str {
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| host().unwrap().load_program(&mesh_gear::controller::holder(), HOLDER_IMAGE));
+    HOLDER_IMAGE
+}
+
+const SHOP_IMAGE: &str = "localhost/mesh-test-shop:1";
+const HOLDER_IMAGE: &str = "localhost/mesh-test-holder:1";
 
 /// An engine of its own whose disk is small.
 pub(crate) struct Small {

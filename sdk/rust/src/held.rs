@@ -1,5 +1,5 @@
 //! What is held, and kept: renewed in the background, followed on a stream, and given up in time.
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::{
@@ -10,32 +10,11 @@ use tokio::{
 
 use crate::{
     Holding, Options, asked,
-    wire::{Agent, Error, Event, Events},
+    wire::{Agent, Error, Event, Events, Lost},
 };
 
 /// Pauses after an agent did not answer.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
-
-/// Why something is not held any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lost {
-    /// As the agent says it: `NotRenewed`, `Unavailable`, `InstanceEnded`, `TakenAway`; `Expired` where this program saw it by its own clock.
-    pub reason: String,
-}
-
-impl Lost {
-    pub(crate) fn named(reason: &str) -> Self {
-        Self { reason: reason.to_owned() }
-    }
-}
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "it is not held any more ({})", self.reason)
-    }
-}
-
-impl std::error::Error for Lost {}
 
 #[derive(Debug, Clone)]
 enum State {

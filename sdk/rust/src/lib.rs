@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 pub use self::{
-    held::{Held, Lost},
-    wire::{Error, Problem},
+    held::Held,
+    wire::{Error, Lost, Problem},
 };
 use wire::Agent;
 

@@ -17,8 +17,6 @@ use tokio::{
     time::timeout,
 };
 
-use crate::held::Lost;
-
 /// How long to wait for an answer that is due at once. More than the agent waits itself for what keeps the locks.
 const ANSWER: Duration = Duration::from_secs(10);
 /// The longest path of a Unix socket.
@@ -106,6 +104,27 @@ impl From<Problem> for Error {
         }
     }
 }
+
+/// Why something is not held any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// As the agent says it: `NotRenewed`, `Unavailable`, `InstanceEnded`, `TakenAway`; `Expired` where this program saw it by its own clock.
+    pub reason: String,
+}
+
+impl Lost {
+    pub(crate) fn named(reason: &str) -> Self {
+        Self { reason: reason.to_owned() }
+    }
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "it is not held any more ({})", self.reason)
+    }
+}
+
+impl std::error::Error for Lost {}
 
 /// A key as one segment of a path.
 pub(crate) fn segment(key: &str) -> String {

@@ -119,7 +119,7 @@ pub(super) async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
     sessions.lives(session.clone());
     let options =
         locks::Options { namespace: Some(api.namespace.clone()), sessions, metrics: LockMetrics::default(), clock: BootClock::system() };
-    let (locks, keeping) = Locks::new(api.client.clone(), options);
+    let (locks, keeping) = locks::keep(api.client.clone(), options);
     let mut keeper = JoinSet::new();
     keeper.spawn(async move {
         // It does not fail.

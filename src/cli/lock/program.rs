@@ -52,7 +52,7 @@ pub(super) async fn run(mut held: Held, wanted: &Wanted, command: &[String]) -> 
         Ended::Lost(why) => {
             output::remark(&format!("mesh: {} is lost: {why}; its command is ended\n", wanted.what()));
             // Another may have it when what was told before its end is over.
-            end_all(mesh_coordination::locks::slot::notice(wanted.ttl) / 2).await;
+            end_all(mesh_coordination::locks::notice(wanted.ttl) / 2).await;
             Err(Failure::said(Code::Conflict))
         }
     }

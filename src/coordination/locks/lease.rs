@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Holding, Key, Kind,
-    slot::{Change, Record},
+    message::{Change, Record},
 };
 use mesh_api::labels;
 

@@ -5,178 +5,16 @@
 //! from elsewhere has seen that write later. The holder is told of its loss before that, and only then may another have it.
 use std::{collections::VecDeque, time::Duration};
 
-use serde_json::{Map, Value};
-
-use super::{Holding, Kind, Loss, MAX_WAITERS, Refusal};
+use super::{
+    Holding, Kind, Loss, MAX_WAITERS, Refusal,
+    message::{Change, Command, Done, Failed, Id, Message, Record, Waiter},
+    tenure::{Held, Tenure},
+};
 use crate::session::{Session, Standing};
 use mesh_kit::clock::BootTime;
 
-/// Before the end of an acquisition that was not renewed: then its holder is told, and renewals come too late.
-pub fn notice(ttl: Duration) -> Duration {
-    (ttl / 5).clamp(Duration::from_millis(200), Duration::from_secs(3))
-}
-
 /// How long to leave what keeps the locks alone after it did not answer.
 const AWAY: Duration = Duration::from_millis(500);
-
-/// What is known of a key's record.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Record {
-    /// Whether there is one.
-    pub exists: bool,
-    /// Of the record, or of its removal.
-    pub revision: u64,
-    /// How often it changed hands.
-    pub transitions: i32,
-    /// Changes of it are seen without asking.
-    pub watched: bool,
-    /// Who holds it.
-    pub holding: Option<Holding>,
-}
-
-impl Record {
-    /// Which acquisition it is of, however often renewed.
-    fn acquisition(&self) -> Option<(&str, jiff::Timestamp, i32)> {
-        self.holding.as_ref().map(|holding| (holding.holder.as_str(), holding.acquired, self.transitions))
-    }
-}
-
-/// Who asked, to be answered.
-pub type Id = u64;
-
-/// One who wants the key.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Waiter {
-    /// To be answered.
-    pub id: Id,
-    /// For whom.
-    pub session: Session,
-    /// Its place: who has the lower one is first.
-    pub ticket: u64,
-    /// How long an acquisition is good for.
-    pub ttl: Duration,
-    /// When it gives up; none: never.
-    pub until: Option<BootTime>,
-    /// What it says about it.
-    pub metadata: Map<String, Value>,
-}
-
-/// What happens.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Message {
-    /// Somebody wants it.
-    Ask(Waiter),
-    /// That one does not want it any more.
-    Leave(Id),
-    /// The holder lives and works on.
-    Renew(Id, Session, u64),
-    /// The holder gives it back.
-    Release(Id, Session, u64),
-    /// What stands in the record, seen by a watch; and what is known of its holder.
-    Seen(Record, Standing),
-    /// What stands there may be another by now.
-    Doubt,
-    /// The answer to a read.
-    Read(Result<Record, Failed>, Standing),
-    /// The answer to a write.
-    Wrote(Result<Record, Failed>),
-    /// A run began or ended.
-    Run(Session, Standing),
-    /// A time has come.
-    Wake,
-}
-
-/// Why a read or write came to nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failed {
-    /// Another wrote meanwhile.
-    Conflict,
-    /// No answer, or a refusal; whether it was done is not known.
-    Away(String),
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// Read the record.
-    Read,
-    /// Write it, against this revision; none: there is no record.
-    Write(Option<u64>, Change),
-    /// Tell one who asked.
-    Answer(Id, Result<Done, Refusal>),
-    /// Tell whoever follows the acquisition with this fence.
-    Lost(u64, Loss),
-}
-
-/// What is written.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Change {
-    /// It is this run's now.
-    Take {
-        /// Whose.
-        session: Session,
-        /// For how long after each renewal.
-        ttl: Duration,
-        /// Of the one who asked, so that it is known again if it did not get the answer.
-        ticket: u64,
-        /// What it says.
-        metadata: Map<String, Value>,
-        /// How often it changed hands, with this one.
-        transitions: i32,
-    },
-    /// It is renewed.
-    Renew {
-        /// Of the acquisition: from now on it is not that of the record's revision.
-        fence: u64,
-    },
-    /// It is nobody's.
-    Free,
-    /// It is to be watched.
-    Mark,
-}
-
-/// What came of a request.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Done {
-    /// It waits, and this many are served before it, itself included.
-    Queued(usize),
-    /// It holds the key, or holds it on.
-    Held(Holding),
-    /// It has given it back.
-    Released,
-}
-
-/// In whose hands the key is, beyond what the record says.
-#[derive(Debug, Clone, PartialEq)]
-enum Tenure {
-    /// Nobody's, or another's: what counts is how long its record was seen unchanged.
-    Other,
-    /// A run's of this agent.
-    Ours(Held),
-    /// It was, and whoever had it knows; another may have it then.
-    Over(BootTime),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Held {
-    session: Session,
-    fence: u64,
-    ttl: Duration,
-    /// When the last write that came through was sent.
-    asked: BootTime,
-    /// A renewal was tried since then.
-    tried: bool,
-}
-
-impl Held {
-    fn until(&self) -> BootTime {
-        self.asked + self.ttl
-    }
-
-    fn notice(&self) -> BootTime {
-        self.asked + self.ttl.saturating_sub(notice(self.ttl))
-    }
-}
 
 /// What was sent, and is not answered yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -190,7 +28,7 @@ enum Pending {
 
 /// One key.
 #[derive(Debug, Clone)]
-pub struct Slot {
+pub(super) struct Slot {
     kind: Kind,
     record: Record,
     /// When the record was last seen to change.
@@ -220,7 +58,7 @@ pub struct Slot {
 
 impl Slot {
     /// One of which nothing is known. Nobody gets it before `settled`, if it was held when it was first seen.
-    pub fn new(kind: Kind, now: BootTime) -> Self {
+    pub(super) fn new(kind: Kind, now: BootTime) -> Self {
         Self {
             kind,
             record: Record::default(),
@@ -241,7 +79,7 @@ impl Slot {
     }
 
     /// One that this agent found when it began. To be woken at once.
-    pub fn found(kind: Kind, record: Record, standing: Standing, settled: BootTime, now: BootTime) -> Self {
+    pub(super) fn found(kind: Kind, record: Record, standing: Standing, settled: BootTime, now: BootTime) -> Self {
         let mut this = Self::new(kind, now);
         if record.holding.is_some() {
             this.settled = settled;
@@ -251,17 +89,17 @@ impl Slot {
     }
 
     /// Somebody comes back who waited before this agent began: others who did may be on the way still.
-    pub fn settle(&mut self, until: BootTime) {
+    pub(super) fn settle(&mut self, until: BootTime) {
         self.settled = self.settled.max(until);
     }
 
     /// Who holds it now: not whoever held it too long without a word.
-    pub fn holding(&self, now: BootTime) -> Option<&Holding> {
+    pub(super) fn holding(&self, now: BootTime) -> Option<&Holding> {
         self.record.holding.as_ref().filter(|_| self.free_at().is_none_or(|free| now < free))
     }
 
     /// The acquisition that a run has here.
-    pub fn held_by(&self, session: &Session, fence: u64) -> Result<&Holding, Loss> {
+    pub(super) fn held_by(&self, session: &Session, fence: u64) -> Result<&Holding, Loss> {
         match (&self.tenure, &self.record.holding) {
             (Tenure::Ours(held), Some(holding)) if held.session == *session && held.fence == fence => Ok(holding),
             _ => Err(self.lost(fence)),
@@ -269,24 +107,24 @@ impl Slot {
     }
 
     /// Whether it can be forgotten: nobody holds it, wants it, or is to be told something.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         !self.record.exists && self.pending.is_none() && self.queue.is_empty() && self.renewals.is_empty() && self.releasing.is_empty()
     }
 
     /// Whether the run has it, wants it, or has just asked for it.
-    pub fn concerns(&self, session: &Session) -> bool {
+    pub(super) fn concerns(&self, session: &Session) -> bool {
         let holds = self.record.holding.as_ref().is_some_and(|holding| holding.holder.parse().as_ref() == Ok(session));
         let takes = matches!(&self.pending, Some(Pending::Take { waiter, .. }) if waiter.session == *session);
         holds || takes || self.queue.iter().any(|waiter| waiter.session == *session)
     }
 
     /// How many wait.
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.queue.len()
     }
 
     /// Takes note of what happened; what is to be done about it.
-    pub fn step(&mut self, message: Message, now: BootTime) -> Vec<Command> {
+    pub(super) fn step(&mut self, message: Message, now: BootTime) -> Vec<Command> {
         let mut out = Vec::new();
         let mut asked = None;
         match message {
@@ -332,7 +170,7 @@ impl Slot {
     }
 
     /// When to be woken, if nothing happens before.
-    pub const fn wake(&self) -> Option<BootTime> {
+    pub(super) const fn wake(&self) -> Option<BootTime> {
         self.wake
     }
 

@@ -8,7 +8,8 @@ use serde_json::Map;
 
 use super::{
     Holding, Kind, Loss, Refusal,
-    slot::{Change, Command, Done, Failed, Message, Record, Slot, Waiter},
+    message::{Change, Command, Done, Failed, Message, Record, Waiter},
+    slot::Slot,
 };
 use crate::session::{Session, Standing};
 use mesh_kit::clock::BootTime;

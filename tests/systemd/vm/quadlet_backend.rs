@@ -112,6 +112,13 @@ fn secrets_files_volumes_logs_and_probes_reach_the_container_and_nobody_else() {
     let (unit, container) = mesh.first("full");
     let seen = vm.sh(&format!("podman inspect {container}; cat /etc/containers/systemd/mesh-full.full/*.container /etc/containers/systemd/mesh-full.full/*/*.conf; systemctl cat {unit}; tr '\\0' ' ' < /proc/$(systemctl show -P MainPID {unit})/cmdline"));
     assert!(!seen.contains("hush"), "{seen}");
+    // The agent's door, for whoever is the user in the container.
+    let token = vm.sh(&format!("podman exec {container} sh -c 'test -S /run/mesh/agent/agent.sock && cat /run/mesh/token/token'"));
+    assert!(token.starts_with("mesh1.") && !seen.contains(token.trim()), "{token}");
+    let folder = "{{range .Mounts}}{{if eq .Destination \"/run/mesh/agent\"}}{{.Source}}{{end}}{{end}}";
+    let socket = format!("$(podman inspect --format '{folder}' {container})/agent.sock");
+    let myself = vm.sh(&format!("curl -fsS --unix-socket {socket} -H 'Authorization: Bearer {}' http://agent/v1/self", token.trim()));
+    assert!(myself.contains("\"namespace\":\"full\"") && myself.contains("\"service\":\"full\""), "{myself}");
     mesh.kubectl("patch secret s -p '{\"stringData\":{\"tok\":\"loud\"}}'");
     vm.sh(&format!("systemctl stop {unit}"));
     vm.until("the new value", &mesh.mesh("logs full | grep loud"));

@@ -1,13 +1,9 @@
-//! Carries locks out: one task that holds all keys, asks the API, and answers. Leases are read once and then watched; what nobody asks for is not written.
+//! Keeps locks: one task that holds all keys, asks the API, and answers. Leases are read once and then watched; what nobody asks for is not written.
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     convert::Infallible,
     future::Future,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     time::Duration,
 };
 
@@ -15,29 +11,26 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     runtime::watcher::{self, Event},
 };
-use serde_json::{Map, Value};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use super::{
-    Holding, Key, Kind, LockMetrics, Loss, Refusal, lease,
-    slot::{Change, Command, Done, Failed, Id, Message, Record, Slot, Waiter},
+    Holding, Key, LockMetrics, Loss, Refusal,
+    ask::{Asked, Following, Locks, News, Order, micros},
+    calls, lease,
+    message::{Command, Done, Failed, Id, Message, Record},
+    slot::Slot,
 };
 use crate::session::{Session, Sessions, Standing};
 use mesh_api::labels;
-use mesh_kit::clock::{self, BootClock, BootTime};
+use mesh_kit::clock::{BootClock, BootTime};
 
-/// A single call waits no longer than this.
-const CALL: Duration = Duration::from_secs(5);
 /// So long after its begin nobody gets what was held then: those who waited before are on their way back.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Requests that wait for their turn; more wait before they enter.
-const ORDERS: usize = 1024;
 /// So many keys are held or wanted at the same time.
 const MAX_KEYS: usize = 100_000;
 
@@ -54,200 +47,11 @@ pub struct Options {
     pub clock: BootClock,
 }
 
-/// Asks for locks. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Locks {
-    orders: mpsc::Sender<Order>,
-    /// Of those who are gone: never more than there are askers.
-    leaving: mpsc::UnboundedSender<Order>,
-    ids: Arc<AtomicU64>,
-    tickets: Arc<AtomicU64>,
-    synced: watch::Receiver<bool>,
-    clock: BootClock,
-}
-
-/// What is asked of the task.
-#[derive(Debug)]
-enum Order {
-    Ask { key: Key, waiter: Waiter, news: mpsc::Sender<News> },
-    Step { key: Key, message: Message, answer: Option<oneshot::Sender<Result<Done, Refusal>>> },
-    Follow { key: Key, session: Session, fence: u64, answer: oneshot::Sender<Result<(Holding, Following), Loss>> },
-    List { namespace: String, kind: Kind, answer: oneshot::Sender<Vec<(String, Holding)>> },
-    Observe { key: Key, answer: oneshot::Sender<Observing> },
-}
-
-/// What one who asked for a key learns, in this order.
-#[derive(Debug)]
-pub enum News {
-    /// It waits: at this place, with this ticket.
-    Queued {
-        /// Keeps its place when it asks again.
-        ticket: u64,
-        /// 1 is the next.
-        position: usize,
-    },
-    /// It holds the key.
-    Held(Holding, Following),
-    /// It does not get it.
-    Refused(Refusal),
-}
-
-/// Learns why an acquisition is over.
-pub type Following = oneshot::Receiver<Loss>;
-/// Who leads, at each change.
-pub type Observing = watch::Receiver<Option<Holding>>;
-
-/// One who has asked. Whoever drops it leaves the queue, and gives back what it got and did not take.
-#[derive(Debug)]
-pub struct Waiting {
-    key: Key,
-    id: Id,
-    session: Session,
-    news: mpsc::Receiver<News>,
-    leaving: mpsc::UnboundedSender<Order>,
-}
-
-impl Waiting {
-    /// What comes next; none after the last.
-    pub async fn next(&mut self) -> Option<News> {
-        self.news.recv().await
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.news.close();
-        let mut message = Message::Leave(self.id);
-        while let Ok(news) = self.news.try_recv() {
-            if let News::Held(holding, _) = news {
-                message = Message::Release(self.id, self.session.clone(), holding.fence);
-            }
-        }
-        // Nobody is there at the end of the process.
-        let _ = self.leaving.send(Order::Step { key: self.key.clone(), message, answer: None });
-    }
-}
-
-/// What is asked for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ask {
-    /// How long an acquisition is good for without a renewal.
-    pub ttl: Duration,
-    /// How long to wait; none: without an end.
-    pub wait: Option<Duration>,
-    /// What is said about it.
-    pub metadata: Map<String, Value>,
-    /// Of one who asked before.
-    pub ticket: Option<u64>,
-}
-
-impl Locks {
-    /// Locks kept as Leases of an API, and the task that keeps them until shutdown.
-    pub fn new(client: Client, options: Options) -> (Self, impl Future<Output = Result<(), Infallible>> + Send + 'static) {
-        let (orders, receiver) = mpsc::channel(ORDERS);
-        let (leaving, left) = mpsc::unbounded_channel();
-        let (synced, sync) = watch::channel(false);
-        let clock = options.clock.clone();
-        let this = Self { orders, leaving, ids: Arc::default(), tickets: Arc::default(), synced: sync, clock };
-        (this, Keeper::new(client, options, synced).run(receiver, left))
-    }
-
-    /// Waits until all Leases were read; true if that has come about in time.
-    pub async fn ready(&self, patience: Duration) -> bool {
-        let mut synced = self.synced.clone();
-        timeout(patience, synced.wait_for(|synced| *synced)).await.is_ok_and(|synced| synced.is_ok())
-    }
-
-    /// Asks for a key.
-    ///
-    /// # Errors
-    /// The process ends.
-    pub async fn ask(&self, key: Key, session: Session, ask: Ask) -> Result<Waiting, Refusal> {
-        let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let now = self.clock.now();
-        let ticket = ask.ticket.unwrap_or_else(|| self.ticket(now));
-        let until = ask.wait.map(|wait| now + wait);
-        let waiter = Waiter { id, session: session.clone(), ticket, ttl: ask.ttl, until, metadata: ask.metadata };
-        let (sender, news) = mpsc::channel(2);
-        self.send(Order::Ask { key: key.clone(), waiter, news: sender }).await?;
-        Ok(Waiting { key, id, session, news, leaving: self.leaving.clone() })
-    }
-
-    /// The next ticket. By a clock that goes on over a restart of this process, so that who asks again with its own is at its old place.
-    fn ticket(&self, now: BootTime) -> u64 {
-        let micros = micros(now);
-        let next = |last: u64| Some(micros.max(last.saturating_add(1)));
-        self.tickets.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_or(micros, |last| next(last).unwrap_or(micros))
-    }
-
-    /// Renews an acquisition.
-    ///
-    /// # Errors
-    /// It is over, or that could not be written.
-    pub async fn renew(&self, key: Key, session: Session, fence: u64) -> Result<Holding, Refusal> {
-        let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        match self.step(key, Message::Renew(id, session, fence)).await? {
-            Done::Held(holding) => Ok(holding),
-            Done::Queued(_) | Done::Released => Err(Refusal::Lost(Loss::Released)),
-        }
-    }
-
-    /// Gives an acquisition back.
-    ///
-    /// # Errors
-    /// It is over otherwise, or that could not be written.
-    pub async fn release(&self, key: Key, session: Session, fence: u64) -> Result<(), Refusal> {
-        let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        self.step(key, Message::Release(id, session, fence)).await.map(drop)
-    }
-
-    async fn step(&self, key: Key, message: Message) -> Result<Done, Refusal> {
-        let (sender, answer) = oneshot::channel();
-        self.send(Order::Step { key, message, answer: Some(sender) }).await?;
-        answer.await.unwrap_or_else(|_| Err(ending()))
-    }
-
-    /// An acquisition of a run's own, and why it is over once it is.
-    ///
-    /// # Errors
-    /// Why it is over already.
-    pub async fn follow(&self, key: Key, session: Session, fence: u64) -> Result<(Holding, Following), Refusal> {
-        let (sender, answer) = oneshot::channel();
-        self.send(Order::Follow { key, session, fence, answer: sender }).await?;
-        answer.await.map_err(|_| ending())?.map_err(Refusal::Lost)
-    }
-
-    /// What is held of a kind in a namespace, by name.
-    ///
-    /// # Errors
-    /// The process ends.
-    pub async fn list(&self, namespace: &str, kind: Kind) -> Result<Vec<(String, Holding)>, Refusal> {
-        let (sender, answer) = oneshot::channel();
-        self.send(Order::List { namespace: namespace.to_owned(), kind, answer: sender }).await?;
-        answer.await.map_err(|_| ending())
-    }
-
-    /// Who holds a key, now and at each change.
-    ///
-    /// # Errors
-    /// The process ends.
-    pub async fn observe(&self, key: Key) -> Result<Observing, Refusal> {
-        let (sender, answer) = oneshot::channel();
-        self.send(Order::Observe { key, answer: sender }).await?;
-        answer.await.map_err(|_| ending())
-    }
-
-    async fn send(&self, order: Order) -> Result<(), Refusal> {
-        self.orders.send(order).await.map_err(|_| ending())
-    }
-}
-
-fn micros(time: BootTime) -> u64 {
-    u64::try_from(time.since_boot().as_micros()).unwrap_or(u64::MAX)
-}
-
-fn ending() -> Refusal {
-    Refusal::Unavailable("this agent is ending".to_owned())
+/// Locks kept as Leases of an API, and the task that keeps them until nobody can ask any more.
+pub fn keep(client: Client, options: Options) -> (Locks, impl Future<Output = Result<(), Infallible>> + Send + 'static) {
+    let (synced, sync) = watch::channel(false);
+    let (locks, asked) = Locks::new(sync, options.clock.clone());
+    (locks, Keeper::new(client, options, synced).run(asked))
 }
 
 /// One key, and who is told about it.
@@ -306,7 +110,7 @@ impl Keeper {
         }
     }
 
-    async fn run(mut self, mut orders: mpsc::Receiver<Order>, mut left: mpsc::UnboundedReceiver<Order>) -> Result<(), Infallible> {
+    async fn run(mut self, mut asked: Asked) -> Result<(), Infallible> {
         let leases: Api<Lease> = match &self.options.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
@@ -325,12 +129,12 @@ impl Keeper {
             });
             let synced = *self.synced.borrow();
             tokio::select! {
-                order = orders.recv(), if synced => match order {
+                order = asked.orders.recv(), if synced => match order {
                     Some(order) => self.heed(order),
                     // Nobody can ask any more.
                     None => return Ok(()),
                 },
-                Some(order) = left.recv() => self.heed(order),
+                Some(order) = asked.left.recv() => self.heed(order),
                 Some(event) = watched.next() => self.see(event),
                 Some((key, called)) = self.calls.next() => self.called(&key, called),
                 Ok(()) = changes.changed() => self.runs(),
@@ -411,11 +215,11 @@ impl Keeper {
             for command in commands {
                 match command {
                     Command::Read => {
-                        let call = read(self.leases(key), key.clone());
+                        let call = calls::read(self.leases(key), key.clone());
                         self.calls.push(call.map(|(key, result)| (key, Called::Read(result))).boxed());
                     }
                     Command::Write(revision, change) => {
-                        let call = write(self.leases(key), key.clone(), revision, change);
+                        let call = calls::write(self.leases(key), key.clone(), revision, change);
                         self.calls.push(call.map(|(key, result)| (key, Called::Wrote(result))).boxed());
                     }
                     Command::Answer(id, result) => {
@@ -602,63 +406,4 @@ impl Entry {
         self.followers.push((fence, sender));
         following
     }
-}
-
-async fn read(leases: Api<Lease>, key: Key) -> (Key, Result<Record, Failed>) {
-    let found = timeout(CALL, leases.get_opt(&lease::name(&key))).await;
-    let record = match found {
-        Ok(Ok(None)) => Ok(Record::default()),
-        Ok(Ok(Some(lease))) => own(&key, &lease),
-        Ok(Err(error)) => Err(failed(error)),
-        Err(_) => Err(silent()),
-    };
-    (key, record)
-}
-
-/// What a Lease says that has the key's name; it may be that of something else.
-fn own(key: &Key, found: &Lease) -> Result<Record, Failed> {
-    match found.metadata.annotations.as_ref().and_then(|annotations| annotations.get(labels::LOCK_KEY)) {
-        Some(other) if *other != key.name => {
-            Err(Failed::Away(format!("Lease {} is that of {other:?}: choose another name, or delete it", lease::name(key))))
-        }
-        _ => Ok(lease::record(found)),
-    }
-}
-
-async fn write(leases: Api<Lease>, key: Key, revision: Option<u64>, change: Change) -> (Key, Result<Record, Failed>) {
-    let written = timeout(CALL, change_lease(&leases, &key, revision, &change)).await;
-    (key, written.unwrap_or_else(|_| Err(silent())))
-}
-
-async fn change_lease(leases: &Api<Lease>, key: &Key, revision: Option<u64>, change: &Change) -> Result<Record, Failed> {
-    let (name, now) = (lease::name(key), clock::now());
-    let manager = Some(labels::FIELD_MANAGER.to_owned());
-    let Some(revision) = revision else {
-        let params = PostParams { field_manager: manager, ..PostParams::default() };
-        return leases.create(&params, &lease::made(key, change, now)).await.map(|lease| lease::record(&lease)).map_err(failed);
-    };
-    if key.kind == Kind::Lock && *change == Change::Free {
-        let preconditions = Preconditions { resource_version: Some(revision.to_string()), uid: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        return match leases.delete(&name, &params).await {
-            // The revision of the removal is seen by the watch.
-            Ok(_) => Ok(Record { revision, ..Record::default() }),
-            Err(error) => Err(failed(error)),
-        };
-    }
-    let params = PatchParams { field_manager: manager, ..PatchParams::default() };
-    let patch = Patch::Merge(lease::patch(key, revision, change, now));
-    leases.patch(&name, &params, &patch).await.map(|lease| lease::record(&lease)).map_err(failed)
-}
-
-/// Another was first, or nothing can be said.
-fn failed(error: kube::Error) -> Failed {
-    match error {
-        kube::Error::Api(status) if status.code == 409 || status.code == 404 => Failed::Conflict,
-        error => Failed::Away(mesh_kit::watch::refused::Chain(&error).to_string()),
-    }
-}
-
-fn silent() -> Failed {
-    Failed::Away("the API did not answer in time".to_owned())
 }
