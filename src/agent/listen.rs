@@ -35,7 +35,7 @@ const HEAD: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Its path is too long.
-    #[error("the path of the agent's socket, {}, has {} bytes, and {MAX_PATH} are possible: choose a shorter one with --agent-socket, or a shorter --state-dir", .0.display(), .0.as_os_str().len())]
+    #[error("the path of the agent's socket, {}, has {} bytes, and {MAX_PATH} are possible: choose a shorter one with --agent-socket", .0.display(), .0.as_os_str().len())]
     TooLong(PathBuf),
     /// The system refuses it.
     #[error("cannot listen at the agent's socket {}: {source}", path.display())]

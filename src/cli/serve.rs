@@ -3,6 +3,7 @@ pub(super) mod admin;
 pub(super) mod backend;
 pub(super) mod cluster;
 mod protected;
+mod socket;
 pub(super) mod usage;
 
 pub use std::{
@@ -170,7 +171,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let (admin_listener, admin_address) = listen(options.admin_listen, "admin endpoints", "--admin-listen").await?;
     let router_listeners = listener::open(options.router_listen, workers(), passed)?;
     let router = local_address(&router_listeners, options.router_listen);
-    let agent_socket = options.agent_socket.unwrap_or_else(|| state_dir.join("agent/agent.sock"));
+    let agent_socket = options.agent_socket.unwrap_or_else(|| socket::of(&state_dir));
     let agent_listener = mesh_agent::listen(&agent_socket)?;
     let agent_port = match options.agent_listen {
         Some(address) => Some(listen(address, "agent", "--agent-listen").await?.0),

@@ -1,7 +1,8 @@
 //! Who is let in, and what is said to wrong input.
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use mesh_gear::controller::run_to_end;
+use mesh_gear::controller::{Controller, run_to_end, until};
+use serde_json::json;
 
 use crate::{raw::ask, rig::Rig};
 
@@ -76,13 +77,25 @@ async fn the_document_names_what_there_is() {
     }
 }
 
-#[test]
-fn a_socket_whose_path_is_too_long_is_refused_with_the_remedy() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_whose_path_is_too_long_is_elsewhere_or_refused_with_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
-    let state = dir.path().join("x".repeat(100));
+    let controller = Controller::start_in(&dir.path().join("x".repeat(100))).await;
+    controller.apply("worker", &json!({ "type": "Worker", "command": ["sh", "-c", "echo at $MESH_AGENT; exec sleep 1000000"] })).await;
+    let instance = controller.each("mi", "/metadata/name")[0].as_str().unwrap().to_owned();
+    let log = format!("/apis/mesh-controller.dev/v1alpha1/namespaces/default/meshinstances/{instance}/log");
+    let said =
+        until("its word", async || Some(controller.kubectl(&["get", "--raw", &log])).filter(|said| said.contains("at unix://"))).await;
+    let socket = said.split("at unix://").nth(1).unwrap().trim();
+    assert_eq!(ask(socket, None, "GET", "/v1/openapi.json", "").await.0, 200, "{socket}");
+
+    let long = dir.path().join("y".repeat(100));
+    let state = dir.path().join("state");
     let said = run_to_end(&[
         "--state-dir",
         state.to_str().unwrap(),
+        "--agent-socket",
+        long.to_str().unwrap(),
         "--api-listen",
         "127.0.0.1:0",
         "--router-listen",

@@ -8,6 +8,7 @@
 )]
 mod command;
 mod door;
+mod faults;
 mod leaders;
 mod locks;
 mod raw;
