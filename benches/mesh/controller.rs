@@ -22,7 +22,7 @@ pub(crate) struct Controller {
     pub(crate) router: SocketAddr,
     pub(crate) pid: u32,
     child: Child,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// The shim is a package of its own, which `cargo bench` does not build; it lies beside the controller.
@@ -61,7 +61,12 @@ impl Controller {
         .await?;
         let kubeconfig = Kubeconfig::read_from(&file)?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        Ok(Self { client: Client::try_from(config)?, router, pid, child, _dir: dir })
+        Ok(Self { client: Client::try_from(config)?, router, pid, child, dir })
+    }
+
+    /// Where its state is.
+    pub(crate) fn state_dir(&self) -> std::path::PathBuf {
+        self.dir.path().join("state")
     }
 
     pub(crate) fn services(&self) -> Api<MeshService> {

@@ -1,12 +1,13 @@
 //! `cargo bench`: what the controller and its router cost, as a table on standard output. Each figure that depends on the machine stands
 //! beside a peer's from the same run. `cargo bench -- instances` runs one part; the parts are instances, endpoints, restart, router,
-//! routes, containers (which needs root and Podman) and cluster (which needs what tests/kube/cluster.sh build makes).
+//! routes, locks (beside redis-server and tests/kube's etcd, where they are), containers (which needs root and Podman) and cluster (which needs what tests/kube/cluster.sh build makes).
 mod cluster;
 mod containers;
 mod controller;
 mod endpoints;
 mod engine;
 mod instances;
+mod locks;
 mod origin;
 mod proc;
 mod restart;
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
         }
         if chosen("routes") {
             routes::run()?.print();
+        }
+        if chosen("locks") {
+            locks::run().await?.print();
         }
         if chosen("containers") {
             containers::run().await?.print();
