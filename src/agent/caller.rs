@@ -1,5 +1,9 @@
 //! Who asks: the token, and whether what it is of still lives.
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::{HeaderMap, header};
 use tokio::time::timeout;
@@ -13,16 +17,56 @@ use mesh_coordination::{
 /// A program may ask before its agent has seen it run; and after a start of the agent all have to be seen first.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// So many requests of one instance may be under way: one that asks for more does not take the places of the others.
+const AT_ONCE: usize = 400;
+
 /// Lets programs in.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    /// Knows tokens again.
-    pub tokens: Tokens,
-    /// Knows who lives.
-    pub sessions: Sessions,
+    tokens: Tokens,
+    sessions: Sessions,
+    /// How many requests of each instance are under way, by uid.
+    under_way: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+/// That of a request that is under way.
+#[derive(Debug)]
+pub(crate) struct Place {
+    gate: Gate,
+    uid: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut under_way = self.gate.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = under_way.get_mut(&self.uid) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&self.uid);
+            }
+        }
+    }
 }
 
 impl Gate {
+    /// For those whose tokens these are, while they live.
+    pub fn new(tokens: Tokens, sessions: Sessions) -> Self {
+        Self { tokens, sessions, under_way: Arc::default() }
+    }
+
+    /// A place for one more request of an instance.
+    pub(crate) fn place(&self, caller: &Caller) -> Result<Place, Problem> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = under_way.entry(caller.session.uid.clone()).or_default();
+        if *count >= AT_ONCE {
+            return Err(Problem::busy(format!(
+                "{AT_ONCE} requests of this instance are under way: it waits for, or follows, too much at once"
+            )));
+        }
+        *count += 1;
+        Ok(Place { gate: self.clone(), uid: caller.session.uid.clone() })
+    }
+
     /// Who sends these headers.
     pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let token = bearer(headers)?;

@@ -6,23 +6,32 @@ use std::{
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
-use hyper::{server::conn::http1, service::service_fn};
+use bytes::Bytes;
+use http::Response;
+use hyper::{
+    body::{Frame, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
+    time::sleep,
 };
 
-use crate::routes::Door;
+use crate::{answer::Body, caller::Place, routes::Door};
 use mesh_kit::{
     accept::{accept, accept_unix},
     descriptors,
+    guests::{Answering, Asked, Guests},
     shutdown::Shutdown,
 };
 
@@ -30,6 +39,8 @@ use mesh_kit::{
 pub const MAX_PATH: usize = 107;
 /// How long a connection may be silent between two requests, or take for a head.
 const HEAD: Duration = Duration::from_secs(30);
+/// Between two looks at whether there is a place again.
+const FULL: Duration = Duration::from_millis(100);
 
 /// Why there can be no socket.
 #[derive(Debug, thiserror::Error)]
@@ -78,43 +89,77 @@ pub fn listen(path: &Path) -> Result<UnixListener, Error> {
 /// # Errors
 /// None: a connection that fails is its client's matter.
 pub async fn run(socket: UnixListener, port: Option<TcpListener>, door: Door, shutdown: Shutdown) -> Result<(), Infallible> {
-    let places = Arc::new(Semaphore::new(descriptors::share(descriptors::limit())));
     let there = async {
         match &port {
-            Some(port) => enter(|| accept(port, "agent"), &door, &places).await,
+            Some(port) => enter(|| accept(port, "agent"), &door).await,
             None => std::future::pending().await,
         }
     };
     // Connections are dropped at the end; what their programs hold is not given back by that.
     tokio::select! {
         () = shutdown.triggered() => {}
-        () = enter(|| accept_unix(&socket, "agent"), &door, &places) => {}
+        () = enter(|| accept_unix(&socket, "agent"), &door) => {}
         () = there => {}
     }
     Ok(())
 }
 
-/// Lets one after the other in, while there are places.
-async fn enter<S, F>(next: impl Fn() -> F, door: &Door, places: &Arc<Semaphore>)
+/// Lets one after the other in.
+async fn enter<S, F>(next: impl Fn() -> F, door: &Door)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = S>,
 {
     let mut connections = JoinSet::new();
-    while let Ok(place) = Arc::clone(places).acquire_owned().await {
-        connections.spawn(serve(next().await, door.clone(), place));
+    let mut guests = Guests::new(descriptors::share(descriptors::limit()));
+    loop {
+        // Who comes now waits in the kernel until somebody has been answered.
+        while guests.are_too_many() {
+            sleep(FULL).await;
+        }
+        let (stream, asked) = (next().await, Asked::default());
         while connections.try_join_next().is_some() {}
+        let task = connections.spawn(serve(stream, door.clone(), asked.clone()));
+        guests.enter(task, asked);
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, door: Door, place: OwnedSemaphorePermit) {
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, door: Door, asked: Asked) {
     let service = service_fn(move |request| {
-        let door = door.clone();
-        async move { door.answer(request).await }
+        let (door, answering) = (door.clone(), asked.begin());
+        async move { door.answer(request).await.map(|answer| kept(answer, answering)) }
     });
     let connection =
         http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD).serve_connection(TokioIo::new(stream), service);
     // What goes wrong on a connection here concerns only who opened it.
     let _ = connection.await;
-    drop(place);
+}
+
+/// An answer that counts as one until its last byte is sent.
+struct Kept {
+    body: Body,
+    _answering: Answering,
+    _place: Option<Arc<Place>>,
+}
+
+fn kept(mut answer: Response<Body>, answering: Answering) -> Response<Kept> {
+    let place = answer.extensions_mut().remove();
+    answer.map(|body| Kept { body, _answering: answering, _place: place })
+}
+
+impl hyper::body::Body for Kept {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

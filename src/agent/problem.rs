@@ -58,6 +58,10 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request too large", detail)
     }
 
+    pub(crate) fn busy(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", "Too many requests", detail)
+    }
+
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now", detail)
     }
@@ -67,9 +71,7 @@ impl Problem {
         match refusal {
             Refusal::Held(holding) => Self::held(what, holding),
             Refusal::Lost(loss) => Self::lost(what, *loss),
-            Refusal::Busy => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", "Too many wait", format!("{what}: too many wait for it; try again later"))
-            }
+            Refusal::Busy => Self::busy(format!("{what}: too many wait for it; try again later")),
             Refusal::Unavailable(why) => Self::unavailable(format!("{what}: {why}")),
         }
     }

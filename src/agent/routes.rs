@@ -1,8 +1,8 @@
 //! Which request is what.
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
@@ -46,7 +46,6 @@ impl Door {
     async fn route(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         let (parts, body) = request.into_parts();
         let segments: Vec<&str> = parts.uri.path().split('/').skip(1).collect();
-        let unknown = || Problem::not_found(format!("there is no {} here; GET /v1/openapi.json says what there is", parts.uri.path()));
         if let ["v1", "openapi.json"] = *segments {
             return if parts.method == Method::GET {
                 Ok(answer::json(StatusCode::OK, &openapi::document()))
@@ -54,14 +53,28 @@ impl Door {
                 Err(Problem::method("GET"))
             };
         }
-        let &["v1", resource, ref rest @ ..] = segments.as_slice() else { return Err(unknown()) };
+        let &["v1", resource, ref rest @ ..] = segments.as_slice() else { return Err(unknown(&parts)) };
         let caller = self.gate.caller(&parts.headers).await?;
+        let place = Arc::new(self.gate.place(&caller)?);
+        let mut answer = self.of_caller(caller, resource, rest, &parts, body).await?;
+        answer.extensions_mut().insert(place);
+        Ok(answer)
+    }
+
+    async fn of_caller(
+        &self,
+        caller: Caller,
+        resource: &str,
+        rest: &[&str],
+        parts: &Parts,
+        body: Incoming,
+    ) -> Result<Response<Body>, Problem> {
         let kind = match (resource, rest) {
             ("self", []) if parts.method == Method::GET => return Ok(answer::json(StatusCode::OK, &myself(&caller))),
             ("self", []) => return Err(Problem::method("GET")),
             ("locks", _) => Kind::Lock,
             ("leaders", _) => Kind::Leader,
-            _ => return Err(unknown()),
+            _ => return Err(unknown(parts)),
         };
         if !self.locks.ready(READING).await {
             return Err(Problem::unavailable("the locks were not read yet: the API does not answer this agent"));
@@ -83,9 +96,13 @@ impl Door {
                     _ => Err(Problem::method("GET, POST, PUT, DELETE")),
                 }
             }
-            _ => Err(unknown()),
+            _ => Err(unknown(parts)),
         }
     }
+}
+
+fn unknown(parts: &Parts) -> Problem {
+    Problem::not_found(format!("there is no {} here; GET /v1/openapi.json says what there is", parts.uri.path()))
 }
 
 fn myself(caller: &Caller) -> serde_json::Value {

@@ -3,6 +3,7 @@ pub mod accept;
 pub mod ask;
 pub mod backoff;
 pub mod descriptors;
+pub mod guests;
 pub mod meant;
 pub mod metrics;
 pub mod shutdown;

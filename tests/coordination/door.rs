@@ -3,8 +3,12 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use mesh_gear::controller::{Controller, run_to_end, until};
 use serde_json::json;
+use tokio::net::UnixStream;
 
-use crate::{raw::ask, rig::Rig};
+use crate::{
+    raw::{Events, ask},
+    rig::Rig,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_token_of_a_run_that_lives_is_let_in_and_it_is_nobody_elses_to_read() {
@@ -58,6 +62,33 @@ async fn wrong_input_is_a_problem_that_names_the_field_and_the_remedy() {
     }
     let (status, _, _) = ask(&socket, Some(&token), "POST", "/v1/locks/k", &" ".repeat(70_000)).await;
     assert_eq!(status, 413);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_asks_for_too_much_at_once_is_refused_and_others_are_answered() {
+    let rig = Rig::start(2).await;
+    let socket = rig.socket();
+    let [one, other] = &rig.workers()[..] else { panic!() };
+    let [one, other] = [one, other].map(|worker| fs::read_to_string(&worker.token).unwrap());
+    let mut waiting = Vec::new();
+    for _ in 0..400 {
+        let mut events = Events::open(&socket, &one, "POST", "/v1/leaders/k", "{}").await;
+        assert_eq!(events.next().await.unwrap().0, "queued");
+        waiting.push(events);
+    }
+    // And connections on which nothing is asked: they give way.
+    let mut idle = Vec::new();
+    for _ in 0..1000 {
+        idle.extend(UnixStream::connect(&socket).await.ok());
+    }
+    let (status, head, problem) = ask(&socket, Some(&one), "GET", "/v1/self", "").await;
+    assert!(
+        status == 429 && head.contains("retry-after") && problem["detail"].as_str().unwrap().contains("400 requests"),
+        "{head} {problem}"
+    );
+    assert_eq!(ask(&socket, Some(&other), "GET", "/v1/self", "").await.0, 200);
+    waiting.pop();
+    until("its place to be free", async || (ask(&socket, Some(&one), "GET", "/v1/self", "").await.0 == 200).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

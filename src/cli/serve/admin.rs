@@ -1,13 +1,5 @@
 //! `/livez`, `/readyz` and `/metrics`, and in a cluster `/drain` for pods that are to end; in clear HTTP. Read only.
-use std::{
-    collections::VecDeque,
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,14 +8,16 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::{AbortHandle, JoinSet},
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::usage::UsageMetrics;
-use mesh_kit::{accept::accept, descriptors, metrics::Metrics, shutdown::Shutdown};
+use mesh_kit::{
+    accept::accept,
+    descriptors,
+    guests::{Asked, Guests},
+    metrics::Metrics,
+    shutdown::Shutdown,
+};
 use mesh_router::{health::Health, hook::Hooks};
 use mesh_store::Store;
 
@@ -99,7 +93,7 @@ pub(crate) async fn run(listener: TcpListener, admin: Admin, shutdown: Shutdown)
     tokio::pin!(end);
     // Dropped at the end, and the connections with it.
     let mut connections = JoinSet::new();
-    let mut guests = Guests { most: descriptors::share(descriptors::limit()), all: VecDeque::new() };
+    let mut guests = Guests::new(descriptors::share(descriptors::limit()));
     let graceful = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
@@ -107,14 +101,14 @@ pub(crate) async fn run(listener: TcpListener, admin: Admin, shutdown: Shutdown)
             stream = accept(&listener, "admin") => stream,
         };
         while connections.try_join_next().is_some() {}
-        let (admin, shutdown, answering) = (admin.clone(), shutdown.clone(), Arc::<AtomicBool>::default());
-        let under_way = Arc::clone(&answering);
+        let (admin, shutdown, asked) = (admin.clone(), shutdown.clone(), Asked::default());
+        let of_guest = asked.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (admin, ending, under_way) = (admin.clone(), shutdown.is_triggered(), Arc::clone(&under_way));
+            // A hook may wait for long.
+            let (admin, ending, answering) = (admin.clone(), shutdown.is_triggered(), asked.begin());
             async move {
-                under_way.store(true, Ordering::Relaxed);
                 let answer = admin.answer(&request, ending).await;
-                under_way.store(false, Ordering::Relaxed);
+                drop(answering);
                 Ok::<_, Infallible>(answer)
             }
         });
@@ -124,39 +118,13 @@ pub(crate) async fn run(listener: TcpListener, admin: Admin, shutdown: Shutdown)
             // What goes wrong on a connection here concerns only who opened it.
             let _ = connection.await;
         });
-        guests.enter(Guest { task, answering });
+        guests.enter(task, of_guest);
     }
     drop(listener);
     if admin.hooks.is_some() && tokio::time::timeout(HOOK_GRACE, graceful.shutdown()).await.is_err() {
         tracing::warn!("pods that are to end still wait for other routers; their hooks ask those now");
     }
     Ok(())
-}
-
-/// The connections, in the order in which they came.
-struct Guests {
-    most: usize,
-    all: VecDeque<Guest>,
-}
-
-struct Guest {
-    task: AbortHandle,
-    /// Something was asked on it, and is not answered yet: a hook may wait for long.
-    answering: Arc<AtomicBool>,
-}
-
-impl Guests {
-    /// A new one. If there are too many then, the first on which nothing is asked gives way.
-    fn enter(&mut self, guest: Guest) {
-        self.all.retain(|guest| !guest.task.is_finished());
-        if self.all.len() >= self.most
-            && let Some(first) = self.all.iter().position(|guest| !guest.answering.load(Ordering::Relaxed))
-            && let Some(first) = self.all.remove(first)
-        {
-            first.task.abort();
-        }
-        self.all.push_back(guest);
-    }
 }
 
 impl Admin {
