@@ -127,7 +127,7 @@ impl Locks {
         (Self { orders, leaving, ids: Arc::default(), tickets: Arc::default(), synced, clock }, Asked { orders: heard, left })
     }
 
-    /// Waits until all Leases were read; true if that has come about in time.
+    /// Waits until all Leases were read, before which nothing should be asked; true if that has come about in time.
     pub async fn ready(&self, patience: Duration) -> bool {
         let mut synced = self.synced.clone();
         timeout(patience, synced.wait_for(|synced| *synced)).await.is_ok_and(|synced| synced.is_ok())

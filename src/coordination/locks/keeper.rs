@@ -127,9 +127,8 @@ impl Keeper {
                     None => std::future::pending().await,
                 }
             });
-            let synced = *self.synced.borrow();
             tokio::select! {
-                order = asked.orders.recv(), if synced => match order {
+                order = asked.orders.recv() => match order {
                     Some(order) => self.heed(order),
                     // Nobody can ask any more.
                     None => return Ok(()),
