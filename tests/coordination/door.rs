@@ -121,13 +121,13 @@ async fn a_socket_whose_path_is_too_long_is_elsewhere_or_refused_with_the_remedy
     let socket = said.split("at unix://").nth(1).unwrap().trim();
     assert_eq!(ask(socket, None, "GET", "/v1/openapi.json", "").await.0, 200, "{socket}");
 
-    let long = dir.path().join("y".repeat(100));
+    let too_long = dir.path().join("y".repeat(100));
     let state = dir.path().join("state");
     let said = run_to_end(&[
         "--state-dir",
         state.to_str().unwrap(),
         "--agent-socket",
-        long.to_str().unwrap(),
+        too_long.to_str().unwrap(),
         "--api-listen",
         "127.0.0.1:0",
         "--router-listen",
