@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::problem::Problem;
-use mesh_coordination::locks::{Ask, Kind, MAX_KEY, MAX_METADATA, MAX_TTL, MIN_TTL};
+use mesh_coordination::locks::{Ask, Kind, MAX_KEY, MAX_METADATA, MAX_TTL, is_ttl, wrong_name};
 use mesh_kit::meant::did_you_mean;
 
 /// Where nothing is said.
@@ -13,30 +13,12 @@ const TTL: Duration = Duration::from_secs(30);
 /// Numbers that every JSON parser keeps.
 const MAX_NUMBER: u64 = 1 << 53;
 
-/// What a key of the kind is called.
-pub(crate) const fn field(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Lock => "key",
-        Kind::Leader => "group",
-    }
-}
-
 /// The name in a path.
 pub(crate) fn name(kind: Kind, segment: &str) -> Result<String, Problem> {
-    let field = field(kind);
     let remedy = format!("1 to {MAX_KEY} bytes of text without control characters, percent-encoded as one segment of the path");
-    let invalid = |detail: String| Problem::invalid(field, detail, remedy.clone());
+    let invalid = |detail: String| Problem::invalid(kind.field(), detail, remedy.clone());
     let name = percent_decode_str(segment).decode_utf8().map_err(|_| invalid("it is no UTF-8".to_owned()))?;
-    if name.is_empty() {
-        return Err(invalid("it is empty".to_owned()));
-    }
-    if name.len() > MAX_KEY {
-        return Err(invalid(format!("it has {} bytes", name.len())));
-    }
-    match name.chars().find(|c| c.is_control()) {
-        Some(control) => Err(invalid(format!("it has the control character U+{:04X}", u32::from(control)))),
-        None => Ok(name.into_owned()),
-    }
+    wrong_name(&name).map_or_else(|| Ok(name.into_owned()), |wrong| Err(invalid(wrong)))
 }
 
 /// The body, as an object with no other members than these.
@@ -60,7 +42,7 @@ pub(crate) fn object(body: &[u8], members: &[&str]) -> Result<Map<String, Value>
 pub(crate) fn ask(body: &[u8], wait: Option<Duration>) -> Result<Ask, Problem> {
     let object = object(body, &["ttl", "wait", "metadata", "ticket"])?;
     let ttl = duration(&object, "ttl")?.unwrap_or(TTL);
-    if !(MIN_TTL..=MAX_TTL).contains(&ttl) || ttl.subsec_nanos() != 0 {
+    if !is_ttl(ttl) {
         return Err(Problem::invalid("ttl", format!("{ttl:?} is not possible"), "whole seconds, from 1s to 24h; 30s if left out"));
     }
     let wait = duration(&object, "wait")?.map_or(wait, Some);

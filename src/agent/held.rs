@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     answer::{self, Body},
     ask,
-    problem::{Problem, holding},
+    problem::Problem,
     stream::{Source, event, stream},
 };
 use mesh_coordination::{
@@ -25,23 +25,14 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// The key, in words.
-    fn what(&self) -> String {
-        what(&self.key)
-    }
-
-    fn value(&self, holding: &Holding) -> Value {
-        value(&self.key, holding)
-    }
-
     /// Asks for it, and answers once.
     pub(crate) async fn acquire(self, body: &[u8]) -> Result<Response<Body>, Problem> {
         let mut waiting = self.ask(body, Some(Duration::ZERO)).await?;
         loop {
             match waiting.next().await {
                 Some(News::Queued { .. }) => {}
-                Some(News::Held(holding, _)) => return Ok(answer::json(StatusCode::CREATED, &self.value(&holding))),
-                Some(News::Refused(refusal)) => return Err(Problem::refused(&self.what(), &refusal)),
+                Some(News::Held(holding, _)) => return Ok(answer::json(StatusCode::CREATED, &value(&self.key, &holding))),
+                Some(News::Refused(refusal)) => return Err(Problem::refused(&what(&self.key), &refusal)),
                 None => return Err(ending()),
             }
         }
@@ -60,68 +51,59 @@ impl Held {
     async fn ask(&self, body: &[u8], wait: Option<Duration>) -> Result<Waiting, Problem> {
         let asked = ask::ask(body, wait)?;
         let waiting = self.locks.ask(self.key.clone(), self.caller.session.clone(), asked).await;
-        waiting.map_err(|refusal| Problem::refused(&self.what(), &refusal))
+        waiting.map_err(|refusal| Problem::refused(&what(&self.key), &refusal))
     }
 
     pub(crate) async fn renew(self, body: &[u8]) -> Result<Response<Body>, Problem> {
         let fence = ask::renewal(body)?;
         let renewed = self.locks.renew(self.key.clone(), self.caller.session.clone(), fence).await;
-        let holding = renewed.map_err(|refusal| Problem::refused(&self.what(), &refusal))?;
-        Ok(answer::json(StatusCode::OK, &self.value(&holding)))
+        let holding = renewed.map_err(|refusal| Problem::refused(&what(&self.key), &refusal))?;
+        Ok(answer::json(StatusCode::OK, &value(&self.key, &holding)))
     }
 
     pub(crate) async fn release(self, query: Option<&str>) -> Result<Response<Body>, Problem> {
         let fence = ask::fence(query)?.ok_or_else(ask::no_fence)?;
         let released = self.locks.release(self.key.clone(), self.caller.session.clone(), fence).await;
-        released.map_err(|refusal| Problem::refused(&self.what(), &refusal))?;
+        released.map_err(|refusal| Problem::refused(&what(&self.key), &refusal))?;
         Ok(answer::empty())
     }
 
     /// Who holds it.
     pub(crate) async fn look(self) -> Result<Response<Body>, Problem> {
-        let what = self.what();
-        let observing = self.observe().await?;
-        let holding = observing.borrow().clone();
-        let holding = holding.ok_or_else(|| Problem::not_found(format!("nobody holds {what}")))?;
-        Ok(answer::json(StatusCode::OK, &self.value(&holding)))
+        let found = self.locks.get(self.key.clone()).await.map_err(|refusal| Problem::refused(&what(&self.key), &refusal))?;
+        let holding = found.ok_or_else(|| Problem::not_found(format!("nobody holds {}", what(&self.key))))?;
+        Ok(answer::json(StatusCode::OK, &value(&self.key, &holding)))
     }
 
     /// Follows an acquisition of one's own, or looks on who leads.
     pub(crate) async fn look_events(self, query: Option<&str>) -> Result<Response<Body>, Problem> {
         if let Some(fence) = ask::fence(query)? {
             let followed = self.locks.follow(self.key.clone(), self.caller.session.clone(), fence).await;
-            let (holding, following) = followed.map_err(|refusal| Problem::refused(&self.what(), &refusal))?;
-            let first = event("acquired", &self.value(&holding));
+            let (holding, following) = followed.map_err(|refusal| Problem::refused(&what(&self.key), &refusal))?;
+            let first = event("acquired", &value(&self.key, &holding));
             return Ok(answer::events(stream(Acquisition { key: self.key, state: State::Resumed(first, fence, following) })));
         }
         if self.key.kind == Kind::Lock {
             return Err(ask::no_fence());
         }
-        let observing = self.observe().await?;
+        let observing = self.locks.observe(self.key.clone()).await.map_err(|refusal| Problem::refused(&what(&self.key), &refusal))?;
         Ok(answer::events(stream(Leaders { key: self.key, observing, told: false })))
-    }
-
-    async fn observe(&self) -> Result<Observing, Problem> {
-        self.locks.observe(self.key.clone()).await.map_err(|refusal| Problem::refused(&self.what(), &refusal))
     }
 }
 
 /// All of a kind in the caller's namespace.
 pub(crate) async fn list(locks: &Locks, namespace: &str, kind: Kind) -> Result<Response<Body>, Problem> {
     let held = locks.list(namespace, kind).await.map_err(|refusal| Problem::refused("the list", &refusal))?;
-    let items: Vec<Value> = held.iter().map(|(name, held)| holding(ask::field(kind), name, held)).collect();
+    let items: Vec<Value> = held.iter().map(|(name, holding)| Value::Object(holding.shown(kind, name))).collect();
     Ok(answer::json(StatusCode::OK, &json!({ "items": items })))
 }
 
 fn what(key: &Key) -> String {
-    match key.kind {
-        Kind::Lock => format!("lock {:?}", key.name),
-        Kind::Leader => format!("the lead of group {:?}", key.name),
-    }
+    key.kind.named(&key.name)
 }
 
-fn value(key: &Key, held: &Holding) -> Value {
-    holding(ask::field(key.kind), &key.name, held)
+fn value(key: &Key, holding: &Holding) -> Value {
+    Value::Object(holding.shown(key.kind, &key.name))
 }
 
 fn ending() -> Problem {
@@ -173,7 +155,7 @@ impl Source for Acquisition {
 }
 
 fn over(key: &Key, fence: u64, loss: Loss) -> Bytes {
-    let field = ask::field(key.kind);
+    let field = key.kind.field();
     if loss == Loss::Released {
         return event("released", &json!({ field: key.name, "fence": fence }));
     }

@@ -7,7 +7,6 @@ mod ask;
 mod caller;
 mod held;
 mod listen;
-mod openapi;
 mod problem;
 mod routes;
 mod stream;

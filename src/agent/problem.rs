@@ -1,6 +1,5 @@
 //! What went wrong, for the program and for who reads its log: problem details (RFC 9457). A problem with the input names the field and what would be right.
 use http::{HeaderValue, Response, StatusCode, header};
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Body};
@@ -108,19 +107,4 @@ impl Problem {
         }
         response
     }
-}
-
-/// A holding as programs read it; `name` is what it is called in its kind: `key` or `group`.
-pub(crate) fn holding(field: &str, name: &str, holding: &Holding) -> Value {
-    let time = |time: Timestamp| time.to_string();
-    json!({
-        field: name,
-        "fence": holding.fence,
-        "holder": holding.instance(),
-        "ttl": mesh_api::duration::Duration::from_secs(holding.ttl.as_secs()),
-        "acquiredAt": time(holding.acquired),
-        "renewedAt": time(holding.renewed),
-        "expiresAt": time(holding.expires()),
-        "metadata": holding.metadata,
-    })
 }

@@ -9,7 +9,7 @@ use serde_json::Map;
 use self::list::List;
 use super::{exit::Result, target::Target};
 use mesh_api::duration::Duration;
-use mesh_coordination::locks::{Kind, MAX_KEY, MAX_TTL, MIN_TTL};
+use mesh_coordination::locks::{Kind, MAX_KEY, MAX_TTL, is_ttl, wrong_name};
 
 /// Locks: run a command under one, or list them.
 #[derive(Debug, Args)]
@@ -66,17 +66,13 @@ struct Run {
 }
 
 fn key(text: &str) -> Result<String, String> {
-    match text.chars().find(|c| c.is_control()) {
-        Some(control) => Err(format!("it has the control character U+{:04X}", u32::from(control))),
-        None if text.is_empty() || text.len() > MAX_KEY => Err(format!("it has {} bytes, and 1 to {MAX_KEY} are possible", text.len())),
-        None => Ok(text.to_owned()),
-    }
+    let wrong = |why| format!("{why}; 1 to {MAX_KEY} bytes without control characters are possible");
+    wrong_name(text).map_or_else(|| Ok(text.to_owned()), |why| Err(wrong(why)))
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {
     let ttl: Duration = text.parse().map_err(|error: mesh_api::duration::ParseDuration| error.to_string())?;
-    let possible = (MIN_TTL..=MAX_TTL).contains(&ttl.get()) && ttl.get().subsec_nanos() == 0;
-    if possible { Ok(ttl) } else { Err("whole seconds are possible, from 1s to 24h".to_owned()) }
+    if is_ttl(ttl.get()) { Ok(ttl) } else { Err("whole seconds are possible, from 1s to 24h".to_owned()) }
 }
 
 fn wait(text: &str) -> Result<Duration, String> {

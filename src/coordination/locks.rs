@@ -14,7 +14,7 @@ mod tenure;
 use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub use self::{
     ask::{Ask, Following, Locks, News, Observing, Waiting},
@@ -53,6 +53,38 @@ impl Kind {
             Self::Leader => "leader",
         }
     }
+
+    /// What its name is called where it is asked for and shown.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Lock => "key",
+            Self::Leader => "group",
+        }
+    }
+
+    /// One of them, in words.
+    pub fn named(self, name: &str) -> String {
+        match self {
+            Self::Lock => format!("lock {name:?}"),
+            Self::Leader => format!("the lead of group {name:?}"),
+        }
+    }
+}
+
+/// What is wrong with a key or the name of a group; none if nothing is.
+pub fn wrong_name(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("it is empty".to_owned());
+    }
+    if name.len() > MAX_KEY {
+        return Some(format!("it has {} bytes", name.len()));
+    }
+    name.chars().find(|c| c.is_control()).map(|control| format!("it has the control character U+{:04X}", u32::from(control)))
+}
+
+/// Whether something can be held for so long: whole seconds, which stand in the record.
+pub fn is_ttl(ttl: Duration) -> bool {
+    (MIN_TTL..=MAX_TTL).contains(&ttl) && ttl.subsec_nanos() == 0
 }
 
 /// Which lock, of all there are.
@@ -68,7 +100,7 @@ pub struct Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?} of namespace {}", self.kind.as_str(), self.name, self.namespace)
+        write!(f, "{} of namespace {}", self.kind.named(&self.name), self.namespace)
     }
 }
 
@@ -95,6 +127,21 @@ impl Holding {
     /// The instance's name, where a run of one holds it.
     pub fn instance(&self) -> String {
         self.holder.parse().map_or_else(|_| self.holder.clone(), |session: Session| session.instance)
+    }
+
+    /// As programs and people read it.
+    pub fn shown(&self, kind: Kind, name: &str) -> Map<String, Value> {
+        let members = [
+            (kind.field(), json!(name)),
+            ("fence", json!(self.fence)),
+            ("holder", json!(self.instance())),
+            ("ttl", json!(mesh_api::duration::Duration::from_secs(self.ttl.as_secs()))),
+            ("acquiredAt", json!(self.acquired)),
+            ("renewedAt", json!(self.renewed)),
+            ("expiresAt", json!(self.expires())),
+            ("metadata", json!(self.metadata)),
+        ];
+        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// When it is anybody's, unless it is renewed; by the wall clock, for people.

@@ -35,10 +35,7 @@ pub(super) struct Wanted {
 impl Wanted {
     /// In words.
     pub(super) fn what(&self) -> String {
-        match self.kind {
-            Kind::Lock => format!("lock {:?}", self.name),
-            Kind::Leader => format!("the lead of group {:?}", self.name),
-        }
+        self.kind.named(&self.name)
     }
 }
 

@@ -72,18 +72,10 @@ impl List {
 }
 
 fn value(kind: Kind, key: &Key, holding: &Holding) -> Value {
-    json!({
-        "namespace": key.namespace,
-        match kind { Kind::Lock => "key", Kind::Leader => "group" }: key.name,
-        "kind": key.kind.as_str(),
-        "holder": holding.instance(),
-        "fence": holding.fence,
-        "ttl": mesh_api::duration::Duration::from_secs(holding.ttl.as_secs()),
-        "acquiredAt": holding.acquired,
-        "renewedAt": holding.renewed,
-        "expiresAt": holding.expires(),
-        "metadata": holding.metadata,
-    })
+    let mut shown = holding.shown(kind, &key.name);
+    shown.insert("namespace".to_owned(), json!(key.namespace));
+    shown.insert("kind".to_owned(), json!(key.kind.as_str()));
+    Value::Object(shown)
 }
 
 fn seed(kind: Kind, key: &Key, holding: &Holding) -> Value {

@@ -51,6 +51,7 @@ pub(super) enum Order {
     Step { key: Key, message: Message, answer: Option<oneshot::Sender<Result<Done, Refusal>>> },
     Follow { key: Key, session: Session, fence: u64, answer: oneshot::Sender<Result<(Holding, Following), Loss>> },
     List { namespace: String, kind: Kind, answer: oneshot::Sender<Vec<(String, Holding)>> },
+    Get { key: Key, answer: oneshot::Sender<Option<Holding>> },
     Observe { key: Key, answer: oneshot::Sender<Observing> },
 }
 
@@ -199,6 +200,16 @@ impl Locks {
     pub async fn list(&self, namespace: &str, kind: Kind) -> Result<Vec<(String, Holding)>, Refusal> {
         let (sender, answer) = oneshot::channel();
         self.send(Order::List { namespace: namespace.to_owned(), kind, answer: sender }).await?;
+        answer.await.map_err(|_| ending())
+    }
+
+    /// Who holds a key.
+    ///
+    /// # Errors
+    /// The process ends.
+    pub async fn get(&self, key: Key) -> Result<Option<Holding>, Refusal> {
+        let (sender, answer) = oneshot::channel();
+        self.send(Order::Get { key, answer: sender }).await?;
         answer.await.map_err(|_| ending())
     }
 

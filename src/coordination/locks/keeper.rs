@@ -188,7 +188,12 @@ impl Keeper {
                 held.sort_by(|(one, _), (other, _)| one.cmp(other));
                 let _ = answer.send(held);
             }
+            Order::Get { key, answer } => {
+                let now = self.options.clock.now();
+                let _ = answer.send(self.entries.get(&key).and_then(|entry| entry.slot.holding(now)).cloned());
+            }
             Order::Observe { key, answer } => {
+                self.forget_unobserved();
                 let now = self.options.clock.now();
                 let entry = self.entry(&key);
                 let holding = entry.slot.holding(now).cloned();
@@ -197,6 +202,12 @@ impl Keeper {
                 self.step(&key, Message::Wake);
             }
         }
+    }
+
+    /// Forgets the keys that were kept only for those who looked on, and do so no more.
+    fn forget_unobserved(&mut self) {
+        let unobserved = |entry: &Entry| entry.observers.as_ref().is_some_and(watch::Sender::is_closed);
+        self.entries.retain(|_, entry| !(unobserved(entry) && entry.slot.is_idle()));
     }
 
     /// The entry of a key, made if there is none.
@@ -381,8 +392,9 @@ impl Keeper {
     /// Runs have begun or ended.
     fn runs(&mut self) {
         for (session, standing) in self.options.sessions.take_news() {
-            let concerned: Vec<Key> =
-                self.entries.iter().filter(|(_, entry)| entry.slot.concerns(&session)).map(|(key, _)| key.clone()).collect();
+            let holder = session.to_string();
+            let concerned = self.entries.iter().filter(|(_, entry)| entry.slot.concerns(&session, &holder));
+            let concerned: Vec<Key> = concerned.map(|(key, _)| key.clone()).collect();
             for key in concerned {
                 self.step(&key, Message::Run(session.clone(), standing));
             }

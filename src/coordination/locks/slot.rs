@@ -57,7 +57,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// One of which nothing is known. Nobody gets it before `settled`, if it was held when it was first seen.
+    /// One of which nothing is known.
     pub(super) fn new(kind: Kind, now: BootTime) -> Self {
         Self {
             kind,
@@ -78,7 +78,7 @@ impl Slot {
         }
     }
 
-    /// One that this agent found when it began. To be woken at once.
+    /// One that this agent found when it began; where it was held, nobody gets it before `settled`. To be woken at once.
     pub(super) fn found(kind: Kind, record: Record, standing: Standing, settled: BootTime, now: BootTime) -> Self {
         let mut this = Self::new(kind, now);
         if record.holding.is_some() {
@@ -111,9 +111,9 @@ impl Slot {
         !self.record.exists && self.pending.is_none() && self.queue.is_empty() && self.renewals.is_empty() && self.releasing.is_empty()
     }
 
-    /// Whether the run has it, wants it, or has just asked for it.
-    pub(super) fn concerns(&self, session: &Session) -> bool {
-        let holds = self.record.holding.as_ref().is_some_and(|holding| holding.holder.parse().as_ref() == Ok(session));
+    /// Whether the run, which is called so as a holder, has it, wants it, or has just asked for it.
+    pub(super) fn concerns(&self, session: &Session, holder: &str) -> bool {
+        let holds = self.record.holding.as_ref().is_some_and(|holding| holding.holder == holder);
         let takes = matches!(&self.pending, Some(Pending::Take { waiter, .. }) if waiter.session == *session);
         holds || takes || self.queue.iter().any(|waiter| waiter.session == *session)
     }
