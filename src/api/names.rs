@@ -33,12 +33,22 @@ pub fn endpoint_slice(service: &str) -> String {
     format!("{service}-mesh")
 }
 
+/// Lower-case letters, digits and dashes, of which none is at an end: a DNS label (RFC 1123), but for its length.
+fn is_dashed(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ends = [name.bytes().next(), name.bytes().next_back()];
+    ends.into_iter().all(|end| end.is_some_and(plain)) && name.bytes().all(|byte| plain(byte) || byte == b'-')
+}
+
+/// Whether most kinds of objects may be called so: a DNS subdomain of 253 characters at the most. Like Kubernetes it bounds the whole, and not each label.
+pub fn is_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_dashed)
+}
+
 /// The name of an object that is kept for something with any name: `<prefix>-<name>` where that is a DNS label, else what is left of it with its hash.
 pub fn derived(prefix: &str, name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let hashed = name.rsplit_once('-').is_some_and(|(_, hash)| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let ends = [name.bytes().next(), name.bytes().next_back()].into_iter().all(|end| end.is_some_and(plain));
-    if ends && !hashed && prefix.len() + 1 + name.len() <= 63 && name.bytes().all(|byte| plain(byte) || byte == b'-') {
+    if !hashed && prefix.len() + 1 + name.len() <= 63 && is_dashed(name) {
         return format!("{prefix}-{name}");
     }
     let kept: String = name.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(32).collect();
@@ -64,6 +74,16 @@ fn hex(of: &[u8], bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_subdomain_is_what_kubernetes_takes_for_one() {
+        for name in ["a", "vm-1", "vm1.example.org", "0", "a--b", &"x".repeat(100), &"x".repeat(253)] {
+            assert!(is_subdomain(name), "{name:?}");
+        }
+        for name in ["", ".", "a.", ".a", "a..b", "-a", "a-", "a.-b", "A", "a_b", "ö", "a b", &"x".repeat(254)] {
+            assert!(!is_subdomain(name), "{name:?}");
+        }
+    }
 
     #[test]
     fn an_instance_says_whose_it_is_by_its_name() {

@@ -26,7 +26,6 @@ mod validate;
 pub(crate) use builtin::common_open_api;
 pub use builtin::open_api as builtin_open_api;
 pub use error::{FieldError, Reason};
-pub use names::is_subdomain;
 
 use names::NameRule;
 use node::{Arena, At, Id};

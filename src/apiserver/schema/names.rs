@@ -66,11 +66,6 @@ impl Pattern {
     }
 }
 
-/// Whether most kinds of objects may be called so, but for the length.
-pub fn is_subdomain(name: &str) -> bool {
-    SUBDOMAIN_PATTERN.fits(name)
-}
-
 fn check_subdomain(name: &str) -> Vec<String> {
     let what = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
     checked(name, 253, &SUBDOMAIN_PATTERN, what, &["example.com"])

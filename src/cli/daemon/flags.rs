@@ -14,8 +14,7 @@ use crate::{
     },
     state_dir,
 };
-use mesh_api::node::PortRange;
-use mesh_apiserver::schema::is_subdomain;
+use mesh_api::{names::is_subdomain, node::PortRange};
 use mesh_controllers::mesh_instance::ledger::Unknown;
 
 const ROUTER_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);

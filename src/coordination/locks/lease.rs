@@ -15,12 +15,15 @@ use super::{
     Holding, Key, Kind,
     message::{Change, Record},
 };
-use mesh_api::labels;
+use mesh_api::{
+    labels,
+    names::{self, is_subdomain},
+};
 
 /// The name of a key's Lease. A group's is the group's own where that can be a name, so that other programs take part by that name.
 pub fn name(key: &Key) -> String {
     let own = key.kind == Kind::Leader && key.namespace != labels::SYSTEM_NAMESPACE;
-    if own && is_subdomain(&key.name) { key.name.clone() } else { mesh_api::names::derived(key.kind.as_str(), &key.name) }
+    if own && is_subdomain(&key.name) { key.name.clone() } else { names::derived(key.kind.as_str(), &key.name) }
 }
 
 /// Which key a Lease is of; none if of none, or if its name is that of another.
@@ -34,15 +37,6 @@ pub fn key(lease: &Lease) -> Option<Key> {
     let named = metadata.annotations.as_ref().and_then(|annotations| annotations.get(labels::LOCK_KEY).cloned());
     let key = Key { namespace: metadata.namespace.clone()?, kind, name: named.or_else(|| metadata.name.clone())? };
     (metadata.name.as_deref() == Some(&name(&key))).then_some(key)
-}
-
-fn is_subdomain(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let label = |label: &str| {
-        let ends = [label.bytes().next(), label.bytes().next_back()];
-        ends.into_iter().all(|end| end.is_some_and(plain)) && label.bytes().all(|byte| plain(byte) || byte == b'-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
 }
 
 /// What a Lease says.
