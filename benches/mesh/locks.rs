@@ -12,7 +12,7 @@ use kube::{Api, api::ListParams};
 use mesh_gear::{machine, port};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{TcpStream, UnixStream},
     sync::mpsc,
     task::JoinSet,
@@ -85,27 +85,7 @@ impl Door {
 
 impl Connection {
     async fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<Value> {
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n", self.1, body.len());
-        self.0.get_mut().write_all(format!("{head}{body}").as_bytes()).await?;
-        let (mut length, mut status, mut line) = (0, String::new(), String::new());
-        loop {
-            line.clear();
-            ensure!(self.0.read_line(&mut line).await? > 0, "the connection ended");
-            if status.is_empty() {
-                status.clone_from(&line);
-            }
-            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse()?;
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).await?;
-        ensure!(status.contains(" 20"), "{status}: {}", String::from_utf8_lossy(&body));
-        Ok(serde_json::from_slice(&body).unwrap_or_default())
+        exchange(&mut self.0, method, path, &format!("Authorization: Bearer {}\r\n", self.1), body).await
     }
 
     async fn release(&mut self, key: &str, lock: &Value) -> Result<()> {
@@ -257,19 +237,34 @@ async fn etcd() -> Result<Vec<f64>> {
 }
 
 async fn gateway(etcd: &mut BufReader<TcpStream>, path: &str, body: &Value) -> Result<Value> {
-    let body = body.to_string();
-    etcd.get_mut().write_all(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).await?;
-    let (mut length, mut line) = (0, String::new());
+    exchange(etcd, "POST", path, "", &body.to_string()).await
+}
+
+/// One request on a kept connection, and its answer.
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut BufReader<S>,
+    method: &str,
+    path: &str,
+    more: &str,
+    body: &str,
+) -> Result<Value> {
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: a\r\n{more}Content-Length: {}\r\n\r\n", body.len());
+    connection.write_all(format!("{head}{body}").as_bytes()).await?;
+    let (mut length, mut status, mut line) = (0, String::new(), String::new());
     while line != "\r\n" {
         line.clear();
-        ensure!(etcd.read_line(&mut line).await? > 0, "the connection ended");
+        ensure!(connection.read_line(&mut line).await? > 0, "the connection ended");
+        if status.is_empty() {
+            status.clone_from(&line);
+        }
         if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse()?;
         }
     }
     let mut body = vec![0; length];
-    etcd.read_exact(&mut body).await?;
-    Ok(serde_json::from_slice(&body)?)
+    connection.read_exact(&mut body).await?;
+    ensure!(status.contains(" 20"), "{status}: {}", String::from_utf8_lossy(&body));
+    Ok(serde_json::from_slice(&body).unwrap_or_default())
 }
 
 fn millis(begin: Instant) -> f64 {

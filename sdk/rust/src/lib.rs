@@ -39,7 +39,7 @@ pub struct Holding {
     /// What it is called.
     #[serde(alias = "group")]
     pub key: String,
-    /// Grows with every acquisition of the key, for ever.
+    /// Grows with every acquisition of the key, as long as the store of the mesh lives.
     pub fence: u64,
     /// The instance that holds it.
     pub holder: String,
