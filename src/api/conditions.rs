@@ -39,6 +39,10 @@ pub mod service {
     pub const UNSUPPORTED: &str = "UnsupportedByBackend";
     /// No `MeshNode` is ready to take an instance.
     pub const NO_NODE: &str = "NoNodeReady";
+    /// The task that has to be done before the rollout is not done yet.
+    pub const WAITING_FOR_TASK: &str = "WaitingForTask";
+    /// The task that has to be done before the rollout has failed, or is not there: the rollout is stopped.
+    pub const TASK_FAILED: &str = "TaskFailed";
     /// It is deleted, and its instances are drained and ended.
     pub const TERMINATING: &str = "Terminating";
     /// In a cluster: an object of the name that the service needs belongs to somebody else.
@@ -134,6 +138,34 @@ pub mod instance {
     pub const DRAINING: &str = "Draining";
     /// It was told to end.
     pub const TERMINATING: &str = "Terminating";
+}
+
+/// Condition types and reasons of a `MeshInstance` that is a run of a task, as a Job has them; and of the task.
+pub mod task {
+    /// The run has come to a good end.
+    pub const COMPLETE: &str = "Complete";
+    /// The run has come to an end that is none.
+    pub const FAILED: &str = "Failed";
+    /// The task's schedule is kept.
+    pub const READY: &str = "Ready";
+
+    /// The program ended with exit code 0.
+    pub const SUCCEEDED: &str = "Succeeded";
+    /// It failed, and was tried again as often as it may be.
+    pub const BACKOFF_LIMIT: &str = "BackoffLimitExceeded";
+    /// It took longer than `activeDeadlineSeconds`.
+    pub const DEADLINE: &str = "DeadlineExceeded";
+    /// It was ended for another one, or by somebody.
+    pub const CANCELLED: &str = "Cancelled";
+
+    /// It runs by its schedule.
+    pub const SCHEDULED: &str = "Scheduled";
+    /// It has no schedule: it runs when asked.
+    pub const ON_DEMAND: &str = "OnDemand";
+    /// Its schedule rests, as the spec says.
+    pub const SUSPENDED: &str = "Suspended";
+    /// The service that it is to run a command of, or to send a request to, is not there.
+    pub const SERVICE_MISSING: &str = "ServiceNotFound";
 }
 
 /// Condition types and reasons of a `MeshNode`.

@@ -10,9 +10,10 @@ use super::{
     env::{EnvFromSource, EnvVar},
     probe::{PortNumber, Probe},
     service::Logs,
+    task::HttpTask,
 };
 
-/// One running copy of a service. Made and changed by the controllers only.
+/// One running copy of a service, or one run of a task. Made and changed by the controllers only.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "mesh-controller.dev",
@@ -26,7 +27,7 @@ use super::{
     namespaced,
     status = "MeshInstanceStatus",
     derive = "PartialEq",
-    doc = "A MeshInstance is one running copy of a MeshService. The controllers make it; deleting it drains and ends the copy, and a new one takes its place.",
+    doc = "A MeshInstance is one running copy of a MeshService, or one run of a MeshTask. The controllers make it; deleting it drains and ends it, and a new copy of the service takes its place.",
     selectable = ".spec.nodeName",
     selectable = ".spec.service",
     printcolumn(name = "Service", type_ = "string", json_path = ".spec.service"),
@@ -40,7 +41,7 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MeshInstanceSpec {
-    /// The `MeshService` it is a copy of.
+    /// The `MeshService` it is a copy of. Of a run of a task: the service whose command it is, or the task.
     pub service: String,
     /// The revision of the service's template.
     pub revision: String,
@@ -59,6 +60,40 @@ pub struct MeshInstanceSpec {
     pub logs: Logs,
     /// What is run; never changes.
     pub template: InstanceTemplate,
+    /// It is a run of a task, which comes to its end; none for a copy of a service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<TaskRun>,
+}
+
+/// What is different about a run of a `MeshTask`: it comes to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskRun {
+    /// The `MeshTask`.
+    pub task: String,
+    /// Its time in the schedule; none if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_time: Option<Time>,
+    /// How often it is tried again.
+    pub backoff_limit: i32,
+    /// How long it may take from its creation on, with all its tries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_deadline_seconds: Option<i64>,
+    /// It is to end before its program does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<Cancelled>,
+    /// A request that is made in the place of a program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpTask>,
+}
+
+/// That a run is to end before its program does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cancelled {
+    /// Since when.
+    pub at: Time,
+    /// Why, for people.
+    pub why: String,
 }
 
 /// The part of a service's spec that makes a revision: a change of it replaces the instances.
@@ -156,7 +191,13 @@ pub struct MeshInstanceStatus {
     /// How its program ended last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<LastExit>,
-    /// The condition Ready.
+    /// Of a run of a task: when it had come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
+    /// Of a run of a task that has come to its end: the end of what it wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_words: Option<String>,
+    /// The condition Ready; of a run of a task Complete and Failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -179,6 +220,12 @@ pub enum InstanceState {
     NotReady,
     /// Its program ended; it waits before the next start.
     BackOff,
+    /// A run of a task: its program runs.
+    Running,
+    /// A run of a task: it has come to a good end.
+    Succeeded,
+    /// A run of a task: it has come to an end that is none.
+    Failed,
     /// It is being taken out of the routers.
     Draining,
     /// It was told to end.

@@ -2,6 +2,8 @@
 
 /// The MeshService that an instance or a slice belongs to.
 pub const SERVICE: &str = "mesh-controller.dev/service";
+/// The MeshTask that an instance is a run of.
+pub const TASK: &str = "mesh-controller.dev/task";
 /// On a container: the instance it is of.
 pub const INSTANCE: &str = "mesh-controller.dev/instance";
 /// On a container: the namespace of its instance.

@@ -14,11 +14,13 @@ pub mod node;
 pub mod probe;
 pub mod router;
 pub mod service;
+pub mod task;
 
 pub use instance::{MeshInstance, MeshInstanceSpec, MeshInstanceStatus};
 pub use node::{MeshNode, MeshNodeSpec, MeshNodeStatus};
 pub use router::{MeshRouter, MeshRouterSpec};
 pub use service::{MeshService, MeshServiceSpec, MeshServiceStatus};
+pub use task::{MeshTask, MeshTaskSpec, MeshTaskStatus};
 
 /// The API group of every object here.
 pub const GROUP: &str = "mesh-controller.dev";

@@ -19,8 +19,23 @@ pub fn instance(service: &str, revision: &str, ordinal: u32) -> String {
 /// The service that an instance of this name is of.
 pub fn service_of(instance: &str) -> Option<&str> {
     let (service, ordinal) = instance.rsplit_once('-')?;
-    let (service, _revision) = service.rsplit_once('-')?;
-    ordinal.parse::<u32>().is_ok().then_some(service)
+    let (service, revision) = service.rsplit_once('-')?;
+    let is_revision = revision.len() == 8 && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_revision && ordinal.parse::<u32>().is_ok()).then_some(service)
+}
+
+/// The longest name that a DNS label (RFC 1123) has room for.
+const LABEL: usize = 63;
+
+/// The name of a run of a task: `<task>-<which>`. Where that is too long, the end of the task's name is left away for eight digits of its SHA-256.
+pub fn run(task: &str, which: &str) -> String {
+    let name = format!("{task}-{which}");
+    if name.len() <= LABEL {
+        return name;
+    }
+    let tail = format!("-{}-{which}", hex(task.as_bytes(), 4));
+    let head: String = task.chars().take(LABEL.saturating_sub(tail.len())).collect();
+    format!("{}{tail}", head.trim_end_matches(['-', '.']))
 }
 
 /// The name of the `ControllerRevision` that holds a revision's template.
@@ -88,6 +103,6 @@ mod tests {
     #[test]
     fn an_instance_says_whose_it_is_by_its_name() {
         assert_eq!(service_of(&instance("my-web", "0a1b2c3d", 12)), Some("my-web"));
-        assert_eq!([service_of("web"), service_of("web-1"), service_of("a-b-c")], [None, None, None]);
+        assert_eq!([service_of("web"), service_of("web-1"), service_of("a-b-c"), service_of("my-backup-1795873080")], [None; 4]);
     }
 }

@@ -361,6 +361,17 @@ pub struct Rollout {
     #[serde(default = "history")]
     #[schemars(range(min = 0, max = 100))]
     pub revision_history_limit: i32,
+    /// What has to be done once before the first instance of a new revision starts: a migration of the database, for example. Where it fails, the rollout stops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
+}
+
+/// What has to be done before a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Before {
+    /// The `MeshTask` in the service's namespace that is run. One with a `serviceRef` to this service is run with the new revision's image and environment.
+    #[schemars(length(min = 1, max = 52))]
+    pub task: String,
 }
 
 fn surge() -> IntOrString {
@@ -397,6 +408,7 @@ impl Default for Rollout {
             max_unavailable: no_unavailable(),
             progress_deadline_seconds: progress_deadline(),
             revision_history_limit: history(),
+            before: None,
         }
     }
 }

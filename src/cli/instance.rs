@@ -60,8 +60,10 @@ pub struct Instance {
     pub id: String,
     /// Tells it from another one of the same name.
     pub uid: Option<String>,
-    /// The service.
+    /// The service; of a run of a task the task.
     pub service: String,
+    /// It is a run of a task.
+    pub is_run: bool,
     /// Its state in one word.
     pub state: String,
     /// Since when it is (not) ready.

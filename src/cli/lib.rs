@@ -48,6 +48,7 @@ pub mod state_dir;
 pub mod stop;
 pub mod table;
 pub mod target;
+pub mod task;
 pub mod why;
 
 use clap::{Parser, Subcommand};
@@ -101,6 +102,11 @@ pub enum Verb {
     Lock(lock::Lock),
     /// Run a command while it leads a group, or list the leaders.
     Leader(lock::Leader),
+    /// Tasks: list them and their runs, run one now, read its output, let its schedule rest.
+    Task(task::Task),
+    /// Whether tasks are looked after, in the words of @panomapp/mesh.
+    #[command(hide = true)]
+    Cleanup(task::Cleanup),
     /// The same as `mesh lock ls`, in the words of @panomapp/mesh.
     #[command(hide = true)]
     Locks(lock::Locks),
@@ -149,6 +155,8 @@ impl Mesh {
             Verb::Delete(delete) => target.with(async |api| delete.run(api).await).await,
             Verb::Lock(lock) => Box::pin(lock.run(target)).await,
             Verb::Leader(leader) => Box::pin(leader.run(target)).await,
+            Verb::Task(task) => target.with(async |api| task.run(api).await).await,
+            Verb::Cleanup(cleanup) => target.with(async |api| cleanup.run(api).await).await,
             Verb::Locks(locks) => locks.run(target).await,
             Verb::Leaders(locks) => locks.leaders(target).await,
             Verb::Quadlet(quadlet) => Box::pin(quadlet.run(target.namespace())).await,

@@ -59,7 +59,7 @@ impl Ps {
     /// Prints the table.
     pub async fn run(self, connection: &Connection) -> Result {
         let services = connection.list_services(self.all_namespaces).await?;
-        let rows = rows(&services, &instance::list(connection, self.all_namespaces).await?);
+        let rows = rows(&services, &copies(instance::list(connection, self.all_namespaces).await?));
         if rows.is_empty() && !self.all_namespaces {
             connection.namespace_is_there().await?;
         }
@@ -75,6 +75,12 @@ impl Ps {
         }
         output::print(&render(&rows, self.all_namespaces, clock::now()))
     }
+}
+
+/// Those that are copies of services: `mesh task ls` lists runs of tasks.
+fn copies(mut instances: Vec<Instance>) -> Vec<Instance> {
+    instances.retain(|instance| !instance.is_run);
+    instances
 }
 
 /// The lines, by namespace, service and instance.

@@ -40,6 +40,7 @@ use mesh_controllers::{
         self,
         ledger::{Ledger, Unknown},
     },
+    mesh_task::metrics::TaskMetrics,
     node,
 };
 use mesh_coordination::{
@@ -229,6 +230,8 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         door: Some(door),
         unknown_probes: mesh_instance::UnknownProbes::register(&metrics),
     };
+    let tasks = TaskMetrics::register(&metrics);
+    shutdown.spawn("mesh-task", controller::mesh_task::run(client.clone(), reconciles.clone(), tasks, shutdown.triggered()));
     spawn_controllers(&client, backend.clone(), node, agent, &reconciles, shutdown);
     let (synced, ready) = watch::channel(false);
     let health = Health::default();

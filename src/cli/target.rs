@@ -18,7 +18,7 @@ use super::{
     kubeconfig::{of_list, wrong},
     state_dir,
 };
-use mesh_api::{MeshInstance, MeshNode, MeshService, conditions};
+use mesh_api::{MeshInstance, MeshNode, MeshService, MeshTask, conditions};
 use mesh_kit::meant::did_you_mean;
 
 /// The flags that say which API.
@@ -113,6 +113,11 @@ impl Connection {
         // A cluster has no MeshNodes, and who may not read them is not to be kept from the rest.
         let nodes = Api::<MeshNode>::all(self.client.clone()).list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
         nodes.iter().flat_map(node_troubles).collect()
+    }
+
+    /// The tasks of the namespace.
+    pub fn tasks(&self) -> Api<MeshTask> {
+        Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// The instances of the namespace.

@@ -6,8 +6,10 @@ pub mod cluster_service;
 pub mod endpoints;
 pub mod mesh_instance;
 pub mod mesh_service;
+pub mod mesh_task;
 pub mod node;
 mod notes;
+mod placement;
 mod reconciles;
 pub mod system;
 

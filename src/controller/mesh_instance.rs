@@ -7,8 +7,10 @@ pub mod ledger;
 mod orphans;
 mod ports;
 mod probes;
+mod requests;
 mod sweep;
 mod update_status;
+mod words;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -107,7 +109,7 @@ async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Act
         (Vec::new(), true)
     };
     loop {
-        let observed = match agent.backend.observe(&key).await {
+        let observed = match agent.observe(&instance, &key).await {
             Ok(observed) => observed,
             Err(source) => return blind(&agent, &instance, "observe", source).await,
         };
@@ -122,7 +124,8 @@ async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Act
             announced,
             now: clock::now(),
         };
-        let plan = plan(&facts);
+        let mut plan = plan(&facts);
+        words::note(&agent, &instance, &key, &observed, &mut plan.status).await;
         if let Some(left) = lifecycle::unsettled(&facts, &plan) {
             return Ok(Action::requeue(left));
         }
@@ -135,7 +138,7 @@ async fn reconcile(instance: Arc<MeshInstance>, agent: Arc<Agent>) -> Result<Act
             Step::Stop { grace } => {
                 agent.remember(&key, |memory| memory.note_stop(&health));
                 update_status::update_status(&agent, &instance, &plan.status).await?;
-                return match execute::stop(&agent, &key, grace).await {
+                return match execute::stop(&agent, &instance, &key, grace).await {
                     Ok(()) => Ok(Action::await_change()),
                     Err(source) => blind(&agent, &instance, "stop", source).await,
                 };

@@ -108,15 +108,15 @@ async fn reconcile(service: Arc<MeshService>, context: Arc<Context>) -> Result<A
 
 /// What to do, or why nothing is done. That no node is ready stands in the way only of what must be made: what runs, runs on.
 fn plan(service: &MeshService, revision: &str, world: &World) -> Result<rollout::Plan, Refusal> {
-    validate(&service.spec, world.backend())?;
+    validate(&service.spec, world.nodes.backend())?;
     let existing: Vec<Existing> = world.instances.iter().map(|instance| existing(instance, &world.announced)).collect();
     let wanted = Wanted {
         revision,
         replicas: u32::try_from(service.spec.replicas).unwrap_or(0),
-        type_: template::rollout_type(&service.spec, world.backend()),
+        type_: template::rollout_type(&service.spec, world.nodes.backend()),
         rollout: &service.spec.rollout,
     };
-    match world.no_node() {
+    match world.nodes.none() {
         Some(refusal) if rollout::lacks_instances(&wanted, &existing) => Err(refusal),
         _ => Ok(rollout::plan(&wanted, &existing)),
     }

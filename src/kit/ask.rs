@@ -1,9 +1,13 @@
 //! One question in HTTP/1.1 on a connection of its own: what probes, routers among each other and `ready` ask.
-use std::io;
+use std::{convert::Infallible, io};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode, client::conn::http1};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Empty, Full, Limited};
+use hyper::{
+    Request, StatusCode,
+    body::{Body, Incoming},
+    client::conn::http1,
+};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -12,16 +16,41 @@ use tokio::net::TcpStream;
 /// # Errors
 /// What went wrong with the connection, or an answer that is longer.
 pub async fn ask(stream: TcpStream, request: Request<Empty<Bytes>>, limit: usize) -> io::Result<(StatusCode, Bytes)> {
+    let whole = async |body: Incoming| match limit {
+        0 => Ok(Bytes::new()),
+        _ => Ok(Limited::new(body, limit).collect().await.map_err(io::Error::other)?.to_bytes()),
+    };
+    converse(stream, request, whole).await
+}
+
+/// Asks, and keeps the first `limit` bytes of the answer's body; the answer is waited for to its end.
+///
+/// # Errors
+/// What went wrong with the connection.
+pub async fn ask_for_beginning(stream: TcpStream, request: Request<Full<Bytes>>, limit: usize) -> io::Result<(StatusCode, Bytes)> {
+    let beginning = async |mut body: Incoming| {
+        let mut kept = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
+            kept.extend_from_slice(data.get(..limit.saturating_sub(kept.len()).min(data.len())).unwrap_or_default());
+        }
+        Ok(kept.freeze())
+    };
+    converse(stream, request, beginning).await
+}
+
+async fn converse<B>(
+    stream: TcpStream,
+    request: Request<B>,
+    read: impl AsyncFnOnce(Incoming) -> io::Result<Bytes>,
+) -> io::Result<(StatusCode, Bytes)>
+where
+    B: Body<Data = Bytes, Error = Infallible> + 'static,
+{
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let answer = async {
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        let status = response.status();
-        let body = if limit == 0 {
-            Bytes::new()
-        } else {
-            Limited::new(response.into_body(), limit).collect().await.map_err(io::Error::other)?.to_bytes()
-        };
-        Ok((status, body))
+        let (head, body) = sender.send_request(request).await.map_err(io::Error::other)?.into_parts();
+        Ok((head.status, read(body).await?))
     };
     tokio::pin!(answer);
     tokio::select! {

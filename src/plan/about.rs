@@ -1,7 +1,10 @@
 //! What the mesh tells a program about itself, in its environment; and where the agent's door is for it.
 use std::path::Path;
 
-use mesh_api::{instance::InstanceTemplate, service::ServiceType};
+use mesh_api::{
+    instance::{InstanceTemplate, TaskRun},
+    service::ServiceType,
+};
 
 /// Where a container finds the folder of the agent's socket.
 pub const SOCKET_FOLDER: &str = "/run/mesh/agent";
@@ -33,6 +36,8 @@ pub struct Of<'a> {
     pub service_type: Option<ServiceType>,
     /// How many copies are wanted as it starts.
     pub replicas: Option<i32>,
+    /// What makes it a run of a task, if it is one.
+    pub run: Option<&'a TaskRun>,
     /// How it reaches the mesh; none where no controller runs beside it.
     pub door: Option<Door<'a>>,
 }
@@ -67,6 +72,8 @@ pub fn vars(of: &Of<'_>, port: Option<u16>) -> Vec<(String, String)> {
         ("MESH_SERVICE_TYPE", of.service_type.map(|of| format!("{of:?}"))),
         (REPLICAS, of.replicas.map(|replicas| replicas.to_string())),
         ("MESH_ROUTER_URL", of.door.and_then(|door| door.router.map(ToOwned::to_owned))),
+        ("MESH_TASK", of.run.map(|run| run.task.clone())),
+        ("MESH_SCHEDULED_TIME", of.run.and_then(|run| Some(run.scheduled_time.as_ref()?.0.to_string()))),
         ("PORT", port.map(|port| port.to_string())),
     ];
     let known = known.into_iter().filter_map(|(name, value)| Some((name, value?)));

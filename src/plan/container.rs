@@ -193,13 +193,19 @@ pub fn container(of: &Of<'_>, sources: &Sources, host_port: Option<u16>) -> Resu
         env,
         port: published,
         network: network(of),
-        aliases: vec![of.service.to_owned(), format!("{}.{}", of.service, of.namespace), of.instance.to_owned()],
+        aliases: aliases(of),
         mounts: mounts(of, sources)?,
         resources: resources(template),
         security: security(template.security_context.clone().unwrap_or_default()),
         stop_grace: Duration::from_secs(u64::try_from(template.termination_grace_period_seconds).unwrap_or(0)),
         labels: own_labels(of),
     })
+}
+
+/// The names by which others of its network find it. A run of a task is nobody's to find.
+fn aliases(of: &Of<'_>) -> Vec<String> {
+    let service = of.run.is_none().then(|| [of.service.to_owned(), format!("{}.{}", of.service, of.namespace)]);
+    service.into_iter().flatten().chain([of.instance.to_owned()]).collect()
 }
 
 /// What the mesh tells a program in a container about itself.
@@ -249,7 +255,8 @@ fn own_labels(of: &Of<'_>) -> BTreeMap<String, String> {
         (labels::NAMESPACE, of.namespace),
     ];
     let part_of = of.part_of.map(|app| (labels::APP_PART_OF, app));
-    own.into_iter().chain(part_of).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    let task = of.run.map(|run| (labels::TASK, run.task.as_str()));
+    own.into_iter().chain(part_of).chain(task).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// A tag that moves is followed, as in Kubernetes; an image that was built here is nowhere else.
@@ -343,6 +350,7 @@ mod tests {
             template: &revision.template,
             service_type: Some(service.spec.type_),
             replicas: Some(service.spec.replicas),
+            run: None,
             door: None,
         };
         container(&of, &Sources::default(), Some(20_000))

@@ -15,6 +15,7 @@ pub mod quantity;
 pub mod rollout;
 pub mod routes;
 pub mod service_status;
+pub mod task;
 pub mod template;
 pub mod uptime;
 pub mod validate;

@@ -1,8 +1,10 @@
 //! The life of one instance: start, probe, restart with backoff, drain, stop, release. Level-based: from what is, the next step; never from an event.
+mod run;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     instance::{Exit, ExitHow, Observed, PortOwner, Running},
@@ -10,7 +12,7 @@ use crate::{
 };
 use mesh_api::{
     MeshInstance, MeshInstanceStatus,
-    conditions::{Want, instance as reason},
+    conditions::{Want, instance as reason, task},
     instance::{InstanceState, LastExit},
     probe::PortNumber,
 };
@@ -62,6 +64,8 @@ pub struct Memory {
     given_up: Option<(u32, String)>,
     /// The last start that did not come about.
     pub start_failure: Option<StartFailure>,
+    /// Starts that did not come about, and for which the program or its spec is to blame.
+    refused: u32,
 }
 
 /// A start that did not come about.
@@ -114,6 +118,7 @@ impl Memory {
     pub fn note_start_failure(&mut self, failure: StartFailure) {
         let mut failure = failure;
         if !failure.is_under_way() {
+            self.refused = self.refused.saturating_add(u32::from(!failure.is_ours()));
             self.failures = if failure.is_ours() { self.failures } else { self.failures.saturating_add(1).max(2) };
         } else if let Some(known) = self.start_failure.take_if(|known| known.reason == reason::IMAGE_PULL) {
             // It could not be pulled, and is being tried again: why it could not is what people want to know until it can.
@@ -194,16 +199,34 @@ impl Say {
 
 /// Plans the next step.
 pub fn plan(facts: &Facts<'_>) -> Plan {
-    let (step, say) = if facts.instance.metadata.deletion_timestamp.is_some() { end(facts) } else { live(facts) };
-    Plan { step, status: status(facts, say) }
+    let run = facts.instance.spec.run.as_ref();
+    let (step, say) = match run {
+        _ if facts.instance.metadata.deletion_timestamp.is_some() => end(facts),
+        // What it came to stands, whatever becomes of what it has left.
+        Some(_) if let Some(done) = run::done(facts) => return Plan { step: wait(), status: done },
+        Some(run) => run::live(facts, run),
+        None => live(facts),
+    };
+    let conditions = if run.is_some() { run::conditions(facts, &say) } else { vec![ready(facts, &say)] };
+    Plan { step, status: status(facts, say.state, conditions) }
+}
+
+fn ready(facts: &Facts<'_>, say: &Say) -> Condition {
+    condition(facts, Want::new(reason::READY, say.ready, say.reason, say.message.clone()))
+}
+
+fn condition(facts: &Facts<'_>, want: Want) -> Condition {
+    let old = old_status(facts).map(|status| status.conditions.as_slice()).unwrap_or_default();
+    want.over(old, facts.instance.metadata.generation, facts.now)
 }
 
 /// What to report of an instance that the backend cannot look at, or cannot end.
 pub fn blind(instance: &MeshInstance, message: String, now: Timestamp) -> MeshInstanceStatus {
     let old = instance.status.clone().unwrap_or_default();
+    let type_ = if instance.spec.run.is_some() { task::COMPLETE } else { reason::READY };
     let reason = if instance.metadata.deletion_timestamp.is_some() { reason::STOP_FAILED } else { reason::START_FAILED };
-    let ready = Want::new(reason::READY, false, reason, message).over(&old.conditions, instance.metadata.generation, now);
-    MeshInstanceStatus { conditions: vec![ready], routers: Vec::new(), ..old }
+    let said = Want::new(type_, false, reason, message).over(&old.conditions, instance.metadata.generation, now);
+    MeshInstanceStatus { conditions: vec![said], routers: Vec::new(), ..old }
 }
 
 /// How much longer the status of one that was just started, and does not serve yet, is better not written.
@@ -391,14 +414,14 @@ fn jitter(facts: &Facts<'_>, attempt: u32) -> f64 {
     f64::from(seed.wrapping_mul(2_654_435_761) >> 16) / f64::from(u16::MAX)
 }
 
-fn status(facts: &Facts<'_>, say: Say) -> MeshInstanceStatus {
+fn status(facts: &Facts<'_>, state: InstanceState, conditions: Vec<Condition>) -> MeshInstanceStatus {
     let old = old_status(facts).cloned().unwrap_or_default();
-    let generation = facts.instance.metadata.generation;
-    let ready = Want::new(reason::READY, say.ready, say.reason, say.message).over(&old.conditions, generation, facts.now);
+    let over = matches!(state, InstanceState::Succeeded | InstanceState::Failed);
     let mut status = MeshInstanceStatus {
-        observed_generation: generation,
-        state: Some(say.state),
-        conditions: vec![ready],
+        observed_generation: facts.instance.metadata.generation,
+        state: Some(state),
+        completion_time: over.then_some(Time(facts.now)),
+        conditions,
         pid: None,
         last_exit: facts.memory.last.as_ref().map(|(exit, because)| last_exit(exit, because)).or(old.last_exit),
         routers: Vec::new(),

@@ -12,7 +12,10 @@ use crate::{
     exit::{Code, Failure, Result},
     instance::{Instance, api, has, mesh, pod, pods_of},
 };
-use mesh_api::MeshInstance;
+use mesh_api::{
+    MeshInstance,
+    labels::{SERVICE, TASK},
+};
 
 /// Something about an instance.
 pub(super) enum Seen {
@@ -48,7 +51,8 @@ pub(super) async fn events(client: &Client, namespace: Option<&str>, which: &Whi
 fn of_meshes(which: &Which) -> watcher::Config {
     match which {
         Which::All => watcher::Config::default(),
-        Which::Service(name) => watcher::Config::default().fields(&format!("spec.service={name}")),
+        Which::Service(name) => watcher::Config::default().labels(&format!("{SERVICE}={name}")),
+        Which::Task(name) => watcher::Config::default().labels(&format!("{TASK}={name}")),
         Which::Instance(id) => watcher::Config::default().fields(&format!("metadata.name={id}")),
     }
 }
@@ -57,6 +61,7 @@ fn of_pods(which: &Which) -> watcher::Config {
     match which {
         Which::All => watcher::Config::default().labels(&pods_of(None)),
         Which::Service(name) => watcher::Config::default().labels(&pods_of(Some(name))),
+        Which::Task(name) => watcher::Config::default().labels(&format!("{TASK}={name}")),
         Which::Instance(id) => watcher::Config::default().fields(&format!("metadata.name={id}")),
     }
 }

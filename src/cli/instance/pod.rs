@@ -7,7 +7,7 @@ use super::{Exit, Instance, Kind, mesh::word};
 use mesh_api::{
     conditions::instance,
     instance::InstanceState,
-    labels::SERVICE,
+    labels::{SERVICE, TASK},
     names::{CONTAINER, PORT_NAME},
 };
 use mesh_backend::kubernetes::status::trouble;
@@ -28,7 +28,8 @@ fn at(pod: &Pod, now: Timestamp) -> Instance {
         namespace: pod.namespace().unwrap_or_default(),
         id: pod.name_any(),
         uid: pod.uid(),
-        service: pod.labels().get(SERVICE).cloned().unwrap_or_default(),
+        service: pod.labels().get(SERVICE).or_else(|| pod.labels().get(TASK)).cloned().unwrap_or_default(),
+        is_run: pod.labels().contains_key(TASK),
         since: facts.condition("Ready").and_then(|c| c.last_transition_time.as_ref()).map(|time| time.0),
         ready: facts.ready(),
         restarts: facts.app.map_or(0, |app| app.restart_count),

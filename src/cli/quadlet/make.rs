@@ -111,6 +111,7 @@ fn members(loaded: &Loaded, service: &MeshService, podman: Podman, ports: &mut P
             service_type: Some(service.spec.type_),
             // No controller keeps it true.
             replicas: None,
+            run: None,
             door: None,
         };
         let port = ports.give(&format!("{namespace}/{name}/{ordinal}"))?;

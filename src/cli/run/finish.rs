@@ -1,15 +1,17 @@
 //! The end of a run: every service deleted, every instance drained and gone. A second signal kills what is left at once.
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, fmt::Debug, time::Duration};
 
 use futures::{Stream, StreamExt, future, pin_mut, stream::select};
 use kube::{
-    Api, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{DeleteParams, ListParams},
+    core::NamespaceResourceScope,
     runtime::{WatchStreamExt, watcher},
 };
+use serde::de::DeserializeOwned;
 
 use crate::{exit::Result, manifest::Document, printer::Printer, signals::Signals, target::Connection};
-use mesh_api::{MeshInstance, MeshService};
+use mesh_api::{MeshInstance, MeshService, MeshTask};
 use mesh_backend::Backend;
 use mesh_plan::instance::{Action, InstanceKey, Observed};
 
@@ -20,18 +22,23 @@ const UNATTENDED: Duration = Duration::from_secs(10);
 
 /// Ends services that an earlier run has left here and this one does not have.
 pub(super) async fn end_others(connection: &Connection, documents: &[Document], printer: &Printer) -> Result {
-    let ours = |service: &MeshService| {
-        documents.iter().filter(|document| document.is_service()).any(|document| {
-            let namespace = document.object.metadata.namespace.as_ref().unwrap_or(&connection.namespace);
-            document.name() == service.name_any() && Some(namespace) == service.metadata.namespace.as_ref()
-        })
-    };
-    let services = services(connection).list(&ListParams::default()).await?;
-    let others: Vec<MeshService> = services.into_iter().filter(|service| !ours(service)).collect();
-    for name in delete(connection, &others).await? {
+    let tasks = end_others_of::<MeshTask>(connection, documents).await?;
+    for name in tasks.into_iter().chain(end_others_of::<MeshService>(connection, documents).await?) {
         printer.say(format!("{name}, which an earlier run has left, is ended")).await;
     }
     Ok(())
+}
+
+async fn end_others_of<K: Started>(connection: &Connection, documents: &[Document]) -> Result<Vec<String>> {
+    let ours = |object: &K| {
+        documents.iter().filter(|document| document.gvk.kind == K::kind(&())).any(|document| {
+            let namespace = document.object.metadata.namespace.as_ref().unwrap_or(&connection.namespace);
+            document.name() == object.name_any() && Some(namespace) == object.meta().namespace.as_ref()
+        })
+    };
+    let objects = all::<K>(connection).list(&ListParams::default()).await?;
+    let others: Vec<K> = objects.into_iter().filter(|object| !ours(object)).collect();
+    delete(connection, &others).await
 }
 
 /// Ends everything. Says what it waits for; returns when nothing runs any more, and whether every instance was drained.
@@ -54,11 +61,11 @@ pub(super) async fn finish(connection: &Connection, backend: &Backend, attended:
 
 /// Deletes all services, and waits until they and their instances are gone.
 async fn drain(connection: &Connection, printer: &Printer) -> Result {
-    let instances: Api<MeshInstance> = Api::all(connection.client.clone());
-    let services = services(connection);
+    let instances = all::<MeshInstance>(connection);
+    let services = all::<MeshService>(connection);
     let changes = select(changes(&services), changes(&instances));
     pin_mut!(changes);
-    delete(connection, &services.list(&ListParams::default()).await?.items).await?;
+    delete_all(connection).await?;
     let mut said = None;
     loop {
         let left = instances.list(&ListParams::default()).await?.items;
@@ -76,23 +83,33 @@ async fn drain(connection: &Connection, printer: &Printer) -> Result {
     }
 }
 
-fn services(connection: &Connection) -> Api<MeshService> {
+/// What people have instances started by.
+trait Started: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static {}
+impl Started for MeshService {}
+impl Started for MeshTask {}
+impl Started for MeshInstance {}
+
+fn all<K: Started>(connection: &Connection) -> Api<K> {
     Api::all(connection.client.clone())
 }
 
 /// Says that something has changed, and no more.
-fn changes<K>(api: &Api<K>) -> impl Stream<Item = ()> + Send + use<K>
-where
-    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
-{
+fn changes<K: Started>(api: &Api<K>) -> impl Stream<Item = ()> + Send + use<K> {
     watcher(api.clone(), watcher::Config::default()).default_backoff().map(drop)
 }
 
-async fn delete(connection: &Connection, services: &[MeshService]) -> Result<Vec<String>> {
+/// Deletes what would have instances started, tasks first: one of them may be about to run.
+async fn delete_all(connection: &Connection) -> Result {
+    delete(connection, &all::<MeshTask>(connection).list(&ListParams::default()).await?.items).await?;
+    delete(connection, &all::<MeshService>(connection).list(&ListParams::default()).await?.items).await?;
+    Ok(())
+}
+
+async fn delete<K: Started>(connection: &Connection, objects: &[K]) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    for service in services {
-        let (name, namespace) = (service.name_any(), service.namespace().unwrap_or_default());
-        let api: Api<MeshService> = Api::namespaced(connection.client.clone(), &namespace);
+    for object in objects {
+        let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+        let api: Api<K> = Api::namespaced(connection.client.clone(), &namespace);
         match api.delete(&name, &DeleteParams::background()).await {
             Ok(_) => names.push(name),
             Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -118,17 +135,8 @@ async fn stop(connection: &Connection, backend: &Backend, grace: Duration, limit
 
 /// Marks everything as deleted: what is marked is not started any more.
 async fn disown(connection: &Connection) -> Result {
-    delete(connection, &services(connection).list(&ListParams::default()).await?.items).await?;
-    let instances: Api<MeshInstance> = Api::all(connection.client.clone());
-    for instance in instances.list(&ListParams::default()).await? {
-        let api: Api<MeshInstance> = Api::namespaced(connection.client.clone(), &instance.namespace().unwrap_or_default());
-        match api.delete(&instance.name_any(), &DeleteParams::background()).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
+    delete_all(connection).await?;
+    delete(connection, &all::<MeshInstance>(connection).list(&ListParams::default()).await?.items).await.map(drop)
 }
 
 /// Stops all that runs, and waits for it. True if nothing ran.

@@ -4,7 +4,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use futures::Stream;
+use futures::{Stream, stream};
 use kube::{Client, runtime::reflector::ObjectRef};
 
 use super::{
@@ -12,14 +12,16 @@ use super::{
     orphans::Orphans,
     ports::Ports,
     probes::{Probers, Target},
+    requests::Requests,
 };
 use crate::notes::Notes;
 use mesh_api::{MeshInstance, MeshInstanceStatus, conditions::instance as reason};
-use mesh_backend::Backend;
+use mesh_backend::{self as backend, Backend};
 use mesh_plan::{
     container,
     instance::{InstanceKey, Observed},
     lifecycle::{Health, Memory, StartFailure},
+    task,
 };
 
 /// The agent's state.
@@ -34,6 +36,7 @@ pub(super) struct Agent {
     /// The status that was last told of in Events, by uid: the object at hand may be older.
     told: Mutex<HashMap<String, MeshInstanceStatus>>,
     probers: Probers,
+    pub(super) requests: Requests,
 }
 
 impl Agent {
@@ -46,8 +49,16 @@ impl Agent {
         orphans: Orphans,
     ) -> (Self, impl Stream<Item = ObjectRef<MeshInstance>> + Send + 'static) {
         let (probers, probed) = Probers::new(backend.clone(), options.unknown_probes.clone());
+        let (requests, answered) = Requests::new(client.clone());
         let ports = Ports::new(options.ports);
-        (Self { client, backend, options, ports, notes, orphans, memories: Mutex::default(), told: Mutex::default(), probers }, probed)
+        let (memories, told) = (Mutex::default(), Mutex::default());
+        let agent = Self { client, backend, options, ports, notes, orphans, memories, told, probers, requests };
+        (agent, stream::select(probed, answered))
+    }
+
+    /// Looks at an instance: what the backend has of it, or the request that it is.
+    pub(super) async fn observe(&self, instance: &MeshInstance, key: &InstanceKey) -> Result<Observed, backend::Error> {
+        if task::request(instance).is_some() { Ok(self.requests.observe(&key.uid)) } else { self.backend.observe(key).await }
     }
 
     /// Takes note of a look, and gives what is remembered.
@@ -82,6 +93,10 @@ impl Agent {
             self.probers.forget(&key.uid);
             return Health::default();
         };
+        // Whoever is to come to an end serves nobody.
+        if instance.spec.run.is_some() {
+            return Health::default();
+        }
         if !self.probers.has(&key.uid, running.attempt) && !running.stopping {
             let template = &instance.spec.template;
             let probes = [&template.readiness_probe, &template.liveness_probe, &template.startup_probe];
@@ -113,6 +128,7 @@ impl Agent {
     /// Forgets an instance that is gone.
     pub(super) fn forget(&self, key: &InstanceKey) {
         self.probers.forget(&key.uid);
+        self.requests.forget(&key.uid);
         self.ports.release(&key.uid);
         if let Some(door) = &self.options.door {
             door.forget(key);

@@ -15,6 +15,7 @@ use mesh_kit::clock;
 use mesh_plan::{
     instance::{Action, InstanceKey},
     lifecycle::{Memory, StartFailure},
+    task,
 };
 
 /// Starts a run; a start that does not come about is remembered, with its cause.
@@ -45,6 +46,10 @@ pub(super) async fn start(agent: &Agent, instance: &MeshInstance, key: &Instance
 }
 
 async fn try_start(agent: &Agent, instance: &MeshInstance, key: &InstanceKey, attempt: u32) -> Result<(), StartFailure> {
+    if let Some(http) = task::request(instance) {
+        agent.requests.start(instance, http.clone(), attempt);
+        return Ok(());
+    }
     let port = if instance.spec.serves { Some(port(agent, instance, key)?) } else { None };
     let launch = launch::launch(&agent.client, &agent.options, instance, key, attempt, port).await?;
     if let Some(door) = &agent.options.door {
@@ -100,7 +105,11 @@ fn failure(error: &backend::Error) -> StartFailure {
 }
 
 /// Tells a program to end.
-pub(super) async fn stop(agent: &Agent, key: &InstanceKey, grace: Duration) -> Result<(), backend::Error> {
+pub(super) async fn stop(agent: &Agent, instance: &MeshInstance, key: &InstanceKey, grace: Duration) -> Result<(), backend::Error> {
+    if task::request(instance).is_some() {
+        agent.requests.stop(&key.uid);
+        return Ok(());
+    }
     agent.backend.execute(Action::Stop { key: key.clone(), grace }).await
 }
 

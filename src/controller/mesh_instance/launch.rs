@@ -99,6 +99,7 @@ pub(super) fn of<'a>(instance: &'a MeshInstance, key: &'a InstanceKey) -> Of<'a>
         template: &spec.template,
         service_type: None,
         replicas: None,
+        run: spec.run.as_ref(),
         door: None,
     }
 }

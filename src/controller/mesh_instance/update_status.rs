@@ -47,6 +47,7 @@ fn notes(old: &MeshInstanceStatus, new: &MeshInstanceStatus) -> Vec<Note> {
     let mut notes = Vec::new();
     if old.last_exit != new.last_exit
         && let Some(exit) = &new.last_exit
+        && new.state != Some(InstanceState::Succeeded)
         && new.state != Some(InstanceState::Terminating)
     {
         notes.push(Note::warning("Ended", format!("the program {}", exit.message)));
@@ -68,7 +69,12 @@ fn notes(old: &MeshInstanceStatus, new: &MeshInstanceStatus) -> Vec<Note> {
         Some(InstanceState::Draining) => Some(Note::normal("Draining", message)),
         Some(InstanceState::Terminating) if drained => Some(Note::normal("Drained", "every router has let it go; it is being told to end")),
         Some(InstanceState::Terminating) => Some(Note::normal("Stopping", "being told to end")),
-        Some(InstanceState::Pending | InstanceState::Starting) | None => None,
+        Some(InstanceState::Succeeded) => Some(Note::normal("Completed", "came to a good end")),
+        Some(InstanceState::Failed) => {
+            let why = new.conditions.last().map(|failed| format!("{}: {}", failed.reason, failed.message)).unwrap_or_default();
+            Some(Note::warning("Failed", why))
+        }
+        Some(InstanceState::Pending | InstanceState::Starting | InstanceState::Running) | None => None,
     });
     notes
 }

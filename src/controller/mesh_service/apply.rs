@@ -37,7 +37,7 @@ pub(super) async fn apply(context: &Context, service: &MeshService, revision: &R
     let (mut placed, mut new) = (Vec::new(), Vec::new());
     for ordinal in &plan.create {
         let Some(node) = world.node_for_next(&placed).cloned() else { break };
-        new.push(instance(service, revision, *ordinal, node.clone(), world.backend()));
+        new.push(instance(service, revision, *ordinal, node.clone(), world.nodes.backend()));
         placed.push(node);
     }
     // Writes that are under way together share a commit of the store.
@@ -95,7 +95,7 @@ async fn delete(context: &Context, service: &MeshService, instances: &Api<MeshIn
 async fn update(context: &Context, instances: &Api<MeshInstance>, service: &MeshService, world: &World) -> Result<(), Error> {
     for found in &world.instances {
         let spec = MeshInstanceSpec {
-            port: fixed_port(&service.spec, world.backend()),
+            port: fixed_port(&service.spec, world.nodes.backend()),
             drain_timeout: service.spec.drain.timeout,
             logs: service.spec.logs.clone(),
             ..found.spec.clone()
@@ -137,6 +137,7 @@ fn instance(service: &MeshService, revision: &Revision, ordinal: u32, node: Stri
         drain_timeout: service.spec.drain.timeout,
         logs: service.spec.logs.clone(),
         template: revision.template.clone(),
+        run: None,
     };
     owned(service, &revision.name, ordinal, spec)
 }

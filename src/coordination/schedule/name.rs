@@ -1,28 +1,12 @@
 //! What the run of a slot is called.
-use std::fmt::Write;
-
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
-/// The longest name that a DNS label (RFC 1123) has room for.
-const LONGEST: usize = 63;
+use mesh_api::names;
 
 /// The name of the run of a slot: `<task>-<seconds since 1970>`, as a CronJob's with its minutes. It is the same whoever decides the slot,
-/// so a second create of it conflicts. Where the task's name is too long, its end is left away for eight digits of its SHA-256.
+/// so a second create of it conflicts.
 pub fn slot_name(task: &str, slot: Timestamp) -> String {
-    let seconds = slot.as_second();
-    let name = format!("{task}-{seconds}");
-    if name.len() <= LONGEST {
-        return name;
-    }
-    let digest = Sha256::digest(task).iter().take(4).fold(String::new(), |mut digits, byte| {
-        // Writing into a String cannot fail.
-        let _ = write!(digits, "{byte:02x}");
-        digits
-    });
-    let tail = format!("-{digest}-{seconds}");
-    let head: String = task.chars().take(LONGEST.saturating_sub(tail.len())).collect();
-    format!("{}{tail}", head.trim_end_matches(['-', '.']))
+    names::run(task, &slot.as_second().to_string())
 }
 
 #[cfg(test)]
@@ -48,7 +32,7 @@ mod tests {
         let other = format!("{}-{}", "a".repeat(42), "c".repeat(20));
         assert_ne!(slot_name(&long, at(1)), slot_name(&other, at(1)));
         for seconds in [0, 1, 1_795_873_080, 253_402_207_200] {
-            assert!(slot_name(&long, at(seconds)).len() <= LONGEST);
+            assert!(slot_name(&long, at(seconds)).len() <= 63);
         }
     }
 }

@@ -24,6 +24,7 @@ fn instance() -> MeshInstance {
         drain_timeout: duration::Duration::from_secs(30),
         logs: Logs::default(),
         template,
+        run: None,
     };
     let mut instance = MeshInstance::new("web-a-0", spec);
     instance.metadata.uid = Some("u".into());

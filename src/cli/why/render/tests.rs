@@ -41,6 +41,7 @@ fn instance(kind: Kind, id: &str, state: &str) -> Instance {
         id: id.into(),
         uid: None,
         service: "web".into(),
+        is_run: false,
         state: state.into(),
         since: at("2026-01-01T00:06:00Z"),
         ready,

@@ -1,0 +1,180 @@
+//! From a `MeshTask` to its runs: dereference → decide → apply → update_status. A run is a `MeshInstance` that comes to its end, so that backends, logs and
+//! identity are those of any instance.
+mod apply;
+mod dereference;
+pub mod metrics;
+mod update_status;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use kube::{
+    Api, Client, ResourceExt,
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+
+use self::{dereference::World, metrics::TaskMetrics};
+use super::{Error, Reconciles, drive, error_policy, notes::Notes};
+use mesh_api::{
+    MeshInstance, MeshNode, MeshService, MeshServiceSpec, MeshTask,
+    conditions::service::INVALID_SPEC,
+    labels,
+    task::{ConcurrencyPolicy, MeshTaskSpec},
+};
+use mesh_coordination::schedule::{self, Decision, Policy, Run, Schedule, State, decide};
+use mesh_kit::{clock, shutdown::Triggered};
+use mesh_plan::{task, validate::Refusal};
+
+pub use self::apply::{Asked, ask};
+
+/// A timer does not see that the clock is set, so the clock is looked at so often.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// What every reconcile has at hand.
+struct Context {
+    client: Client,
+    notes: Notes,
+    metrics: TaskMetrics,
+}
+
+/// Runs until shutdown.
+///
+/// # Errors
+/// None that is not retried.
+pub fn run(client: Client, reconciles: Reconciles, metrics: TaskMetrics, shutdown: Triggered) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        let (notes, writing) = Notes::new(client.clone(), "mesh-task", "");
+        let controller = Controller::new(Api::<MeshTask>::all(client.clone()), watcher::Config::default());
+        let (by_service, by_node) = (controller.store(), controller.store());
+        let runs = watcher::Config::default().labels(labels::TASK);
+        let stream = controller
+            .with_config(Config::default().concurrency(8))
+            .watches(Api::<MeshInstance>::all(client.clone()), runs, |run| task_of(&run))
+            .watches(Api::<MeshService>::all(client.clone()), watcher::Config::default(), move |service| needing(&by_service, &service))
+            .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| everything(&by_node))
+            .graceful_shutdown_on(shutdown)
+            .run(reconcile, error_policy, Arc::new(Context { client, notes, metrics }));
+        drive("mesh_task", stream, writing, &reconciles).await
+    })
+}
+
+/// The task that an instance is a run of.
+fn task_of(run: &MeshInstance) -> Option<ObjectRef<MeshTask>> {
+    Some(ObjectRef::new(&run.spec.run.as_ref()?.task).within(&run.namespace()?))
+}
+
+/// The tasks that need a service.
+fn needing(store: &Store<MeshTask>, service: &MeshService) -> Vec<ObjectRef<MeshTask>> {
+    let name = service.name_any();
+    let needs = |task: &&Arc<MeshTask>| task.namespace() == service.namespace() && task::service_of(task) == Some(name.as_str());
+    store.state().iter().filter(needs).map(|task| ObjectRef::from_obj(&**task)).collect()
+}
+
+fn everything(store: &Store<MeshTask>) -> Vec<ObjectRef<MeshTask>> {
+    store.state().iter().map(|task| ObjectRef::from_obj(&**task)).collect()
+}
+
+#[tracing::instrument(skip_all, fields(kind = "MeshTask", namespace = task.namespace(), object = task.name_any()))]
+async fn reconcile(task: Arc<MeshTask>, context: Arc<Context>) -> Result<Action, Error> {
+    if task.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let world = dereference::dereference(&context.client, &task).await?;
+    let now = clock::now();
+    let planned = plan(&task, &world, now);
+    let done = apply::apply(&context, &task, &planned, &world).await?;
+    update_status::update_status(&context, &task, &planned, &done, &world).await?;
+    // What is removed from the history is handled for good by now.
+    apply::prune(&context.client, &task, &world).await?;
+    // A run that could not be started, and slots that come while one is ended, are looked at again soon.
+    let wake = planned.decision().and_then(|decision| decision.wake).map(|wake| Duration::try_from(wake.duration_since(clock::now())).unwrap_or_default());
+    Ok(Action::requeue(wake.map_or(LOOK, |wake| wake.min(LOOK))))
+}
+
+/// What there is to do for a task.
+struct Planned {
+    /// What runs, or why nothing can.
+    program: Result<MeshServiceSpec, Refusal>,
+    /// What becomes of its schedule, if it has one that can be kept.
+    scheduled: Option<Scheduled>,
+}
+
+/// What becomes of a schedule.
+struct Scheduled {
+    /// The schedule with its zone, by which a change is seen.
+    text: String,
+    decision: Decision,
+    /// The next time that has not come yet.
+    next: Option<Timestamp>,
+}
+
+impl Planned {
+    fn decision(&self) -> Option<&Decision> {
+        self.scheduled.as_ref().map(|scheduled| &scheduled.decision)
+    }
+}
+
+fn plan(task: &MeshTask, world: &World, now: Timestamp) -> Planned {
+    let (program, policy) = match policy(task) {
+        Ok(policy) => (task::program(task, world.service.as_ref(), world.nodes.backend()), policy),
+        Err(refusal) => (Err(refusal), None),
+    };
+    let program = program.and_then(|program| world.nodes.none().map_or(Ok(program), Err));
+    // While nothing can run, slots wait: they are started or missed once it can, by their deadline.
+    let scheduled = policy.filter(|_| program.is_ok()).map(|policy| {
+        let text = schedule_text(&task.spec);
+        let created = task.creation_timestamp().map_or(now, |time| time.0);
+        let status = task.status.as_ref();
+        let known = status.filter(|status| status.handled_schedule.is_some());
+        let last_handled = match known.map(|status| (status.handled_schedule.as_deref(), status.handled_until.as_ref())) {
+            None | Some((_, None)) => created,
+            Some((known, Some(until))) if known == Some(&text) => until.0,
+            // A new schedule says nothing of the past.
+            Some(_) => now,
+        };
+        let decision = decide(&State { last_handled }, &policy, &runs(&world.runs), now);
+        Scheduled { text, next: policy.schedule.next_after(decision.last_handled.max(now)), decision }
+    });
+    Planned { program, scheduled }
+}
+
+/// What the spec says about its schedule; none if it has none.
+fn policy(task: &MeshTask) -> Result<Option<Policy>, Refusal> {
+    let spec = &task.spec;
+    let Some(text) = &spec.schedule else { return Ok(None) };
+    let refused = |error: schedule::Error| Refusal { reason: INVALID_SPEC, message: error.to_string() };
+    let schedule = Schedule::parse(text, spec.time_zone.as_deref()).map_err(refused)?;
+    let created = task.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    Ok(Some(Policy {
+        uid: task.uid().unwrap_or_default(),
+        schedule: schedule.anchored_at(created),
+        concurrency: match spec.concurrency_policy {
+            ConcurrencyPolicy::Allow => schedule::ConcurrencyPolicy::Allow,
+            ConcurrencyPolicy::Forbid => schedule::ConcurrencyPolicy::Forbid,
+            ConcurrencyPolicy::Replace => schedule::ConcurrencyPolicy::Replace,
+        },
+        starting_deadline: spec.starting_deadline_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs),
+        suspend: spec.suspend,
+        jitter: spec.jitter.map(|jitter| jitter.get()),
+    }))
+}
+
+fn schedule_text(spec: &MeshTaskSpec) -> String {
+    let schedule = spec.schedule.clone().unwrap_or_default();
+    spec.time_zone.as_ref().map_or_else(|| schedule.clone(), |zone| format!("{schedule} {zone}"))
+}
+
+/// Runs as the schedule sees them. Those that somebody asked for do not count: they are beside it.
+fn runs(runs: &[MeshInstance]) -> Vec<Run> {
+    let scheduled = |run: &MeshInstance| {
+        let slot = run.spec.run.as_ref()?.scheduled_time.as_ref()?.0;
+        Some(Run { name: run.name_any(), slot: Some(slot), finished: task::is_finished(run) })
+    };
+    runs.iter().filter_map(scheduled).collect()
+}
