@@ -74,6 +74,9 @@ pub struct TaskRun {
     /// Its time in the schedule; none if it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_time: Option<Time>,
+    /// The `MeshService` of which a new revision waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
     /// How often it is tried again.
     pub backoff_limit: i32,
     /// How long it may take from its creation on, with all its tries.

@@ -1,5 +1,6 @@
 //! From a `MeshService` to its instances: dereference → validate → plan → apply → update_status.
 mod apply;
+mod before;
 mod dereference;
 mod update_status;
 
@@ -21,7 +22,7 @@ use kube::{
 use self::{apply::End, dereference::World};
 pub(super) use self::{apply::set_finalizer, update_status::publish_status};
 use super::{Error, Reconciles, drive, error_policy, notes::Notes, our_slices};
-use mesh_api::{MeshInstance, MeshNode, MeshService, labels, names};
+use mesh_api::{MeshInstance, MeshNode, MeshService, MeshTask, labels, names};
 use mesh_kit::shutdown::Triggered;
 use mesh_plan::{
     endpoints::Announced,
@@ -50,10 +51,11 @@ pub fn run(client: Client, reconciles: Reconciles, shutdown: Triggered) -> BoxFu
         // Only whose a slice is, is read here; its reconcile comes right after that of the instance, and is mostly one with it.
         let slices: Api<PartialObjectMeta<EndpointSlice>> = Api::all(client.clone());
         let ours = watcher::Config::default().labels(&our_slices());
-        let (by_routes, by_nodes) = (controller.store(), controller.store());
+        let (by_routes, by_nodes, by_tasks) = (controller.store(), controller.store(), controller.store());
         let stream = controller
             .with_config(config)
             .watches(Api::<MeshInstance>::all(client.clone()), watcher::Config::default(), |instance| service_of(&instance))
+            .watches(Api::<MeshTask>::all(client.clone()), watcher::Config::default(), move |task| waiting(&by_tasks, &task))
             .watches(slices, ours, |slice| service_of_slice(&slice))
             .watches(services, watcher::Config::default(), move |changed| rivals(&by_routes, &changed))
             .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| everything(&by_nodes))
@@ -65,7 +67,21 @@ pub fn run(client: Client, reconciles: Reconciles, shutdown: Triggered) -> BoxFu
 
 /// The service that an instance is a copy of. By name: one that has lost its owner is its service's concern as well.
 fn service_of(instance: &MeshInstance) -> Option<ObjectRef<MeshService>> {
-    Some(ObjectRef::new(&instance.spec.service).within(&instance.namespace()?))
+    let service = match &instance.spec.run {
+        // A run of a task is no copy; a rollout may wait for it.
+        Some(run) => run.before.as_deref()?,
+        None => &instance.spec.service,
+    };
+    Some(ObjectRef::new(service).within(&instance.namespace()?))
+}
+
+/// The services whose rollouts wait for a task.
+fn waiting(store: &Store<MeshService>, task: &MeshTask) -> Vec<ObjectRef<MeshService>> {
+    let name = task.name_any();
+    let waits = |service: &&Arc<MeshService>| {
+        service.namespace() == task.namespace() && service.spec.rollout.before.as_ref().is_some_and(|before| before.task == name)
+    };
+    store.state().iter().filter(waits).map(|service| ObjectRef::from_obj(&**service)).collect()
 }
 
 /// The service that a slice is of.
@@ -94,16 +110,20 @@ async fn reconcile(service: Arc<MeshService>, context: Arc<Context>) -> Result<A
     let revision = template::revision(&service);
     if service.metadata.deletion_timestamp.is_some() {
         return match apply::end(&context, &service, &world).await? {
-            End::Waiting => update_status::update_status(&context, &service, &revision.name, None, &world).await,
+            End::Waiting => update_status::update_status(&context, &service, &revision.name, None, None, &world).await,
             End::Released => Ok(Action::await_change()),
         };
     }
-    let (plan, refusal) = match plan(&service, &revision.name, &world) {
+    let gate = before::look(&context.client, &service, &revision.name, &world).await?;
+    // What has to be done first is not done: what there is stays as it is, and is kept well.
+    let current = if gate.is_some() { before::newest(&world) } else { Some(revision.clone()) };
+    let planned = current.as_ref().map_or_else(|| Ok(rollout::Plan::default()), |current| plan(&service, &current.name, &world));
+    let (plan, refusal) = match planned {
         Ok(plan) => (plan, None),
         Err(refusal) => (rollout::Plan::default(), Some(refusal)),
     };
-    apply::apply(&context, &service, &revision, &plan, &world).await?;
-    update_status::update_status(&context, &service, &revision.name, refusal.as_ref(), &world).await
+    apply::apply(&context, &service, current.as_ref().unwrap_or(&revision), &plan, &world).await?;
+    update_status::update_status(&context, &service, &revision.name, refusal.as_ref(), gate, &world).await
 }
 
 /// What to do, or why nothing is done. That no node is ready stands in the way only of what must be made: what runs, runs on.

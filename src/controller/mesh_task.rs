@@ -31,7 +31,7 @@ use mesh_coordination::schedule::{self, Decision, Policy, Run, Schedule, State, 
 use mesh_kit::{clock, shutdown::Triggered};
 use mesh_plan::{task, validate::Refusal};
 
-pub use self::apply::{Asked, ask};
+pub use self::apply::{Asked, NotMade, ask};
 
 /// A timer does not see that the clock is set, so the clock is looked at so often.
 const LOOK: Duration = Duration::from_secs(60);

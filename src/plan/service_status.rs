@@ -4,7 +4,7 @@ pub mod replicas;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use self::replicas::{Picture, Replica, TELLING};
+use self::replicas::{Picture, Replica, TELLING, Trouble};
 use crate::{endpoints::Announced, routes::Claim, validate::Refusal};
 use mesh_api::{MeshInstance, MeshService, MeshServiceStatus, conditions::instance::READY};
 
@@ -23,6 +23,8 @@ pub struct Facts<'a> {
     pub refusal: Option<&'a Refusal>,
     /// A claim of its routes that an older service has, and that service.
     pub conflict: Option<(Claim, String)>,
+    /// Why no instance of the revision is made yet.
+    pub obstacle: Option<Trouble>,
     /// Now.
     pub now: Timestamp,
 }
@@ -34,7 +36,7 @@ pub fn status(facts: &Facts<'_>) -> (MeshServiceStatus, Option<SignedDuration>) 
         revision: facts.revision,
         wanted: usize::try_from(facts.service.spec.replicas).unwrap_or(0),
         replicas: facts.instances.iter().map(|instance| replica(facts, instance)).collect(),
-        obstacle: None,
+        obstacle: facts.obstacle.clone(),
         stalled: false,
         refusal: facts.refusal,
         conflict: facts.conflict.clone(),

@@ -1,5 +1,5 @@
 //! A task and its runs: what a run is made of, what is told of it, and which runs are kept.
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -117,6 +117,8 @@ pub struct Which {
     pub name: String,
     /// Its time in the schedule.
     pub scheduled: Option<Timestamp>,
+    /// The service of which a new revision waits for it.
+    pub before: Option<String>,
     /// Arguments in the place of the task's own.
     pub args: Option<Vec<String>>,
 }
@@ -142,6 +144,7 @@ pub fn run(task: &MeshTask, program: &MeshServiceSpec, which: Which, node: Strin
         run: Some(TaskRun {
             task: name.clone(),
             scheduled_time: which.scheduled.map(Time),
+            before: which.before,
             backoff_limit: task.spec.backoff_limit,
             active_deadline_seconds: task.spec.active_deadline_seconds,
             cancelled: None,
@@ -198,10 +201,12 @@ pub fn newest_first(mut runs: Vec<MeshInstance>) -> Vec<MeshInstance> {
     runs
 }
 
-/// The finished runs that are more than the task keeps; `runs` are newest first.
+/// The finished runs that are more than the task keeps; `runs` are newest first. What a service's rollout waited for last is kept: it would be made again.
 pub fn surplus<'a>(task: &MeshTask, runs: &'a [MeshInstance]) -> Vec<&'a MeshInstance> {
     let limit = |limit: i32| usize::try_from(limit).unwrap_or(0);
-    let (good, bad): (Vec<_>, Vec<_>) = runs.iter().filter(|run| is_finished(run)).partition(|run| has_succeeded(run));
+    let mut waited_for = BTreeSet::new();
+    let mut is_last = |run: &MeshInstance| run.spec.run.as_ref().and_then(|run| run.before.clone()).is_some_and(|service| waited_for.insert(service));
+    let (good, bad): (Vec<_>, Vec<_>) = runs.iter().filter(|run| !is_last(run) && is_finished(run)).partition(|run| has_succeeded(run));
     let good = good.into_iter().skip(limit(task.spec.successful_jobs_history_limit));
     let surplus = good.chain(bad.into_iter().skip(limit(task.spec.failed_jobs_history_limit)));
     surplus.filter(|run| run.metadata.deletion_timestamp.is_none()).collect()

@@ -39,7 +39,7 @@ impl Run {
         if task.spec.http.is_some() && !self.args.is_empty() {
             return Err(Failure::new(Code::Usage, format!("{} is a request, which has no arguments", self.task)));
         }
-        let asked = Asked { name: None, args: (!self.args.is_empty()).then_some(self.args) };
+        let asked = Asked { args: (!self.args.is_empty()).then_some(self.args), ..Asked::default() };
         let made = ask(&connection.client, &task, asked).await.map_err(|error| Failure::new(Code::Failed, error.to_string()));
         let run = made.map_err(|failure| failure.context(format!("task {}", self.task)))?;
         let name = run.name_any();

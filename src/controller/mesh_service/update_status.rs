@@ -21,7 +21,7 @@ use mesh_api::{
 };
 use mesh_kit::clock;
 use mesh_plan::{
-    service_status::{Facts, status},
+    service_status::{Facts, replicas::Trouble, status},
     validate::Refusal,
 };
 
@@ -31,11 +31,12 @@ pub(super) async fn update_status(
     service: &MeshService,
     revision: &str,
     refusal: Option<&Refusal>,
+    obstacle: Option<Trouble>,
     world: &World,
 ) -> Result<Action, Error> {
     let conflict = world.conflict.clone();
     let (instances, announced) = (&world.instances, &world.announced);
-    let (new, wake) = status(&Facts { service, revision, instances, announced, refusal, conflict, now: clock::now() });
+    let (new, wake) = status(&Facts { service, revision, instances, announced, refusal, conflict, obstacle, now: clock::now() });
     publish_status(&context.client, &context.notes, service, &new).await?;
     let wake = wake.and_then(|wake| Duration::try_from(wake).ok());
     // Whether a node lives is a matter of time, and no event tells that its Lease has been renewed.
@@ -81,7 +82,7 @@ fn note(old: Option<&MeshServiceStatus>, new: &MeshServiceStatus) -> Option<Note
     Some(match now.reason.as_str() {
         _ if now.status == "True" => Note::normal("Ready", message),
         // On the way, and nothing has gone wrong.
-        condition::WAITING | condition::ROLLING_OUT | condition::TERMINATING | condition::SCALED_TO_ZERO => {
+        condition::WAITING | condition::WAITING_FOR_TASK | condition::ROLLING_OUT | condition::TERMINATING | condition::SCALED_TO_ZERO => {
             Note::normal("NotReady", message)
         }
         _ => Note::warning("NotReady", message),

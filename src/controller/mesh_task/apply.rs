@@ -43,7 +43,7 @@ pub(super) async fn apply(context: &Context, task: &MeshTask, planned: &Planned,
     }
     let placed = world.runs.iter().filter(|run| !task::is_finished(run)).map(|run| &run.spec.node_name);
     let Some(node) = world.nodes.least(placed) else { return Ok(Done { started: None, waits: true }) };
-    let which = Which { name: slot_name(&task.name_any(), slot), scheduled: Some(slot), args: None };
+    let which = Which { name: slot_name(&task.name_any(), slot), scheduled: Some(slot), before: None, args: None };
     let run = task::run(task, program, which, node.clone());
     match runs.create(&PostParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PostParams::default() }, &run).await {
         Ok(_) => {
@@ -88,6 +88,8 @@ pub(super) async fn prune(client: &Client, task: &MeshTask, world: &World) -> Re
 pub struct Asked {
     /// Its name; one that nobody has if left out.
     pub name: Option<String>,
+    /// The service of which a new revision waits for it.
+    pub before: Option<String>,
     /// Arguments in the place of the task's own.
     pub args: Option<Vec<String>>,
 }
@@ -121,7 +123,7 @@ pub async fn ask(client: &Client, task: &MeshTask, asked: Asked) -> Result<MeshI
         None => world.nodes.least(world.runs.iter().map(|run| &run.spec.node_name)).cloned().unwrap_or_default(),
     };
     let name = asked.name.unwrap_or_else(|| names::run(&task.name_any(), &format!("{:08x}", rand::random::<u32>())));
-    let run = task::run(task, &program, Which { name: name.clone(), scheduled: None, args: asked.args }, node);
+    let run = task::run(task, &program, Which { name: name.clone(), scheduled: None, before: asked.before, args: asked.args }, node);
     let runs: Api<MeshInstance> = Api::namespaced(client.clone(), &task.namespace().unwrap_or_default());
     match runs.create(&PostParams::default(), &run).await {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(runs.get(&name).await.map_err(api("read the run of MeshTask"))?),

@@ -71,7 +71,8 @@ struct Counts<'a> {
 }
 
 /// Reasons that a service takes from its copies, the gravest first.
-pub const TELLING: [&str; 29] = [
+pub const TELLING: [&str; 31] = [
+    condition::TASK_FAILED,
     reason::COMMAND_NOT_FOUND,
     reason::COMMAND_NOT_EXECUTABLE,
     reason::WORKING_DIR,
@@ -101,6 +102,7 @@ pub const TELLING: [&str; 29] = [
     reason::UNPROVEN,
     reason::CREATING,
     reason::PULLING,
+    condition::WAITING_FOR_TASK,
 ];
 
 /// Those of [`TELLING`] that pass by themselves: they are told, and are no reason of a service.
@@ -233,6 +235,10 @@ fn progressing(picture: &Picture<'_>, counts: &Counts<'_>, old: &[Condition]) ->
     }
     if let Some(refusal) = picture.refusal {
         return (want(false, refusal.reason, &refusal.message), None);
+    }
+    // A task takes its time, and one that has failed will not go on.
+    if let Some((reason, text)) = picture.obstacle.as_ref().filter(|(reason, _)| [condition::WAITING_FOR_TASK, condition::TASK_FAILED].contains(reason)) {
+        return (want(*reason == condition::WAITING_FOR_TASK, reason, text), None);
     }
     let done = want(true, condition::ROLLED_OUT, "");
     if is_complete(picture, counts) {

@@ -1,0 +1,71 @@
+//! What has to be done once before a new revision starts (`spec.rollout.before`): a run of a task, made here, and how it stands.
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::{Api, Client, ResourceExt};
+use serde_json::from_value;
+
+use super::dereference::World;
+use crate::{
+    Error, api,
+    mesh_task::{Asked, NotMade, ask},
+};
+use mesh_api::{
+    MeshInstance, MeshService, MeshTask,
+    conditions::service::{TASK_FAILED, WAITING_FOR_TASK},
+    instance::InstanceTemplate,
+    labels, names,
+};
+use mesh_plan::{service_status::replicas::Trouble, task, template::Revision};
+
+/// Why a revision does not start yet; none if it may. A revision that has been made is never held up again: its `ControllerRevision` stands for that.
+pub(super) async fn look(client: &Client, service: &MeshService, revision: &str, world: &World) -> Result<Option<Trouble>, Error> {
+    let Some(before) = &service.spec.rollout.before else { return Ok(None) };
+    let object = names::controller_revision(&service.name_any(), revision);
+    if world.revisions.iter().any(|known| known.name_any() == object) || service.spec.replicas == 0 {
+        return Ok(None);
+    }
+    let namespace = service.namespace().unwrap_or_default();
+    let tasks: Api<MeshTask> = Api::namespaced(client.clone(), &namespace);
+    let Some(task) = tasks.get_opt(&before.task).await.map_err(api("read MeshTask"))? else {
+        let text = format!("spec.rollout.before.task: there is no MeshTask {:?} in this namespace: apply it, or leave `before` out", before.task);
+        return Ok(Some((TASK_FAILED, text)));
+    };
+    let runs: Api<MeshInstance> = Api::namespaced(client.clone(), &namespace);
+    let name = task::before(&task, &service.name_any(), revision);
+    let run = match runs.get_opt(&name).await.map_err(api("read the run of MeshTask"))? {
+        Some(run) => run,
+        None => match ask(client, &task, Asked { name: Some(name), before: Some(service.name_any()), args: None }).await {
+            Ok(run) => run,
+            Err(NotMade::Refused(why)) => return Ok(Some((TASK_FAILED, format!("task {} cannot run: {why}", before.task)))),
+            Err(NotMade::Api(error)) => return Err(error),
+        },
+    };
+    Ok(standing(&before.task, &run))
+}
+
+fn standing(task: &str, run: &MeshInstance) -> Option<Trouble> {
+    if task::has_succeeded(run) {
+        return None;
+    }
+    let told = task::told(run);
+    let message = if told.message.is_empty() { String::new() } else { format!(": {}", told.message) };
+    if !task::is_finished(run) {
+        return Some((WAITING_FOR_TASK, format!("task {task} is to be done first; its run {} is {:?}{message}", told.name, told.state)));
+    }
+    let words = told.last_words.as_deref().and_then(|words| words.lines().last()).map(|words| format!(" ({words})")).unwrap_or_default();
+    let text = format!(
+        "task {task} has failed, so the rollout is stopped{message}{words}; `mesh task logs {task} {}` shows it. \
+         Change the task or the service, or delete that run to try it again",
+        told.name
+    );
+    Some((TASK_FAILED, text))
+}
+
+/// The revision that was made last.
+pub(super) fn newest(world: &World) -> Option<Revision> {
+    let newest = world.revisions.iter().max_by_key(|revision| revision.revision)?;
+    Some(Revision { name: newest.labels().get(labels::REVISION)?.clone(), template: template(newest)? })
+}
+
+fn template(revision: &ControllerRevision) -> Option<InstanceTemplate> {
+    from_value(revision.data.0.pointer("/spec/template")?.clone()).ok()
+}
