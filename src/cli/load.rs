@@ -12,6 +12,7 @@ use crate::{
     apply::{How, Told, apply_all},
     exit::{Code, Failure, Result},
     manifest::{self, Document},
+    serve::admission::admission,
     target::Connection,
 };
 use mesh_api::MeshService;
@@ -84,7 +85,9 @@ pub(crate) async fn check(documents: &[Document], namespace: &str) -> Result {
 async fn checked(documents: &[Document], namespace: String, shutdown: &Shutdown) -> Result<Client> {
     let internal = |error: &dyn std::fmt::Display| Failure::new(Code::Failed, format!("checking the manifests: {error}"));
     let store = Store::memory().map_err(|error| internal(&error))?;
-    let server = ApiServer::start(store, Options::default(), shutdown).await.map_err(|error| internal(&error))?;
+    let server = ApiServer::start(store, Options { admission: admission(), ..Options::default() }, shutdown)
+        .await
+        .map_err(|error| internal(&error))?;
     let client = Client::new(server.service(), &namespace);
     bootstrap::bootstrap(&client).await.map_err(|error| internal(&error))?;
     namespaces(&client, documents, &namespace).await?;

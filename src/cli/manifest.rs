@@ -151,7 +151,9 @@ fn rank(kind: &str) -> u8 {
         "Namespace" => 0,
         "CustomResourceDefinition" => 1,
         "ConfigMap" | "Secret" | "MeshRouter" => 2,
-        _ => 3,
+        // A rollout may wait for a task.
+        "MeshTask" => 3,
+        _ => 4,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The wiring: store → API → node agent → controllers → router, in one process. The only place that knows them all.
 pub(super) mod admin;
+pub(super) mod admission;
 pub(super) mod backend;
 pub(super) mod cluster;
 mod protected;
@@ -186,6 +187,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         logs: Some(backend.clone()),
         ca_certificate: credentials.ca_certificate().to_owned(),
         metrics: Some(metrics.clone()),
+        admission: admission::admission(),
         protected: protected::protected(&state_dir),
         ..mesh_apiserver::Options::default()
     };

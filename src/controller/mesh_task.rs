@@ -93,7 +93,10 @@ async fn reconcile(task: Arc<MeshTask>, context: Arc<Context>) -> Result<Action,
     // What is removed from the history is handled for good by now.
     apply::prune(&context.client, &task, &world).await?;
     // A run that could not be started, and slots that come while one is ended, are looked at again soon.
-    let wake = planned.decision().and_then(|decision| decision.wake).map(|wake| Duration::try_from(wake.duration_since(clock::now())).unwrap_or_default());
+    let wake = planned
+        .decision()
+        .and_then(|decision| decision.wake)
+        .map(|wake| Duration::try_from(wake.duration_since(clock::now())).unwrap_or_default());
     Ok(Action::requeue(wake.map_or(LOOK, |wake| wake.min(LOOK))))
 }
 

@@ -205,7 +205,8 @@ pub fn newest_first(mut runs: Vec<MeshInstance>) -> Vec<MeshInstance> {
 pub fn surplus<'a>(task: &MeshTask, runs: &'a [MeshInstance]) -> Vec<&'a MeshInstance> {
     let limit = |limit: i32| usize::try_from(limit).unwrap_or(0);
     let mut waited_for = BTreeSet::new();
-    let mut is_last = |run: &MeshInstance| run.spec.run.as_ref().and_then(|run| run.before.clone()).is_some_and(|service| waited_for.insert(service));
+    let mut is_last =
+        |run: &MeshInstance| run.spec.run.as_ref().and_then(|run| run.before.clone()).is_some_and(|service| waited_for.insert(service));
     let (good, bad): (Vec<_>, Vec<_>) = runs.iter().filter(|run| !is_last(run) && is_finished(run)).partition(|run| has_succeeded(run));
     let good = good.into_iter().skip(limit(task.spec.successful_jobs_history_limit));
     let surplus = good.chain(bad.into_iter().skip(limit(task.spec.failed_jobs_history_limit)));
@@ -215,4 +216,109 @@ pub fn surplus<'a>(task: &MeshTask, runs: &'a [MeshInstance]) -> Vec<&'a MeshIns
 /// The request that a run makes, if it runs no program.
 pub fn request(run: &MeshInstance) -> Option<&HttpTask> {
     run.spec.run.as_ref()?.http.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fixture::{at, instance, service};
+
+    fn task(spec: Value) -> MeshTask {
+        let metadata = json!({ "name": "nightly", "namespace": "shop", "uid": "t", "generation": 3 });
+        serde_json::from_value(
+            json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshTask", "metadata": metadata, "spec": spec }),
+        )
+        .unwrap()
+    }
+
+    fn which(name: &str) -> Which {
+        Which { name: name.to_owned(), scheduled: None, before: None, args: None }
+    }
+
+    #[test]
+    fn a_command_in_a_service_has_its_environment_and_nothing_that_has_to_do_with_requests() {
+        let task = task(json!({ "serviceRef": { "name": "web", "command": ["migrate"], "env": [{ "name": "A", "value": "mine" }] } }));
+        let web = service(json!({
+            "port": 80, "args": ["--serve"], "healthPath": "/h", "workingDir": "x", "route": "/",
+            "env": [{ "name": "A", "value": "its" }, { "name": "B", "value": "its" }],
+        }));
+        let program = program(&task, Some(&web), BackendKind::Process).unwrap();
+        let made = run(&task, &program, which("nightly-1"), "here".to_owned());
+        let template = &made.spec.template;
+        assert_eq!(
+            (template.command.join(" "), template.args.len(), template.working_dir.as_deref()),
+            ("migrate".to_owned(), 0, Some("x"))
+        );
+        let env: Vec<_> = template.env.iter().map(|var| (var.name.as_str(), var.value.as_deref().unwrap())).collect();
+        assert_eq!(env, [("B", "its"), ("A", "mine")]);
+        assert_eq!((template.port, &template.readiness_probe, made.spec.serves), (None, &None, false));
+        assert_eq!((made.spec.service.as_str(), made.labels().get(labels::SERVICE)), ("web", None), "it is no copy of the service");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_the_tasks_own_field() {
+        let message = |spec: Value, backend| program(&task(spec), None, backend).unwrap_err().message;
+        let image = json!({ "template": { "image": "web:1" } });
+        assert!(message(image, BackendKind::Process).starts_with("spec.template.image: the process backend runs no images"));
+        let command = json!({ "template": { "command": ["x"] } });
+        assert!(message(command, BackendKind::Podman).starts_with("spec.template.image: this backend runs containers"));
+        let of_service = json!({ "serviceRef": { "name": "web", "command": ["x"] } });
+        assert!(message(of_service, BackendKind::Process).starts_with("spec.serviceRef.name: there is no MeshService \"web\""));
+        let http = json!({ "http": { "service": "web", "path": "/" } });
+        assert!(message(http, BackendKind::Process).starts_with("spec.http.service: there is no MeshService \"web\""));
+    }
+
+    #[test]
+    fn arguments_of_ones_own_take_the_place_of_the_tasks() {
+        let task = task(json!({ "template": { "command": ["x"], "args": ["a"] } }));
+        let program = program(&task, None, BackendKind::Process).unwrap();
+        let args = |args: Option<Vec<String>>| run(&task, &program, Which { args, ..which("r") }, "here".to_owned()).spec.template.args;
+        assert_eq!((args(None), args(Some(vec!["b".to_owned()]))), (vec!["a".to_owned()], vec!["b".to_owned()]));
+    }
+
+    #[test]
+    fn so_many_finished_runs_are_kept_as_the_limits_say_and_what_a_rollout_waited_for_last() {
+        let task = task(json!({ "template": { "command": ["x"] }, "successfulJobsHistoryLimit": 1, "failedJobsHistoryLimit": 1 }));
+        let made = |name: &str, second: i64, state: InstanceState, before: Option<&str>| {
+            let mut run = instance("a", 0);
+            run.metadata.name = Some(name.to_owned());
+            run.metadata.creation_timestamp = Some(Time(at(second)));
+            run.spec.run = Some(serde_json::from_value(json!({ "task": "nightly", "backoffLimit": 0, "before": before })).unwrap());
+            let over = matches!(state, Succeeded | Failed);
+            run.status = Some(mesh_api::MeshInstanceStatus {
+                state: Some(state),
+                completion_time: over.then(|| Time(at(second))),
+                ..mesh_api::MeshInstanceStatus::default()
+            });
+            run
+        };
+        use InstanceState::{Failed, Running, Succeeded};
+        let runs = newest_first(vec![
+            made("a", 1, Failed, Some("web")),
+            made("b", 2, Failed, Some("web")),
+            made("c", 3, Succeeded, None),
+            made("d", 4, Running, None),
+            made("e", 5, Succeeded, None),
+            made("f", 6, Failed, None),
+        ]);
+        let names: Vec<_> = surplus(&task, &runs).iter().map(|run| run.name_any()).collect();
+        assert_eq!(names, ["c", "a"]);
+    }
+
+    #[test]
+    fn the_run_before_a_rollout_is_the_same_until_the_task_or_the_service_changes() {
+        let one = task(json!({ "template": { "command": ["x"] } }));
+        let mut changed = one.clone();
+        changed.metadata.generation = Some(4);
+        let name = before(&one, "web", "0a1b2c3d");
+        assert_eq!(before(&one, "web", "0a1b2c3d"), name);
+        for other in [before(&changed, "web", "0a1b2c3d"), before(&one, "web", "11111111"), before(&one, "api", "0a1b2c3d")] {
+            assert_ne!(other, name);
+        }
+        let mut long = one;
+        long.metadata.name = Some("x".repeat(52));
+        assert!(before(&long, "web", "0a1b2c3d").len() <= 63);
+    }
 }

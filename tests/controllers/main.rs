@@ -7,6 +7,7 @@
     reason = "helpers of tests, outside the functions that clippy knows as tests"
 )]
 mod election;
+mod tasks;
 mod world;
 
 use k8s_openapi::{

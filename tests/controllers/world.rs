@@ -6,7 +6,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use mesh_api::{
-    MeshInstance, MeshNode, MeshService,
+    MeshInstance, MeshNode, MeshService, MeshTask,
     conditions::is_true,
     node::{BackendKind, PortRange},
 };
@@ -62,6 +62,8 @@ impl World {
             "instances",
             mesh_instance::run(client.clone(), Backend::Fake(backend.clone()), options, Reconciles::default(), shutdown.triggered()),
         );
+        let tasks = mesh_controllers::mesh_task::metrics::TaskMetrics::default();
+        shutdown.spawn("tasks", mesh_controllers::mesh_task::run(client.clone(), Reconciles::default(), tasks, shutdown.triggered()));
         shutdown.spawn("system", mesh_controllers::system::run(client.clone(), shutdown.triggered()));
         shutdown.spawn("node", mesh_controllers::node::run(client.clone(), node, reports, shutdown.triggered()));
         let mut world = Self { client, backend, endpoints: JoinSet::new(), supervisor };
@@ -107,6 +109,24 @@ impl World {
         let object =
             json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": { "name": name }, "spec": spec });
         self.services().patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap();
+    }
+
+    fn tasks(&self) -> Api<MeshTask> {
+        Api::default_namespaced(self.client.clone())
+    }
+
+    pub(crate) async fn apply_task(&self, name: &str, spec: Value) {
+        let object =
+            json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshTask", "metadata": { "name": name }, "spec": spec });
+        self.tasks().patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap();
+    }
+
+    pub(crate) async fn task(&self, name: &str) -> MeshTask {
+        self.tasks().get(name).await.unwrap()
+    }
+
+    pub(crate) async fn delete_task(&self, name: &str) {
+        self.tasks().delete(name, &DeleteParams::background()).await.unwrap();
     }
 
     pub(crate) async fn delete(&self, name: &str) {

@@ -14,3 +14,4 @@ mod locks;
 mod raw;
 mod rig;
 mod sdks;
+mod tasks;

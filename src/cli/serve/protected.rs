@@ -37,7 +37,8 @@ mod tests {
     fn each_kind_of_ours_is_protected_and_says_how_it_is_taken_away() {
         let all = protected(Path::new("/var/lib/mesh"));
         let names: Vec<_> = all.iter().map(|protected| protected.name.as_str()).collect();
-        let kinds = ["meshservices", "meshinstances", "meshnodes", "meshrouters", "meshtasks"].map(|kind| format!("{kind}.mesh-controller.dev"));
+        let kinds =
+            ["meshservices", "meshinstances", "meshnodes", "meshrouters", "meshtasks"].map(|kind| format!("{kind}.mesh-controller.dev"));
         assert_eq!(names, [&["mesh-system"], kinds.each_ref().map(String::as_str).as_slice()].concat());
         for Protected { name, why, .. } in &all {
             assert!(why.contains("remove its state directory (/var/lib/mesh)"), "{name}: {why}");

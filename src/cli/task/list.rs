@@ -97,7 +97,8 @@ fn of_one(task: &MeshTask, now: Timestamp) -> String {
         table(&head, &status.runs.iter().map(row).collect::<Vec<_>>())
     };
     if status.missed_count > 0 {
-        let rows: Vec<_> = status.missed.iter().rev().map(|missed| vec![missed.scheduled_time.0.to_string(), missed.reason.clone()]).collect();
+        let rows: Vec<_> =
+            status.missed.iter().rev().map(|missed| vec![missed.scheduled_time.0.to_string(), missed.reason.clone()]).collect();
         text.push_str(&format!("\n{} times had no run; the newest of them:\n", status.missed_count));
         text.push_str(&table(&["MISSED", "REASON"], &rows));
     }

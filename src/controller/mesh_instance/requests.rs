@@ -146,7 +146,8 @@ async fn request(client: &Client, namespace: &str, http: &HttpTask) -> Result<(u
         let ready = instance.status.as_ref().is_some_and(|status| is_true(&status.conditions, READY));
         ready && instance.metadata.deletion_timestamp.is_none()
     };
-    let addresses: Vec<String> = found.items.iter().filter(serves).filter_map(|instance| instance.status.as_ref()?.address.clone()).collect();
+    let addresses: Vec<String> =
+        found.items.iter().filter(serves).filter_map(|instance| instance.status.as_ref()?.address.clone()).collect();
     let index = usize::try_from(rand::random::<u32>()).unwrap_or(0).checked_rem(addresses.len()).unwrap_or(0);
     let address = addresses.get(index).ok_or_else(|| format!("no instance of {} is ready", http.service))?;
     let mut request = Request::builder()
@@ -161,7 +162,9 @@ async fn request(client: &Client, namespace: &str, http: &HttpTask) -> Result<(u
     let body = Full::new(Bytes::from(http.body.clone().unwrap_or_default()));
     let request = request.body(body).map_err(|error| error.to_string())?;
     let stream = timeout(Duration::from_secs(5), TcpStream::connect(address)).await;
-    let stream = stream.map_err(|_| format!("connect to {address}: no answer")).and_then(|connected| connected.map_err(|error| format!("connect to {address}: {error}")))?;
+    let stream = stream
+        .map_err(|_| format!("connect to {address}: no answer"))
+        .and_then(|connected| connected.map_err(|error| format!("connect to {address}: {error}")))?;
     let (status, body) = ask_for_beginning(stream, request, KEPT).await.map_err(|error| format!("{address}: {error}"))?;
     Ok((status.as_u16(), String::from_utf8_lossy(&body).into_owned()))
 }

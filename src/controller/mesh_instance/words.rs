@@ -24,7 +24,8 @@ pub(super) async fn note(agent: &Agent, instance: &MeshInstance, key: &InstanceK
     if !ended || old.is_some_and(|old| old.completion_time.is_some() || (old.last_exit == status.last_exit && old.last_words.is_some())) {
         return;
     }
-    let words = if task::request(instance).is_some() { agent.requests.words(&key.uid).unwrap_or_default() } else { output(agent, key).await };
+    let words =
+        if task::request(instance).is_some() { agent.requests.words(&key.uid).unwrap_or_default() } else { output(agent, key).await };
     status.last_words = Some(words).filter(|words| !words.is_empty());
 }
 

@@ -26,7 +26,8 @@ pub(super) async fn look(client: &Client, service: &MeshService, revision: &str,
     let namespace = service.namespace().unwrap_or_default();
     let tasks: Api<MeshTask> = Api::namespaced(client.clone(), &namespace);
     let Some(task) = tasks.get_opt(&before.task).await.map_err(api("read MeshTask"))? else {
-        let text = format!("spec.rollout.before.task: there is no MeshTask {:?} in this namespace: apply it, or leave `before` out", before.task);
+        let text =
+            format!("spec.rollout.before.task: there is no MeshTask {:?} in this namespace: apply it, or leave `before` out", before.task);
         return Ok(Some((TASK_FAILED, text)));
     };
     let runs: Api<MeshInstance> = Api::namespaced(client.clone(), &namespace);

@@ -9,11 +9,7 @@ use super::{Context, Planned, dereference::World};
 use crate::{Error, api, mesh_task::dereference::dereference, notes::Note};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use mesh_api::{
-    MeshInstance, MeshTask,
-    instance::Cancelled,
-    labels, names,
-};
+use mesh_api::{MeshInstance, MeshTask, instance::Cancelled, labels, names};
 use mesh_coordination::schedule::slot_name;
 use mesh_kit::clock;
 use mesh_plan::{

@@ -79,7 +79,9 @@ fn note_missed(status: &mut MeshTaskStatus, decision: &Decision) {
 fn ready(task: &MeshTask, planned: &Planned) -> Want {
     match (&planned.program, &task.spec.schedule) {
         (Err(refusal), _) => Want::new(reason::READY, false, refusal.reason, refusal.message.clone()),
-        (Ok(_), Some(_)) if task.spec.suspend => Want::new(reason::READY, true, reason::SUSPENDED, "no run of the schedule starts (spec.suspend)"),
+        (Ok(_), Some(_)) if task.spec.suspend => {
+            Want::new(reason::READY, true, reason::SUSPENDED, "no run of the schedule starts (spec.suspend)")
+        }
         (Ok(_), Some(_)) => Want::new(reason::READY, true, reason::SCHEDULED, ""),
         (Ok(_), None) => Want::new(reason::READY, true, reason::ON_DEMAND, ""),
     }

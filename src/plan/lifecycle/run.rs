@@ -50,16 +50,30 @@ pub(super) fn live(facts: &Facts<'_>, run: &TaskRun) -> (Step, Say) {
         },
         Observed::Absent => match (over, &facts.memory.start_failure) {
             (Some((reason, why)), _) => failed(reason, why),
-            (None, Some(failure)) if failure.is_under_way() || failure.is_ours() => {
-                start_after(facts, run, first(facts), failure.at, ASK_AGAIN, Say::new(InstanceState::Pending, failure.reason, failure.message.clone()))
-            }
+            (None, Some(failure)) if failure.is_under_way() || failure.is_ours() => start_after(
+                facts,
+                run,
+                first(facts),
+                failure.at,
+                ASK_AGAIN,
+                Say::new(InstanceState::Pending, failure.reason, failure.message.clone()),
+            ),
             (None, Some(failure)) if facts.memory.refused > limit(run) => failed(failure.reason, failure.message.clone()),
             (None, Some(failure)) => {
                 let delay = START_BACKOFF.delay(facts.memory.failures, 0.5);
-                start_after(facts, run, first(facts), failure.at, delay, Say::new(InstanceState::Pending, failure.reason, failure.message.clone()))
+                start_after(
+                    facts,
+                    run,
+                    first(facts),
+                    failure.at,
+                    delay,
+                    Say::new(InstanceState::Pending, failure.reason, failure.message.clone()),
+                )
             }
             // Its record is gone: with the machine's power, or somebody has removed it. What it came to nobody knows.
-            (None, None) if let Some(started) = started(facts) => again(facts, run, counted(facts), started, "what it came to is not known"),
+            (None, None) if let Some(started) = started(facts) => {
+                again(facts, run, counted(facts), started, "what it came to is not known")
+            }
             (None, None) => (Step::Start { attempt: 0 }, Say::new(InstanceState::Pending, reason::PENDING, "to be started")),
         },
     }
@@ -116,7 +130,8 @@ fn first(facts: &Facts<'_>) -> u32 {
 
 /// Why a run was to be over at a time, if it was: a reason, and words.
 fn over(facts: &Facts<'_>, run: &TaskRun, at: Timestamp) -> Option<(&'static str, String)> {
-    let cancelled = run.cancelled.as_ref().filter(|cancelled| cancelled.at.0 <= at).map(|cancelled| (task::CANCELLED, cancelled.why.clone()));
+    let cancelled =
+        run.cancelled.as_ref().filter(|cancelled| cancelled.at.0 <= at).map(|cancelled| (task::CANCELLED, cancelled.why.clone()));
     let late = deadline(facts, run).filter(|deadline| *deadline <= at);
     let seconds = run.active_deadline_seconds.unwrap_or_default();
     cancelled.or_else(|| late.map(|_| (task::DEADLINE, format!("it took longer than activeDeadlineSeconds, {seconds} s"))))
@@ -131,3 +146,6 @@ fn deadline(facts: &Facts<'_>, run: &TaskRun) -> Option<Timestamp> {
 fn left(facts: &Facts<'_>, run: &TaskRun) -> Option<Duration> {
     Duration::try_from(deadline(facts, run)?.duration_since(facts.now)).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -237,7 +237,9 @@ fn progressing(picture: &Picture<'_>, counts: &Counts<'_>, old: &[Condition]) ->
         return (want(false, refusal.reason, &refusal.message), None);
     }
     // A task takes its time, and one that has failed will not go on.
-    if let Some((reason, text)) = picture.obstacle.as_ref().filter(|(reason, _)| [condition::WAITING_FOR_TASK, condition::TASK_FAILED].contains(reason)) {
+    if let Some((reason, text)) =
+        picture.obstacle.as_ref().filter(|(reason, _)| [condition::WAITING_FOR_TASK, condition::TASK_FAILED].contains(reason))
+    {
         return (want(*reason == condition::WAITING_FOR_TASK, reason, text), None);
     }
     let done = want(true, condition::ROLLED_OUT, "");

@@ -18,7 +18,7 @@ fn told_of(instances: &[MeshInstance]) -> Announced {
 /// The status at second `now`; the current revision is `b`, and routers have been told of all instances.
 fn at_second(now: i64, service: &MeshService, instances: &[MeshInstance]) -> (MeshServiceStatus, Option<SignedDuration>) {
     let announced = told_of(instances);
-    status(&Facts { service, revision: "b", instances, announced: &announced, refusal: None, conflict: None, now: at(now) })
+    status(&Facts { service, revision: "b", instances, announced: &announced, refusal: None, conflict: None, obstacle: None, now: at(now) })
 }
 
 /// READY, then each condition as `Type=Status Reason Message`.
@@ -76,8 +76,16 @@ fn an_instance_counts_once_its_slice_is_out_and_a_worker_needs_none() {
     let instances = [ready(instance("b", 0)), ready(instance("b", 1))];
     let with = |instances: &[MeshInstance], announced: &Announced| {
         let service = service(spec.clone());
-        let (told, _) =
-            status(&Facts { service: &service, revision: "b", instances, announced, refusal: None, conflict: None, now: at(130) });
+        let (told, _) = status(&Facts {
+            service: &service,
+            revision: "b",
+            instances,
+            announced,
+            refusal: None,
+            conflict: None,
+            obstacle: None,
+            now: at(130),
+        });
         story(&told)
     };
     assert_eq!(
@@ -193,8 +201,16 @@ fn a_refusal_and_a_conflict_of_routes_name_their_cause() {
     let instances = [ready(instance("b", 0))];
     let refusal = Refusal { reason: condition::INVALID_SPEC, message: "spec.x: wrong".to_owned() };
     let announced = told_of(&instances);
-    let facts =
-        Facts { service: &web, revision: "b", instances: &instances, announced: &announced, refusal: None, conflict: None, now: at(130) };
+    let facts = Facts {
+        service: &web,
+        revision: "b",
+        instances: &instances,
+        announced: &announced,
+        refusal: None,
+        conflict: None,
+        obstacle: None,
+        now: at(130),
+    };
     let (told, _) = status(&Facts { refusal: Some(&refusal), ..facts.clone() });
     assert_eq!(
         [&story(&told)[1], &story(&told)[3]],

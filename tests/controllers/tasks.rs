@@ -1,0 +1,163 @@
+//! Tasks and their runs, with a backend that does as it is told.
+use std::time::Duration;
+
+use kube::ResourceExt;
+use mesh_api::{MeshInstance, instance::InstanceState, task::TaskRunStatus};
+use mesh_controllers::mesh_task::{Asked, ask};
+use mesh_plan::instance::ExitHow;
+use serde_json::json;
+
+use crate::world::World;
+
+async fn asked(world: &World, task: &str) -> MeshInstance {
+    let task = world.task(task).await;
+    ask(&world.client, &task, Asked::default()).await.unwrap()
+}
+
+/// What the task's status tells of a run, once that is as wanted.
+async fn told(world: &World, task: &str, run: &MeshInstance, state: InstanceState) -> TaskRunStatus {
+    let name = run.name_any();
+    world
+        .until(&format!("{name} to be {state:?}"), async || {
+            let runs = world.task(task).await.status?.runs;
+            runs.into_iter().find(|told| told.name == name && told.state == state)
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_run_that_is_asked_for_runs_once_and_what_it_came_to_and_said_is_told() {
+    let world = World::new().await;
+    world.apply_task("nightly", json!({ "template": { "command": ["report"] }, "backoffLimit": 0 })).await;
+    let run = asked(&world, "nightly").await;
+    let key = World::key(&run);
+    told(&world, "nightly", &run, InstanceState::Running).await;
+    world.backend.log(&key, "12 rows");
+    world.backend.exit(&key, ExitHow::Code(0));
+    let good = told(&world, "nightly", &run, InstanceState::Succeeded).await;
+    assert_eq!((good.tries, good.exit_code, good.message.as_str(), good.last_words.as_deref()), (1, Some(0), "", Some("12 rows")));
+    let bad = asked(&world, "nightly").await;
+    told(&world, "nightly", &bad, InstanceState::Running).await;
+    world.backend.exit(&World::key(&bad), ExitHow::Code(7));
+    let bad = told(&world, "nightly", &bad, InstanceState::Failed).await;
+    assert_eq!((bad.exit_code, bad.message.as_str()), (Some(7), "it ended with exit code 7"));
+    let status = world.task("nightly").await.status.unwrap();
+    assert_eq!((status.active, status.last_successful_time), (0, good.completion_time));
+    assert!(world.backend.running().is_empty(), "nothing was started again");
+}
+
+#[tokio::test]
+async fn each_time_of_a_schedule_has_one_run_and_a_suspended_one_has_none() {
+    let world = World::new().await;
+    world
+        .apply_task("tick", json!({ "schedule": "* * * * * *", "template": { "command": ["tick"] }, "successfulJobsHistoryLimit": 2 }))
+        .await;
+    for _ in 0..4 {
+        let run = world
+            .until("a run", async || {
+                world.instances().await.into_iter().find(|run| run.status.as_ref().is_some_and(|s| s.state == Some(InstanceState::Running)))
+            })
+            .await;
+        world.backend.exit(&World::key(&run), ExitHow::Code(0));
+        world.until("its end", async || world.backend.running().is_empty().then_some(())).await;
+    }
+    let kept = world.until("the history to be short", async || {
+        let status = world.task("tick").await.status?;
+        let finished: Vec<_> = status.runs.into_iter().filter(|run| run.completion_time.is_some()).collect();
+        (finished.len() == 2).then_some(finished)
+    });
+    let kept = kept.await;
+    assert!(kept[0].scheduled_time > kept[1].scheduled_time, "newest first");
+    world.apply_task("tick", json!({ "schedule": "* * * * * *", "template": { "command": ["tick"] }, "suspend": true })).await;
+    let missed = world.until("a time that is missed", async || world.task("tick").await.status?.missed.last().cloned()).await;
+    assert_eq!(missed.reason, "Suspended");
+}
+
+#[tokio::test]
+async fn one_that_replaces_another_starts_once_that_has_ended() {
+    let world = World::new().await;
+    world.apply_task("tick", json!({ "schedule": "@every 1s", "concurrencyPolicy": "Replace", "template": { "command": ["tick"] }, "failedJobsHistoryLimit": 100 })).await;
+    let replaced = world.until("two that were replaced", async || {
+        assert!(world.backend.running().len() <= 1, "two at once");
+        let runs = world.task("tick").await.status?.runs;
+        let failed: Vec<_> = runs.into_iter().filter(|run| run.state == InstanceState::Failed).collect();
+        (failed.len() == 2).then_some(failed)
+    });
+    assert!(replaced.await[0].message.starts_with("its time was over"));
+}
+
+#[tokio::test]
+async fn a_rollout_waits_for_its_task_and_a_failure_stops_it_while_what_ran_runs_on() {
+    let world = World::new().await;
+    let web = |version: &str| json!({ "command": ["web", version], "replicas": 2, "rollout": { "before": { "task": "migrate" } } });
+    world.apply_task("migrate", json!({ "serviceRef": { "name": "web", "command": ["migrate"] }, "backoffLimit": 0 })).await;
+    world.apply("web", web("1")).await;
+    let run = async |known: &[String]| {
+        world
+            .until("its run", async || {
+                let runs = world.instances().await.into_iter().filter(|run| run.spec.run.is_some());
+                runs.into_iter().find(|run| !known.contains(&run.name_any()) && world.backend.running().contains(&run.name_any()))
+            })
+            .await
+    };
+    let first = run(&[]).await;
+    assert_eq!(world.backend.running(), [first.name_any()], "nothing of the service before");
+    assert_eq!(world.not_ready("web").await.unwrap().0, "WaitingForTask");
+    world.backend.exit(&World::key(&first), ExitHow::Code(0));
+    world.ready("web").await;
+    let old: Vec<String> = world.backend.running();
+    world.apply("web", web("2")).await;
+    let second = run(&[first.name_any()]).await;
+    world.backend.exit(&World::key(&second), ExitHow::Code(3));
+    let (reason, message) =
+        world.until("the rollout to be stopped", async || world.not_ready("web").await.filter(|(reason, _)| reason == "TaskFailed")).await;
+    assert!(message.contains("task migrate has failed") && message.contains(&second.name_any()), "{reason}: {message}");
+    // One of the old revision that goes is made again.
+    let gone = world.instances().await.into_iter().find(|instance| instance.name_any() == old[0]).unwrap();
+    kube::Api::<MeshInstance>::default_namespaced(world.client.clone())
+        .delete(&gone.name_any(), &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
+    world
+        .until("another one in its place", async || {
+            let made = world.instances().await.into_iter().filter(|i| i.spec.run.is_none() && World::is_ready(i) && i.uid() != gone.uid());
+            (made.count() == 2).then_some(())
+        })
+        .await;
+    assert!(world.instances().await.iter().filter(|i| i.spec.run.is_none()).all(|i| i.spec.revision == gone.spec.revision));
+    // What is changed in the task is tried anew.
+    world.apply_task("migrate", json!({ "serviceRef": { "name": "web", "command": ["migrate", "--mended"] }, "backoffLimit": 0 })).await;
+    let third = run(&[first.name_any(), second.name_any()]).await;
+    world.backend.exit(&World::key(&third), ExitHow::Code(0));
+    world.ready("web").await;
+}
+
+#[tokio::test]
+async fn the_runs_of_a_task_that_is_deleted_end_and_go() {
+    let world = World::new().await;
+    world.apply_task("nightly", json!({ "template": { "command": ["report"] } })).await;
+    let run = asked(&world, "nightly").await;
+    told(&world, "nightly", &run, InstanceState::Running).await;
+    world.delete_task("nightly").await;
+    world
+        .until("nothing to be left", async || (world.instances().await.is_empty() && world.backend.running().is_empty()).then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn what_a_task_needs_and_is_not_there_is_told_by_its_field() {
+    let world = World::new().await;
+    world.apply_task("ping", json!({ "schedule": "* * * * * *", "http": { "service": "web", "path": "/ping" } })).await;
+    let ready = world.until("its condition", async || world.task("ping").await.status?.conditions.into_iter().next()).await;
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "ServiceNotFound"));
+    assert!(ready.message.starts_with("spec.http.service: there is no MeshService \"web\""), "{}", ready.message);
+    world.apply("web", json!({ "command": ["web"] })).await;
+    // A fake listens on no port, so the request is refused: a try that failed, in words.
+    let run = world.until("a run that has been tried", async || {
+        let runs = world.task("ping").await.status?.runs;
+        runs.into_iter().find(|run| run.state == InstanceState::BackOff)
+    });
+    let run = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap();
+    assert!(run.message.starts_with("web did not answer (try 1 of 7)"), "{}", run.message);
+    assert!(run.last_words.is_some());
+}
