@@ -27,7 +27,7 @@ pub fn service_of(instance: &str) -> Option<&str> {
 /// The longest name that a DNS label (RFC 1123) has room for.
 const LABEL: usize = 63;
 
-/// The name of a run of a task: `<task>-<which>`. Where that is too long, the end of the task's name is left away for eight digits of its SHA-256.
+/// The name of a run of a task: `<task>-<which>`, which ends in a number, as the name of every instance does. Where that is too long, the end of the task's name is left away for eight digits of its SHA-256.
 pub fn run(task: &str, which: &str) -> String {
     let name = format!("{task}-{which}");
     if name.len() <= LABEL {
@@ -75,6 +75,11 @@ pub fn derived(prefix: &str, name: &str) -> String {
 /// A revision: the first eight hexadecimal digits of the SHA-256 of what it is made of.
 pub fn revision(template: &[u8]) -> String {
     hex(template, 4)
+}
+
+/// A number that stands for something with any name: the first 32 bits of its SHA-256.
+pub fn number(of: &[u8]) -> u32 {
+    Sha256::digest(of).first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
 /// So many bytes of its SHA-256, as hexadecimal digits.

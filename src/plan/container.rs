@@ -59,6 +59,11 @@ impl Container {
     pub fn variables(&self) -> BTreeMap<&str, &Var> {
         self.env.iter().map(|var| (var.name.as_str(), var)).collect()
     }
+
+    /// Whether it comes to its end by itself: it is a run of a task.
+    pub fn is_run(&self) -> bool {
+        self.labels.contains_key(labels::TASK)
+    }
 }
 
 /// A port of a container, and its port on the machine.

@@ -164,7 +164,7 @@ pub fn run(task: &MeshTask, program: &MeshServiceSpec, which: Which, node: Strin
 /// The name of the run that comes before a revision of a service: the same as long as neither of the two changes.
 pub fn before(task: &MeshTask, service: &str, revision: &str) -> String {
     let generation = task.metadata.generation.unwrap_or(0);
-    names::run(&task.name_any(), &format!("{}-{generation}", names::revision(format!("{service}/{revision}").as_bytes())))
+    names::run(&task.name_any(), &format!("before-{}", names::number(format!("{service}/{revision}/{generation}").as_bytes())))
 }
 
 /// Whether a run has come to its end.

@@ -144,7 +144,8 @@ fn part(instance: &Instance<'_>, whole: &Unit, own: bool) -> Unit {
 pub fn whole(instance: &Instance<'_>, host: &Host) -> Result<Unit, Error> {
     let container = instance.container;
     check_names(instance)?;
-    let mut unit = Writer { unit: templates::container(), host };
+    let base = if container.is_run() { templates::task() } else { templates::container() };
+    let mut unit = Writer { unit: base, host };
     unit.about(instance)?;
     unit.process(container)?;
     unit.environment(instance)?;

@@ -21,6 +21,8 @@ macro_rules! templates {
 templates! {
     container "instance.container" "An instance.";
     plain_container "instance.service" "An instance, for a Podman without Quadlet.";
+    task "task.container" "A run of a task.";
+    plain_task "task.service" "A run of a task, for a Podman without Quadlet.";
     oneshot "oneshot.service" "A network or volume, for a Podman without Quadlet.";
     network "app.network" "A network.";
     volume "claim.volume" "A volume.";

@@ -118,7 +118,7 @@ pub async fn ask(client: &Client, task: &MeshTask, asked: Asked) -> Result<MeshI
         Some(refusal) => return Err(refusal.into()),
         None => world.nodes.least(world.runs.iter().map(|run| &run.spec.node_name)).cloned().unwrap_or_default(),
     };
-    let name = asked.name.unwrap_or_else(|| names::run(&task.name_any(), &format!("{:08x}", rand::random::<u32>())));
+    let name = asked.name.unwrap_or_else(|| names::run(&task.name_any(), &format!("manual-{}", rand::random::<u32>())));
     let run = task::run(task, &program, Which { name: name.clone(), scheduled: None, before: asked.before, args: asked.args }, node);
     let runs: Api<MeshInstance> = Api::namespaced(client.clone(), &task.namespace().unwrap_or_default());
     match runs.create(&PostParams::default(), &run).await {

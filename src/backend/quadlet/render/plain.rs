@@ -16,7 +16,7 @@ pub fn service(instance: &Instance<'_>, host: &Host) -> Result<Unit, Error> {
     let Instance { namespace, service, name, after, container, .. } = instance;
     super::check_names(instance)?;
     let run = argv::run(instance, host)?;
-    let mut unit = Writer { unit: templates::plain_container(), host };
+    let mut unit = Writer { unit: if instance.container.is_run() { templates::plain_task() } else { templates::plain_container() }, host };
     unit.unit.set(about::DESCRIPTION, "metadata.name", format!("mesh: {name} of {namespace}/{service}"))?;
     let network = format!("{}-network.service", container.network);
     for needed in after.iter().map(String::as_str).chain([network.as_str()]) {
