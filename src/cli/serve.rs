@@ -214,7 +214,9 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     };
     let of_locks = locks::Options {
         namespace: None,
+        agent: Some(node.name.clone()),
         sessions: sessions.clone(),
+        tokens: tokens.clone(),
         metrics: LockMetrics::register(&metrics),
         clock: BootClock::system(),
     };

@@ -159,8 +159,10 @@ pub enum Refusal {
     Lost(Loss),
     /// Too many wait already.
     Busy,
-    /// What keeps the locks does not answer, or refuses.
+    /// What keeps the locks does not answer.
     Unavailable(String),
+    /// What keeps the locks refuses it, and will again: the namespace does not exist, say.
+    Refused(String),
 }
 
 /// Why a lock is lost.

@@ -25,7 +25,10 @@ use super::{
     message::{Command, Done, Failed, Id, Message, Record},
     slot::Slot,
 };
-use crate::session::{Session, Sessions, Standing};
+use crate::{
+    session::{Session, Sessions, Standing},
+    token::Tokens,
+};
 use mesh_api::labels;
 use mesh_kit::clock::{BootClock, BootTime};
 
@@ -39,8 +42,12 @@ const MAX_KEYS: usize = 100_000;
 pub struct Options {
     /// Only those of this namespace; none: of all.
     pub namespace: Option<String>,
+    /// The node whose instances ask; none if no instances do.
+    pub agent: Option<String>,
     /// Which runs live here.
     pub sessions: Sessions,
+    /// Signs what those who wait get, so that it is known again.
+    pub tokens: Tokens,
     /// Counts what is held and wanted.
     pub metrics: LockMetrics,
     /// The system's, but in tests.
@@ -50,7 +57,7 @@ pub struct Options {
 /// Locks kept as Leases of an API, and the task that keeps them until nobody can ask any more.
 pub fn keep(client: Client, options: Options) -> (Locks, impl Future<Output = Result<(), Infallible>> + Send + 'static) {
     let (synced, sync) = watch::channel(false);
-    let (locks, asked) = Locks::new(sync, options.clock.clone());
+    let (locks, asked) = Locks::new(sync, options.tokens.clone(), options.clock.clone());
     (locks, Keeper::new(client, options, synced).run(asked))
 }
 
@@ -66,7 +73,7 @@ struct Entry {
 
 /// One who is to be told.
 enum Asker {
-    Waits { ticket: u64, news: mpsc::Sender<News> },
+    Waits(mpsc::Sender<News>),
     Steps(oneshot::Sender<Result<Done, Refusal>>),
 }
 
@@ -136,7 +143,8 @@ impl Keeper {
                 Some(order) = asked.left.recv() => self.heed(order),
                 Some(event) = watched.next() => self.see(event),
                 Some((key, called)) = self.calls.next() => self.called(&key, called),
-                Ok(()) = changes.changed() => self.runs(),
+                // What is read meanwhile may be of runs that have ended before.
+                Ok(()) = changes.changed(), if *self.synced.borrow() => self.runs(),
                 () = &mut wake => {}
             }
             self.wake();
@@ -155,8 +163,7 @@ impl Keeper {
                 if waiter.ticket < micros(self.started) {
                     self.entry(&key).slot.settle(settled);
                 }
-                let asker = Asker::Waits { ticket: waiter.ticket, news };
-                self.askers.insert(waiter.id, (waiter.session.clone(), asker));
+                self.askers.insert(waiter.id, (waiter.session.clone(), Asker::Waits(news)));
                 self.step(&key, Message::Ask(waiter));
             }
             Order::Step { key, message, answer } => {
@@ -229,7 +236,7 @@ impl Keeper {
                         self.calls.push(call.map(|(key, result)| (key, Called::Read(result))).boxed());
                     }
                     Command::Write(revision, change) => {
-                        let call = calls::write(self.leases(key), key.clone(), revision, change);
+                        let call = calls::write(self.leases(key), key.clone(), revision, change, self.options.agent.clone());
                         self.calls.push(call.map(|(key, result)| (key, Called::Wrote(result))).boxed());
                     }
                     Command::Answer(id, result) => {
@@ -258,12 +265,12 @@ impl Keeper {
         let (session, asker) = self.askers.remove(&id)?;
         match (asker, result) {
             (Asker::Steps(answer), result) => drop(answer.send(result)),
-            (Asker::Waits { ticket, news }, Ok(Done::Queued(position))) => {
+            (Asker::Waits(news), Ok(Done::Queued(position))) => {
                 // A full channel has the next of its news in it already.
-                let _ = news.try_send(News::Queued { ticket, position });
-                self.askers.insert(id, (session, Asker::Waits { ticket, news }));
+                let _ = news.try_send(News::Queued { position });
+                self.askers.insert(id, (session, Asker::Waits(news)));
             }
-            (Asker::Waits { news, .. }, Ok(Done::Held(holding))) => {
+            (Asker::Waits(news), Ok(Done::Held(holding))) => {
                 self.options.metrics.acquired(key.kind);
                 let fence = holding.fence;
                 let following = self.entry(key).follow(fence);
@@ -271,8 +278,8 @@ impl Keeper {
                     return Some(Message::Release(id, session, fence));
                 }
             }
-            (Asker::Waits { .. }, Ok(Done::Released)) => {}
-            (Asker::Waits { news, .. }, Err(refusal)) => drop(news.try_send(News::Refused(refusal))),
+            (Asker::Waits(_), Ok(Done::Released)) => {}
+            (Asker::Waits(news), Err(refusal)) => drop(news.try_send(News::Refused(refusal))),
         }
         None
     }
@@ -340,6 +347,7 @@ impl Keeper {
                     self.step(&key, Message::Doubt);
                 }
                 self.synced.send_replace(true);
+                self.runs();
             }
             Event::Apply(lease) => {
                 if let Some(key) = lease::key(&lease) {
@@ -366,15 +374,23 @@ impl Keeper {
     }
 
     fn standing(&self, record: &Record) -> Standing {
-        let session = record.holding.as_ref().and_then(|holding| holding.holder.parse().ok());
-        session.map_or(Standing::Unknown, |session| self.options.sessions.standing(&session))
+        let Some(session) = record.session() else { return Standing::Unknown };
+        match self.options.sessions.standing(&session) {
+            Standing::Unknown if self.is_missing(&session, record) => Standing::Ended,
+            standing => standing,
+        }
+    }
+
+    /// Whether the run would be one of this agent, which has none like it.
+    fn is_missing(&self, session: &Session, record: &Record) -> bool {
+        self.options.agent.is_some() && self.options.agent == record.agent && self.options.sessions.is_missing(session)
     }
 
     fn called(&mut self, key: &Key, called: Called) {
         let (Called::Read(result) | Called::Wrote(result)) = &called;
         match result {
-            Err(Failed::Away(why)) if self.trouble.as_ref() != Some(why) => {
-                tracing::warn!(error = why, %key, "locks: the API does not answer as it should; it is tried again");
+            Err(Failed::Away(why) | Failed::Refused(why)) if self.trouble.as_ref() != Some(why) => {
+                tracing::warn!(error = why, %key, "locks: the API does not answer, or refuses");
                 self.trouble = Some(why.clone());
             }
             Err(_) => {}
@@ -391,13 +407,20 @@ impl Keeper {
 
     /// Runs have begun or ended.
     fn runs(&mut self) {
-        for (session, standing) in self.options.sessions.take_news() {
-            let holder = session.to_string();
-            let concerned = self.entries.iter().filter(|(_, entry)| entry.slot.concerns(&session, &holder));
-            let concerned: Vec<Key> = concerned.map(|(key, _)| key.clone()).collect();
-            for key in concerned {
-                self.step(&key, Message::Run(session.clone(), standing));
+        let news = self.options.sessions.take_news();
+        let mut told = Vec::new();
+        for (key, entry) in &self.entries {
+            for session in entry.slot.sessions() {
+                let standing = match news.of(&session) {
+                    Some(Standing::Unknown) if self.is_missing(&session, entry.slot.record()) => Standing::Ended,
+                    Some(standing) => standing,
+                    None => continue,
+                };
+                told.push((key.clone(), session, standing));
             }
+        }
+        for (key, session, standing) in told {
+            self.step(&key, Message::Run(session, standing));
         }
     }
 
