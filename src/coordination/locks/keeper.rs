@@ -32,10 +32,13 @@ use crate::{
 use mesh_api::labels;
 use mesh_kit::clock::{BootClock, BootTime};
 
-/// So long after its begin nobody gets what was held then: those who waited before are on their way back.
-const SETTLE: Duration = Duration::from_secs(2);
+/// So long after it has read what is held nobody gets that: those who waited before are on their way back, and try again after half a second at the latest.
+const SETTLE: Duration = Duration::from_secs(1);
 /// So many keys are held or wanted at the same time.
 const MAX_KEYS: usize = 100_000;
+
+/// Between two lines in the log that tell that too many ask.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// Whose locks they are.
 #[derive(Debug, Clone)]
@@ -91,6 +94,8 @@ struct Keeper {
     /// Of the list that is being read.
     listed: HashSet<Key>,
     trouble: Option<String>,
+    /// When it was last told that too many ask.
+    told: Option<BootTime>,
 }
 
 /// What came of a call.
@@ -114,6 +119,7 @@ impl Keeper {
             calls: FuturesUnordered::new(),
             listed: HashSet::new(),
             trouble: None,
+            told: None,
         }
     }
 
@@ -155,6 +161,7 @@ impl Keeper {
         match order {
             Order::Ask { key, waiter, news } => {
                 if self.entries.len() >= MAX_KEYS && !self.entries.contains_key(&key) {
+                    self.busy(&key);
                     // Whoever asked may be gone already.
                     let _ = news.try_send(News::Refused(Refusal::Busy));
                     return;
@@ -279,9 +286,24 @@ impl Keeper {
                 }
             }
             (Asker::Waits(_), Ok(Done::Released)) => {}
-            (Asker::Waits(news), Err(refusal)) => drop(news.try_send(News::Refused(refusal))),
+            (Asker::Waits(news), Err(refusal)) => {
+                if refusal == Refusal::Busy {
+                    self.busy(key);
+                }
+                drop(news.try_send(News::Refused(refusal)));
+            }
         }
         None
+    }
+
+    /// Counts one who is refused because there are too many, and tells of it now and then.
+    fn busy(&mut self, key: &Key) {
+        self.options.metrics.busy();
+        let now = self.options.clock.now();
+        if self.told.is_none_or(|told| now >= told + TOLD_AGAIN) {
+            self.told = Some(now);
+            tracing::warn!(%key, keys = self.entries.len(), "locks: too many wait for this key, or too many keys are in use; told once a minute");
+        }
     }
 
     /// Notes when the key is to be woken, tells who looks on, and forgets it if there is nothing more to it.
@@ -346,7 +368,12 @@ impl Keeper {
                 for key in gone {
                     self.step(&key, Message::Doubt);
                 }
-                self.synced.send_replace(true);
+                if !self.synced.send_replace(true) {
+                    self.settled = self.options.clock.now() + SETTLE;
+                    for entry in self.entries.values_mut().filter(|entry| entry.slot.record().holding.is_some()) {
+                        entry.slot.settle(self.settled);
+                    }
+                }
                 self.runs();
             }
             Event::Apply(lease) => {
