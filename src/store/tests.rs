@@ -69,15 +69,15 @@ async fn a_store_that_was_restored_or_made_anew_gives_no_revision_again_and_thos
         assert_eq!((seen[0], seen.last()), (1_800_000_000_009, Some(&store.revision())));
         assert_eq!(store.list_at("things", None, kept).unwrap().entries.len(), 1);
     }
-    let last = store.revision();
+    let before = store.revision();
     drop(store);
     // A clock that was set back.
     let store = Store::open_at(dir.path(), &options, at(2)).unwrap();
-    assert_eq!(store.write(create("e")).await.unwrap().entry.revision, last + 1);
+    assert_eq!(store.write(create("e")).await.unwrap().entry.revision, before + 1);
     drop(store);
     std::fs::remove_file(&file).unwrap();
     let store = Store::open_at(dir.path(), &options, at(20)).unwrap();
-    assert!(store.write(create("a")).await.unwrap().entry.revision > last + 1);
+    assert!(store.write(create("a")).await.unwrap().entry.revision > before + 1);
 }
 
 #[tokio::test]

@@ -524,7 +524,7 @@ impl Slot {
                 }
             }
             (Pending::Renew { id, .. }, Failed::Away(why) | Failed::Refused(why)) => {
-                out.push(Command::Answer(id, Err(Refusal::Unavailable(why.clone()))))
+                out.push(Command::Answer(id, Err(Refusal::Unavailable(why.clone()))));
             }
             (Pending::Renew { id, .. }, Failed::Conflict) => {
                 // Another's note on the record, or its loss: seen after a look, and tried again or refused then.
