@@ -60,7 +60,7 @@ pub(crate) fn ask(body: &[u8], wait: Option<Duration>) -> Result<Ask, Problem> {
             ));
         }
     };
-    Ok(Ask { ttl, wait, metadata, ticket: number(&object, "ticket")? })
+    Ok(Ask { ttl, wait, metadata, ticket: ticket(&object)? })
 }
 
 /// The body of a renewal.
@@ -92,6 +92,14 @@ fn number(object: &Map<String, Value>, field: &str) -> Result<Option<u64>, Probl
             Some(number) => Ok(Some(number)),
             None => Err(Problem::invalid(field, format!("{value} is no such number"), "a whole number, as it was answered")),
         },
+    }
+}
+
+fn ticket(object: &Map<String, Value>) -> Result<Option<String>, Problem> {
+    match object.get("ticket") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(ticket)) => Ok(Some(ticket.clone())),
+        Some(other) => Err(Problem::invalid("ticket", format!("{other} is no text"), "the ticket of a queued event, as it was told")),
     }
 }
 
@@ -131,7 +139,7 @@ mod tests {
             (r#"{"ttl":"soon"}"#, "ttl", "\"soon\" is no duration"),
             (r#"{"wait":"25h"}"#, "wait", "longer than a day"),
             (r#"{"tttl":"1s"}"#, "tttl", "did you mean \"ttl\"?"),
-            (r#"{"ticket":-1}"#, "ticket", "-1 is no such number"),
+            (r#"{"ticket":-1}"#, "ticket", "-1 is no text"),
             (r#"{"metadata":[]}"#, "metadata", "no object"),
             ("[]", "body", "no object"),
             ("{", "body", "EOF"),
@@ -156,7 +164,7 @@ mod tests {
     fn what_is_left_out_has_its_default() {
         let asked = ask(b" ", Some(Duration::ZERO)).unwrap();
         assert_eq!(asked, Ask { ttl: TTL, wait: Some(Duration::ZERO), metadata: Map::new(), ticket: None });
-        let asked = ask(br#"{"ttl":"1m","wait":"500ms","metadata":{"a":1},"ticket":9}"#, None).unwrap();
-        assert_eq!((asked.ttl.as_secs(), asked.wait, asked.ticket), (60, Some(Duration::from_millis(500)), Some(9)));
+        let asked = ask(br#"{"ttl":"1m","wait":"500ms","metadata":{"a":1},"ticket":"9.x"}"#, None).unwrap();
+        assert_eq!((asked.ttl.as_secs(), asked.wait, asked.ticket), (60, Some(Duration::from_millis(500)), Some("9.x".to_owned())));
     }
 }

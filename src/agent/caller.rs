@@ -8,23 +8,27 @@ use std::{
 use http::{HeaderMap, header};
 use tokio::time::timeout;
 
-use crate::problem::Problem;
+use crate::{limits::Limits, problem::Problem};
 use mesh_coordination::{
-    session::{Sessions, Standing},
+    session::{Session, Sessions, Standing},
     token::{Caller, Tokens},
 };
+use mesh_kit::descriptors;
 
 /// A program may ask before its agent has seen it run; and after a start of the agent all have to be seen first.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// So many requests of one instance may be under way: one that asks for more does not take the places of the others.
-const AT_ONCE: usize = 400;
+/// Of all connections that there may be, the part that is no place for a request: there it is told that there is none.
+const TOLD: usize = 8;
 
 /// Lets programs in.
 #[derive(Debug, Clone)]
 pub struct Gate {
     tokens: Tokens,
     sessions: Sessions,
+    limits: Limits,
+    /// So many connections there may be.
+    connections: usize,
     /// How many requests of each instance are under way, by uid.
     under_way: Arc<Mutex<HashMap<String, usize>>>,
 }
@@ -41,6 +45,7 @@ impl Drop for Place {
         let mut under_way = self.gate.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = under_way.get_mut(&self.uid) {
             *count -= 1;
+            self.gate.limits.under_way.dec();
             if *count == 0 {
                 under_way.remove(&self.uid);
             }
@@ -50,25 +55,41 @@ impl Drop for Place {
 
 impl Gate {
     /// For those whose tokens these are, while they live.
-    pub fn new(tokens: Tokens, sessions: Sessions) -> Self {
-        Self { tokens, sessions, under_way: Arc::default() }
+    pub fn new(tokens: Tokens, sessions: Sessions, limits: Limits) -> Self {
+        Self { tokens, sessions, limits, connections: descriptors::share(descriptors::limit()), under_way: Arc::default() }
     }
 
-    /// A place for one more request of an instance.
-    pub(crate) fn place(&self, caller: &Caller) -> Result<Place, Problem> {
+    /// So many connections there may be.
+    pub(crate) const fn connections(&self) -> usize {
+        self.connections
+    }
+
+    /// What is hit where there are more.
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// A place for one more request of an instance, which may have as many as are free then (a dynamic threshold: Choudhury and Hahne 1998):
+    /// however many some ask for, there is one for the next.
+    fn place(&self, session: &Session) -> Result<Place, Problem> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = under_way.entry(caller.session.uid.clone()).or_default();
-        if *count >= AT_ONCE {
-            return Err(Problem::busy(format!(
-                "{AT_ONCE} requests of this instance are under way: it waits for, or follows, too much at once"
-            )));
+        let all: usize = under_way.values().sum();
+        let free = (self.connections - self.connections / TOLD).saturating_sub(all);
+        let count = under_way.get(&session.uid).copied().unwrap_or_default();
+        if count >= free {
+            let why = format!(
+                "{count} requests of this instance are under way, and {free} places are free: it waits for, or follows, too much at once"
+            );
+            self.limits.refused(&session.instance, &why);
+            return Err(Problem::busy(why));
         }
-        *count += 1;
-        Ok(Place { gate: self.clone(), uid: caller.session.uid.clone() })
+        under_way.insert(session.uid.clone(), count + 1);
+        self.limits.under_way.inc();
+        Ok(Place { gate: self.clone(), uid: session.uid.clone() })
     }
 
-    /// Who sends these headers.
-    pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+    /// Who sends these headers, and a place for what it asks.
+    pub(crate) async fn enter(&self, headers: &HeaderMap) -> Result<(Caller, Place), Problem> {
         let token = bearer(headers)?;
         let caller = self.tokens.verify(token).ok_or_else(|| {
             Problem::unauthorized(
@@ -76,6 +97,7 @@ impl Gate {
                 "send the content of the file that MESH_TOKEN_FILE names, as it is now",
             )
         })?;
+        let place = self.place(&caller.session)?;
         let mut changes = self.sessions.changes();
         let known = async {
             loop {
@@ -87,7 +109,7 @@ impl Gate {
         };
         let run = || format!("run {} of instance {}", caller.session.attempt, caller.session.instance);
         match timeout(PATIENCE, known).await {
-            Ok(Standing::Lives) => Ok(caller),
+            Ok(Standing::Lives) => Ok((caller, place)),
             Ok(Standing::Ended) => {
                 let remedy = "a token is good while its run lives; each run reads the one that MESH_TOKEN_FILE names";
                 Err(Problem::unauthorized(format!("{} has ended", run()), remedy))
@@ -106,4 +128,24 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).ok_or_else(missing)?;
     let (scheme, token) = value.split_once(' ').ok_or_else(missing)?;
     if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() { Ok(token.trim()) } else { Err(missing()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_much_some_ask_for_there_is_a_place_for_the_next_and_it_is_counted_who_is_refused() {
+        let gate = Gate { connections: 640, ..Gate::new(Tokens::random(), Sessions::default(), Limits::default()) };
+        let most = |name: &str| {
+            let session = Session { instance: name.to_owned(), uid: name.to_owned(), attempt: 0 };
+            std::iter::from_fn(|| gate.place(&session).ok()).collect::<Vec<_>>()
+        };
+        let greedy = ["a", "b", "c", "d"].map(most);
+        assert_eq!(greedy.each_ref().map(Vec::len), [280, 140, 70, 35]);
+        assert_eq!(most("e").len(), 18);
+        assert_eq!(gate.limits.under_way.get(), 525);
+        drop(greedy);
+        assert_eq!((gate.limits.under_way.get(), most("a").len()), (0, 280));
+    }
 }

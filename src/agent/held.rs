@@ -128,8 +128,8 @@ impl Source for Acquisition {
     async fn next(&mut self) -> Option<Bytes> {
         let (told, next) = match &mut self.state {
             State::Waits(waiting) => match waiting.next().await {
-                Some(News::Queued { ticket, position }) => {
-                    return Some(event("queued", &json!({ "ticket": ticket, "position": position })));
+                Some(News::Queued { position }) => {
+                    return Some(event("queued", &json!({ "ticket": waiting.ticket(), "position": position })));
                 }
                 Some(News::Held(holding, following)) => {
                     (event("acquired", &value(&self.key, &holding)), State::Holds(holding.fence, following))

@@ -6,6 +6,7 @@ mod answer;
 mod ask;
 mod caller;
 mod held;
+mod limits;
 mod listen;
 mod problem;
 mod routes;
@@ -13,6 +14,7 @@ mod stream;
 
 pub use self::{
     caller::Gate,
+    limits::Limits,
     listen::{Error, MAX_PATH, listen, run},
     routes::Door,
 };

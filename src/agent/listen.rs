@@ -30,7 +30,6 @@ use tokio::{
 use crate::{answer::Body, caller::Place, routes::Door};
 use mesh_kit::{
     accept::{accept, accept_unix},
-    descriptors,
     guests::{Answering, Asked, Guests},
     shutdown::Shutdown,
 };
@@ -111,16 +110,18 @@ where
     F: Future<Output = S>,
 {
     let mut connections = JoinSet::new();
-    let mut guests = Guests::new(descriptors::share(descriptors::limit()));
+    let mut guests = Guests::new(door.gate.connections());
     loop {
-        // Who comes now waits in the kernel until somebody has been answered.
+        let (stream, asked) = (next().await, Asked::default());
+        // Who comes now waits until somebody has been answered.
         while guests.are_too_many() {
             sleep(FULL).await;
         }
-        let (stream, asked) = (next().await, Asked::default());
         while connections.try_join_next().is_some() {}
         let task = connections.spawn(serve(stream, door.clone(), asked.clone()));
-        guests.enter(task, asked);
+        if guests.enter(task, asked) {
+            door.gate.limits().closed(door.gate.connections());
+        }
     }
 }
 

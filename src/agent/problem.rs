@@ -72,6 +72,9 @@ impl Problem {
             Refusal::Lost(loss) => Self::lost(what, *loss),
             Refusal::Busy => Self::busy(format!("{what}: too many wait for it; try again later")),
             Refusal::Unavailable(why) => Self::unavailable(format!("{what}: {why}")),
+            Refusal::Refused(why) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", "Refused by what keeps the locks", format!("{what}: {why}"))
+            }
         }
     }
 

@@ -55,10 +55,9 @@ impl Door {
             };
         }
         let &["v1", resource, ref rest @ ..] = segments.as_slice() else { return Err(unknown(&parts)) };
-        let caller = self.gate.caller(&parts.headers).await?;
-        let place = Arc::new(self.gate.place(&caller)?);
+        let (caller, place) = self.gate.enter(&parts.headers).await?;
         let mut answer = self.of_caller(caller, resource, rest, &parts, body).await?;
-        answer.extensions_mut().insert(place);
+        answer.extensions_mut().insert(Arc::new(place));
         Ok(answer)
     }
 

@@ -76,5 +76,7 @@ pub const LOCK_KEY: &str = "mesh-controller.dev/lock-key";
 pub const LOCK_FENCE: &str = "mesh-controller.dev/lock-fence";
 /// On such a Lease: what the holder said about it, as JSON.
 pub const LOCK_METADATA: &str = "mesh-controller.dev/lock-metadata";
+/// On such a Lease: the node of the agent whose instance holds it.
+pub const LOCK_AGENT: &str = "mesh-controller.dev/lock-agent";
 /// On such a Lease: the ticket of the one who asked.
 pub const LOCK_TICKET: &str = "mesh-controller.dev/lock-ticket";

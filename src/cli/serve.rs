@@ -25,7 +25,7 @@ use tokio::{net::TcpListener, sync::watch};
 use self::usage::UsageMetrics;
 use crate::state_dir::trust::{self, Distrust};
 
-use mesh_agent::Gate;
+use mesh_agent::{Gate, Limits};
 use mesh_api::{
     labels::{DEFAULT_ROUTER, SYSTEM_NAMESPACE},
     node::PortRange,
@@ -214,13 +214,15 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     };
     let of_locks = locks::Options {
         namespace: None,
+        agent: Some(node.name.clone()),
         sessions: sessions.clone(),
+        tokens: tokens.clone(),
         metrics: LockMetrics::register(&metrics),
         clock: BootClock::system(),
     };
     let (locks, keeping) = locks::keep(client.clone(), of_locks);
     shutdown.spawn("locks", keeping);
-    let opened = mesh_agent::Door { gate: Gate::new(tokens, sessions), locks };
+    let opened = mesh_agent::Door { gate: Gate::new(tokens, sessions, Limits::register(&metrics)), locks };
     shutdown.spawn("agent", mesh_agent::run(agent_listener, agent_port, opened, shutdown.clone()));
     let reconciles = controller::Reconciles::register(&metrics);
     let agent = mesh_instance::Options {

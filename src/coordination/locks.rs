@@ -1,5 +1,5 @@
 //! Locks and leaders of programs: a key that one of them holds at a time, kept as a Lease. Whoever holds it has a *fence*, a number that grows with every
-//! acquisition of the key as long as the store lives, and that a store which it writes to can check: a holder may be stopped for longer than its lock lasts, and not know it.
+//! acquisition of the key, and that a store which it writes to can check: a holder may be stopped for longer than its lock lasts, and not know it.
 //!
 //! [`slot`] decides, one key at a time, with values only; [`lease`] says how it is written down; [`keep`] carries it out.
 mod ask;
@@ -159,8 +159,10 @@ pub enum Refusal {
     Lost(Loss),
     /// Too many wait already.
     Busy,
-    /// What keeps the locks does not answer, or refuses.
+    /// What keeps the locks does not answer.
     Unavailable(String),
+    /// What keeps the locks refuses it, and will again: the namespace does not exist, say.
+    Refused(String),
 }
 
 /// Why a lock is lost.

@@ -2,7 +2,8 @@
 //!
 //! The node's agent says which runs live; whoever decides about locks reads it here and is woken by changes. Bounded by what runs: one entry for each instance.
 use std::{
-    collections::{BTreeMap, HashMap},
+    cmp::Ordering,
+    collections::{HashMap, HashSet},
     fmt,
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
@@ -69,8 +70,46 @@ struct Shared {
 struct Runs {
     /// By uid: the newest attempt that was seen, and whether it lives.
     by_uid: HashMap<String, (Session, Standing)>,
-    /// What changed since it was last taken.
-    news: BTreeMap<Session, Standing>,
+    /// Those that may live and were not looked at yet; none while that is not known.
+    listed: Option<HashSet<String>>,
+    news: News,
+}
+
+/// What changed since it was last taken.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// What is known now of the newest run, by uid; none where nothing of it is left.
+    by_uid: HashMap<String, Option<(Session, Standing)>>,
+    /// It is known now what may live.
+    listed: bool,
+}
+
+impl News {
+    /// What is to be told of a run; none if nothing changed that concerns it.
+    pub fn of(&self, session: &Session) -> Option<Standing> {
+        match self.by_uid.get(&session.uid) {
+            Some(Some(known)) => Some(of_newest(known, session)),
+            Some(None) => Some(Standing::Ended),
+            None => self.listed.then_some(Standing::Unknown),
+        }
+    }
+}
+
+/// What is known of a run, where this is known of the newest of its instance.
+fn of_newest((newest, standing): &(Session, Standing), session: &Session) -> Standing {
+    match newest.attempt.cmp(&session.attempt) {
+        Ordering::Equal => *standing,
+        // It has ended, whoever saw it.
+        Ordering::Greater => Standing::Ended,
+        Ordering::Less => Standing::Unknown,
+    }
+}
+
+impl Runs {
+    /// Takes note that an instance was looked at; true if that is the first time.
+    fn looked_at(&mut self, uid: &str) -> bool {
+        self.listed.as_mut().is_some_and(|listed| listed.remove(uid))
+    }
 }
 
 impl Sessions {
@@ -91,11 +130,9 @@ impl Sessions {
                 if known.attempt > session.attempt || (known.attempt == session.attempt && [standing, Standing::Ended].contains(stands)) {
                     return false;
                 }
-                if known.attempt < session.attempt {
-                    runs.news.insert(known.clone(), Standing::Ended);
-                }
             }
-            runs.news.insert(session.clone(), standing);
+            runs.looked_at(&session.uid);
+            runs.news.by_uid.insert(session.uid.clone(), Some((session.clone(), standing)));
             runs.by_uid.insert(session.uid.clone(), (session, standing));
             true
         });
@@ -104,10 +141,28 @@ impl Sessions {
     /// Nothing is left of the instance: whatever ran of it has ended.
     pub fn gone(&self, uid: &str) {
         self.change(|runs| {
-            let Some((session, _)) = runs.by_uid.remove(uid) else { return false };
-            runs.news.insert(session, Standing::Ended);
+            // Not looked at before: what ran has ended while nobody looked.
+            let known = runs.looked_at(uid) | runs.by_uid.remove(uid).is_some();
+            if known {
+                runs.news.by_uid.insert(uid.to_owned(), None);
+            }
+            known
+        });
+    }
+
+    /// Nothing lives here but of these, and of what was seen.
+    pub fn listed(&self, uids: HashSet<String>) {
+        self.change(|runs| {
+            runs.listed = Some(uids.into_iter().filter(|uid| !runs.by_uid.contains_key(uid)).collect());
+            runs.news.listed = true;
             true
         });
+    }
+
+    /// Whether it is known that nothing of its instance lives here.
+    pub fn is_missing(&self, session: &Session) -> bool {
+        let runs = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        !runs.by_uid.contains_key(&session.uid) && runs.listed.as_ref().is_some_and(|listed| !listed.contains(&session.uid))
     }
 
     fn change(&self, change: impl FnOnce(&mut Runs) -> bool) {
@@ -119,11 +174,7 @@ impl Sessions {
     /// What is known of a run.
     pub fn standing(&self, session: &Session) -> Standing {
         let runs = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        match runs.by_uid.get(&session.uid) {
-            Some((known, standing)) if known.attempt == session.attempt => *standing,
-            Some((known, _)) if known.attempt > session.attempt => Standing::Ended,
-            _ => Standing::Unknown,
-        }
+        runs.by_uid.get(&session.uid).map_or(Standing::Unknown, |known| of_newest(known, session))
     }
 
     /// Woken whenever something changes.
@@ -132,7 +183,7 @@ impl Sessions {
     }
 
     /// What has begun or ended since this was last asked; for the one who decides about locks.
-    pub fn take_news(&self) -> BTreeMap<Session, Standing> {
+    pub fn take_news(&self) -> News {
         std::mem::take(&mut self.0.runs.lock().unwrap_or_else(PoisonError::into_inner).news)
     }
 }
@@ -170,10 +221,28 @@ mod tests {
             use Standing::{Ended, Lives, Unknown};
             [Ended, Ended, Ended, Lives, Unknown]
         });
-        let news = [(run(0), Standing::Ended), (run(1), Standing::Ended), (run(3), Standing::Lives)];
-        assert_eq!(sessions.take_news(), news.into());
-        assert!(sessions.take_news().is_empty());
+        let of_all = || {
+            let news = sessions.take_news();
+            [0, 3, 4].map(|attempt| news.of(&run(attempt)))
+        };
+        assert_eq!(of_all(), [Some(Standing::Ended), Some(Standing::Lives), Some(Standing::Unknown)]);
+        assert_eq!(of_all(), [None; 3]);
         sessions.gone("u-1");
-        assert_eq!(sessions.take_news(), [(run(3), Standing::Ended)].into());
+        assert_eq!(of_all(), [Some(Standing::Ended); 3]);
+    }
+
+    #[test]
+    fn once_it_is_known_what_may_live_all_else_is_missing_and_what_is_not_found_of_that_has_ended() {
+        let sessions = Sessions::default();
+        let other = Session { uid: "u-2".into(), ..run(0) };
+        sessions.gone("u-1");
+        assert!(!sessions.is_missing(&other) && sessions.take_news().of(&run(0)).is_none());
+        sessions.listed(["u-1".to_owned()].into());
+        assert_eq!([run(0), other].map(|session| sessions.is_missing(&session)), [false, true]);
+        assert_eq!(sessions.take_news().of(&run(0)), Some(Standing::Unknown));
+        sessions.gone("u-1");
+        assert_eq!(sessions.take_news().of(&run(0)), Some(Standing::Ended));
+        sessions.lives(run(1));
+        assert_eq!(sessions.take_news().of(&run(0)), Some(Standing::Ended), "an older run of which nobody here knew");
     }
 }

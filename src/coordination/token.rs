@@ -73,18 +73,29 @@ impl Tokens {
         let claims = Claims { namespace, service, instance: &session.instance, uid: &session.uid, attempt: session.attempt };
         // Texts and a number always serialize.
         let body = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims).unwrap_or_default());
-        let mac = self.mac(&body).map(|mac| URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())).unwrap_or_default();
-        Redacted::new(format!("{VERSION}.{body}.{mac}"))
+        Redacted::new(format!("{VERSION}.{body}.{}", self.sign(&body)))
     }
 
     /// Whose token it is; none if it was not made here.
     pub fn verify(&self, token: &str) -> Option<Caller> {
         let (body, mac) = token.strip_prefix(VERSION)?.strip_prefix('.')?.split_once('.')?;
-        self.mac(body)?.verify_slice(&URL_SAFE_NO_PAD.decode(mac).ok()?).ok()?;
+        if !self.is_signed(body, mac) {
+            return None;
+        }
         let claims = URL_SAFE_NO_PAD.decode(body).ok()?;
         let claims: Claims<'_> = serde_json::from_slice(&claims).ok()?;
         let session = Session { instance: claims.instance.to_owned(), uid: claims.uid.to_owned(), attempt: claims.attempt };
         Some(Caller { namespace: claims.namespace.to_owned(), service: claims.service.to_owned(), session })
+    }
+
+    /// Signs something that is not a token.
+    pub fn sign(&self, what: &str) -> String {
+        self.mac(what).map(|mac| URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())).unwrap_or_default()
+    }
+
+    /// Whether it was signed here.
+    pub fn is_signed(&self, what: &str, mac: &str) -> bool {
+        self.mac(what).zip(URL_SAFE_NO_PAD.decode(mac).ok()).is_some_and(|(made, mac)| made.verify_slice(&mac).is_ok())
     }
 
     fn mac(&self, body: &str) -> Option<Hmac<Sha256>> {

@@ -44,16 +44,14 @@ impl Guests {
         Self { most, all: VecDeque::new() }
     }
 
-    /// A new one, which a task serves. If there are too many then, another gives way, if there is one on which nothing is asked.
-    pub fn enter(&mut self, task: AbortHandle, asked: Asked) {
+    /// A new one, which a task serves. If there are too many then, another gives way, if there is one on which nothing is asked; true if one does.
+    pub fn enter(&mut self, task: AbortHandle, asked: Asked) -> bool {
         self.all.retain(|(task, _)| !task.is_finished());
-        if self.all.len() >= self.most
-            && let Some(first) = self.all.iter().position(|(_, asked)| asked.0.load(Ordering::Relaxed) == 0)
-            && let Some((task, _)) = self.all.remove(first)
-        {
-            task.abort();
-        }
+        let idle = |(_, asked): &(AbortHandle, Asked)| asked.0.load(Ordering::Relaxed) == 0;
+        let first = self.all.iter().position(idle).filter(|_| self.all.len() >= self.most);
+        let gives_way = first.and_then(|first| self.all.remove(first)).map(|(task, _)| task.abort()).is_some();
         self.all.push_back((task, asked));
+        gives_way
     }
 
     /// Whether there is no place even so.

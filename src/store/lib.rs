@@ -1,6 +1,7 @@
 //! The durable object store: one redb file, one writer, one index in memory, one bounded ring of events.
 //!
-//! Owns: revisions (one counter for all objects, assigned inside the commit), compare-and-swap, durability, and the events that watches read.
+//! Owns: revisions (one counter for all objects, assigned inside the commit; after each opening it goes on from the milliseconds since 1970, so that none is given
+//! again by a store that was restored or made anew), compare-and-swap, durability, and the events that watches read.
 //! Knows of an object only that it is JSON with `metadata.resourceVersion` and `metadata.labels`. Never validates, defaults or selects:
 //! its one caller, the `apiserver`, does.
 //!
@@ -24,6 +25,7 @@ mod writer;
 
 use std::{path::Path, sync::Arc};
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
@@ -36,7 +38,7 @@ pub use self::{
     shared::Listing,
     watcher::Watcher,
 };
-use mesh_kit::metrics::Metrics;
+use mesh_kit::{clock, metrics::Metrics};
 
 /// Sizes, and where the store's metrics go.
 #[derive(Debug, Clone)]
@@ -118,8 +120,13 @@ pub fn check(dir: &Path) -> Result<(), Error> {
 impl Store {
     /// Opens the store in a state directory, which is made (0700) if it is not there. Holds the directory's lock until the last handle is dropped.
     pub fn open(dir: &Path, options: &Options) -> Result<Self, Error> {
+        Self::open_at(dir, options, clock::now())
+    }
+
+    fn open_at(dir: &Path, options: &Options, now: Timestamp) -> Result<Self, Error> {
         let lock = lock::DirLock::acquire(dir)?;
-        Self::start(Disk::open(dir, options.cache_bytes)?, Some(lock), options)
+        let first = u64::try_from(now.as_millisecond()).unwrap_or(0);
+        Self::start(Disk::open(dir, options.cache_bytes)?, Some(lock), options, first)
     }
 
     /// A store that forgets everything with its last handle; for tests.
@@ -129,12 +136,13 @@ impl Store {
 
     /// The same with other sizes.
     pub fn memory_with(options: &Options) -> Result<Self, Error> {
-        Self::start(Disk::memory(options.cache_bytes)?, None, options)
+        Self::start(Disk::memory(options.cache_bytes)?, None, options, 0)
     }
 
-    fn start(disk: Disk, lock: Option<lock::DirLock>, options: &Options) -> Result<Self, Error> {
+    /// Its next revision is the first, or what follows on the last one if that is more.
+    fn start(disk: Disk, lock: Option<lock::DirLock>, options: &Options, first: u64) -> Result<Self, Error> {
         let loaded = disk.load()?;
-        let shared = Arc::new(Shared::new(loaded, options));
+        let shared = Arc::new(Shared::new(loaded, first, options));
         let metrics = StoreMetrics::new(options.metrics.as_ref());
         let writer = Arc::new(Writer::start(disk, lock, Arc::clone(&shared), metrics)?);
         Ok(Self { shared, writer })
@@ -170,6 +178,11 @@ impl Store {
     /// The names of the resources of which something is stored.
     pub fn resources(&self) -> Vec<Arc<str>> {
         self.shared.resources()
+    }
+
+    /// Whether a revision may be one of this store's. `Err` if it was jumped over when the store was opened: then one gave it that this one has replaced.
+    pub fn check(&self, revision: u64) -> Result<(), Expired> {
+        self.shared.check(revision)
     }
 
     /// The latest revision.

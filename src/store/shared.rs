@@ -1,6 +1,7 @@
 //! What readers see: the index, the ring and the revision, under one lock, so that they always belong together. Only the writer changes it.
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Range,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
@@ -45,10 +46,12 @@ pub(super) struct Shared {
     /// The last outage that is over.
     recovered: watch::Sender<Option<Recovered>>,
     uuid: String,
+    /// What was jumped over when it was opened: this store gave none of these, but one that it has replaced may have.
+    gap: Range<u64>,
 }
 
 impl Shared {
-    pub(super) fn new(loaded: Loaded, options: &Options) -> Self {
+    pub(super) fn new(loaded: Loaded, first: u64, options: &Options) -> Self {
         let Loaded { revision, uuid, entries } = loaded;
         let ring = Ring::new(revision, options.ring_events, options.ring_bytes);
         let mut state = State { resources: HashMap::new(), ring, revision, changed: HashMap::new(), failure: None };
@@ -56,7 +59,8 @@ impl Shared {
             state.insert(Arc::new(entry));
         }
         let (lost, recovered) = (watch::Sender::new(None), watch::Sender::new(None));
-        Self { state: RwLock::new(state), latest: watch::Sender::new(revision), lost, recovered, uuid }
+        let gap = revision + 1..first;
+        Self { state: RwLock::new(state), latest: watch::Sender::new(revision), lost, recovered, uuid, gap }
     }
 
     /// A panic elsewhere cannot leave the state half changed in a way that matters to a reader, so poison is ignored.
@@ -81,6 +85,7 @@ impl Shared {
 
     /// Takes back, from the latest state, what the events after the revision did.
     pub(super) fn list_at(&self, resource: &str, namespace: Option<&str>, revision: u64) -> Result<Listing, Expired> {
+        self.check(revision)?;
         let state = self.read();
         let mut was: BTreeMap<_, _> = state.objects(resource, namespace).into_iter().map(|entry| (entry.key.clone(), entry)).collect();
         for event in state.ring.after(revision)?.rev() {
@@ -102,6 +107,15 @@ impl Shared {
 
     pub(super) fn revision(&self) -> u64 {
         self.read().revision
+    }
+
+    /// The revision that follows on another.
+    pub(super) fn next(&self, revision: u64) -> u64 {
+        self.gap.end.max(revision + 1)
+    }
+
+    pub(super) fn check(&self, revision: u64) -> Result<(), Expired> {
+        if self.gap.contains(&revision) { Err(Expired { asked: revision, oldest: self.oldest() }) } else { Ok(()) }
     }
 
     pub(super) fn changed(&self, resource: &str) -> u64 {
@@ -127,6 +141,7 @@ impl Shared {
     /// At most `limit` events of a resource after a revision, and the revision up to which that is all there is. One that was never given
     /// out has expired too: waiting for it would leave out what happens until then.
     pub(super) fn events(&self, resource: &str, after: u64, limit: usize) -> Result<(Vec<Event>, u64), Expired> {
+        self.check(after)?;
         let state = self.read();
         if after > state.revision {
             return Err(Expired { asked: after, oldest: state.ring.oldest() });

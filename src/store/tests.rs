@@ -46,6 +46,41 @@ async fn what_was_answered_is_there_after_reopening_with_revision_and_uuid() {
 }
 
 #[tokio::test]
+async fn a_store_that_was_restored_or_made_anew_gives_no_revision_again_and_those_of_the_lost_one_have_expired() {
+    let at = |millis: i64| Timestamp::from_millisecond(1_800_000_000_000 + millis).unwrap();
+    let (dir, options) = (tempfile::tempdir().unwrap(), Options::default());
+    let file = dir.path().join("store.redb");
+    let store = Store::open_at(dir.path(), &options, at(0)).unwrap();
+    let kept = store.write(create("a")).await.unwrap().entry.revision;
+    assert_eq!(kept, 1_800_000_000_000);
+    drop(store);
+    let backup = std::fs::read(&file).unwrap();
+    let store = Store::open_at(dir.path(), &options, at(5)).unwrap();
+    let lost = store.write(create("b")).await.unwrap().entry.revision;
+    drop(store);
+    std::fs::write(&file, backup).unwrap();
+    let store = Store::open_at(dir.path(), &options, at(9)).unwrap();
+    // Also while there is no newer one, and after.
+    for name in ["c", "d"] {
+        assert!(store.check(lost).is_err() && store.list_at("things", None, lost).is_err());
+        assert_eq!(store.watch(lost).next("").await.unwrap_err().asked, lost);
+        assert!(store.write(create(name)).await.unwrap().entry.revision > lost);
+        let seen: Vec<_> = store.watch(kept).next("").await.unwrap().iter().map(Event::revision).collect();
+        assert_eq!((seen[0], seen.last()), (1_800_000_000_009, Some(&store.revision())));
+        assert_eq!(store.list_at("things", None, kept).unwrap().entries.len(), 1);
+    }
+    let before = store.revision();
+    drop(store);
+    // A clock that was set back.
+    let store = Store::open_at(dir.path(), &options, at(2)).unwrap();
+    assert_eq!(store.write(create("e")).await.unwrap().entry.revision, before + 1);
+    drop(store);
+    std::fs::remove_file(&file).unwrap();
+    let store = Store::open_at(dir.path(), &options, at(20)).unwrap();
+    assert!(store.write(create("a")).await.unwrap().entry.revision > before + 1);
+}
+
+#[tokio::test]
 async fn a_second_opener_is_told_who_holds_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let _store = Store::open(dir.path(), &Options::default()).unwrap();
@@ -149,8 +184,7 @@ async fn a_list_of_an_older_revision_is_what_was_there_then() {
 
 #[tokio::test]
 async fn a_watcher_that_fell_out_of_the_ring_is_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), &Options { ring_events: 3, ..Options::default() }).unwrap();
+    let store = Store::memory_with(&Options { ring_events: 3, ..Options::default() }).unwrap();
     let start = store.revision();
     let mut watcher = store.watch(start);
     for n in 0..5 {
@@ -182,7 +216,7 @@ impl Disky {
 
     fn store(&self) -> Store {
         let (options, disk) = (Options::default(), self.clone());
-        Store::start(Disk::on(Path::new("(memory)"), move || Ok(disk.clone()), options.cache_bytes).unwrap(), None, &options).unwrap()
+        Store::start(Disk::on(Path::new("(memory)"), move || Ok(disk.clone()), options.cache_bytes).unwrap(), None, &options, 0).unwrap()
     }
 
     fn fail_after(&self, operations: u64, errno: i32) {

@@ -236,8 +236,9 @@ impl Pending<'_> {
 
     /// Gives the value the next revision.
     fn stamp(&mut self, key: Key, value: &mut Value) -> Result<Arc<Entry>, WriteError> {
-        let entry = Entry::from_value(key, self.revision + 1, value).map_err(|error| WriteError::Refused(error.to_string()))?;
-        self.revision += 1;
+        let revision = self.shared.next(self.revision);
+        let entry = Entry::from_value(key, revision, value).map_err(|error| WriteError::Refused(error.to_string()))?;
+        self.revision = revision;
         Ok(Arc::new(entry))
     }
 }

@@ -54,6 +54,10 @@ async fn a_command_runs_under_a_lock_with_its_fence_and_gives_its_exit_code() {
     assert_eq!(keys, ["acquiredAt", "expiresAt", "key", "metadata", "ownerId"], "as the first seed has it");
     held.release().await;
     assert_eq!(said(&mut mesh(&rig, &["lock", "ls"])).1, "(none)\n");
+
+    // What can never be is told at once, however long it would wait.
+    let (code, _, error) = said(&mut mesh(&rig, &["-n", "nowhere", "lock", "run", "k", "--wait", "1h", "--", "true"]));
+    assert!(code == Some(1) && error.contains("namespaces \"nowhere\" not found"), "{code:?} {error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -100,6 +100,22 @@ async fn who_waits_is_served_in_turn_also_over_a_killed_controller_and_what_is_h
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_held_by_one_that_ended_while_the_controller_was_down_is_the_next_ones_when_it_is_back() {
+    let mut rig = Rig::start(2).await;
+    let workers = rig.workers();
+    let long = Options { ttl: Duration::from_secs(3600), ..waiting(0) };
+    let ended = workers[0].mesh.locks().acquire("ended", &long).await.unwrap();
+    let lives = workers[1].mesh.locks().acquire("lives", &long).await.unwrap();
+    rig.controller.kill_9();
+    kill(workers[0].pid, "-KILL");
+    rig.controller.start_again().await;
+    let next = workers[1].mesh.locks();
+    let taken = soon("the lock of the one that has ended", next.acquire("ended", &waiting(60))).await.unwrap();
+    assert!(taken.fence() > ended.fence());
+    assert!(lives.is_held() && next.try_acquire("lives", &long).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_that_a_person_removes_is_a_lost_lock_and_a_note_on_it_is_not() {
     let rig = Rig::start(1).await;
     let worker = &rig.workers()[0];

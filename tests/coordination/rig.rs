@@ -21,7 +21,10 @@ pub(crate) struct Worker {
 
 impl Rig {
     pub(crate) async fn start(workers: u32) -> Self {
-        let controller = Controller::start().await;
+        Self::on(Controller::start().await, workers).await
+    }
+
+    pub(crate) async fn on(controller: Controller, workers: u32) -> Self {
         let command = ["sleep", "1000000"];
         controller.apply("worker", &json!({ "type": "Worker", "replicas": workers, "command": command })).await;
         Self { controller }

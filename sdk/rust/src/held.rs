@@ -38,7 +38,7 @@ impl Held {
         let (mut ticket, mut pause) = (None, AGAIN.0);
         loop {
             let (sent, left) = (Instant::now(), end.map(|end| end.saturating_duration_since(Instant::now())));
-            let failed = match agent.events("POST", &path, Some(asked(options, left, ticket))).await {
+            let failed = match agent.events("POST", &path, Some(asked(options, left, ticket.as_ref()))).await {
                 Ok(events) => match acquired(events, &mut ticket).await {
                     Ok((holding, events)) => return Self::begin(agent, path, holding, events, sent, options.ttl).await,
                     Err(error) => error,
@@ -126,11 +126,11 @@ impl Drop for Held {
 }
 
 /// Reads until it is acquired.
-async fn acquired(mut events: Events, ticket: &mut Option<u64>) -> Result<(Holding, Events), Error> {
+async fn acquired(mut events: Events, ticket: &mut Option<Value>) -> Result<(Holding, Events), Error> {
     while let Some(Event { name, data }) = events.next().await {
         let unreadable = |error: serde_json::Error| Error::Unreachable(error.to_string());
         match name.as_str() {
-            "queued" => *ticket = data.get("ticket").and_then(Value::as_u64),
+            "queued" => *ticket = data.get("ticket").cloned(),
             "acquired" => return Ok((serde_json::from_value(data).map_err(unreadable)?, events)),
             "problem" => return Err(serde_json::from_value::<crate::Problem>(data).map_err(unreadable)?.into()),
             // Of a later agent.

@@ -186,7 +186,7 @@ fn pieces(seconds: u128) -> String {
 }
 
 /// The body of a request for a key.
-fn asked(options: &Options, wait: Option<Duration>, ticket: Option<u64>) -> Value {
+fn asked(options: &Options, wait: Option<Duration>, ticket: Option<&Value>) -> Value {
     let mut body = json!({ "ttl": text(options.ttl), "metadata": options.metadata });
     if let Value::Object(body) = &mut body {
         // The longest that there is: asked for again when it is over.

@@ -1,7 +1,7 @@
 //! What a handler is given: a request, with the resource and the object that its path names.
 use std::sync::Arc;
 
-use crate::{registry::Resource, request::Request, state::State};
+use crate::{registry::Resource, request::Request, state::State, status::ApiError};
 
 /// A request to a resource.
 #[derive(Debug, Clone)]
@@ -14,6 +14,14 @@ pub(super) struct Call<'a> {
     /// Empty for the collection.
     pub(super) name: &'a str,
     pub(super) part: Part,
+}
+
+impl Call<'_> {
+    /// Whether what is read at a revision is as new as what was asked for.
+    pub(super) fn at_least(&self, asked: u64, current: u64) -> Result<(), ApiError> {
+        self.server.store.check(asked).map_err(ApiError::gone)?;
+        if asked > current { Err(ApiError::too_large_revision(asked, current)) } else { Ok(()) }
+    }
 }
 
 /// Which part of an object a request is for.

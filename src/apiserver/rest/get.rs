@@ -8,10 +8,7 @@ pub(super) fn get(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let Call { server, request, resource, namespace, name, .. } = call;
     let form = request.form()?;
     if let Some(asked) = request.query.revision()? {
-        let current = server.store.revision();
-        if asked > current {
-            return Err(ApiError::too_large_revision(asked, current));
-        }
+        call.at_least(asked, server.store.revision())?;
     }
     let entry = server.store.get(&resource.key(namespace, name)).ok_or_else(|| ApiError::not_found(resource.group_resource(), name))?;
     Ok(form::entry(call, form, StatusCode::OK, &entry))

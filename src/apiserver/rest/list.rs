@@ -82,8 +82,8 @@ fn read(call: &Call<'_>) -> Result<(Listing, Option<Token>), ApiError> {
         let listing = server.store.list_at(&resource.storage, namespace, token.rv).map_err(|_| ApiError::continue_expired())?;
         return if token.rv > current { Err(ApiError::continue_expired()) } else { Ok((listing, Some(token))) };
     }
-    if let Some(asked) = revision.filter(|asked| *asked > current) {
-        return Err(ApiError::too_large_revision(asked, current));
+    if let Some(asked) = revision {
+        call.at_least(asked, current)?;
     }
     match revision {
         Some(asked) if exact => Ok((server.store.list_at(&resource.storage, namespace, asked).map_err(ApiError::gone)?, None)),

@@ -50,10 +50,8 @@ pub(super) fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
         Start::Now => (Vec::new(), server.store.revision()),
         Start::After(revision) => (Vec::new(), revision),
     };
-    if let Start::Existing { at_least, .. } = start
-        && at_least > after
-    {
-        return Err(ApiError::too_large_revision(at_least, after));
+    if let Start::Existing { at_least, .. } = start {
+        call.at_least(at_least, after)?;
     }
     let mut feed = Feed {
         watcher: server.store.watch(after),

@@ -15,6 +15,7 @@ use mesh_controller_sdk::Mesh;
 use mesh_coordination::{
     locks::{self, Ask, Following, Key, Kind, LockMetrics, Locks, News, Refusal},
     session::{Session, Sessions},
+    token::Tokens,
 };
 use mesh_kit::clock::BootClock;
 
@@ -114,8 +115,14 @@ pub(super) async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
     let session = Session { instance: hostname(), uid: Uuid::new_v4().to_string(), attempt: 0 };
     let sessions = Sessions::default();
     sessions.lives(session.clone());
-    let options =
-        locks::Options { namespace: Some(api.namespace.clone()), sessions, metrics: LockMetrics::default(), clock: BootClock::system() };
+    let options = locks::Options {
+        namespace: Some(api.namespace.clone()),
+        agent: None,
+        sessions,
+        tokens: Tokens::random(),
+        metrics: LockMetrics::default(),
+        clock: BootClock::system(),
+    };
     let (locks, keeping) = locks::keep(api.client.clone(), options);
     let mut keeper = JoinSet::new();
     keeper.spawn(async move {
@@ -156,7 +163,7 @@ fn refused(wanted: &Wanted, refusal: &Refusal) -> Failure {
         }
         Refusal::Lost(loss) => Failure::new(Code::Conflict, format!("{what}: {loss}")),
         Refusal::Busy => Failure::new(Code::Conflict, format!("{what}: too many wait for it")),
-        Refusal::Unavailable(why) => Failure::new(Code::Failed, format!("{what}: {why}")),
+        Refusal::Unavailable(why) | Refusal::Refused(why) => Failure::new(Code::Failed, format!("{what}: {why}")),
     }
 }
 

@@ -67,6 +67,9 @@ pub(super) async fn sweep(agent: &Agent) -> Result<(), Error> {
         }
     }
     let uids: HashSet<String> = known.iter().filter_map(ResourceExt::uid).collect();
+    if let Some(door) = &agent.options.door {
+        door.sessions.listed(uids.iter().chain(found.iter().map(|key| &key.uid)).cloned().collect());
+    }
     let (known, orphans): (Vec<_>, Vec<_>) = found.into_iter().partition(|key| uids.contains(&key.uid));
     for orphan in agent.options.ledger.sort(orphans, !known.is_empty()) {
         agent.orphans.tell(News::Gone(orphan, GRACE));

@@ -17,7 +17,7 @@ use super::{
     Holding, Key, Kind, Loss, Refusal,
     message::{Done, Id, Message, Waiter},
 };
-use crate::session::Session;
+use crate::{session::Session, token::Tokens};
 use mesh_kit::clock::{BootClock, BootTime};
 
 /// Requests that wait for their turn; more wait before they enter.
@@ -32,6 +32,7 @@ pub struct Locks {
     ids: Arc<AtomicU64>,
     tickets: Arc<AtomicU64>,
     synced: watch::Receiver<bool>,
+    tokens: Tokens,
     clock: BootClock,
 }
 
@@ -58,10 +59,8 @@ pub(super) enum Order {
 /// What one who asked for a key learns, in this order.
 #[derive(Debug)]
 pub enum News {
-    /// It waits: at this place, with this ticket.
+    /// It waits, at this place.
     Queued {
-        /// Keeps its place when it asks again.
-        ticket: u64,
         /// 1 is the next.
         position: usize,
     },
@@ -82,11 +81,17 @@ pub struct Waiting {
     key: Key,
     id: Id,
     session: Session,
+    ticket: String,
     news: mpsc::Receiver<News>,
     leaving: mpsc::UnboundedSender<Order>,
 }
 
 impl Waiting {
+    /// Keeps its place when it asks again for the same key.
+    pub fn ticket(&self) -> &str {
+        &self.ticket
+    }
+
     /// What comes next; none after the last.
     pub async fn next(&mut self) -> Option<News> {
         self.news.recv().await
@@ -116,16 +121,16 @@ pub struct Ask {
     pub wait: Option<Duration>,
     /// What is said about it.
     pub metadata: Map<String, Value>,
-    /// Of one who asked before.
-    pub ticket: Option<u64>,
+    /// Of one who asked before. One that this run was not given for this key is as none.
+    pub ticket: Option<String>,
 }
 
 impl Locks {
     /// The handle, and what its task hears.
-    pub(super) fn new(synced: watch::Receiver<bool>, clock: BootClock) -> (Self, Asked) {
+    pub(super) fn new(synced: watch::Receiver<bool>, tokens: Tokens, clock: BootClock) -> (Self, Asked) {
         let (orders, heard) = mpsc::channel(ORDERS);
         let (leaving, left) = mpsc::unbounded_channel();
-        (Self { orders, leaving, ids: Arc::default(), tickets: Arc::default(), synced, clock }, Asked { orders: heard, left })
+        (Self { orders, leaving, ids: Arc::default(), tickets: Arc::default(), synced, tokens, clock }, Asked { orders: heard, left })
     }
 
     /// Waits until all Leases were read, before which nothing should be asked; true if that has come about in time.
@@ -141,12 +146,26 @@ impl Locks {
     pub async fn ask(&self, key: Key, session: Session, ask: Ask) -> Result<Waiting, Refusal> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let now = self.clock.now();
-        let ticket = ask.ticket.unwrap_or_else(|| self.ticket(now));
+        let of = [key.namespace.as_str(), key.kind.as_str(), &key.name, &session.to_string()].map(str::to_owned);
+        let ticket = ask.ticket.and_then(|ticket| self.known(&of, &ticket)).unwrap_or_else(|| self.ticket(now));
+        let signed = self.signed(&of, ticket);
         let until = ask.wait.map(|wait| now + wait);
         let waiter = Waiter { id, session: session.clone(), ticket, ttl: ask.ttl, until, metadata: ask.metadata };
         let (sender, news) = mpsc::channel(2);
         self.send(Order::Ask { key: key.clone(), waiter, news: sender }).await?;
-        Ok(Waiting { key, id, session, news, leaving: self.leaving.clone() })
+        Ok(Waiting { key, id, session, ticket: signed, news, leaving: self.leaving.clone() })
+    }
+
+    /// A ticket as whoever waits is given it: signed, so that nobody makes one up to be served first.
+    fn signed(&self, of: &[String], ticket: u64) -> String {
+        format!("{ticket}.{}", self.tokens.sign(&said(of, ticket)))
+    }
+
+    /// The ticket that is signed so, if it was given for this.
+    fn known(&self, of: &[String], signed: &str) -> Option<u64> {
+        let (ticket, mac) = signed.split_once('.')?;
+        let ticket = ticket.parse().ok()?;
+        self.tokens.is_signed(&said(of, ticket), mac).then_some(ticket)
     }
 
     /// The next ticket. By a clock that goes on over a restart of this process, so that who asks again with its own is at its old place.
@@ -228,6 +247,11 @@ impl Locks {
     }
 }
 
+/// What is signed: no part of it has a line break.
+fn said(of: &[String], ticket: u64) -> String {
+    format!("ticket\n{}\n{ticket}", of.join("\n"))
+}
+
 /// A moment as a ticket.
 pub(super) fn micros(time: BootTime) -> u64 {
     u64::try_from(time.since_boot().as_micros()).unwrap_or(u64::MAX)
@@ -235,4 +259,52 @@ pub(super) fn micros(time: BootTime) -> u64 {
 
 fn ending() -> Refusal {
     Refusal::Unavailable("this agent is ending".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key { namespace: "shop".into(), kind: Kind::Lock, name: name.into() }
+    }
+
+    fn run(attempt: u32) -> Session {
+        Session { instance: "web".into(), uid: "u-1".into(), attempt }
+    }
+
+    #[tokio::test]
+    async fn a_ticket_keeps_its_place_for_who_was_given_it_and_is_none_for_others_and_for_other_keys() {
+        let tokens = Tokens::random();
+        // Two agents, the second of which is the first after a restart.
+        let agents = [(); 2].map(|()| Locks::new(watch::channel(true).1, tokens.clone(), BootClock::system()));
+        let [(first, mut heard), (then, mut heard_then)] = agents;
+        let ask = |ticket: Option<&str>| Ask {
+            ttl: Duration::from_secs(30),
+            wait: None,
+            metadata: Map::new(),
+            ticket: ticket.map(str::to_owned),
+        };
+        let place = |asked: &mut Asked| match asked.orders.try_recv().unwrap() {
+            Order::Ask { waiter, .. } => waiter.ticket,
+            other => panic!("{other:?}"),
+        };
+        let waiting = first.ask(key("k"), run(0), ask(None)).await.unwrap();
+        let (ticket, given) = (waiting.ticket(), place(&mut heard));
+        let mut asked_again = async |key, session, ticket: &str| {
+            drop(then.ask(key, session, ask(Some(ticket))).await.unwrap());
+            place(&mut heard_then)
+        };
+        assert_eq!(asked_again(key("k"), run(0), ticket).await, given);
+        let mac = ticket.split_once('.').unwrap().1;
+        for (key, session, ticket) in [
+            (key("other"), run(0), ticket),
+            (key("k"), run(1), ticket),
+            (key("k"), run(0), "1"),
+            (key("k"), run(0), "1."),
+            (key("k"), run(0), &format!("1.{mac}")),
+        ] {
+            assert!(asked_again(key, session, ticket).await > given, "{ticket}");
+        }
+    }
 }

@@ -25,22 +25,32 @@ use super::{
     message::{Command, Done, Failed, Id, Message, Record},
     slot::Slot,
 };
-use crate::session::{Session, Sessions, Standing};
+use crate::{
+    session::{Session, Sessions, Standing},
+    token::Tokens,
+};
 use mesh_api::labels;
 use mesh_kit::clock::{BootClock, BootTime};
 
-/// So long after its begin nobody gets what was held then: those who waited before are on their way back.
-const SETTLE: Duration = Duration::from_secs(2);
+/// So long after it has read what is held nobody gets that: those who waited before are on their way back, and try again after half a second at the latest.
+const SETTLE: Duration = Duration::from_secs(1);
 /// So many keys are held or wanted at the same time.
 const MAX_KEYS: usize = 100_000;
+
+/// Between two lines in the log that tell that too many ask.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// Whose locks they are.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Only those of this namespace; none: of all.
     pub namespace: Option<String>,
+    /// The node whose instances ask; none if no instances do.
+    pub agent: Option<String>,
     /// Which runs live here.
     pub sessions: Sessions,
+    /// Signs what those who wait get, so that it is known again.
+    pub tokens: Tokens,
     /// Counts what is held and wanted.
     pub metrics: LockMetrics,
     /// The system's, but in tests.
@@ -50,7 +60,7 @@ pub struct Options {
 /// Locks kept as Leases of an API, and the task that keeps them until nobody can ask any more.
 pub fn keep(client: Client, options: Options) -> (Locks, impl Future<Output = Result<(), Infallible>> + Send + 'static) {
     let (synced, sync) = watch::channel(false);
-    let (locks, asked) = Locks::new(sync, options.clock.clone());
+    let (locks, asked) = Locks::new(sync, options.tokens.clone(), options.clock.clone());
     (locks, Keeper::new(client, options, synced).run(asked))
 }
 
@@ -66,7 +76,7 @@ struct Entry {
 
 /// One who is to be told.
 enum Asker {
-    Waits { ticket: u64, news: mpsc::Sender<News> },
+    Waits(mpsc::Sender<News>),
     Steps(oneshot::Sender<Result<Done, Refusal>>),
 }
 
@@ -84,6 +94,8 @@ struct Keeper {
     /// Of the list that is being read.
     listed: HashSet<Key>,
     trouble: Option<String>,
+    /// When it was last told that too many ask.
+    told: Option<BootTime>,
 }
 
 /// What came of a call.
@@ -107,6 +119,7 @@ impl Keeper {
             calls: FuturesUnordered::new(),
             listed: HashSet::new(),
             trouble: None,
+            told: None,
         }
     }
 
@@ -136,7 +149,8 @@ impl Keeper {
                 Some(order) = asked.left.recv() => self.heed(order),
                 Some(event) = watched.next() => self.see(event),
                 Some((key, called)) = self.calls.next() => self.called(&key, called),
-                Ok(()) = changes.changed() => self.runs(),
+                // What is read meanwhile may be of runs that have ended before.
+                Ok(()) = changes.changed(), if *self.synced.borrow() => self.runs(),
                 () = &mut wake => {}
             }
             self.wake();
@@ -147,6 +161,7 @@ impl Keeper {
         match order {
             Order::Ask { key, waiter, news } => {
                 if self.entries.len() >= MAX_KEYS && !self.entries.contains_key(&key) {
+                    self.busy(&key);
                     // Whoever asked may be gone already.
                     let _ = news.try_send(News::Refused(Refusal::Busy));
                     return;
@@ -155,8 +170,7 @@ impl Keeper {
                 if waiter.ticket < micros(self.started) {
                     self.entry(&key).slot.settle(settled);
                 }
-                let asker = Asker::Waits { ticket: waiter.ticket, news };
-                self.askers.insert(waiter.id, (waiter.session.clone(), asker));
+                self.askers.insert(waiter.id, (waiter.session.clone(), Asker::Waits(news)));
                 self.step(&key, Message::Ask(waiter));
             }
             Order::Step { key, message, answer } => {
@@ -229,7 +243,7 @@ impl Keeper {
                         self.calls.push(call.map(|(key, result)| (key, Called::Read(result))).boxed());
                     }
                     Command::Write(revision, change) => {
-                        let call = calls::write(self.leases(key), key.clone(), revision, change);
+                        let call = calls::write(self.leases(key), key.clone(), revision, change, self.options.agent.clone());
                         self.calls.push(call.map(|(key, result)| (key, Called::Wrote(result))).boxed());
                     }
                     Command::Answer(id, result) => {
@@ -258,12 +272,12 @@ impl Keeper {
         let (session, asker) = self.askers.remove(&id)?;
         match (asker, result) {
             (Asker::Steps(answer), result) => drop(answer.send(result)),
-            (Asker::Waits { ticket, news }, Ok(Done::Queued(position))) => {
+            (Asker::Waits(news), Ok(Done::Queued(position))) => {
                 // A full channel has the next of its news in it already.
-                let _ = news.try_send(News::Queued { ticket, position });
-                self.askers.insert(id, (session, Asker::Waits { ticket, news }));
+                let _ = news.try_send(News::Queued { position });
+                self.askers.insert(id, (session, Asker::Waits(news)));
             }
-            (Asker::Waits { news, .. }, Ok(Done::Held(holding))) => {
+            (Asker::Waits(news), Ok(Done::Held(holding))) => {
                 self.options.metrics.acquired(key.kind);
                 let fence = holding.fence;
                 let following = self.entry(key).follow(fence);
@@ -271,10 +285,25 @@ impl Keeper {
                     return Some(Message::Release(id, session, fence));
                 }
             }
-            (Asker::Waits { .. }, Ok(Done::Released)) => {}
-            (Asker::Waits { news, .. }, Err(refusal)) => drop(news.try_send(News::Refused(refusal))),
+            (Asker::Waits(_), Ok(Done::Released)) => {}
+            (Asker::Waits(news), Err(refusal)) => {
+                if refusal == Refusal::Busy {
+                    self.busy(key);
+                }
+                drop(news.try_send(News::Refused(refusal)));
+            }
         }
         None
+    }
+
+    /// Counts one who is refused because there are too many, and tells of it now and then.
+    fn busy(&mut self, key: &Key) {
+        self.options.metrics.busy();
+        let now = self.options.clock.now();
+        if self.told.is_none_or(|told| now >= told + TOLD_AGAIN) {
+            self.told = Some(now);
+            tracing::warn!(%key, keys = self.entries.len(), "locks: too many wait for this key, or too many keys are in use; told once a minute");
+        }
     }
 
     /// Notes when the key is to be woken, tells who looks on, and forgets it if there is nothing more to it.
@@ -339,7 +368,13 @@ impl Keeper {
                 for key in gone {
                     self.step(&key, Message::Doubt);
                 }
-                self.synced.send_replace(true);
+                if !self.synced.send_replace(true) {
+                    self.settled = self.options.clock.now() + SETTLE;
+                    for entry in self.entries.values_mut().filter(|entry| entry.slot.record().holding.is_some()) {
+                        entry.slot.settle(self.settled);
+                    }
+                }
+                self.runs();
             }
             Event::Apply(lease) => {
                 if let Some(key) = lease::key(&lease) {
@@ -366,15 +401,23 @@ impl Keeper {
     }
 
     fn standing(&self, record: &Record) -> Standing {
-        let session = record.holding.as_ref().and_then(|holding| holding.holder.parse().ok());
-        session.map_or(Standing::Unknown, |session| self.options.sessions.standing(&session))
+        let Some(session) = record.session() else { return Standing::Unknown };
+        match self.options.sessions.standing(&session) {
+            Standing::Unknown if self.is_missing(&session, record) => Standing::Ended,
+            standing => standing,
+        }
+    }
+
+    /// Whether the run would be one of this agent, which has none like it.
+    fn is_missing(&self, session: &Session, record: &Record) -> bool {
+        self.options.agent.is_some() && self.options.agent == record.agent && self.options.sessions.is_missing(session)
     }
 
     fn called(&mut self, key: &Key, called: Called) {
         let (Called::Read(result) | Called::Wrote(result)) = &called;
         match result {
-            Err(Failed::Away(why)) if self.trouble.as_ref() != Some(why) => {
-                tracing::warn!(error = why, %key, "locks: the API does not answer as it should; it is tried again");
+            Err(Failed::Away(why) | Failed::Refused(why)) if self.trouble.as_ref() != Some(why) => {
+                tracing::warn!(error = why, %key, "locks: the API does not answer, or refuses");
                 self.trouble = Some(why.clone());
             }
             Err(_) => {}
@@ -391,13 +434,20 @@ impl Keeper {
 
     /// Runs have begun or ended.
     fn runs(&mut self) {
-        for (session, standing) in self.options.sessions.take_news() {
-            let holder = session.to_string();
-            let concerned = self.entries.iter().filter(|(_, entry)| entry.slot.concerns(&session, &holder));
-            let concerned: Vec<Key> = concerned.map(|(key, _)| key.clone()).collect();
-            for key in concerned {
-                self.step(&key, Message::Run(session.clone(), standing));
+        let news = self.options.sessions.take_news();
+        let mut told = Vec::new();
+        for (key, entry) in &self.entries {
+            for session in entry.slot.sessions() {
+                let standing = match news.of(&session) {
+                    Some(Standing::Unknown) if self.is_missing(&session, entry.slot.record()) => Standing::Ended,
+                    Some(standing) => standing,
+                    None => continue,
+                };
+                told.push((key.clone(), session, standing));
             }
+        }
+        for (key, session, standing) in told {
+            self.step(&key, Message::Run(session, standing));
         }
     }
 

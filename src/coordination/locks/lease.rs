@@ -20,10 +20,13 @@ use mesh_api::{
     names::{self, is_subdomain},
 };
 
-/// The name of a key's Lease. A group's is the group's own where that can be a name, so that other programs take part by that name.
+/// The name of a key's Lease. A group's is the group's own where that can be a name, so that other programs take part by that name;
+/// but one that is derived from a key has a prefix which no group's own has.
 pub fn name(key: &Key) -> String {
     let own = key.kind == Kind::Leader && key.namespace != labels::SYSTEM_NAMESPACE;
-    if own && is_subdomain(&key.name) { key.name.clone() } else { names::derived(key.kind.as_str(), &key.name) }
+    let derived =
+        [Kind::Lock, Kind::Leader].iter().any(|kind| key.name.strip_prefix(kind.as_str()).is_some_and(|rest| rest.starts_with('-')));
+    if own && !derived && is_subdomain(&key.name) { key.name.clone() } else { names::derived(key.kind.as_str(), &key.name) }
 }
 
 /// Which key a Lease is of; none if of none, or if its name is that of another.
@@ -43,13 +46,15 @@ pub fn key(lease: &Lease) -> Option<Key> {
 pub fn record(lease: &Lease) -> Record {
     let metadata = &lease.metadata;
     let revision = metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0);
-    let watched = metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(labels::LOCK));
+    let label = |name: &str| metadata.labels.as_ref().and_then(|labels| labels.get(name));
     let spec = lease.spec.as_ref();
     Record {
         exists: true,
         revision,
         transitions: spec.and_then(|spec| spec.lease_transitions).unwrap_or(0),
-        watched,
+        watched: label(labels::LOCK).is_some(),
+        ours: label(labels::APP_MANAGED_BY).is_some_and(|manager| manager == labels::MANAGER),
+        agent: metadata.annotations.as_ref().and_then(|annotations| annotations.get(labels::LOCK_AGENT)).cloned(),
         holding: spec.and_then(|spec| holding(spec, metadata, revision)),
     }
 }
@@ -75,8 +80,8 @@ fn holding(spec: &LeaseSpec, metadata: &ObjectMeta, revision: u64) -> Option<Hol
     })
 }
 
-/// The Lease of one who is the first to hold the key.
-pub fn made(key: &Key, change: &Change, now: Timestamp) -> Lease {
+/// The Lease of one who is the first to hold the key, by an agent if that has a name.
+pub fn made(key: &Key, change: &Change, agent: Option<&str>, now: Timestamp) -> Lease {
     let mut lease = Lease { metadata: ObjectMeta { name: Some(name(key)), ..ObjectMeta::default() }, spec: None };
     let text = |value: &str| value.to_owned();
     lease.metadata.labels =
@@ -84,6 +89,7 @@ pub fn made(key: &Key, change: &Change, now: Timestamp) -> Lease {
     let mut annotations = BTreeMap::from([(text(labels::LOCK_KEY), key.name.clone())]);
     if let Change::Take { session, ttl, ticket, metadata, transitions } = change {
         annotations.insert(text(labels::LOCK_TICKET), ticket.to_string());
+        annotations.extend(agent.map(|agent| (text(labels::LOCK_AGENT), text(agent))));
         annotations.extend(written(metadata).map(|metadata| (text(labels::LOCK_METADATA), metadata)));
         lease.spec = Some(LeaseSpec {
             holder_identity: Some(session.to_string()),
@@ -99,7 +105,7 @@ pub fn made(key: &Key, change: &Change, now: Timestamp) -> Lease {
 }
 
 /// What changes in a Lease that is there, as a merge patch; it is refused if the Lease is another by now.
-pub fn patch(key: &Key, revision: u64, change: &Change, now: Timestamp) -> Value {
+pub fn patch(key: &Key, revision: u64, change: &Change, agent: Option<&str>, now: Timestamp) -> Value {
     let mut metadata = json!({ "resourceVersion": revision.to_string() });
     let (spec, more) = match change {
         Change::Take { session, ttl, ticket, metadata, transitions } => (
@@ -112,15 +118,22 @@ pub fn patch(key: &Key, revision: u64, change: &Change, now: Timestamp) -> Value
             }),
             json!({
                 "labels": { labels::LOCK: key.kind.as_str() },
-                "annotations": { labels::LOCK_KEY: key.name, labels::LOCK_FENCE: null, labels::LOCK_TICKET: ticket.to_string(), labels::LOCK_METADATA: written(metadata) },
+                "annotations": {
+                    labels::LOCK_KEY: key.name,
+                    labels::LOCK_AGENT: agent,
+                    labels::LOCK_FENCE: null,
+                    labels::LOCK_TICKET: ticket.to_string(),
+                    labels::LOCK_METADATA: written(metadata),
+                },
             }),
         ),
         Change::Renew { fence } => {
             (json!({ "renewTime": MicroTime(now) }), json!({ "annotations": { labels::LOCK_FENCE: fence.to_string() } }))
         }
-        Change::Free => (
+        // What goes is removed, not written.
+        Change::Free | Change::Remove => (
             json!({ "holderIdentity": "", "renewTime": MicroTime(now) }),
-            json!({ "annotations": { labels::LOCK_FENCE: null, labels::LOCK_TICKET: null, labels::LOCK_METADATA: null } }),
+            json!({ "annotations": { labels::LOCK_AGENT: null, labels::LOCK_FENCE: null, labels::LOCK_TICKET: null, labels::LOCK_METADATA: null } }),
         ),
         Change::Mark => {
             (Value::Null, json!({ "labels": { labels::LOCK: key.kind.as_str() }, "annotations": { labels::LOCK_KEY: key.name } }))
@@ -160,6 +173,10 @@ mod tests {
         assert_eq!(name(&of(Kind::Leader, "scheduler.v1")), "scheduler.v1");
         assert_eq!(name(&Key { namespace: "mesh-system".into(), ..of(Kind::Leader, "router-a") }), "leader-router-a");
         assert_eq!(name(&of(Kind::Lock, "orders")), "lock-orders");
+        assert_eq!(
+            ["lock-orders", "leader-orders", "lock", "locksmith"].map(|group| name(&of(Kind::Leader, group))),
+            ["leader-lock-orders", "leader-leader-orders", "lock", "locksmith"]
+        );
         let names = ["Orders", "orders/1", "orders 1", "-orders", "ö", &"x".repeat(512)].map(|key| name(&of(Kind::Lock, key)));
         for name in &names {
             assert!(is_subdomain(name) && name.len() <= 63, "{name}");
@@ -170,11 +187,12 @@ mod tests {
     #[test]
     fn the_fence_is_the_revision_of_the_write_that_acquired_it_however_often_it_is_renewed() {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let mut lease = made(&of(Kind::Lock, "orders/1"), &take(), now);
+        let mut lease = made(&of(Kind::Lock, "orders/1"), &take(), Some("vm"), now);
         lease.metadata.namespace = Some("shop".into());
         lease.metadata.resource_version = Some("41".into());
         assert_eq!(key(&lease), Some(of(Kind::Lock, "orders/1")));
         let first = record(&lease);
+        assert!(first.ours && first.agent.as_deref() == Some("vm"));
         let holding = first.holding.clone().unwrap();
         assert_eq!((holding.fence, holding.holder.as_str(), holding.metadata["why"].as_str()), (41, "web-1a-0_u-1_2", Some("nightly")));
         let change = |lease: &Lease, revision: u64, patch: &Value| {
@@ -183,12 +201,12 @@ mod tests {
             value["metadata"]["resourceVersion"] = json!(revision.to_string());
             serde_json::from_value::<Lease>(value).unwrap()
         };
-        let renewed = change(&lease, 57, &patch(&of(Kind::Lock, "orders/1"), 41, &Change::Renew { fence: 41 }, now));
+        let renewed = change(&lease, 57, &patch(&of(Kind::Lock, "orders/1"), 41, &Change::Renew { fence: 41 }, Some("vm"), now));
         assert_eq!(record(&renewed).holding.unwrap().fence, 41);
-        let taken = change(&renewed, 60, &patch(&of(Kind::Lock, "orders/1"), 57, &take(), now));
-        assert_eq!(record(&taken).holding.unwrap().fence, 60);
-        let freed = record(&change(&taken, 61, &patch(&of(Kind::Lock, "orders/1"), 60, &Change::Free, now)));
-        assert_eq!((freed.holding, freed.exists, freed.revision), (None, true, 61));
+        let taken = change(&renewed, 60, &patch(&of(Kind::Lock, "orders/1"), 57, &take(), Some("vm-2"), now));
+        assert_eq!((record(&taken).holding.unwrap().fence, record(&taken).agent.as_deref()), (60, Some("vm-2")));
+        let freed = record(&change(&taken, 61, &patch(&of(Kind::Lock, "orders/1"), 60, &Change::Free, None, now)));
+        assert_eq!((freed.holding, freed.agent, freed.exists, freed.revision), (None, None, true, 61));
     }
 
     fn merge(into: &mut Value, patch: &Value) {

@@ -18,11 +18,20 @@ pub struct Record {
     pub transitions: i32,
     /// Changes of it are seen without asking.
     pub watched: bool,
+    /// It was made by an agent of ours, so that it may remove it.
+    pub ours: bool,
+    /// Whose run holds it, if that is an agent's.
+    pub agent: Option<String>,
     /// Who holds it.
     pub holding: Option<Holding>,
 }
 
 impl Record {
+    /// The run that holds it, if one does.
+    pub(super) fn session(&self) -> Option<Session> {
+        self.holding.as_ref()?.holder.parse().ok()
+    }
+
     /// Which acquisition it is of, however often renewed.
     pub(super) fn acquisition(&self) -> Option<(&str, jiff::Timestamp, i32)> {
         self.holding.as_ref().map(|holding| (holding.holder.as_str(), holding.acquired, self.transitions))
@@ -79,7 +88,9 @@ pub(super) enum Message {
 pub(super) enum Failed {
     /// Another wrote meanwhile.
     Conflict,
-    /// No answer, or a refusal; whether it was done is not known.
+    /// A refusal that does not pass by itself.
+    Refused(String),
+    /// No answer, or none that says whether it was done.
     Away(String),
 }
 
@@ -119,6 +130,8 @@ pub enum Change {
     },
     /// It is nobody's.
     Free,
+    /// It has been nobody's for long: the record goes.
+    Remove,
     /// It is to be watched.
     Mark,
 }

@@ -14,6 +14,7 @@ pub struct LockMetrics {
     waiters: Gauge,
     acquired: Family<OfKind, Counter>,
     lost: Family<Reason, Counter>,
+    busy: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -34,6 +35,11 @@ impl LockMetrics {
             registry.register("locks_held", "Locks that are held, and groups that are led", this.held.clone());
             registry.register("lock_waiters", "Requests that wait for a lock or a lead at this agent", this.waiters.clone());
             registry.register("lock_acquisitions", "Locks and leads that this agent gave", this.acquired.clone());
+            registry.register(
+                "lock_busy",
+                "Requests refused because too many waited for the key, or too many keys were in use",
+                this.busy.clone(),
+            );
             registry.register("lock_losses", "Acquisitions at this agent that are over, and why", this.lost.clone());
         });
         this
@@ -49,6 +55,10 @@ impl LockMetrics {
 
     pub(super) fn acquired(&self, kind: Kind) {
         self.acquired.get_or_create_owned(&OfKind { kind: kind.as_str() }).inc();
+    }
+
+    pub(super) fn busy(&self) {
+        self.busy.inc();
     }
 
     pub(super) fn lost(&self, loss: Loss) {

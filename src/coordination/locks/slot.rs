@@ -3,7 +3,10 @@
 //!
 //! Times are this machine's boot-time clock. An acquisition is good until its ttl after the *sending* of its last write that came through: whoever watches
 //! from elsewhere has seen that write later. The holder is told of its loss before that, and only then may another have it.
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use super::{
     Holding, Kind, Loss, MAX_WAITERS, Refusal,
@@ -13,8 +16,10 @@ use super::{
 use crate::session::{Session, Standing};
 use mesh_kit::clock::BootTime;
 
-/// How long to leave what keeps the locks alone after it did not answer.
+/// How long to leave what keeps the locks alone after it did not answer, or refused.
 const AWAY: Duration = Duration::from_millis(500);
+/// How long a record that this program made stays when nobody holds it.
+const UNUSED: Duration = Duration::from_secs(60 * 60);
 
 /// What was sent, and is not answered yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,11 +116,19 @@ impl Slot {
         !self.record.exists && self.pending.is_none() && self.queue.is_empty() && self.renewals.is_empty() && self.releasing.is_empty()
     }
 
-    /// Whether the run, which is called so as a holder, has it, wants it, or has just asked for it.
-    pub(super) fn concerns(&self, session: &Session, holder: &str) -> bool {
-        let holds = self.record.holding.as_ref().is_some_and(|holding| holding.holder == holder);
-        let takes = matches!(&self.pending, Some(Pending::Take { waiter, .. }) if waiter.session == *session);
-        holds || takes || self.queue.iter().any(|waiter| waiter.session == *session)
+    /// The runs of which one has it, or wants it, or has just asked for it.
+    pub(super) fn sessions(&self) -> BTreeSet<Session> {
+        let takes = match &self.pending {
+            Some(Pending::Take { waiter, .. }) => Some(&waiter.session),
+            _ => None,
+        };
+        let wants = self.queue.iter().map(|waiter| &waiter.session);
+        self.record.session().into_iter().chain(takes.into_iter().chain(wants).cloned()).collect()
+    }
+
+    /// What stands in its record, as far as is known.
+    pub(super) const fn record(&self) -> &Record {
+        &self.record
     }
 
     /// How many wait.
@@ -236,7 +249,7 @@ impl Slot {
             }
         }
         if !self.is_wanted() {
-            return;
+            return self.clear(now, out);
         }
         let Some(free) = self.free_at() else { return };
         // Who waited before this agent began may still be on the way back.
@@ -256,6 +269,19 @@ impl Slot {
                 self.write(Pending::Take { waiter, left: false, asked: now }, change, out);
             }
             None => self.write(Pending::Free, Change::Free, out),
+        }
+    }
+
+    /// A record that nobody has held for long goes.
+    fn clear(&mut self, now: BootTime, out: &mut Vec<Command>) {
+        if !self.record.exists || !self.record.ours || self.record.holding.is_some() {
+            return;
+        }
+        let at = self.changed + UNUSED;
+        if now < at {
+            self.wake_at(at);
+        } else {
+            self.write(Pending::Free, Change::Remove, out);
         }
     }
 
@@ -358,7 +384,8 @@ impl Slot {
                 self.tenure = Tenure::Ours(held);
             }
             (Standing::Ended, Tenure::Ours(_)) => self.lose(Loss::InstanceEnded, now, out),
-            (Standing::Ended, _) => self.tenure = Tenure::Over(now),
+            (Standing::Ended, Tenure::Over(until)) => self.tenure = Tenure::Over(now.min(*until)),
+            (Standing::Ended, Tenure::Other) => self.tenure = Tenure::Over(now),
             (Standing::Lives | Standing::Unknown, _) => {}
         }
     }
@@ -384,7 +411,7 @@ impl Slot {
             self.tenure = Tenure::Other;
         }
         self.record = record;
-        if let Some(session) = self.record.holding.as_ref().and_then(|holding| holding.holder.parse().ok()) {
+        if let Some(session) = self.record.session() {
             self.stand(&session, standing, now, out);
         }
     }
@@ -406,19 +433,25 @@ impl Slot {
                     _ => self.see(record, standing, now, out),
                 }
             }
-            Err(failed) => self.failed(failed, now),
+            Err(failed) => {
+                if let Failed::Refused(why) = &failed {
+                    let waiting = self.queue.drain(..).map(|waiter| waiter.id);
+                    let ids = waiting.chain(self.releasing.drain(..));
+                    out.extend(ids.map(|id| Command::Answer(id, Err(Refusal::Refused(why.clone())))));
+                }
+                self.failed(failed, now);
+            }
         }
     }
 
     /// Whether it tells of an acquisition by this run that was not known.
     fn is_new(&self, record: &Record, session: &Session) -> bool {
-        let holder = record.holding.as_ref().and_then(|holding| holding.holder.parse().ok());
-        holder.as_ref() == Some(session) && record.acquisition() != self.record.acquisition()
+        record.session().as_ref() == Some(session) && record.acquisition() != self.record.acquisition()
     }
 
     fn failed(&mut self, failed: Failed, now: BootTime) {
         self.stale = true;
-        if let Failed::Away(why) = failed {
+        if let Failed::Away(why) | Failed::Refused(why) = failed {
             self.trouble = Some((why, now + AWAY));
         }
     }
@@ -478,6 +511,10 @@ impl Slot {
 
     fn not_written(&mut self, pending: Pending, failed: Failed, now: BootTime, out: &mut Vec<Command>) {
         match (pending, &failed) {
+            (Pending::Take { waiter, .. }, Failed::Refused(why)) => {
+                // What is there is as it was: whoever is next may try at once.
+                return out.push(Command::Answer(waiter.id, Err(Refusal::Refused(why.clone()))));
+            }
             (Pending::Take { waiter, left, asked }, failed) => {
                 if matches!(failed, Failed::Away(_)) {
                     self.unanswered = Some((waiter.id, waiter.session.clone(), asked));
@@ -486,7 +523,9 @@ impl Slot {
                     self.enter(waiter);
                 }
             }
-            (Pending::Renew { id, .. }, Failed::Away(why)) => out.push(Command::Answer(id, Err(Refusal::Unavailable(why.clone())))),
+            (Pending::Renew { id, .. }, Failed::Away(why) | Failed::Refused(why)) => {
+                out.push(Command::Answer(id, Err(Refusal::Unavailable(why.clone()))));
+            }
             (Pending::Renew { id, .. }, Failed::Conflict) => {
                 // Another's note on the record, or its loss: seen after a look, and tried again or refused then.
                 if let Tenure::Ours(held) = &self.tenure {
@@ -497,7 +536,7 @@ impl Slot {
             }
             (Pending::Free | Pending::Mark | Pending::Read, _) => {}
         }
-        if let Failed::Away(why) = &failed {
+        if let Failed::Away(why) | Failed::Refused(why) = &failed {
             let refused = self.releasing.drain(..).map(|id| Command::Answer(id, Err(Refusal::Unavailable(why.clone()))));
             out.extend(refused);
         }

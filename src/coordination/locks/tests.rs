@@ -38,7 +38,7 @@ fn held(name: &str, revision: u64, fence: u64) -> Record {
         ticket: None,
         metadata: Map::new(),
     };
-    Record { exists: true, revision, transitions: 0, watched: true, holding: Some(holding) }
+    Record { exists: true, revision, watched: true, holding: Some(holding), ..Record::default() }
 }
 
 fn free(revision: u64) -> Record {
@@ -115,6 +115,65 @@ fn while_the_api_is_away_a_holder_is_told_in_time_and_an_asker_at_once() {
     let asked = slot.step(Message::Ask(waiter(2, "b", Some(at(4001)))), at(4001));
     assert_eq!(asked, [Command::Answer(2, Err(Refusal::Unavailable("no".into())))]);
     assert_eq!(slot.step(Message::Wake, at(8000))[0], Command::Lost(1, Loss::Unavailable));
+}
+
+#[test]
+fn what_is_refused_for_good_is_told_at_once_to_who_asked_and_is_not_tried_again() {
+    let refused = || Failed::Refused("namespaces \"nowhere\" not found".into());
+    let told = |id| Command::Answer(id, Err(Refusal::Refused("namespaces \"nowhere\" not found".into())));
+    let mut slot = Slot::new(Kind::Lock, at(0));
+    slot.step(Message::Ask(waiter(1, "a", None)), at(0));
+    slot.step(Message::Ask(waiter(2, "b", None)), at(1));
+    // It may be for what the first says: the second tries for itself.
+    let first = slot.step(Message::Wrote(Err(refused())), at(2));
+    assert_eq!((&first[0], takes(&first).as_deref()), (&told(1), Some("b")));
+    assert_eq!(slot.step(Message::Wrote(Err(refused())), at(3)), [told(2)]);
+    assert!(slot.is_idle() && slot.wake().is_none());
+    // The record is that of something else: nobody gets it.
+    slot.step(Message::Ask(waiter(1, "a", None)), at(4));
+    slot.step(Message::Ask(waiter(2, "b", None)), at(5));
+    assert_eq!(slot.step(Message::Wrote(Err(Failed::Conflict)), at(6)), [Command::Read]);
+    assert_eq!(slot.step(Message::Read(Err(refused()), Standing::Unknown), at(7)), [told(1), told(2)]);
+    assert!(slot.is_idle());
+}
+
+#[test]
+fn while_it_is_refused_what_a_holder_wants_is_told_to_be_away_and_what_is_left_is_cleared_away_now_and_then() {
+    let mut slot = with_a();
+    slot.step(Message::Renew(5, run("a"), 1), at(3000));
+    let failed = slot.step(Message::Wrote(Err(Failed::Refused("no".into()))), at(4000));
+    assert_eq!(failed, [Command::Answer(5, Err(Refusal::Unavailable("no".into())))]);
+    let released = slot.step(Message::Release(6, run("a"), 1), at(4001));
+    assert_eq!((released, slot.wake()), (vec![Command::Lost(1, Loss::Released)], Some(at(4500))));
+    assert_eq!(slot.step(Message::Wake, at(4500)), [Command::Read]);
+    slot.step(Message::Read(Ok(held("a", 1, 1)), Standing::Lives), at(4501));
+    let failed = slot.step(Message::Wrote(Err(Failed::Refused("no".into()))), at(4502));
+    assert_eq!((failed, slot.wake()), (vec![Command::Answer(6, Err(Refusal::Unavailable("no".into())))], Some(at(5002))));
+}
+
+#[test]
+fn a_record_of_our_own_that_nobody_has_held_for_an_hour_goes() {
+    let hour = 60 * 60 * 1000;
+    let unused = |ours| {
+        let record = Record { exists: true, watched: true, ours, ..free(9) };
+        let mut slot = Slot::found(Kind::Leader, record, Standing::Unknown, at(0), at(0));
+        assert_eq!(slot.step(Message::Wake, at(hour - 1)), []);
+        slot
+    };
+    let mut slot = unused(true);
+    assert_eq!(slot.step(Message::Wake, at(hour)), [Command::Write(Some(9), Change::Remove)]);
+    slot.step(Message::Wrote(Ok(free(9))), at(hour + 1));
+    assert!(slot.is_idle());
+    // Another was first, or it may not be: an hour more.
+    let mut slot = unused(true);
+    slot.step(Message::Wake, at(hour));
+    assert_eq!(slot.step(Message::Wrote(Err(Failed::Conflict)), at(hour + 1)), [Command::Read]);
+    slot.step(Message::Read(Ok(Record { exists: true, ours: true, ..free(10) }), Standing::Unknown), at(hour + 2));
+    assert_eq!(slot.wake(), Some(at(2 * hour + 2)));
+    // That of another program, which may want it as it is.
+    assert_eq!(unused(false).step(Message::Wake, at(2 * hour)), []);
+    // Somebody wants it.
+    assert_eq!(takes(&unused(true).step(Message::Ask(waiter(1, "a", None)), at(hour))).as_deref(), Some("a"));
 }
 
 #[test]

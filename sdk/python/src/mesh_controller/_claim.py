@@ -32,7 +32,7 @@ class Claim:
             self._body["metadata"] = metadata
         self._wait = wait
         self._end = None if wait is None else monotonic() + checked("wait", wait)
-        self._ticket: Optional[int] = None
+        self._ticket: Optional[str] = None
         self._tries = 0
 
     def left(self) -> Optional[float]:

@@ -203,7 +203,7 @@ impl World {
                 let holding = record.holding.as_mut().unwrap();
                 (holding.fence, holding.renewed) = (fence, time);
             }
-            Change::Free => record = Record { revision, ..Record::default() },
+            Change::Free | Change::Remove => record = Record { revision, ..Record::default() },
             Change::Mark => {}
         }
         self.put(record.clone());
