@@ -8,6 +8,7 @@
 )]
 mod command;
 mod door;
+mod example;
 mod faults;
 mod leaders;
 mod locks;
