@@ -106,6 +106,9 @@ fn tell(context: &Context, task: &MeshTask, old: &MeshTaskStatus, new: &MeshTask
     }
     let (was, is) = (old.conditions.first(), new.conditions.first());
     if let Some(refused) = is.filter(|is| is.status != "True" && was.is_none_or(|was| was.message != is.message)) {
-        context.notes.publish(task, Note::warning("NotReady", format!("{}: {}", refused.reason, refused.message)));
+        let text = format!("{}: {}", refused.reason, refused.message);
+        // A service that is not there may be applied right after its task.
+        let note = if refused.reason == reason::SERVICE_MISSING { Note::normal("NotReady", text) } else { Note::warning("NotReady", text) };
+        context.notes.publish(task, note);
     }
 }
