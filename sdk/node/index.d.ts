@@ -74,6 +74,7 @@ export interface AcquireOptions extends LeaseOptions {
   waitMs?: number;
 }
 
+/** Without `wait` there is no `waitMs`. */
 export interface CampaignOptions extends AcquireOptions {
   wait?: boolean;
 }
@@ -208,6 +209,9 @@ export class MeshLockTimeoutError extends MeshLockError {}
 /** It is not held any more: what it protects must not be touched now. */
 export class LockLostError extends MeshLockError {
   readonly fence: number;
-  /** `NotRenewed` is also what this side decides when its own deadline is over. */
-  readonly reason: "NotRenewed" | "InstanceEnded" | "TakenAway" | "Unavailable" | "Released";
+  /**
+   * `NotRenewed` is also what this side decides when its own deadline is over; `NotHeld`: the agent does not know that it ever was
+   * this program's, or no longer.
+   */
+  readonly reason: "NotRenewed" | "InstanceEnded" | "TakenAway" | "Unavailable" | "Released" | "NotHeld";
 }

@@ -1,12 +1,14 @@
 //! `mesh lock` and `mesh leader`: who holds what, and a command that runs only while it holds a key.
+mod guard;
 mod held;
 mod list;
 mod program;
+mod signals;
 
 use clap::{Args, Subcommand};
 use serde_json::Map;
 
-use self::list::List;
+use self::{guard::Guarded, list::List};
 use super::{exit::Result, target::Target};
 use mesh_api::duration::Duration;
 use mesh_coordination::locks::{Kind, MAX_KEY, MAX_TTL, is_ttl, wrong_name};
@@ -22,12 +24,17 @@ pub struct Lock {
 enum LockVerb {
     /// Run a command while a lock is held.
     ///
-    /// The command and all that it started is ended when the lock is lost, before another can have it. MESH_FENCE is a number that grows with every acquisition:
-    /// a store that refuses writes with a lower one than it has seen is safe from whoever was stopped and wakes late. The command's exit code is this one's.
+    /// The command and all that it started is ended when the lock is lost or this program is killed or stopped, before another can have it. Only a lock whose Lease is
+    /// removed is another's at once: the command is killed when that is seen, a moment later. MESH_FENCE is a number that grows with every acquisition: a store that
+    /// refuses writes with a lower one than it has seen is safe from whoever is late. Signals are passed on, and a second SIGINT or SIGTERM kills. The command's exit
+    /// code is this one's.
     Run(Run),
     /// List what is held.
     #[command(visible_alias = "list")]
     Ls(List),
+    /// The process that `run` starts between itself and its command.
+    #[command(hide = true)]
+    Guard(Guarded),
 }
 
 /// Leaders: run a command while it leads a group, or list them.
@@ -41,7 +48,8 @@ pub struct Leader {
 enum LeaderVerb {
     /// Run a command while this leads a group; waits for it without an end if no --wait is given.
     ///
-    /// The command and all that it started is ended when the lead is lost, before another can have it. MESH_FENCE is a number that grows with every leader.
+    /// The command and all that it started is ended when the lead is lost or this program is killed or stopped, before another can have it. MESH_FENCE is a number that
+    /// grows with every leader. The rest is as with `mesh lock run`.
     Run(Run),
     /// List who leads.
     #[command(visible_alias = "list")]
@@ -57,7 +65,7 @@ struct Run {
     /// For so long after each renewal nobody else gets it, even if this machine is stopped: whole seconds, 1s to 24h.
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = ttl)]
     ttl: Duration,
-    /// How long to wait for it, in turn [default: 0s for a lock].
+    /// How long to wait for it, in turn; if this is not given, a lock is not waited for, and a lead without an end.
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     wait: Option<Duration>,
     /// The command, as a vector; no shell.
@@ -72,7 +80,11 @@ fn key(text: &str) -> Result<String, String> {
 
 fn ttl(text: &str) -> Result<Duration, String> {
     let ttl: Duration = text.parse().map_err(|error: mesh_api::duration::ParseDuration| error.to_string())?;
-    if is_ttl(ttl.get()) { Ok(ttl) } else { Err("whole seconds are possible, from 1s to 24h".to_owned()) }
+    if is_ttl(ttl.get()) {
+        return Ok(ttl);
+    }
+    let seconds = ttl.get().as_millis().div_ceil(1000).clamp(1, MAX_TTL.as_secs().into());
+    Err(format!("a ttl is whole seconds, from 1s to 24h: {} is the nearest", Duration::from_secs(u64::try_from(seconds).unwrap_or(1))))
 }
 
 fn wait(text: &str) -> Result<Duration, String> {
@@ -86,6 +98,7 @@ impl Lock {
         match self.verb {
             LockVerb::Run(run) => run.run(target, Kind::Lock).await,
             LockVerb::Ls(list) => list.run(target, Kind::Lock).await,
+            LockVerb::Guard(guarded) => guarded.run(),
         }
     }
 }
@@ -127,7 +140,7 @@ impl Run {
             (Kind::Leader, None) => None,
         };
         let wanted = held::Wanted { kind, name: self.name, ttl: self.ttl.get(), wait, metadata: about(&self.command) };
-        match held::agent(&target)? {
+        match held::agent(&target).await? {
             Some(mesh) => program::run(held::of_agent(&mesh, &wanted).await?, &wanted, &self.command).await,
             None => target.with(async |api| program::run(held::of_api(api, &wanted).await?, &wanted, &self.command).await).await,
         }
@@ -139,4 +152,18 @@ fn about(command: &[String]) -> Map<String, serde_json::Value> {
     // Arguments may be secret, and others can read this.
     let program = command.first().map(|program| program.chars().take(200).collect::<String>());
     Map::from_iter(program.map(|program| ("command".to_owned(), program.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_that_is_none_is_refused_with_the_nearest_that_is_one() {
+        for (text, near) in [("500ms", "1s"), ("0s", "1s"), ("1500ms", "2s"), ("25h", "24h")] {
+            let said = ttl(text).unwrap_err();
+            assert!(said.ends_with(&format!("24h: {near} is the nearest")), "{text}: {said}");
+        }
+        assert!(ttl("1s").is_ok() && ttl("24h").is_ok());
+    }
 }

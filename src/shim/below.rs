@@ -3,7 +3,7 @@ use std::{path::PathBuf, time::Duration};
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid},
 };
 
 use crate::{
@@ -37,6 +37,20 @@ impl Below {
     pub(crate) fn signal_group(&self, signal: Signal) {
         if let Some(group) = self.child {
             let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// A signal to the child alone.
+    pub(crate) fn signal_child(&self, signal: Signal) {
+        if let Some(child) = self.child {
+            let _ = kill_process(child, signal);
+        }
+    }
+
+    /// SIGTERM to all of it.
+    pub(crate) fn terminate(&self) {
+        for pid in tree::descendants(self.shim).unwrap_or_default().into_iter().filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
         }
     }
 

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{dir::SOCKET, record, wire::Request};
+use serde::de::DeserializeOwned;
+
+use crate::{dir::SOCKET, record};
 
 /// More than this many connections are never needed: one controller, and its successor.
 const CONNECTIONS: usize = 8;
@@ -47,7 +49,7 @@ impl Connection {
     }
 
     /// Reads what is there and gives the whole requests in it; none if the connection has ended or talks nonsense.
-    pub(crate) fn read(&mut self) -> Option<Vec<Request>> {
+    pub(crate) fn read<T: DeserializeOwned>(&mut self) -> Option<Vec<T>> {
         let mut chunk = [0_u8; 512];
         loop {
             match self.socket.read(&mut chunk) {
@@ -68,7 +70,7 @@ impl Connection {
         let _ = self.socket.write(b"\n");
     }
 
-    fn requests(&mut self) -> Option<Vec<Request>> {
+    fn requests<T: DeserializeOwned>(&mut self) -> Option<Vec<T>> {
         let Some(end) = self.line.iter().rposition(|byte| *byte == b'\n') else { return Some(Vec::new()) };
         let rest = self.line.split_off(end + 1);
         let lines = std::mem::replace(&mut self.line, rest);

@@ -9,6 +9,7 @@ mod command;
 mod control;
 mod descriptors;
 pub mod dir;
+pub mod guard;
 pub mod identity;
 pub mod instance;
 mod launch;

@@ -4,7 +4,8 @@ const { setTimeout: sleep } = require("node:timers/promises");
 
 const { MeshLockTimeoutError, invalid, isPassing, refused, unreachable } = require("./errors.js");
 const { Lease } = require("./lease.js");
-const { LONGEST_MS, backoff, checkedMs, duration, linked, now, unlessAborted } = require("./time.js");
+const { ACQUIRE, checkedMetadata, checkedTtl, checkedWait, known } = require("./options.js");
+const { LONGEST_MS, backoff, duration, linked, now, unlessAborted } = require("./time.js");
 
 /** How much later than the end of a wait the agent may say so. */
 const GRACE_MS = 5000;
@@ -20,6 +21,7 @@ function leadershipOf(group) {
 
 function subjectOf(noun, name, path, title) {
   if (typeof name !== "string" || name === "") throw invalid(noun, "it is a text that is not empty");
+  if (/\p{Surrogate}/u.test(name)) throw invalid(noun, "it has a half of a character, which is no UTF-8");
   return { noun, name, url: `${path}/${encodeURIComponent(name)}`, title: `${title} "${name}"` };
 }
 
@@ -27,9 +29,11 @@ function subjectOf(noun, name, path, title) {
  * Waits until the lease is ours; without `waitMs` that is without end.
  * The place in the queue is kept while connections break and the agent restarts.
  */
-async function acquire(door, subject, { ttlMs = 30_000, waitMs, metadata, signal }) {
-  const ttl = duration("ttlMs", ttlMs);
-  const end = waitMs === undefined ? Infinity : now() + checkedMs("waitMs", waitMs);
+async function acquire(door, subject, options) {
+  const { ttlMs = 30_000, waitMs, signal } = known(options, ACQUIRE);
+  const ttl = duration("ttlMs", checkedTtl(ttlMs));
+  const end = waitMs === undefined ? Infinity : now() + checkedWait(waitMs);
+  const metadata = checkedMetadata(options.metadata);
   let ticket;
   let tries = 0;
   const onQueued = (queued) => {

@@ -3,7 +3,10 @@
 const { setTimeout: sleep } = require("node:timers/promises");
 
 const { invalid } = require("./errors.js");
+const { known } = require("./options.js");
 const { LONGEST_MS, checkedMs, linked, now } = require("./time.js");
+
+const TASK = ["intervalMs", "initialDelayMs", "jitterMs", "leader", "lockKey", "maxRuntimeMs", "run"];
 
 /** Tasks that come again and again, each run by one instance at a time. */
 class Cleanup {
@@ -88,7 +91,8 @@ class Task {
   #run;
   #seen = { status: "idle", runs: 0, failures: 0 };
 
-  constructor(name, { intervalMs, initialDelayMs = 0, jitterMs = 0, leader, lockKey, maxRuntimeMs, run }) {
+  constructor(name, options = {}) {
+    const { intervalMs, initialDelayMs = 0, jitterMs = 0, leader, lockKey, maxRuntimeMs, run } = known(options, TASK);
     if (typeof run !== "function") throw invalid("run", "it is a function");
     this.#name = name;
     this.#jitterMs = checkedMs("jitterMs", jitterMs);

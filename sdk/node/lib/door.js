@@ -2,11 +2,17 @@
 
 const { readFile } = require("node:fs/promises");
 const http = require("node:http");
+const { setTimeout: sleep } = require("node:timers/promises");
 
 const { MeshError, invalid, refused, unreachable } = require("./errors.js");
+const { CANCELLABLE, known } = require("./options.js");
+const { backoff, now, unlessAborted } = require("./time.js");
 
 /** No stream is silent for longer than this (the agent writes a comment every 10 s), and no answer takes longer. */
 const SILENCE_MS = 30_000;
+
+/** How long an agent that does not answer is asked again. */
+const PATIENCE_MS = 5000;
 
 /** How long the agent is listened to after hanging up. */
 const FAREWELL_MS = 1000;
@@ -39,6 +45,20 @@ class Door {
         if (request.reusedSocket && (error.code === "ECONNRESET" || error.code === "EPIPE")) continue;
         throw asMeshError(error);
       }
+    }
+  }
+
+  /** What the agent says; one that does not answer is asked again for a while, as it may be restarting. */
+  async read(path, options) {
+    const { signal } = known(options, CANCELLABLE);
+    const end = now() + PATIENCE_MS;
+    for (let tries = 0; ; ) {
+      try {
+        return await this.json("GET", path, { signal });
+      } catch (error) {
+        if (signal?.aborted || error.type !== "unreachable" || now() >= end) throw error;
+      }
+      await unlessAborted(sleep(backoff(tries++)), signal);
     }
   }
 

@@ -3,9 +3,10 @@
 const { setTimeout: sleep } = require("node:timers/promises");
 
 const { acquire, leadershipOf } = require("./acquire.js");
-const { isPassing, refused } = require("./errors.js");
+const { invalid, isPassing, refused } = require("./errors.js");
 const { whileHeld } = require("./lease.js");
 const { nullIfHeld } = require("./locks.js");
+const { ACQUIRE, CANCELLABLE, LEASE, known } = require("./options.js");
 const { backoff, unlessAborted } = require("./time.js");
 
 class Leaders {
@@ -19,22 +20,24 @@ class Leaders {
     return acquire(this.#door, leadershipOf(group), options);
   }
 
-  async tryElect(group, options) {
-    return nullIfHeld(this.elect(group, { ...options, waitMs: 0 }));
+  async tryElect(group, options = {}) {
+    return nullIfHeld(this.elect(group, { ...known(options, LEASE), waitMs: 0 }));
   }
 
   async runWhenLeader(group, options, work) {
     if (work === undefined) return this.runWhenLeader(group, {}, options);
-    const { wait = false, ...rest } = options;
+    if (typeof work !== "function") throw invalid("work", "it is a function");
+    const { wait = false, ...rest } = known(options, [...ACQUIRE, "wait"]);
     const leadership = await (wait ? this.elect(group, rest) : this.tryElect(group, rest));
     return leadership && whileHeld(leadership, rest.signal, (signal) => work({ signal, fence: leadership.fence }));
   }
 
-  async list({ signal } = {}) {
-    return (await this.#door.json("GET", "/v1/leaders", { signal })).items;
+  async list(options = {}) {
+    return (await this.#door.read("/v1/leaders", options)).items;
   }
 
-  async *observe(group, { signal } = {}) {
+  async *observe(group, options = {}) {
+    const { signal } = known(options, CANCELLABLE);
     const { url } = leadershipOf(group);
     let seen = null;
     for (let tries = 0; ; ) {

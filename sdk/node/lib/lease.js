@@ -3,6 +3,7 @@
 const { setTimeout: sleep } = require("node:timers/promises");
 
 const { LockLostError, MeshLockError, isPassing, refused } = require("./errors.js");
+const { CANCELLABLE, known } = require("./options.js");
 const { backoff, linked, now, unlessAborted } = require("./time.js");
 
 /** How soon a renewal or a release that failed is tried again. */
@@ -44,13 +45,15 @@ class Lease {
   // Reads the clock: timers are late in a process that was stopped.
   get held() {
     if (this.#open && now() >= this.#deadline) {
-      this.#lose({ reason: "NotRenewed", detail: `no renewal was confirmed within its ttl of ${this.#ttlMs} ms` }, this.#trouble);
+      const why = this.#trouble ? `: ${this.#trouble.message}` : "";
+      this.#lose({ reason: "NotRenewed", detail: `no renewal was confirmed within its ttl of ${this.#ttlMs} ms${why}` }, this.#trouble);
     }
     return this.#open;
   }
 
   /** Renewals that are asked for at the same time are one. */
-  async renew({ signal } = {}) {
+  async renew(options = {}) {
+    const { signal } = known(options, CANCELLABLE);
     this.#renewal ??= this.#renew().finally(() => (this.#renewal = undefined));
     await unlessAborted(this.#renewal, signal);
   }

@@ -13,9 +13,9 @@ function now() {
 }
 
 /** Refuses what is not a time that a timer takes. */
-function checkedMs(field, ms, least = 0) {
-  if (ms >= least && ms <= LONGEST_MS) return ms;
-  throw invalid(field, `${ms} is not a number of milliseconds from ${least} to ${LONGEST_MS}`);
+function checkedMs(field, ms, least = 0, most = LONGEST_MS) {
+  if (typeof ms === "number" && ms >= least && ms <= most) return ms;
+  throw invalid(field, `${String(ms)} is not a number of milliseconds from ${least} to ${most}`);
 }
 
 /** `90500` as the wire has it: `1m30s500ms`. */

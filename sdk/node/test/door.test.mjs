@@ -44,12 +44,66 @@ test("a kept connection that the agent closed meanwhile is no error", async (t) 
 
 test("a refusal is an error with the agent's words", async (t) => {
   const door = await FakeDoor.open(t);
-  door.on("POST", JOB, problem(400, "invalid", { field: "ttl", detail: "ttl: 1500ms is not whole seconds", remedy: "use 1s or 2s" }));
-  const error = await door.mesh.locks.acquire("job", { ttlMs: 1500, waitMs: 5000 }).catch((error) => error);
+  door.on("POST", JOB, problem(400, "invalid", { field: "metadata", detail: "metadata: it has 5000 bytes", remedy: "use at most 4096" }));
+  const error = await door.mesh.locks.acquire("job", { waitMs: 5000 }).catch((error) => error);
   assert.ok(error instanceof MeshError && !(error instanceof MeshLockError));
-  assert.equal(error.message, "ttl: 1500ms is not whole seconds (use 1s or 2s)");
-  assert.deepEqual([error.type, error.status, error.field, error.problem.remedy], ["invalid", 400, "ttl", "use 1s or 2s"]);
-  assert.deepEqual(door.requests[0].body, { ttl: "1s500ms", wait: "5s" });
+  assert.equal(error.message, "metadata: it has 5000 bytes (use at most 4096)");
+  assert.deepEqual([error.type, error.status, error.field, error.problem.remedy], ["invalid", 400, "metadata", "use at most 4096"]);
+  assert.deepEqual(door.requests[0].body, { ttl: "30s", wait: "5s" });
+});
+
+test("what is wrong is named as the caller calls it, before the agent is asked", async (t) => {
+  const door = await FakeDoor.open(t);
+  const { locks, leader, cleanup } = door.mesh;
+  const cyclic = {};
+  cyclic.self = cyclic;
+  const run = () => {};
+  for (const [field, ask] of [
+    ["key", () => locks.acquire(5)],
+    ["key", () => locks.acquire("\ud800")],
+    ["group", () => leader.elect()],
+    ["ttl", () => locks.acquire("job", { ttl: 5000 })],
+    ["ttlMs", () => locks.acquire("job", { ttlMs: 500 })],
+    ["ttlMs", () => locks.acquire("job", { ttlMs: 1500 })],
+    ["ttlMs", () => locks.acquire("job", { ttlMs: "30s" })],
+    ["ttlMs", () => locks.acquire("job", { ttlMs: 90_000_000 })],
+    ["waitMs", () => locks.acquire("job", { waitMs: 90_000_000 })],
+    ["waitMs", () => locks.acquire("job", { waitMs: "5" })],
+    ["waitMs", () => locks.tryAcquire("job", { waitMs: 5 })],
+    ["waitMs", () => leader.tryElect("g", { waitMs: 5 })],
+    ["waitMs", () => leader.runWhenLeader("g", { waitMs: 5 }, run)],
+    ["waitSeconds", () => leader.runWhenLeader("g", { wait: true, waitSeconds: 5 }, run)],
+    ["timeout", () => locks.runExclusive("job", { timeout: 5 }, run)],
+    ["work", () => locks.runExclusive("job", {})],
+    ["options", () => locks.acquire("job", 5000)],
+    ["metadata", () => locks.acquire("job", { metadata: cyclic })],
+    ["metadata", () => locks.acquire("job", { metadata: { n: 5n } })],
+    ["metadata", () => locks.acquire("job", { metadata: "x" })],
+    ["sinal", () => locks.list({ sinal: undefined })],
+    ["sinal", () => locks.get("job", { sinal: undefined })],
+    ["sinal", () => leader.observe("g", { sinal: undefined }).next()],
+    ["sinal", () => door.mesh.self({ sinal: undefined })],
+    ["interval", async () => cleanup.task("t", { interval: 5, run })],
+    ["token", async () => new Mesh({ agent: "unix:///a", token: "t" })],
+  ]) {
+    await assert.rejects(ask, (error) => error instanceof MeshError && error.type === "invalid" && error.field === field && error.message.startsWith(`${field}: `), field);
+  }
+  assert.deepEqual(door.requests, []);
+});
+
+test("a question to an agent that restarts is asked again", async (t) => {
+  const door = await FakeDoor.open(t);
+  for (const [path, answer, ask] of [
+    ["/v1/self", { instance: "web-1" }, () => door.mesh.self()],
+    ["/v1/locks", { items: [] }, () => door.mesh.locks.list()],
+    [JOB, grant(7), () => door.mesh.locks.get("job")],
+    ["/v1/leaders", { items: [] }, () => door.mesh.leader.list()],
+  ]) {
+    door.on("GET", path, broken, { times: 2 });
+    door.on("GET", path, json(answer));
+    assert.ok(await ask());
+  }
+  assert.equal(door.requests.length, 12);
 });
 
 test("an answer that is not the agent's is an error with its status", async (t) => {

@@ -25,6 +25,7 @@ test("the package has these files", () => {
     "lib/leaders.js",
     "lib/lease.js",
     "lib/locks.js",
+    "lib/options.js",
     "lib/time.js",
     "package.json",
   ]);

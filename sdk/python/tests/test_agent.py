@@ -133,9 +133,6 @@ print(json.dumps([lock.lost.is_set(), lock.held, lock.release()]), flush=True)
 
     def test_what_cannot_be_is_refused_by_field(self):
         for field, key, settings in [
-            ("ttl", "job", {"ttl": 1.5}),
-            ("ttl", "job", {"ttl": 0}),
-            ("wait", "job", {"wait": 90_000}),
             ("metadata", "job", {"metadata": {"text": "x" * 4096}}),
             ("key", "x" * 513, {}),
             ("key", "a\nb", {}),

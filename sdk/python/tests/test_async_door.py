@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import unittest
+from unittest import mock
 
 from mesh_controller import AsyncMesh, LockLost, LockTimeout, MeshError
 
@@ -48,12 +49,26 @@ class AskingTest(AsyncDoorTest):
     async def test_answers_come_with_a_length_and_refusals_with_the_agents_words(self):
         self.door.on("GET", "/v1/self", send(200, {"instance": "web-1"}))
         self.door.on("GET", "/v1/locks", lambda exchange: exchange.send(502, b"<html>"))
-        self.door.on("POST", JOB, problem(400, "invalid", field="ttl", detail="ttl: 1500ms is not whole seconds"))
+        self.door.on("POST", JOB, problem(400, "invalid", field="metadata", detail="metadata: it has 5000 bytes"))
         self.assertEqual(await self.mesh.self(), {"instance": "web-1"})
         with self.assertRaisesRegex(MeshError, "HTTP status 502"):
             await self.mesh.locks.list()
-        with self.assertRaisesRegex(MeshError, "ttl: 1500ms is not whole seconds"):
-            await self.mesh.locks.acquire("job", ttl=1.5)
+        with self.assertRaisesRegex(MeshError, "metadata: it has 5000 bytes"):
+            await self.mesh.locks.acquire("job")
+
+    async def test_a_question_to_an_agent_that_restarts_is_asked_again(self):
+        self.door.on("GET", "/v1/self", broken, times=2)
+        self.door.on("GET", "/v1/self", send(200, {"instance": "web-1"}))
+        self.assertEqual(await self.mesh.self(), {"instance": "web-1"})
+
+    async def test_a_forked_process_releases_nothing(self):
+        self.door.on("POST", JOB, events(("acquired", grant(7))))
+        self.door.on("DELETE", JOB, send(204))
+        lock = await self.mesh.locks.acquire("job")
+        with mock.patch("mesh_controller._claim.os.getpid", lambda: 0):
+            self.assertEqual((lock.held, await lock.release()), (False, False))
+        self.assertEqual(self.door.seen("DELETE"), [])
+        self.assertTrue(await lock.release())
 
     async def test_503_is_tried_again_until_the_wait_is_over_and_at_once_told_without_a_wait(self):
         self.door.on("POST", JOB, problem(503, "unavailable"), times=3)

@@ -56,14 +56,85 @@ class AskingTest(DoorTest):
         self.assertEqual([request.token for request in self.door.requests], ["Bearer first", "Bearer second"])
 
     def test_a_refusal_is_an_error_with_the_agents_words(self):
-        self.door.on("POST", JOB, problem(400, "invalid", field="ttl", detail="ttl: 1500ms is not whole seconds", remedy="use 1s or 2s"))
+        self.door.on("POST", JOB, problem(400, "invalid", field="metadata", detail="metadata: it has 5000 bytes", remedy="use at most 4096"))
         with self.assertRaises(MeshError) as caught:
-            self.mesh.locks.acquire("job", ttl=1.5, wait=5)
+            self.mesh.locks.acquire("job", wait=5)
         error = caught.exception
         self.assertNotIsInstance(error, LockError)
-        self.assertEqual(str(error), "ttl: 1500ms is not whole seconds (use 1s or 2s)")
-        self.assertEqual((error.type, error.status, error.field, error.problem["remedy"]), ("invalid", 400, "ttl", "use 1s or 2s"))
-        self.assertEqual(self.bodies("POST"), [{"ttl": "1s500ms", "wait": "5s"}])
+        self.assertEqual(str(error), "metadata: it has 5000 bytes (use at most 4096)")
+        self.assertEqual((error.type, error.status, error.field, error.problem["remedy"]), ("invalid", 400, "metadata", "use at most 4096"))
+        self.assertEqual(self.bodies("POST"), [{"ttl": "30s", "wait": "5s"}])
+
+    def test_an_argument_that_is_wrong_is_named_before_the_agent_is_asked(self):
+        cyclic = {}
+        cyclic["self"] = cyclic
+        acquire, elect = self.mesh.locks.acquire, self.mesh.leader.elect
+        for field, ask in [
+            ("key", lambda: acquire(5)),
+            ("key", lambda: acquire("")),
+            ("key", lambda: acquire("\ud800")),
+            ("group", lambda: elect(None)),
+            ("ttl", lambda: acquire("job", ttl="x")),
+            ("ttl", lambda: acquire("job", ttl=0.5)),
+            ("ttl", lambda: acquire("job", ttl=1.5)),
+            ("ttl", lambda: acquire("job", ttl=86_401)),
+            ("ttl", lambda: acquire("job", ttl=True)),
+            ("wait", lambda: acquire("job", wait="5s")),
+            ("wait", lambda: acquire("job", wait=-1)),
+            ("wait", lambda: acquire("job", wait=100_000)),
+            ("metadata", lambda: acquire("job", metadata="x")),
+            ("metadata", lambda: acquire("job", metadata={"x": object()})),
+            ("metadata", lambda: acquire("job", metadata={"x": float("nan")})),
+            ("metadata", lambda: acquire("job", metadata=cyclic)),
+            ("interval", lambda: self.mesh.cleanup.task("t", print, interval="1")),
+            ("run", lambda: self.mesh.cleanup.task("t", None, interval=1)),
+            ("agent", lambda: Mesh(5, "t")),
+            ("token_file", lambda: Mesh("unix:///a", 5)),
+        ]:
+            with self.subTest(field), self.assertRaises(MeshError) as caught:
+                ask()
+            self.assertEqual((caught.exception.type, caught.exception.field), ("invalid", field))
+            self.assertTrue(str(caught.exception).startswith(f"{field}: "))
+        self.assertEqual(self.door.requests, [])
+
+    def test_a_question_to_an_agent_that_restarts_is_asked_again(self):
+        for path, answer, ask in [
+            ("/v1/self", {"instance": "web-1"}, self.mesh.self),
+            ("/v1/locks", {"items": []}, self.mesh.locks.list),
+            (JOB, grant(7), lambda: self.mesh.locks.get("job")),
+            ("/v1/leaders", {"items": []}, self.mesh.leader.list),
+        ]:
+            self.door.on("GET", path, broken, times=2)
+            self.door.on("GET", path, send(200, answer))
+            self.assertIsNotNone(ask())
+        self.assertEqual(len(self.door.seen("GET")), 12)
+
+    def test_an_agent_that_stays_away_is_told_after_a_while(self):
+        with mock.patch("mesh_controller._claim.PATIENCE", 0.2), self.assertRaises(MeshError) as caught:
+            Mesh("unix:///nobody/is/there", self.door.token_file).self()
+        self.assertEqual(caught.exception.type, "unreachable")
+
+    def test_a_forked_process_neither_holds_nor_releases_what_its_parent_holds(self):
+        self.door.on("POST", JOB, events(("acquired", grant(7))))
+        self.door.on("DELETE", JOB, send(204))
+        with self.mesh.locks.hold("job") as lock:
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    with lock:
+                        is_refused = False
+                        try:
+                            lock.check()
+                        except LockError:
+                            is_refused = True
+                    status = 0 if is_refused and not lock.held and not lock.release() else 2
+                finally:
+                    os._exit(status)
+            self.assertEqual(os.waitpid(child, 0)[1], 0)
+            self.assertTrue(lock.held)
+            self.assertEqual(self.door.seen("DELETE"), [])
+        self.assertEqual(len(self.door.seen("DELETE")), 1)
 
     def test_an_answer_that_is_not_the_agents_is_an_error_with_its_status(self):
         self.door.on("GET", "/v1/locks", lambda exchange: exchange.send(502, b"<html>"))

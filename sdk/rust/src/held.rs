@@ -81,7 +81,29 @@ impl Held {
 
     /// Whether it is held, by this program's own clock.
     pub fn is_held(&self) -> bool {
-        matches!(&*self.state.borrow(), State::Until(until) if Instant::now() < *until)
+        self.until().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Until when it is held, by this program's own clock, unless it is renewed again; none once it is lost.
+    pub fn until(&self) -> Option<Instant> {
+        match &*self.state.borrow() {
+            State::Until(until) => Some(*until),
+            State::Lost(_) => None,
+        }
+    }
+
+    /// Waits until it is renewed past `known`, and gives until when it is held then. Without an end once it is lost.
+    pub async fn renewed(&self, known: Instant) -> Instant {
+        let mut state = self.state.clone();
+        loop {
+            match &*state.borrow_and_update() {
+                State::Until(until) if *until > known => return *until,
+                State::Until(_) | State::Lost(_) => {}
+            }
+            if state.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Waits until it is lost.
@@ -105,10 +127,7 @@ impl Held {
     /// Gives it back, so that the next one has it. Tried until the ttl is over; then it is free in any case.
     pub async fn release(self) {
         self.keeper.abort();
-        let until = match &*self.state.borrow() {
-            State::Until(until) => *until,
-            State::Lost(_) => return,
-        };
+        let Some(until) = self.until() else { return };
         let path = format!("{}?fence={}", self.path, self.holding.fence);
         while let Ok(Err(error)) = timeout_at(until, self.agent.ask::<Value>("DELETE", &path, None)).await {
             if !error.is_passing() {

@@ -97,7 +97,7 @@ impl Mesh {
     /// # Errors
     /// The agent does not answer, or does not know the token.
     pub async fn myself(&self) -> Result<Myself, Error> {
-        self.0.ask("GET", "/v1/self", None).await
+        self.0.read("/v1/self").await
     }
 
     /// Locks: one holder at a time.
@@ -143,7 +143,7 @@ impl Keys {
     /// # Errors
     /// The agent does not answer, or refuses.
     pub async fn get(&self, key: &str) -> Result<Option<Holding>, Error> {
-        match self.agent.ask("GET", &self.path(key), None).await {
+        match self.agent.read(&self.path(key)).await {
             Err(Error::Problem(problem)) if problem.status == 404 => Ok(None),
             result => result.map(Some),
         }
@@ -158,7 +158,7 @@ impl Keys {
         struct List {
             items: Vec<Holding>,
         }
-        let list: List = self.agent.ask("GET", &format!("/v1/{}", self.kind), None).await?;
+        let list: List = self.agent.read(&format!("/v1/{}", self.kind)).await?;
         Ok(list.items)
     }
 
@@ -200,11 +200,38 @@ fn asked(options: &Options, wait: Option<Duration>, ticket: Option<&Value>) -> V
 mod tests {
     use super::*;
 
+    const AFTER: Duration = Duration::from_millis(300);
+
     #[test]
     fn durations_are_written_as_the_agent_reads_them() {
         for (millis, expected) in [(0, "0s"), (500, "500ms"), (30_000, "30s"), (1500, "1s500ms"), (86_400_000, "24h"), (3_601_000, "1h1s")]
         {
             assert_eq!(text(Duration::from_millis(millis)), expected);
         }
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_restarts_is_asked_again() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let dir = std::env::temp_dir().join(format!("mesh-sdk-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("token"), "t").unwrap();
+        let mesh = Mesh::new(&format!("unix://{}", dir.join("s").display()), dir.join("token")).unwrap();
+        let asked = async { mesh.myself().await.unwrap().instance };
+        let answer = async {
+            // Nobody listens at first, then somebody who is gone again.
+            tokio::time::sleep(AFTER).await;
+            let listener = tokio::net::UnixListener::bind(dir.join("s")).unwrap();
+            drop(listener.accept().await.unwrap());
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let _ = connection.read(&mut request).await.unwrap();
+            let body = r#"{"namespace":"default","service":"web","instance":"web-1","attempt":0}"#;
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            connection.write_all(head.as_bytes()).await.unwrap();
+            connection
+        };
+        assert_eq!(tokio::join!(asked, answer).0, "web-1");
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

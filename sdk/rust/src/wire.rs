@@ -14,11 +14,15 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 /// How long to wait for an answer that is due at once. More than the agent waits itself for what keeps the locks.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long an agent that does not answer is asked again.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two of these questions.
+const AGAIN: Duration = Duration::from_millis(250);
 /// The longest path of a Unix socket.
 const MAX_PATH: usize = 107;
 /// What may stand in a path as it is.
@@ -108,7 +112,8 @@ impl From<Problem> for Error {
 /// Why something is not held any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
-    /// As the agent says it: `NotRenewed`, `Unavailable`, `InstanceEnded`, `TakenAway`; `Expired` where this program saw it by its own clock.
+    /// As the agent says it: `NotRenewed`, `Unavailable`, `InstanceEnded`, `TakenAway`, `Released`, or `NotHeld`: it does not know that it ever was
+    /// this program's, or no longer; `Expired` where this program saw it by its own clock.
     pub reason: String,
 }
 
@@ -170,6 +175,17 @@ impl Agent {
             serde_json::from_slice(&bytes).map_err(unreachable)
         };
         timeout(ANSWER, asked).await.unwrap_or_else(|_| Err(Error::Unreachable("it took too long".to_owned())))
+    }
+
+    /// Asks what there is. An agent that does not answer is asked again for a while: it may be restarting.
+    pub(crate) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.ask("GET", path, None).await {
+                Err(Error::Unreachable(_)) if Instant::now() < end => sleep(AGAIN).await,
+                result => return result,
+            }
+        }
     }
 
     /// Asks for events.

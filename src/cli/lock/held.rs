@@ -1,8 +1,13 @@
 //! Holding a key from the command line: by the agent's door where this is an instance of the mesh, else by the API itself.
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, api::ListParams};
 use serde_json::{Map, Value};
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -11,13 +16,14 @@ use crate::{
     output,
     target::{Connection, Target},
 };
+use mesh_api::labels;
 use mesh_controller_sdk::Mesh;
 use mesh_coordination::{
-    locks::{self, Ask, Following, Key, Kind, LockMetrics, Locks, News, Refusal},
+    locks::{self, Ask, Following, Key, Kind, LockMetrics, Locks, Loss, Refusal},
     session::{Session, Sessions},
     token::Tokens,
 };
-use mesh_kit::clock::BootClock;
+use mesh_kit::clock::{BootClock, BootTime};
 
 /// For the first look at what is held.
 const READING: Duration = Duration::from_secs(5);
@@ -42,42 +48,68 @@ impl Wanted {
 
 /// A key that is held.
 pub(super) enum Held {
-    Agent(Box<mesh_controller_sdk::Held>),
+    Agent(Box<OfAgent>),
     Api(Box<Own>),
+}
+
+/// What becomes of it.
+pub(super) enum News {
+    /// It was renewed, and is held until then.
+    Renewed(BootTime),
+    /// It is lost.
+    Lost(Lost),
+}
+
+/// Why it is lost, and whether nobody else has it before what was said of its end is over.
+pub(super) struct Lost {
+    pub(super) why: String,
+    pub(super) leaves_time: bool,
 }
 
 impl Held {
     pub(super) fn fence(&self) -> u64 {
         match self {
-            Self::Agent(held) => held.fence(),
+            Self::Agent(of_agent) => of_agent.held.fence(),
             Self::Api(own) => own.fence,
         }
     }
 
-    /// Keeps it until it is lost; says why.
-    pub(super) async fn lost(&mut self) -> String {
+    /// Until when it is held, unless it is renewed.
+    pub(super) fn until(&self) -> BootTime {
         match self {
-            Self::Agent(held) => held.lost().await.reason,
-            Self::Api(own) => own.keep().await,
+            Self::Agent(of_agent) => of_agent.until,
+            Self::Api(own) => own.until,
+        }
+    }
+
+    /// Keeps it, and says what becomes of it. Nothing is lost when this is given up and called again.
+    pub(super) async fn news(&mut self) -> News {
+        match self {
+            Self::Agent(of_agent) => of_agent.news().await,
+            Self::Api(own) => own.news().await,
         }
     }
 
     /// Gives it back.
     pub(super) async fn release(self) {
         match self {
-            Self::Agent(held) => held.release().await,
+            Self::Agent(of_agent) => of_agent.held.release().await,
             // Whoever is refused here has lost it by then.
             Self::Api(own) => drop(own.locks.release(own.key, own.session, own.fence).await),
         }
     }
 }
 
-/// The agent that runs this program, if it is one of its instances and no API was named.
-pub(super) fn agent(target: &Target) -> Result<Option<Mesh>> {
+/// The agent that runs this program, if it is one of its instances; none where an API, or a namespace that is not the instance's, was named.
+pub(super) async fn agent(target: &Target) -> Result<Option<Mesh>> {
     if target.is_said() || std::env::var_os("MESH_AGENT").is_none() {
         return Ok(None);
     }
-    Mesh::from_env().map(Some).map_err(|error| failed(&error))
+    let mesh = Mesh::from_env().map_err(|error| failed(&error))?;
+    match target.namespace() {
+        Some(namespace) => Ok((mesh.myself().await.map_err(|error| failed(&error))?.namespace == namespace).then_some(mesh)),
+        None => Ok(Some(mesh)),
+    }
 }
 
 pub(super) async fn of_agent(mesh: &Mesh, wanted: &Wanted) -> Result<Held> {
@@ -86,7 +118,7 @@ pub(super) async fn of_agent(mesh: &Mesh, wanted: &Wanted) -> Result<Held> {
         Kind::Leader => mesh.leaders(),
     };
     let options = mesh_controller_sdk::Options { ttl: wanted.ttl, wait: wanted.wait, metadata: wanted.metadata.clone() };
-    keys.acquire(&wanted.name, &options).await.map(|held| Held::Agent(Box::new(held))).map_err(|error| failed(&error))
+    keys.acquire(&wanted.name, &options).await.map(|held| Held::Agent(Box::new(OfAgent::new(held)))).map_err(|error| failed(&error))
 }
 
 fn failed(error: &mesh_controller_sdk::Error) -> Failure {
@@ -98,6 +130,39 @@ fn failed(error: &mesh_controller_sdk::Error) -> Failure {
     Failure::new(code, error.to_string())
 }
 
+/// What is held at the agent's door.
+pub(super) struct OfAgent {
+    held: mesh_controller_sdk::Held,
+    /// The same moment by two clocks.
+    known: Instant,
+    until: BootTime,
+}
+
+impl OfAgent {
+    fn new(held: mesh_controller_sdk::Held) -> Self {
+        let known = held.until().unwrap_or_else(Instant::now);
+        Self { held, known, until: by_boot(known) }
+    }
+
+    async fn news(&mut self) -> News {
+        tokio::select! {
+            // The reasons but these are of an end that is not awaited.
+            lost = self.held.lost() => {
+                let leaves_time = ["NotRenewed", "Unavailable"].contains(&lost.reason.as_str());
+                News::Lost(Lost { why: lost.reason, leaves_time })
+            }
+            known = self.held.renewed(self.known) => {
+                (self.known, self.until) = (known, by_boot(known));
+                News::Renewed(self.until)
+            }
+        }
+    }
+}
+
+fn by_boot(moment: Instant) -> BootTime {
+    BootClock::system().now() + moment.saturating_duration_since(Instant::now())
+}
+
 /// What this process holds itself.
 pub(super) struct Own {
     locks: Locks,
@@ -105,12 +170,18 @@ pub(super) struct Own {
     session: Session,
     fence: u64,
     ttl: Duration,
+    clock: BootClock,
+    until: BootTime,
+    /// When it is renewed.
+    due: Instant,
     following: Following,
     /// Keeps the locks; ends with this.
     _keeper: JoinSet<()>,
 }
 
 pub(super) async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
+    readable(api).await?;
+    let clock = BootClock::system();
     // Unlike any other that ever was, as the run of an instance is.
     let session = Session { instance: hostname(), uid: Uuid::new_v4().to_string(), attempt: 0 };
     let sessions = Sessions::default();
@@ -121,7 +192,7 @@ pub(super) async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
         sessions,
         tokens: Tokens::random(),
         metrics: LockMetrics::default(),
-        clock: BootClock::system(),
+        clock: clock.clone(),
     };
     let (locks, keeping) = locks::keep(api.client.clone(), options);
     let mut keeper = JoinSet::new();
@@ -130,27 +201,51 @@ pub(super) async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
         let _ = keeping.await;
     });
     if !locks.ready(READING).await {
-        // Says what is wrong with the API, if it answers at all.
         api.namespace_is_there().await?;
         return Err(Failure::new(
             Code::Failed,
-            "the Leases cannot be read: the API does not let this user watch leases.coordination.k8s.io",
+            "the Leases cannot be watched: the API does not let this user watch leases.coordination.k8s.io, or is too slow",
         ));
     }
     let key = Key { namespace: api.namespace.clone(), kind: wanted.kind, name: wanted.name.clone() };
     let ask = Ask { ttl: wanted.ttl, wait: wanted.wait, metadata: wanted.metadata.clone(), ticket: None };
+    let asked = clock.now();
     let mut waiting = locks.ask(key.clone(), session.clone(), ask).await.map_err(|refusal| refused(wanted, &refusal))?;
+    let mut told = wanted.wait == Some(Duration::ZERO);
     loop {
         match waiting.next().await {
-            Some(News::Queued { .. }) => output::remark(&format!("waiting for {}\n", wanted.what())),
-            Some(News::Held(holding, following)) => {
-                let (fence, ttl) = (holding.fence, wanted.ttl);
-                return Ok(Held::Api(Box::new(Own { locks, key, session, fence, ttl, following, _keeper: keeper })));
+            Some(locks::News::Queued { .. }) if told => {}
+            Some(locks::News::Queued { .. }) => {
+                told = true;
+                output::remark(&format!("waiting for {}\n", wanted.what()));
             }
-            Some(News::Refused(refusal)) => return Err(refused(wanted, &refusal)),
+            Some(locks::News::Held(holding, following)) => {
+                let (fence, ttl) = (holding.fence, wanted.ttl);
+                let (until, due) = (asked + ttl, Instant::now() + ttl / 3);
+                let mut own = Own { locks, key, session, fence, ttl, until, due, clock, following, _keeper: keeper };
+                // It waited. When it was written is not known here, but when this renewal is sent is.
+                if own.clock.now().since(asked) > ttl / 3 {
+                    own.renew().await.map_err(|refusal| refused(wanted, &refusal))?;
+                }
+                return Ok(Held::Api(Box::new(own)));
+            }
+            Some(locks::News::Refused(refusal)) => {
+                if matches!(refusal, Refusal::Unavailable(_)) {
+                    // It is told here if nothing answers any more.
+                    readable(api).await?;
+                }
+                return Err(refused(wanted, &refusal));
+            }
             None => return Err(Failure::new(Code::Failed, "it ended")),
         }
     }
+}
+
+/// Whether the API answers, and lets this user see what is held.
+async fn readable(api: &Connection) -> Result {
+    let leases: Api<Lease> = Api::namespaced(api.client.clone(), &api.namespace);
+    leases.list_metadata(&ListParams::default().labels(labels::LOCK).limit(1)).await?;
+    Ok(())
 }
 
 fn refused(wanted: &Wanted, refusal: &Refusal) -> Failure {
@@ -168,19 +263,34 @@ fn refused(wanted: &Wanted, refusal: &Refusal) -> Failure {
 }
 
 impl Own {
-    async fn keep(&mut self) -> String {
-        let mut pause = self.ttl / 3;
+    async fn news(&mut self) -> News {
         loop {
             tokio::select! {
-                loss = &mut self.following => return loss.map_or_else(|_| "this process ends".to_owned(), |loss| loss.to_string()),
-                () = tokio::time::sleep(pause) => {}
+                loss = &mut self.following => return News::Lost(lost(loss.unwrap_or(Loss::Unavailable))),
+                () = sleep_until(self.due) => {}
             }
-            pause = match self.locks.renew(self.key.clone(), self.session.clone(), self.fence).await {
-                Ok(_) => self.ttl / 3,
-                Err(Refusal::Lost(loss)) => return loss.to_string(),
+            match self.renew().await {
+                Ok(until) => return News::Renewed(until),
+                Err(Refusal::Lost(loss)) => return News::Lost(lost(loss)),
                 // The end of it is told when it comes.
-                Err(_) => AGAIN.min(self.ttl / 3),
-            };
+                Err(_) => self.due = Instant::now() + AGAIN.min(self.ttl / 3),
+            }
         }
     }
+
+    async fn renew(&mut self) -> Result<BootTime, Refusal> {
+        let sent = self.clock.now();
+        self.locks.renew(self.key.clone(), self.session.clone(), self.fence).await?;
+        self.until = sent + self.ttl;
+        self.due = Instant::now() + self.ttl / 3;
+        Ok(self.until)
+    }
+}
+
+fn lost(loss: Loss) -> Lost {
+    let leaves_time = match loss {
+        Loss::NotRenewed | Loss::Unavailable => true,
+        Loss::InstanceEnded | Loss::TakenAway | Loss::Released | Loss::NotHeld => false,
+    };
+    Lost { why: loss.to_string(), leaves_time }
 }

@@ -16,6 +16,9 @@ use mesh_api::labels;
 use mesh_coordination::locks::{Holding, Key, Kind, lease};
 use mesh_kit::clock;
 
+/// So much of a name stands in the table: the most of a Kubernetes label.
+const SHOWN: usize = 63;
+
 /// How they are listed.
 #[derive(Debug, Args)]
 pub(super) struct List {
@@ -66,8 +69,18 @@ impl List {
         let expires = if expires > now { format!("in {}", age(now, expires)) } else { format!("{} ago", age(expires, now)) };
         let namespace = self.all_namespaces.then(|| key.namespace.clone());
         let word = (kind == Kind::Lock).then(|| key.kind.as_str().to_owned());
-        let cells = namespace.into_iter().chain([key.name.clone(), holding.instance(), expires]);
+        let cells = namespace.into_iter().chain([shown(&key.name), shown(&holding.instance()), expires]);
         cells.chain(word).chain([holding.fence.to_string()]).collect()
+    }
+}
+
+/// A name as one cell: what has no width, or another than it seems, is escaped, and the rest of a long one left out.
+fn shown(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric();
+    let escaped: String = name.chars().map(|c| if plain(c) { c.to_string() } else { c.escape_unicode().to_string() }).collect();
+    match escaped.char_indices().nth(SHOWN) {
+        Some(_) => escaped.chars().take(SHOWN - 1).chain(['…']).collect(),
+        None => escaped,
     }
 }
 
@@ -90,4 +103,23 @@ fn seed(kind: Kind, key: &Key, holding: &Holding) -> Value {
         "expiresAt": holding.expires(),
         "metadata": holding.metadata,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_the_table_is_one_short_cell_that_says_what_cannot_be_seen() {
+        let long = "k".repeat(512);
+        let cases = [
+            ("invoices/2026 ü", "invoices/2026 ü".to_owned()),
+            ("a\u{202e}b\u{200b}", "a\\u{202e}b\\u{200b}".to_owned()),
+            (&long[..63], long[..63].to_owned()),
+            (&long, format!("{}…", &long[..62])),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(shown(name), expected);
+        }
+    }
 }

@@ -8,7 +8,8 @@ from contextlib import suppress
 from http.client import HTTPException, parse_headers
 from typing import Any, AsyncIterator, Callable, Coroutine, Dict, NamedTuple, Optional, Tuple, TypeVar
 
-from ._errors import unreachable
+from ._claim import Patience
+from ._errors import MeshError, unreachable
 from ._wire import SILENCE, Agent, Event, EventParser, answer, encoded, refusal
 
 T = TypeVar("T")
@@ -27,6 +28,15 @@ class AsyncDoor:
             return await within(limit, self._answer(method, path, body))
         except FAILURES as error:
             raise unreachable(error) from error
+
+    async def get(self, path: str) -> Any:
+        """What the agent says; it may be restarting."""
+        patience = Patience()
+        while True:
+            try:
+                return await self.json("GET", path)
+            except MeshError as error:
+                await asyncio.sleep(patience.pause_after(error))
 
     def events(self, method: str, path: str, body: Optional[Dict[str, Any]] = None) -> AsyncEvents:
         return AsyncEvents(lambda: self._send(method, path, "text/event-stream", body))

@@ -71,6 +71,8 @@ class AsyncLease:
 
     async def release(self) -> bool:
         """True if this ended it, false if it had been lost or the agent could not be told; a cancellation waits for it."""
+        if not self._term.is_own:
+            return False
         if self._releasing is None:
             self._releasing = _in_background(self._give_back())
         try:

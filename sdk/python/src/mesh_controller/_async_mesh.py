@@ -31,7 +31,7 @@ class AsyncMesh:
 
     async def self(self) -> Identity:
         """Who this program is, as the agent knows it by its token."""
-        return cast(Identity, await self._door.json("GET", "/v1/self"))
+        return cast(Identity, await self._door.get("/v1/self"))
 
 
 class AsyncLocks:
@@ -62,12 +62,12 @@ class AsyncLocks:
             yield lock
 
     async def list(self) -> List[LockInfo]:
-        return cast("List[LockInfo]", (await self._door.json("GET", "/v1/locks"))["items"])
+        return cast("List[LockInfo]", (await self._door.get("/v1/locks"))["items"])
 
     async def get(self, key: str) -> Optional[LockInfo]:
         """None if nobody holds it."""
         try:
-            return cast(LockInfo, await self._door.json("GET", lock_of(key).url))
+            return cast(LockInfo, await self._door.get(lock_of(key).url))
         except MeshError as error:
             if error.type == "not-found":
                 return None
@@ -114,7 +114,7 @@ class AsyncLeaders:
             return await work(leadership)
 
     async def list(self) -> List[LeaderInfo]:
-        return cast("List[LeaderInfo]", (await self._door.json("GET", "/v1/leaders"))["items"])
+        return cast("List[LeaderInfo]", (await self._door.get("/v1/leaders"))["items"])
 
     async def observe(self, group: str) -> AsyncIterator[Optional[LeaderInfo]]:
         """Who leads now, then each change; None while nobody does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from contextlib import contextmanager
@@ -9,13 +10,16 @@ from time import monotonic
 from typing import Any, Callable, Dict, Iterator, Optional
 
 from ._errors import LockError, LockLost, LockTimeout, MeshError, is_passing, refused
-from ._wire import Event, Subject, checked, duration
+from ._wire import Event, Subject, checked_metadata, checked_ttl, checked_wait, duration
 
 RETRY = 0.25
 """How soon a renewal or a release that failed is tried again."""
 
 RELEASE = 5.0
 """How long a release is tried; after that the lease ends with its ttl."""
+
+PATIENCE = 5.0
+"""How long an agent that does not answer is asked again."""
 
 GRACE = 5.0
 """How much later than the end of a wait the agent may say so."""
@@ -26,12 +30,12 @@ class Claim:
 
     def __init__(self, subject: Subject, ttl: float, wait: Optional[float], metadata: Optional[Dict[str, Any]]) -> None:
         self.subject = subject
-        self.ttl = ttl
+        self.ttl = checked_ttl(ttl)
         self._body: Dict[str, Any] = {"ttl": duration("ttl", ttl)}
         if metadata is not None:
-            self._body["metadata"] = metadata
+            self._body["metadata"] = checked_metadata(metadata)
         self._wait = wait
-        self._end = None if wait is None else monotonic() + checked("wait", wait)
+        self._end = None if wait is None else monotonic() + checked_wait(wait)
         self._ticket: Optional[str] = None
         self._tries = 0
 
@@ -85,8 +89,26 @@ class Claim:
         return LockTimeout(message, key=name, type=cause.type, status=cause.status, detail=cause.detail, problem=cause.problem)
 
 
+class Patience:
+    """For questions to an agent that may be restarting: so long they are asked again when there is no answer."""
+
+    def __init__(self) -> None:
+        self._end = monotonic() + PATIENCE
+        self._tries = 0
+
+    def pause_after(self, error: MeshError) -> float:
+        """How long to wait before asking again; raises if that is of no use."""
+        if error.type != "unreachable" or monotonic() >= self._end:
+            raise error
+        self._tries += 1
+        return backoff(self._tries - 1)
+
+
 class Term:
-    """How long a lease is held, by a monotonic clock, and how that ends. Safe between threads."""
+    """How long a lease is held, by a monotonic clock, and how that ends. Safe between threads.
+
+    A process that was forked from the one that acquired it does not hold it.
+    """
 
     def __init__(self, subject: Subject, fence: int, ttl: float, sent: float, on_end: Callable[[], None]) -> None:
         self.subject = subject
@@ -97,6 +119,7 @@ class Term:
         self._trouble: Optional[MeshError] = None
         self._open = True
         self._guard = threading.Lock()
+        self._process = os.getpid()
         self.extend(sent)
 
     def extend(self, sent: float) -> None:
@@ -110,9 +133,17 @@ class Term:
     @property
     def held(self) -> bool:
         """Reads the clock: timers are late in a process that was stopped."""
+        if not self.is_own:
+            return False
         if self._open and monotonic() >= self.deadline:
-            self._lose("NotRenewed", f"no renewal was confirmed within its ttl of {self.ttl} s", self._trouble)
+            why = f": {self._trouble}" if self._trouble else ""
+            self._lose("NotRenewed", f"no renewal was confirmed within its ttl of {self.ttl} s{why}", self._trouble)
         return self._open
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process acquired it."""
+        return self._process == os.getpid()
 
     @contextmanager
     def telling(self, tell: Callable[[], None]) -> Iterator[None]:
@@ -126,6 +157,8 @@ class Term:
             self._listeners.remove(tell)
 
     def check(self) -> None:
+        if not self.is_own:
+            raise LockError(f"{self.subject.title} is not held by this process, which was forked", key=self.subject.name, type="forked")
         if not self.held:
             raise self.loss or LockError(f"{self.subject.title} was released", key=self.subject.name, type="released")
 

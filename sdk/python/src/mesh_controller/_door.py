@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import socket
+import time
 from collections import deque
 from contextlib import suppress
 from typing import Any, Callable, Deque, Dict, Optional
 
+from ._claim import Patience
 from ._errors import MeshError, unreachable
 from ._wire import SILENCE, Agent, Event, EventParser, answer, encoded, refusal
 
@@ -28,6 +30,15 @@ class Door:
                 connection.close()
         except (OSError, http.client.HTTPException) as error:
             raise unreachable(error) from error
+
+    def get(self, path: str) -> Any:
+        """What the agent says; it may be restarting."""
+        patience = Patience()
+        while True:
+            try:
+                return self.json("GET", path)
+            except MeshError as error:
+                time.sleep(patience.pause_after(error))
 
     def events(self, method: str, path: str, body: Optional[Dict[str, Any]] = None) -> Events:
         return Events(lambda: self._send(method, path, "text/event-stream", body, SILENCE))

@@ -47,7 +47,8 @@ class LockTimeout(LockError):
 class LockLost(LockError):
     """It is not held any more: what it protects must not be touched now.
 
-    `reason` is `NotRenewed` (also when this side's own deadline is over), `InstanceEnded`, `TakenAway`, `Unavailable` or `Released`.
+    `reason` is `NotRenewed` (also when this side's own deadline is over), `InstanceEnded`, `TakenAway`, `Unavailable`, `Released`, or
+    `NotHeld`: the agent does not know that it ever was this program's, or no longer.
     """
 
     def __init__(self, message: str, *, reason: str, fence: int, **rest: Any) -> None:

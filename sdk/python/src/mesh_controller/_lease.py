@@ -22,7 +22,8 @@ L = TypeVar("L", bound="Lease")
 class Lease:
     """What is held. It renews itself until it is released or lost.
 
-    As a context manager it is released at the end, where `LockLost` is raised if it was lost meanwhile.
+    As a context manager it is released at the end, where `LockLost` is raised if it was lost meanwhile. A process that is forked
+    meanwhile does not hold it, and releases nothing.
     """
 
     def __init__(self, door: Door, claim: Claim, fence: int, sent: float, events: Events) -> None:
@@ -76,6 +77,8 @@ class Lease:
 
     def release(self) -> bool:
         """True if this ended it, false if it had been lost or the agent could not be told; raises nothing."""
+        if not self._term.is_own:
+            return False
         with self._releasing:
             if self._released is None:
                 self._released = self._give_back()
@@ -85,8 +88,9 @@ class Lease:
         return self
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
-        self.release()
-        self._term.raise_loss(error)
+        if self._term.is_own:
+            self.release()
+            self._term.raise_loss(error)
 
     def _keep(self) -> None:
         while not self._ended.wait(max(0.0, self._term.renewal_at - monotonic())):

@@ -31,7 +31,7 @@ class Mesh:
 
     def self(self) -> Identity:
         """Who this program is, as the agent knows it by its token."""
-        return cast(Identity, self._door.json("GET", "/v1/self"))
+        return cast(Identity, self._door.get("/v1/self"))
 
 
 class Locks:
@@ -62,12 +62,12 @@ class Locks:
             yield lock
 
     def list(self) -> List[LockInfo]:
-        return cast("List[LockInfo]", self._door.json("GET", "/v1/locks")["items"])
+        return cast("List[LockInfo]", self._door.get("/v1/locks")["items"])
 
     def get(self, key: str) -> Optional[LockInfo]:
         """None if nobody holds it."""
         try:
-            return cast(LockInfo, self._door.json("GET", lock_of(key).url))
+            return cast(LockInfo, self._door.get(lock_of(key).url))
         except MeshError as error:
             if error.type == "not-found":
                 return None
@@ -114,7 +114,7 @@ class Leaders:
             return work(leadership)
 
     def list(self) -> List[LeaderInfo]:
-        return cast("List[LeaderInfo]", self._door.json("GET", "/v1/leaders")["items"])
+        return cast("List[LeaderInfo]", self._door.get("/v1/leaders")["items"])
 
     def observe(self, group: str) -> Iterator[Optional[LeaderInfo]]:
         """Who leads now, then each change; None while nobody does."""

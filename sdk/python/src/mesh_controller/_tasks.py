@@ -50,6 +50,8 @@ class Task:
     ) -> None:
         if checked("interval", interval) == 0:
             raise invalid("interval", "it is more than 0 s")
+        if not callable(run):
+            raise invalid("run", f"it is a function, not {run!r}")
         self.name = name
         self.run = run
         self.max_runtime = None if max_runtime is None else checked("max_runtime", max_runtime)

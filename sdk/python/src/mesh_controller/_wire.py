@@ -6,7 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, TypedDict
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, TypedDict, cast
 from urllib.parse import quote, urlsplit
 
 from ._errors import MeshError, invalid, refused, unreachable
@@ -16,6 +16,9 @@ SILENCE = 30.0
 
 FAREWELL = 1.0
 """How long the agent is listened to after hanging up."""
+
+LONGEST = 86_400
+"""The longest `ttl` and the longest `wait`, in seconds."""
 
 SOCKET_PATH_BYTES = 107
 """The longest path that the address of a Unix socket holds."""
@@ -72,16 +75,22 @@ def leadership_of(group: str) -> Subject:
 
 
 def _subject(noun: str, name: str, path: str, title: str) -> Subject:
-    if not name:
-        raise invalid(noun, "it is a text that is not empty")
-    return Subject(name, f"{path}/{quote(name, safe='')}", f'{title} "{name}"')
+    if not isinstance(name, str) or not name:
+        raise invalid(noun, f"it is a text that is not empty, not {name!r}")
+    try:
+        return Subject(name, f"{path}/{quote(name, safe='')}", f'{title} "{name}"')
+    except UnicodeEncodeError as error:
+        raise invalid(noun, f"it has no UTF-8: {error}") from error
 
 
 class Agent:
     """Where the agent is, and the token for it."""
 
     def __init__(self, agent: Optional[str], token_file: Optional[str]) -> None:
-        agent = agent or os.environ.get("MESH_AGENT") or _unset("agent", "MESH_AGENT")
+        for name, value in (("agent", agent), ("token_file", token_file)):
+            if value is not None and not isinstance(value, (str, os.PathLike)):
+                raise invalid(name, f"it is a text, not {value!r}")
+        agent = str(agent or os.environ.get("MESH_AGENT") or _unset("agent", "MESH_AGENT"))
         self._token_file = Path(token_file or os.environ.get("MESH_TOKEN_FILE") or _unset("token_file", "MESH_TOKEN_FILE"))
         self.socket_path: Optional[str] = None
         self.address: Tuple[str, int] = ("localhost", 80)
@@ -163,9 +172,34 @@ def refusal(status: int, content: bytes) -> MeshError:
 
 
 def checked(field: str, seconds: float) -> float:
-    if seconds >= 0 and math.isfinite(seconds):
+    if _is_number(seconds) and seconds >= 0 and math.isfinite(seconds):
         return seconds
-    raise invalid(field, f"{seconds} is not a number of seconds from 0")
+    raise invalid(field, f"{seconds!r} is not a number of seconds from 0")
+
+
+def checked_ttl(seconds: float) -> float:
+    if _is_number(seconds) and 1 <= seconds <= LONGEST and seconds == int(seconds):
+        return seconds
+    raise invalid("ttl", f"{seconds!r} is not a number of whole seconds from 1 to {LONGEST}")
+
+
+def checked_wait(seconds: float) -> float:
+    if checked("wait", seconds) <= LONGEST:
+        return seconds
+    raise invalid("wait", f"{seconds!r} is more than {LONGEST} seconds")
+
+
+def checked_metadata(metadata: Any) -> Dict[str, Any]:
+    if not isinstance(metadata, dict):
+        raise invalid("metadata", f"it is a dict, not {metadata!r}")
+    try:
+        return cast("Dict[str, Any]", json.loads(json.dumps(metadata, allow_nan=False)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise invalid("metadata", f"it cannot be written as JSON: {error}") from error
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def duration(field: str, seconds: float) -> str:
