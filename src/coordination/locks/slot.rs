@@ -42,6 +42,8 @@ pub(super) struct Slot {
     renewals: VecDeque<(Id, Session, u64)>,
     /// Who gives it back and waits for that to be written.
     releasing: Vec<Id>,
+    /// Who gives back what was not seen here yet: another agent wrote it.
+    unseen: Vec<(Id, Session, u64)>,
     pending: Option<Pending>,
     /// Seen while something was under way.
     news: Option<(Record, Standing)>,
@@ -68,6 +70,7 @@ impl Slot {
             queue: VecDeque::new(),
             renewals: VecDeque::new(),
             releasing: Vec::new(),
+            unseen: Vec::new(),
             pending: None,
             news: None,
             unanswered: None,
@@ -108,7 +111,8 @@ impl Slot {
 
     /// Whether it can be forgotten: nobody holds it, wants it, or is to be told something.
     pub(super) fn is_idle(&self) -> bool {
-        !self.record.exists && self.pending.is_none() && self.queue.is_empty() && self.renewals.is_empty() && self.releasing.is_empty()
+        let asked = self.queue.len() + self.renewals.len() + self.releasing.len() + self.unseen.len();
+        !self.record.exists && self.pending.is_none() && asked == 0
     }
 
     /// Whether the run, which is called so as a holder, has it, wants it, or has just asked for it.
@@ -138,7 +142,14 @@ impl Slot {
                 }
             }
             Message::Leave(id) => self.leave(id),
-            Message::Renew(id, session, fence) => self.renewals.push_back((id, session, fence)),
+            Message::Renew(id, session, fence) => {
+                self.stale |= self.is_unseen(fence);
+                self.renewals.push_back((id, session, fence));
+            }
+            Message::Release(id, session, fence) if self.is_unseen(fence) => {
+                self.stale = true;
+                self.unseen.push((id, session, fence));
+            }
             Message::Release(id, session, fence) => self.release(id, &session, fence, now, &mut out),
             Message::Doubt => self.stale = true,
             Message::Seen(record, standing) if self.pending.is_some() => self.news = Some((record, standing)),
@@ -319,6 +330,11 @@ impl Slot {
         }
     }
 
+    /// Whether the write of this fence is newer than all that was seen here: another agent's, which is to be read first.
+    const fn is_unseen(&self, fence: u64) -> bool {
+        fence > self.record.revision
+    }
+
     fn release(&mut self, id: Id, session: &Session, fence: u64, now: BootTime, out: &mut Vec<Command>) {
         match self.held_by(session, fence) {
             Ok(_) => {
@@ -377,6 +393,7 @@ impl Slot {
             holding.fence = known.fence;
             if known.renewed != holding.renewed {
                 self.changed = now;
+                self.tenure.renewed(self.last, holding.fence, now);
             }
         } else {
             self.changed = now;
@@ -405,8 +422,16 @@ impl Slot {
                     }
                     _ => self.see(record, standing, now, out),
                 }
+                for (id, session, fence) in std::mem::take(&mut self.unseen) {
+                    self.release(id, &session, fence, now, out);
+                }
             }
-            Err(failed) => self.failed(failed, now),
+            Err(failed) => {
+                if let Failed::Away(why) = &failed {
+                    out.extend(self.unseen.drain(..).map(|(id, ..)| Command::Answer(id, Err(Refusal::Unavailable(why.clone())))));
+                }
+                self.failed(failed, now);
+            }
         }
     }
 
