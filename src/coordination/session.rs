@@ -101,6 +101,18 @@ impl Sessions {
         });
     }
 
+    /// None of its runs goes on: the newest that was seen has ended.
+    pub fn stopped(&self, uid: &str) {
+        self.change(|runs| match runs.by_uid.get_mut(uid) {
+            Some((session, standing @ (Standing::Lives | Standing::Unknown))) => {
+                *standing = Standing::Ended;
+                runs.news.insert(session.clone(), Standing::Ended);
+                true
+            }
+            Some((_, Standing::Ended)) | None => false,
+        });
+    }
+
     /// Nothing is left of the instance: whatever ran of it has ended.
     pub fn gone(&self, uid: &str) {
         self.change(|runs| {
@@ -124,6 +136,11 @@ impl Sessions {
             Some((known, _)) if known.attempt > session.attempt => Standing::Ended,
             _ => Standing::Unknown,
         }
+    }
+
+    /// The newest run that was seen of the instance, and what is known of it.
+    pub fn newest(&self, uid: &str) -> Option<(Session, Standing)> {
+        self.0.runs.lock().unwrap_or_else(PoisonError::into_inner).by_uid.get(uid).cloned()
     }
 
     /// Woken whenever something changes.
@@ -173,7 +190,13 @@ mod tests {
         let news = [(run(0), Standing::Ended), (run(1), Standing::Ended), (run(3), Standing::Lives)];
         assert_eq!(sessions.take_news(), news.into());
         assert!(sessions.take_news().is_empty());
-        sessions.gone("u-1");
+        sessions.stopped("u-1");
+        sessions.stopped("u-1");
         assert_eq!(sessions.take_news(), [(run(3), Standing::Ended)].into());
+        assert_eq!(sessions.newest("u-1"), Some((run(3), Standing::Ended)));
+        sessions.lives(run(4));
+        sessions.take_news();
+        sessions.gone("u-1");
+        assert_eq!((sessions.take_news(), sessions.newest("u-1")), ([(run(4), Standing::Ended)].into(), None));
     }
 }
