@@ -1,4 +1,7 @@
 //! Who asks: the token, and whether what it is of still lives.
+mod instance;
+mod pod;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -6,11 +9,13 @@ use std::{
 };
 
 use http::{HeaderMap, header};
-use tokio::time::timeout;
 
+use self::{instance::Instances, pod::PodsOfCluster};
 use crate::problem::Problem;
 use mesh_coordination::{
-    session::{Sessions, Standing},
+    pods::Pods,
+    review::Reviews,
+    session::Sessions,
     token::{Caller, Tokens},
 };
 
@@ -23,10 +28,16 @@ const AT_ONCE: usize = 400;
 /// Lets programs in.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    tokens: Tokens,
-    sessions: Sessions,
+    programs: Programs,
     /// How many requests of each instance are under way, by uid.
     under_way: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+/// Whose programs they are.
+#[derive(Debug, Clone)]
+enum Programs {
+    Instances(Instances),
+    Pods(PodsOfCluster),
 }
 
 /// That of a request that is under way.
@@ -49,9 +60,14 @@ impl Drop for Place {
 }
 
 impl Gate {
-    /// For those whose tokens these are, while they live.
-    pub fn new(tokens: Tokens, sessions: Sessions) -> Self {
-        Self { tokens, sessions, under_way: Arc::default() }
+    /// For instances on this machine, whose tokens these are, while they live.
+    pub fn of_node(tokens: Tokens, sessions: Sessions) -> Self {
+        Self { programs: Programs::Instances(Instances { tokens, sessions }), under_way: Arc::default() }
+    }
+
+    /// For pods of a cluster, whose tokens its API knows, while they live.
+    pub fn of_cluster(reviews: Reviews, pods: Pods) -> Self {
+        Self { programs: Programs::Pods(PodsOfCluster { reviews, pods }), under_way: Arc::default() }
     }
 
     /// A place for one more request of an instance.
@@ -70,32 +86,9 @@ impl Gate {
     /// Who sends these headers.
     pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let token = bearer(headers)?;
-        let caller = self.tokens.verify(token).ok_or_else(|| {
-            Problem::unauthorized(
-                "the token was not made by this agent",
-                "send the content of the file that MESH_TOKEN_FILE names, as it is now",
-            )
-        })?;
-        let mut changes = self.sessions.changes();
-        let known = async {
-            loop {
-                match self.sessions.standing(&caller.session) {
-                    Standing::Unknown if changes.changed().await.is_ok() => {}
-                    standing => return standing,
-                }
-            }
-        };
-        let run = || format!("run {} of instance {}", caller.session.attempt, caller.session.instance);
-        match timeout(PATIENCE, known).await {
-            Ok(Standing::Lives) => Ok(caller),
-            Ok(Standing::Ended) => {
-                let remedy = "a token is good while its run lives; each run reads the one that MESH_TOKEN_FILE names";
-                Err(Problem::unauthorized(format!("{} has ended", run()), remedy))
-            }
-            Ok(Standing::Unknown) | Err(_) => Err(Problem::unauthorized(
-                format!("{} does not run here", run()),
-                "a token is good on the node where its instance runs, while it runs",
-            )),
+        match &self.programs {
+            Programs::Instances(instances) => instances.caller(token).await,
+            Programs::Pods(pods) => pods.caller(token).await,
         }
     }
 }

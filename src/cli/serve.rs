@@ -220,8 +220,8 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     };
     let (locks, keeping) = locks::keep(client.clone(), of_locks);
     shutdown.spawn("locks", keeping);
-    let opened = mesh_agent::Door { gate: Gate::new(tokens, sessions), locks };
-    shutdown.spawn("agent", mesh_agent::run(agent_listener, agent_port, opened, shutdown.clone()));
+    let opened = mesh_agent::Door { gate: Gate::of_node(tokens, sessions), locks };
+    shutdown.spawn("agent", mesh_agent::run(Some(agent_listener), agent_port, opened, shutdown.clone()));
     let reconciles = controller::Reconciles::register(&metrics);
     let agent = mesh_instance::Options {
         node: node.name.clone(),

@@ -55,6 +55,8 @@ pub enum Error {
 pub struct Reviews {
     api: Api<TokenReview>,
     kept: Arc<Mutex<HashMap<Hash, Kept>>>,
+    /// What was logged last of why there is no answer; nothing once there is one.
+    trouble: Arc<Mutex<Option<String>>>,
     asking: Arc<Semaphore>,
 }
 
@@ -71,7 +73,7 @@ struct Kept {
 impl Reviews {
     /// Of the cluster that this client reaches.
     pub fn new(client: Client) -> Self {
-        Self { api: Api::all(client), kept: Arc::default(), asking: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { api: Api::all(client), kept: Arc::default(), trouble: Arc::default(), asking: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// The pod that a token was issued to.
@@ -90,7 +92,9 @@ impl Reviews {
         }
         let asked = Instant::now();
         let answer = self.ask(token).await;
-        if !matches!(answer, Err(Error::Away(_))) {
+        let away = answer.as_ref().err().filter(|error| matches!(error, Error::Away(_)));
+        self.tell(away);
+        if away.is_none() {
             self.keep(hash, Kept { answer: answer.clone(), until: asked + GOOD });
         }
         answer
@@ -104,6 +108,16 @@ impl Reviews {
             Ok(Err(error)) => Err(Error::Away(Chain(&error).to_string())),
             Err(_) => Err(Error::Away("the API did not answer in time".to_owned())),
         }
+    }
+
+    /// Logs why there is no answer, once.
+    fn tell(&self, away: Option<&Error>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = away.map(ToString::to_string);
+        if let Some(text) = text.as_ref().filter(|text| trouble.as_ref() != Some(text)) {
+            tracing::warn!("{text}; whoever asks is told to come back");
+        }
+        *trouble = text;
     }
 
     fn kept(&self, hash: &Hash) -> Option<Result<PodName, Error>> {

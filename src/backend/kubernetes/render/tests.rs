@@ -20,7 +20,7 @@ fn service(spec: Value) -> MeshService {
 /// A cluster with routers.
 fn routed() -> Surroundings {
     let hook = DrainHook { address: "10.0.0.9:9464".parse().unwrap(), image: "localhost/mesh-controller:test".to_owned() };
-    Surroundings { drain: Some(hook), autoscaled: None }
+    Surroundings { drain: Some(hook), ..Surroundings::default() }
 }
 
 fn made(spec: Value) -> Objects {
