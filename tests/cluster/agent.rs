@@ -1,5 +1,5 @@
-//! The agent's door in a cluster: two agents with the product's roles, and the test in the place of programs: it has tokens that the API issued to pods. The pods
-//! run nowhere; what a kubelet would say of them is written by hand.
+//! The agent's door in a cluster. With a node: the product as it is installed, and programs in its pods. Without one: two agents with the product's roles, and the
+//! test in the place of programs: it has tokens that the API issued to pods, and says of the pods what a kubelet would.
 use std::{
     fs::File,
     io::{Read, Write},
@@ -175,4 +175,57 @@ fn pods_hold_locks_by_the_tokens_of_their_cluster_and_lose_them_with_their_runs(
         assert!(Instant::now() < deadline, "the API is back, and the agent knows nobody");
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// Who holds the lock `nightly`: a pod's name, its uid, and which run of it.
+fn holder(space: &Namespace<'_>, right: impl Fn(&str) -> bool) -> (String, String) {
+    let holder = "get leases -l mesh-controller.dev/lock=lock -o jsonpath={.items[*].spec.holderIdentity}";
+    let text = space.until("the lock to be held", holder, right);
+    let mut parts = text.split('_').map(str::to_owned);
+    (parts.next().unwrap(), parts.next().unwrap())
+}
+
+/// Kills what the container of a pod runs.
+fn kill(uid: &str) {
+    let is_of =
+        |pid: &str, file: &str, what: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).is_ok_and(|text| text.contains(what));
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    let (cgroup, pod) = (uid.replace('-', "_"), uid);
+    let program =
+        |pid: &String| (is_of(pid, "cgroup", pod) || is_of(pid, "cgroup", &cgroup)) && is_of(pid, "cmdline", "/usr/local/bin/mesh\0lock");
+    let pid = pids.filter(|name| name.parse::<u32>().is_ok()).find(program).expect("a process of the pod");
+    assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+}
+
+#[test]
+fn programs_in_pods_hold_a_lock_one_after_the_other() {
+    let Some(cluster) = Cluster::with_node() else { return };
+    let space = cluster.namespace("programs");
+    cluster.kubectl(&["label", "namespace", &space.name, "pod-security.kubernetes.io/enforce=restricted"], "");
+    // There is no DNS in this cluster.
+    let address = cluster.kubectl(&["-n", "mesh-system", "get", "service", "mesh-agent", "-o", "jsonpath={.spec.clusterIP}"], "");
+    let waits = "/usr/local/bin/mesh-controller ready --timeout=1h http://127.0.0.1:1/x";
+    let command: Vec<String> =
+        format!("/usr/local/bin/mesh lock run nightly --wait 10m -- {waits}").split(' ').map(str::to_owned).collect();
+    let service = json!({
+        "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshService", "metadata": {"name": "worker"},
+        "spec": {
+            "type": "Worker", "replicas": 2, "image": "localhost/mesh-controller:test",
+            "command": command,
+            "kubernetes": {"podTemplate": {"spec": {"hostAliases": [{"ip": address, "hostnames": ["mesh-agent.mesh-system"]}]}}},
+        },
+    });
+    space.apply(&service.to_string());
+    let (first, uid) = holder(&space, |text| text.ends_with("_0"));
+    space.until("both to run", "get pods -o jsonpath={.items[*].status.phase}", |text| text == "Running Running");
+    kill(&uid);
+    let killed = Instant::now();
+    let (second, _) = holder(&space, |text| !text.is_empty() && !text.starts_with(&first));
+    println!("after kill -9 the next one held the lock in {:?}", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(10), "it waited for the end of the time: {:?}", killed.elapsed());
+    // The one that was killed waits again, as its second run.
+    space.until("its restart", &format!("get pod {first} -o jsonpath={{.status.containerStatuses[0].restartCount}}"), |text| text == "1");
+    space.kubectl(&format!("delete pod {second} --force --grace-period=0"));
+    let (third, _) = holder(&space, |text| !text.is_empty() && !text.starts_with(&second));
+    println!("after the pod was deleted {third} held it");
 }
