@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
+use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::watch;
 
@@ -20,7 +21,11 @@ use mesh_coordination::{
     review::Reviews,
     session::Sessions,
 };
-use mesh_kit::{clock::BootClock, metrics::Metrics, shutdown::Shutdown};
+use mesh_kit::{
+    clock::{self, BootClock},
+    metrics::Metrics,
+    shutdown::Shutdown,
+};
 
 /// How long its parts have to end: requests that are held open are broken off, and asked again elsewhere.
 const GRACE: Duration = Duration::from_secs(5);
@@ -55,7 +60,9 @@ impl Agent {
         let sessions = Sessions::default();
         let (pods, following) = pods::follow(client.clone(), sessions.clone());
         shutdown.spawn("pods", following);
-        let options = locks::Options { namespace: None, sessions, metrics: LockMetrics::register(&metrics), clock: BootClock::system() };
+        let clock = BootClock::system();
+        let boot = clock::now().duration_since(Timestamp::UNIX_EPOCH).unsigned_abs().saturating_sub(clock.now().since_boot());
+        let options = locks::Options { namespace: None, sessions, metrics: LockMetrics::register(&metrics), clock, boot };
         let (locks, keeping) = locks::keep(client.clone(), options);
         shutdown.spawn("locks", keeping);
 

@@ -217,6 +217,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         sessions: sessions.clone(),
         metrics: LockMetrics::register(&metrics),
         clock: BootClock::system(),
+        boot: Duration::ZERO,
     };
     let (locks, keeping) = locks::keep(client.clone(), of_locks);
     shutdown.spawn("locks", keeping);

@@ -52,12 +52,15 @@ pub enum Error {
 
 /// Asks whose tokens are. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Reviews {
+pub struct Reviews(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     api: Api<TokenReview>,
-    kept: Arc<Mutex<HashMap<Hash, Kept>>>,
+    kept: Mutex<HashMap<Hash, Kept>>,
     /// What was logged last of why there is no answer; nothing once there is one.
-    trouble: Arc<Mutex<Option<String>>>,
-    asking: Arc<Semaphore>,
+    trouble: Mutex<Option<String>>,
+    asking: Semaphore,
 }
 
 /// The hash of a token: the token itself is not kept.
@@ -73,7 +76,8 @@ struct Kept {
 impl Reviews {
     /// Of the cluster that this client reaches.
     pub fn new(client: Client) -> Self {
-        Self { api: Api::all(client), kept: Arc::default(), trouble: Arc::default(), asking: Arc::new(Semaphore::new(AT_ONCE)) }
+        let asking = Semaphore::new(AT_ONCE);
+        Self(Arc::new(Shared { api: Api::all(client), kept: Mutex::default(), trouble: Mutex::default(), asking }))
     }
 
     /// The pod that a token was issued to.
@@ -85,7 +89,7 @@ impl Reviews {
         if let Some(answer) = self.kept(&hash) {
             return answer;
         }
-        let Ok(_turn) = self.asking.acquire().await else { return Err(Error::Away("it is ending".to_owned())) };
+        let Ok(_turn) = self.0.asking.acquire().await else { return Err(Error::Away("it is ending".to_owned())) };
         // Another may have asked the same meanwhile.
         if let Some(answer) = self.kept(&hash) {
             return answer;
@@ -103,7 +107,7 @@ impl Reviews {
     async fn ask(&self, token: &str) -> Result<PodName, Error> {
         let spec = TokenReviewSpec { token: token.to_owned(), audiences: Some(vec![AUDIENCE.to_owned()]) };
         let review = TokenReview { spec, ..TokenReview::default() };
-        match timeout(CALL, self.api.create(&PostParams::default(), &review)).await {
+        match timeout(CALL, self.0.api.create(&PostParams::default(), &review)).await {
             Ok(Ok(review)) => read(review.status.unwrap_or_default()),
             Ok(Err(error)) => Err(Error::Away(Chain(&error).to_string())),
             Err(_) => Err(Error::Away("the API did not answer in time".to_owned())),
@@ -112,7 +116,7 @@ impl Reviews {
 
     /// Logs why there is no answer, once.
     fn tell(&self, away: Option<&Error>) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trouble = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let text = away.map(ToString::to_string);
         if let Some(text) = text.as_ref().filter(|text| trouble.as_ref() != Some(text)) {
             tracing::warn!("{text}; whoever asks is told to come back");
@@ -121,12 +125,12 @@ impl Reviews {
     }
 
     fn kept(&self, hash: &Hash) -> Option<Result<PodName, Error>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.get(hash).filter(|kept| Instant::now() < kept.until).map(|kept| kept.answer.clone())
     }
 
     fn keep(&self, hash: Hash, answer: Kept) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= MOST {
             let now = Instant::now();
             kept.retain(|_, kept| now < kept.until);

@@ -138,8 +138,8 @@ fn pods_hold_locks_by_the_tokens_of_their_cluster_and_lose_them_with_their_runs(
     assert_eq!(space.kubectl(lease), format!("web-1_{first}_0"));
     let (status, _, renewed) = other.ask(&of_first, "PUT", "/v1/locks/orders", &json!({ "fence": fence }).to_string());
     assert_eq!((status, &renewed["fence"]), (200, &json!(fence)), "{renewed}");
-    let (status, _, held) = other.ask(&of_second, "POST", "/v1/locks/orders", "{}");
-    assert_eq!((status, &held["holder"]), (409, &json!("web-1")), "{held}");
+    let (status, _, refused) = other.ask(&of_second, "POST", "/v1/locks/orders", "{}");
+    assert_eq!((status, &refused["holder"]), (409, &json!("web-1")), "{refused}");
 
     // With the pod its lock is gone, long before the half minute that it is good for.
     std::thread::scope(|scope| {

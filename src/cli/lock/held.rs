@@ -114,8 +114,13 @@ pub(super) async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
     let session = Session { instance: hostname(), uid: Uuid::new_v4().to_string(), attempt: 0 };
     let sessions = Sessions::default();
     sessions.lives(session.clone());
-    let options =
-        locks::Options { namespace: Some(api.namespace.clone()), sessions, metrics: LockMetrics::default(), clock: BootClock::system() };
+    let options = locks::Options {
+        namespace: Some(api.namespace.clone()),
+        sessions,
+        metrics: LockMetrics::default(),
+        clock: BootClock::system(),
+        boot: Duration::ZERO,
+    };
     let (locks, keeping) = locks::keep(api.client.clone(), options);
     let mut keeper = JoinSet::new();
     keeper.spawn(async move {

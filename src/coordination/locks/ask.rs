@@ -33,6 +33,7 @@ pub struct Locks {
     tickets: Arc<AtomicU64>,
     synced: watch::Receiver<bool>,
     clock: BootClock,
+    boot: Duration,
 }
 
 /// What the task hears.
@@ -122,10 +123,10 @@ pub struct Ask {
 
 impl Locks {
     /// The handle, and what its task hears.
-    pub(super) fn new(synced: watch::Receiver<bool>, clock: BootClock) -> (Self, Asked) {
+    pub(super) fn new(synced: watch::Receiver<bool>, clock: BootClock, boot: Duration) -> (Self, Asked) {
         let (orders, heard) = mpsc::channel(ORDERS);
         let (leaving, left) = mpsc::unbounded_channel();
-        (Self { orders, leaving, ids: Arc::default(), tickets: Arc::default(), synced, clock }, Asked { orders: heard, left })
+        (Self { orders, leaving, ids: Arc::default(), tickets: Arc::default(), synced, clock, boot }, Asked { orders: heard, left })
     }
 
     /// Waits until all Leases were read, before which nothing should be asked; true if that has come about in time.
@@ -151,7 +152,7 @@ impl Locks {
 
     /// The next ticket. By a clock that goes on over a restart of this process, so that who asks again with its own is at its old place.
     fn ticket(&self, now: BootTime) -> u64 {
-        let micros = micros(now);
+        let micros = micros(self.boot, now);
         let next = |last: u64| Some(micros.max(last.saturating_add(1)));
         self.tickets.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_or(micros, |last| next(last).unwrap_or(micros))
     }
@@ -228,9 +229,9 @@ impl Locks {
     }
 }
 
-/// A moment as a ticket.
-pub(super) fn micros(time: BootTime) -> u64 {
-    u64::try_from(time.since_boot().as_micros()).unwrap_or(u64::MAX)
+/// A moment as a ticket, where the machine's boot counts as that.
+pub(super) fn micros(boot: Duration, time: BootTime) -> u64 {
+    u64::try_from((boot + time.since_boot()).as_micros()).unwrap_or(u64::MAX)
 }
 
 fn ending() -> Refusal {

@@ -78,7 +78,7 @@ async fn an_answer_is_good_for_a_short_while_and_for_its_own_token_only() {
     for number in 0..2 * MOST {
         let _ = reviews.pod(&number.to_string()).await;
     }
-    assert!(reviews.kept.lock().unwrap().len() <= MOST);
+    assert!(reviews.0.kept.lock().unwrap().len() <= MOST);
 }
 
 #[tokio::test(start_paused = true)]
