@@ -27,6 +27,7 @@
 //!         │ watch
 //!         ▼
 //!  router                        the same; a pod's preStop hook (mesh-drain) asks it whether the pod has been let go
+//!  agent                         the same door for programs; whose a token is says the API (TokenReview), which runs live the pods
 //! ```
 //! The router and the controllers meet only in API objects. A backend is told nothing about routing, and the router nothing about backends.
 //!

@@ -1,4 +1,7 @@
 //! Who asks: the token, and whether what it is of still lives.
+mod instance;
+mod pod;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -6,11 +9,13 @@ use std::{
 };
 
 use http::{HeaderMap, header};
-use tokio::time::timeout;
 
+use self::{instance::Instances, pod::PodsOfCluster};
 use crate::{limits::Limits, problem::Problem};
 use mesh_coordination::{
-    session::{Session, Sessions, Standing},
+    pods::Pods,
+    review::Reviews,
+    session::{Session, Sessions},
     token::{Caller, Tokens},
 };
 use mesh_kit::descriptors;
@@ -24,13 +29,19 @@ const TOLD: usize = 8;
 /// Lets programs in.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    tokens: Tokens,
-    sessions: Sessions,
+    programs: Programs,
     limits: Limits,
     /// So many connections there may be.
     connections: usize,
     /// How many requests of each instance are under way, by uid.
     under_way: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+/// Whose programs they are.
+#[derive(Debug, Clone)]
+enum Programs {
+    Instances(Instances),
+    Pods(PodsOfCluster),
 }
 
 /// That of a request that is under way.
@@ -54,9 +65,18 @@ impl Drop for Place {
 }
 
 impl Gate {
-    /// For those whose tokens these are, while they live.
-    pub fn new(tokens: Tokens, sessions: Sessions, limits: Limits) -> Self {
-        Self { tokens, sessions, limits, connections: descriptors::share(descriptors::limit()), under_way: Arc::default() }
+    /// For instances on this machine, whose tokens these are, while they live.
+    pub fn of_node(tokens: Tokens, sessions: Sessions, limits: Limits) -> Self {
+        Self::of(Programs::Instances(Instances { tokens, sessions }), limits)
+    }
+
+    /// For pods of a cluster, whose tokens its API knows, while they live.
+    pub fn of_cluster(reviews: Reviews, pods: Pods, limits: Limits) -> Self {
+        Self::of(Programs::Pods(PodsOfCluster { reviews, pods }), limits)
+    }
+
+    fn of(programs: Programs, limits: Limits) -> Self {
+        Self { programs, limits, connections: descriptors::share(descriptors::limit()), under_way: Arc::default() }
     }
 
     /// So many connections there may be.
@@ -88,36 +108,20 @@ impl Gate {
         Ok(Place { gate: self.clone(), uid: session.uid.clone() })
     }
 
-    /// Who sends these headers, and a place for what it asks.
-    pub(crate) async fn enter(&self, headers: &HeaderMap) -> Result<(Caller, Place), Problem> {
+    /// Who sends these headers, and a place for what it asks, if that may be held open: who renews or releases what it holds must never be kept from it.
+    pub(crate) async fn enter(&self, headers: &HeaderMap, held_open: bool) -> Result<(Caller, Option<Place>), Problem> {
         let token = bearer(headers)?;
-        let caller = self.tokens.verify(token).ok_or_else(|| {
-            Problem::unauthorized(
-                "the token was not made by this agent",
-                "send the content of the file that MESH_TOKEN_FILE names, as it is now",
-            )
-        })?;
-        let place = self.place(&caller.session)?;
-        let mut changes = self.sessions.changes();
-        let known = async {
-            loop {
-                match self.sessions.standing(&caller.session) {
-                    Standing::Unknown if changes.changed().await.is_ok() => {}
-                    standing => return standing,
-                }
+        match &self.programs {
+            Programs::Instances(instances) => {
+                let caller = instances.known(token)?;
+                let place = held_open.then(|| self.place(&caller.session)).transpose()?;
+                instances.lives(caller).await.map(|caller| (caller, place))
             }
-        };
-        let run = || format!("run {} of instance {}", caller.session.attempt, caller.session.instance);
-        match timeout(PATIENCE, known).await {
-            Ok(Standing::Lives) => Ok((caller, place)),
-            Ok(Standing::Ended) => {
-                let remedy = "a token is good while its run lives; each run reads the one that MESH_TOKEN_FILE names";
-                Err(Problem::unauthorized(format!("{} has ended", run()), remedy))
+            Programs::Pods(pods) => {
+                let caller = pods.caller(token).await?;
+                let place = held_open.then(|| self.place(&caller.session)).transpose()?;
+                Ok((caller, place))
             }
-            Ok(Standing::Unknown) | Err(_) => Err(Problem::unauthorized(
-                format!("{} does not run here", run()),
-                "a token is good on the node where its instance runs, while it runs",
-            )),
         }
     }
 }
@@ -136,7 +140,7 @@ mod tests {
 
     #[test]
     fn however_much_some_ask_for_there_is_a_place_for_the_next_and_it_is_counted_who_is_refused() {
-        let gate = Gate { connections: 640, ..Gate::new(Tokens::random(), Sessions::default(), Limits::default()) };
+        let gate = Gate { connections: 640, ..Gate::of_node(Tokens::random(), Sessions::default(), Limits::default()) };
         let most = |name: &str| {
             let session = Session { instance: name.to_owned(), uid: name.to_owned(), attempt: 0 };
             std::iter::from_fn(|| gate.place(&session).ok()).collect::<Vec<_>>()

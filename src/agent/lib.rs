@@ -2,6 +2,7 @@
 //! what is decided stands in `mesh-coordination`.
 //!
 //! A program finds the door in `MESH_AGENT` and its token in `MESH_TOKEN_FILE`. What it may name is scoped to its namespace.
+//! On a machine the node's agent opens it to its instances, by tokens of its own; in a cluster an agent does to pods, by those that the API issues to them.
 mod answer;
 mod ask;
 mod caller;

@@ -1,4 +1,4 @@
-//! Where the door is: a Unix socket, and a TCP port where asked for. Connections are few and long; each has a deadline for its next head, and there is a most.
+//! Where the door is: a Unix socket on a machine, and a TCP port where asked for, as in a cluster. Connections are few and long; each has a deadline for its next head, and there is a most.
 use std::{
     convert::Infallible,
     fs,
@@ -87,7 +87,13 @@ pub fn listen(path: &Path) -> Result<UnixListener, Error> {
 ///
 /// # Errors
 /// None: a connection that fails is its client's matter.
-pub async fn run(socket: UnixListener, port: Option<TcpListener>, door: Door, shutdown: Shutdown) -> Result<(), Infallible> {
+pub async fn run(socket: Option<UnixListener>, port: Option<TcpListener>, door: Door, shutdown: Shutdown) -> Result<(), Infallible> {
+    let here = async {
+        match &socket {
+            Some(socket) => enter(|| accept_unix(socket, "agent"), &door).await,
+            None => std::future::pending().await,
+        }
+    };
     let there = async {
         match &port {
             Some(port) => enter(|| accept(port, "agent"), &door).await,
@@ -97,7 +103,7 @@ pub async fn run(socket: UnixListener, port: Option<TcpListener>, door: Door, sh
     // Connections are dropped at the end; what their programs hold is not given back by that.
     tokio::select! {
         () = shutdown.triggered() => {}
-        () = enter(|| accept_unix(&socket, "agent"), &door) => {}
+        () = here => {}
         () = there => {}
     }
     Ok(())

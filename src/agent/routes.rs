@@ -55,7 +55,8 @@ impl Door {
             };
         }
         let &["v1", resource, ref rest @ ..] = segments.as_slice() else { return Err(unknown(&parts)) };
-        let (caller, place) = self.gate.enter(&parts.headers).await?;
+        let held_open = parts.method == Method::POST || wants_events(&parts.headers);
+        let (caller, place) = self.gate.enter(&parts.headers, held_open).await?;
         let mut answer = self.of_caller(caller, resource, rest, &parts, body).await?;
         answer.extensions_mut().insert(Arc::new(place));
         Ok(answer)

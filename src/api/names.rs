@@ -7,6 +7,8 @@ use sha2::{Digest, Sha256};
 pub const PORT_NAME: &str = "http";
 /// What the container of the service itself is called in its pods.
 pub const CONTAINER: &str = "app";
+/// Whom the tokens are for by which pods show the agent who they are: their audience.
+pub const AUDIENCE: &str = "mesh-controller.dev";
 
 /// The longest name of a `MeshService`: an instance's name, which adds a revision and an ordinal, is still a DNS label.
 pub const MAX_SERVICE_NAME: usize = 48;

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use self::serve::Serve;
 use super::{
+    agent::Agent,
     crd::Crd,
     exit::Result,
     install::{Install, Uninstall},
@@ -31,6 +32,8 @@ enum Verb {
     Run(Serve),
     /// Run the router alone, for another API or for files.
     Router(Router),
+    /// Run the agent in a cluster, by which the programs of pods talk to the mesh.
+    Agent(Agent),
     /// Make the controller a service of systemd: write its units, enable and start them.
     Install(Box<Install>),
     /// Take those units away; state and instances stay.
@@ -47,6 +50,7 @@ impl Daemon {
         let log = match &self.verb {
             Some(Verb::Run(serve)) => &serve.log,
             Some(Verb::Router(router)) => &router.log,
+            Some(Verb::Agent(agent)) => &agent.log,
             Some(Verb::Crd(_) | Verb::Ready(_) | Verb::Install(_) | Verb::Uninstall(_)) | None => &self.serve.log,
         };
         log.telemetry()
@@ -58,6 +62,7 @@ impl Daemon {
             Some(Verb::Crd(crd)) => crd.run(),
             Some(Verb::Ready(ready)) => ready.run().await,
             Some(Verb::Router(router)) => Box::pin(router.run(passed)).await,
+            Some(Verb::Agent(agent)) => Box::pin(agent.run()).await,
             Some(Verb::Install(install)) => install.run(),
             Some(Verb::Uninstall(uninstall)) => uninstall.run(),
             Some(Verb::Run(serve)) => Box::pin(serve.run(passed)).await,

@@ -5,6 +5,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)] // They panic where the descriptor takes no more: see [`output`].
 mod address;
 pub mod age;
+pub mod agent;
 pub mod apply;
 mod backend;
 pub mod completion;

@@ -1,4 +1,4 @@
-//! What the controller and the routers may do in a cluster: one list, as data. The controller asks for its own at start, and the manifests in `charts/` and `deploy/`
+//! What the controller, the routers and the agents may do in a cluster: one list, as data. The controller asks for its own at start, and the manifests in `charts/` and `deploy/`
 //! grant these and no others (`tests/packaging/charts.rs`).
 
 /// Where a permission holds.
@@ -71,4 +71,11 @@ pub const ROUTER: &[Permission] = &[
     system(MESH, "meshrouters", &[], WATCHED),
     system("", "secrets", &["mesh-router-cookie-keys"], WATCHED),
     system("coordination.k8s.io", "leases", &[], &["list", "create", "patch", "delete"]),
+];
+
+/// What an agent does: for whoever asks, in whatever namespace that is.
+pub const AGENT: &[Permission] = &[
+    cluster("authentication.k8s.io", "tokenreviews", &["create"]),
+    cluster("", "pods", WATCHED),
+    cluster("coordination.k8s.io", "leases", OWNED),
 ];

@@ -219,11 +219,12 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         tokens: tokens.clone(),
         metrics: LockMetrics::register(&metrics),
         clock: BootClock::system(),
+        boot: Duration::ZERO,
     };
     let (locks, keeping) = locks::keep(client.clone(), of_locks);
     shutdown.spawn("locks", keeping);
-    let opened = mesh_agent::Door { gate: Gate::new(tokens, sessions, Limits::register(&metrics)), locks };
-    shutdown.spawn("agent", mesh_agent::run(agent_listener, agent_port, opened, shutdown.clone()));
+    let opened = mesh_agent::Door { gate: Gate::of_node(tokens, sessions, Limits::register(&metrics)), locks };
+    shutdown.spawn("agent", mesh_agent::run(Some(agent_listener), agent_port, opened, shutdown.clone()));
     let reconciles = controller::Reconciles::register(&metrics);
     let agent = mesh_instance::Options {
         node: node.name.clone(),

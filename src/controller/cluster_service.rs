@@ -42,7 +42,7 @@ use self::{
 };
 use super::{Error, Reconciles, drive, mesh_service, notes::Notes};
 use mesh_api::{MeshService, labels};
-use mesh_backend::kubernetes::render::{self, Objects, Surroundings};
+use mesh_backend::kubernetes::render::{self, Door, Objects};
 use mesh_coordination::is_not_leader;
 use mesh_kit::{backoff::Backoff, shutdown::Triggered};
 use mesh_plan::validate::Refusal;
@@ -56,6 +56,8 @@ pub struct Options {
     pub router_service: Option<(String, String)>,
     /// The image that has `/usr/local/bin/mesh-drain`; none: pods end without asking.
     pub drain_image: Option<String>,
+    /// Where programs find the mesh; none: there is no agent.
+    pub door: Option<Door>,
 }
 
 /// Between tries of a reconcile that failed, for each service by itself.
@@ -192,13 +194,12 @@ async fn lead(service: &MeshService, context: &Context) -> Result<Action, Error>
     update_status::update_status(context, service, &revision, &world, &applied).await
 }
 
-/// What the service is to be made of. Where nothing but the drain hook's own image would change, or the routers cannot be found just now, the pods keep the hook
-/// that they have: a new release of the controller, or a router that is installed anew, rolls out no service.
+/// What the service is to be made of. Where nothing would change but what the mesh gives its pods, they keep what they have: an older image of the drain hook, the
+/// hook itself while the routers cannot be found, no word of an agent that is new. So a new release of the controller, or a router that is installed anew, rolls out no service.
 fn plan(service: &MeshService, world: &dereference::World) -> Result<Objects, Refusal> {
     let objects = render::objects(service, &world.around)?;
-    let Some(kept) = world.kept_hook(service) else { return Ok(objects) };
-    let around = Surroundings { drain: Some(kept), ..world.around.clone() };
-    let as_it_is = render::objects(service, &around)?;
+    let Some(kept) = world.kept(service) else { return Ok(objects) };
+    let as_it_is = render::objects(service, &kept)?;
     let is_all = world
         .deployment
         .as_ref()

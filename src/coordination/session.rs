@@ -138,6 +138,18 @@ impl Sessions {
         });
     }
 
+    /// None of its runs goes on: the newest that was seen has ended.
+    pub fn stopped(&self, uid: &str) {
+        self.change(|runs| match runs.by_uid.get_mut(uid) {
+            Some((session, standing @ (Standing::Lives | Standing::Unknown))) => {
+                *standing = Standing::Ended;
+                runs.news.by_uid.insert(uid.to_owned(), Some((session.clone(), Standing::Ended)));
+                true
+            }
+            Some((_, Standing::Ended)) | None => false,
+        });
+    }
+
     /// Nothing is left of the instance: whatever ran of it has ended.
     pub fn gone(&self, uid: &str) {
         self.change(|runs| {
@@ -175,6 +187,11 @@ impl Sessions {
     pub fn standing(&self, session: &Session) -> Standing {
         let runs = self.0.runs.lock().unwrap_or_else(PoisonError::into_inner);
         runs.by_uid.get(&session.uid).map_or(Standing::Unknown, |known| of_newest(known, session))
+    }
+
+    /// The newest run that was seen of the instance, and what is known of it.
+    pub fn newest(&self, uid: &str) -> Option<(Session, Standing)> {
+        self.0.runs.lock().unwrap_or_else(PoisonError::into_inner).by_uid.get(uid).cloned()
     }
 
     /// Woken whenever something changes.
@@ -227,8 +244,13 @@ mod tests {
         };
         assert_eq!(of_all(), [Some(Standing::Ended), Some(Standing::Lives), Some(Standing::Unknown)]);
         assert_eq!(of_all(), [None; 3]);
+        sessions.stopped("u-1");
+        sessions.stopped("u-1");
+        assert_eq!(of_all(), [Some(Standing::Ended), Some(Standing::Ended), Some(Standing::Unknown)]);
+        assert_eq!(sessions.newest("u-1"), Some((run(3), Standing::Ended)));
+        sessions.lives(run(4));
         sessions.gone("u-1");
-        assert_eq!(of_all(), [Some(Standing::Ended); 3]);
+        assert_eq!((of_all(), sessions.newest("u-1")), ([Some(Standing::Ended); 3], None));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use mesh_api::{
 
 /// Where a container finds the folder of the agent's socket.
 pub const SOCKET_FOLDER: &str = "/run/mesh/agent";
-/// Where a container finds the folder of its token.
+/// Where a container, also one of a pod, finds the folder of its token.
 pub const TOKEN_FOLDER: &str = "/run/mesh/token";
 /// The token's file in its folder.
 pub const TOKEN: &str = "token";

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::{container::DEFAULT_PORT, quantity, template::serves};
+use crate::{about::TOKEN_FOLDER, container::DEFAULT_PORT, quantity, template::serves};
 use mesh_api::{
     MeshServiceSpec,
     conditions::service::{INVALID_SPEC, UNSUPPORTED},
@@ -90,7 +90,7 @@ fn of_images(spec: &MeshServiceSpec) -> Result<(), Refusal> {
 fn of_pods(spec: &MeshServiceSpec) -> Result<(), Refusal> {
     of_images(spec)?;
     for (index, volume) in spec.volumes.iter().enumerate() {
-        if volume.name == DRAIN_VOLUME || SCRATCH.iter().any(|(name, _)| *name == volume.name) {
+        if [DRAIN_VOLUME, TOKEN_VOLUME].contains(&volume.name.as_str()) || SCRATCH.iter().any(|(name, _)| *name == volume.name) {
             return invalid(format!(
                 "spec.volumes[{index}].name: {:?} is a volume that pods have anyway: choose another name",
                 volume.name
@@ -98,10 +98,8 @@ fn of_pods(spec: &MeshServiceSpec) -> Result<(), Refusal> {
         }
     }
     for (index, mount) in spec.volume_mounts.iter().enumerate() {
-        if Path::new(&mount.mount_path).starts_with(DRAIN_PATH) {
-            return invalid(format!(
-                "spec.volumeMounts[{index}].mountPath: {DRAIN_PATH} is where pods have the mesh's own program: choose another path"
-            ));
+        if let Some((path, what)) = own_path(&mount.mount_path) {
+            return invalid(format!("spec.volumeMounts[{index}].mountPath: {path} is where pods have {what}: choose another path"));
         }
     }
     let Rollout { type_, max_surge, max_unavailable, .. } = &spec.rollout;
@@ -122,6 +120,15 @@ pub const DRAIN_VOLUME: &str = "mesh-drain";
 
 /// Where that program lies.
 pub const DRAIN_PATH: &str = "/.mesh";
+
+/// The volume with a pod's token.
+pub const TOKEN_VOLUME: &str = "mesh-token";
+
+/// The mesh's own place in a pod that a path is in, and what is there.
+pub fn own_path(path: &str) -> Option<(&'static str, &'static str)> {
+    let places = [(DRAIN_PATH, "the mesh's own program"), (TOKEN_FOLDER, "their token")];
+    places.into_iter().find(|(place, _)| Path::new(path).starts_with(place))
+}
 
 fn of_containers(spec: &MeshServiceSpec, backend: BackendKind) -> Result<(), Refusal> {
     of_images(spec)?;

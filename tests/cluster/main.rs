@@ -11,6 +11,7 @@
     clippy::await_holding_lock,
     reason = "these tests drive kubectl and real processes: they block, by real time, and hold the one cluster while they do"
 )]
+mod agent;
 mod audit;
 mod cli;
 mod export;

@@ -3,7 +3,7 @@ use std::{fs, path::PathBuf};
 
 use mesh_controller::{
     api::MeshService,
-    backend::kubernetes::render::{DrainHook, Objects, Surroundings, objects},
+    backend::kubernetes::render::{Door, DrainHook, Objects, Surroundings, objects},
 };
 use serde_json::{Value, json};
 
@@ -26,7 +26,8 @@ fn services(file: &PathBuf, namespace: &str) -> Vec<MeshService> {
 
 fn made(service: &MeshService) -> Vec<Value> {
     let hook = DrainHook { address: "[fd00::9]:9464".parse().unwrap(), image: "quay.io/mesh/mesh-controller:1".to_owned() };
-    let made = objects(service, &Surroundings { drain: Some(hook), autoscaled: None });
+    let door = Door { agent: "http://mesh-agent.mesh-system".to_owned(), router: Some("http://mesh-router.mesh-system".to_owned()) };
+    let made = objects(service, &Surroundings { drain: Some(hook), door: Some(door), autoscaled: None });
     let Objects { revision: _, deployment, services, budget, account } = made.unwrap_or_else(|refusal| panic!("{}", refusal.message));
     let values = [account.map(serde_json::to_value), Some(serde_json::to_value(deployment)), budget.map(serde_json::to_value)];
     let services = services.iter().map(|service| serde_json::to_value(service).unwrap());

@@ -52,6 +52,7 @@ fn options(drain_image: Option<&str>) -> Options {
         system_namespace: "mesh-system".to_owned(),
         router_service: Some(("mesh-system".to_owned(), "mesh-router-drain".to_owned())),
         drain_image: drain_image.map(str::to_owned),
+        door: None,
     }
 }
 

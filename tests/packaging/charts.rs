@@ -8,7 +8,7 @@ use std::{
 
 use mesh_controller::{
     api::crds,
-    cli::permissions::{CONTROLLER, Permission, ROUTER, Scope},
+    cli::permissions::{AGENT, CONTROLLER, Permission, ROUTER, Scope},
 };
 use serde_json::{Value, json};
 
@@ -108,10 +108,11 @@ fn definitions() -> Vec<Value> {
 
 /// In which file of `deploy/` an object of the chart stands.
 fn place(object: &Value) -> &'static str {
-    let router = object["metadata"]["name"].as_str().unwrap().contains("router");
+    let is_of = |component: &str| object["metadata"]["name"].as_str().unwrap().contains(component);
     match object["kind"].as_str().unwrap() {
         "ServiceAccount" | "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" => "rbac/rbac.yaml",
-        _ if router => "router/router.yaml",
+        _ if is_of("router") => "router/router.yaml",
+        _ if is_of("agent") => "agent/agent.yaml",
         _ => "controller/controller.yaml",
     }
 }
@@ -123,7 +124,7 @@ fn deploy(chart: &[Value]) -> BTreeMap<String, String> {
     for crd in crds::all() {
         files.insert(format!("crds/{}", mesh_controller::cli::crd::file_name(&crd)), mesh_controller::cli::crd::yaml(&crd).unwrap());
     }
-    for file in ["rbac/rbac.yaml", "controller/controller.yaml", "router/router.yaml"] {
+    for file in ["rbac/rbac.yaml", "controller/controller.yaml", "router/router.yaml", "agent/agent.yaml"] {
         let objects: Vec<Value> = chart.iter().filter(|object| place(object) == file).cloned().collect();
         files.insert(file.to_owned(), yaml(&objects));
     }
@@ -155,6 +156,7 @@ fn the_overlay_for_one_node_has_one_of_each_and_a_port_of_the_node() {
     let objects = by_name(&documents(&said(&kubectl, &["kustomize", "deploy/overlays/single-node"])));
     assert_eq!(objects["Deployment/mesh-controller"]["spec"]["replicas"], 1);
     assert_eq!(objects["Deployment/mesh-router"]["spec"]["replicas"], 1);
+    assert_eq!(objects["Deployment/mesh-agent"]["spec"]["replicas"], 1);
     assert_eq!(objects["Service/mesh-router"]["spec"]["type"], "NodePort");
     assert_eq!(objects["Service/mesh-router-drain"]["spec"]["type"], "ClusterIP");
     assert!(objects.keys().all(|name| !name.starts_with("PodDisruptionBudget/")));
@@ -210,10 +212,14 @@ fn wanted(list: &[Permission], scope: Scope) -> BTreeSet<Rule> {
 fn the_roles_grant_what_the_programs_list_says_and_no_more() {
     let Some(helm) = tool("helm/helm") else { return };
     let objects = by_name(&template(&helm, "charts/mesh-controller", &[]));
-    for (name, list) in [("mesh-controller", CONTROLLER), ("mesh-router", ROUTER)] {
-        assert_eq!(rules(&objects[&format!("ClusterRole/{name}")]), wanted(list, Scope::Cluster), "ClusterRole {name}");
-        assert_eq!(rules(&objects[&format!("Role/{name}")]), wanted(list, Scope::System), "Role {name}");
-        for kind in ["ClusterRole", "Role"] {
+    for (name, list) in [("mesh-controller", CONTROLLER), ("mesh-router", ROUTER), ("mesh-agent", AGENT)] {
+        for (kind, scope) in [("ClusterRole", Scope::Cluster), ("Role", Scope::System)] {
+            let wanted = wanted(list, scope);
+            let Some(role) = objects.get(&format!("{kind}/{name}")).filter(|_| !wanted.is_empty()) else {
+                assert!(wanted.is_empty() && !objects.contains_key(&format!("{kind}Binding/{name}")), "{kind} {name}");
+                continue;
+            };
+            assert_eq!(rules(role), wanted, "{kind} {name}");
             let binding = &objects[&format!("{kind}Binding/{name}")];
             assert_eq!(binding["roleRef"], json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name }));
             assert_eq!(binding["subjects"], json!([{ "kind": "ServiceAccount", "name": name, "namespace": NAMESPACE }]));
@@ -257,7 +263,7 @@ fn the_charts_are_clean_and_their_values_do_what_they_say() {
     assert!(given.keys().all(|name| !name.contains("Role") && name != "ServiceAccount/mesh-controller"), "{:?}", given.keys());
     assert_eq!(given["Deployment/mesh-controller"]["spec"]["template"]["spec"]["serviceAccountName"], "mine");
 
-    let alone = with(&["--set", "router.enabled=false,fullnameOverride=other,controller.replicas=1"]);
+    let alone = with(&["--set", "router.enabled=false,agent.enabled=false,fullnameOverride=other,controller.replicas=1"]);
     let names: Vec<&String> = alone.keys().collect();
     let wanted = ["ClusterRole", "ClusterRoleBinding", "Deployment", "Pod", "Role", "RoleBinding", "Service", "ServiceAccount"];
     assert_eq!(
@@ -266,6 +272,16 @@ fn the_charts_are_clean_and_their_values_do_what_they_say() {
     );
     let args = serde_json::to_string(&alone["Deployment/other-controller"]["spec"]["template"]["spec"]["containers"][0]["args"]).unwrap();
     assert!(!args.contains("--drain-image"), "no routers, no hook: {args}");
+    assert!(!args.contains("--agent-url") && !args.contains("--router-url"), "no agents, no door: {args}");
+    let args = |objects: &BTreeMap<String, Value>| {
+        objects["Deployment/mesh-controller"]["spec"]["template"]["spec"]["containers"][0]["args"].to_string()
+    };
+    let other_port = args(&with(&["--set", "router.service.port=8000"]));
+    assert!(
+        other_port.contains("--agent-url=http://mesh-agent.mesh-system\"") && other_port.contains("mesh-router.mesh-system:8000\""),
+        "{other_port}"
+    );
+    assert!(!args(&with(&["--set", "router.enabled=false"])).contains("--router-url"));
 
     let digest = format!("sha256:{}", "a".repeat(64));
     let many = with(&[
@@ -285,7 +301,11 @@ fn the_charts_are_clean_and_their_values_do_what_they_say() {
         (&json!("blue"), &json!("web"))
     );
     assert_eq!(many["Service/mesh-router"]["spec"]["type"], "LoadBalancer");
-    assert!(many.contains_key("NetworkPolicy/mesh-router") && many.contains_key("NetworkPolicy/mesh-controller"));
+    assert!(
+        many.contains_key("NetworkPolicy/mesh-router")
+            && many.contains_key("NetworkPolicy/mesh-agent")
+            && many.contains_key("NetworkPolicy/mesh-controller")
+    );
     let keys = many["Role/mesh-router"]["rules"].as_array().unwrap().iter().find(|rule| rule["resources"] == json!(["secrets"])).unwrap();
     assert_eq!(keys["resourceNames"], json!(["a", "b"]));
 }
@@ -301,6 +321,7 @@ fn a_value_that_the_chart_does_not_know_is_refused_by_its_name() {
         ("image.digest=abc", &["image", "digest"]),
         ("router.service.type=ExternalName", &["router", "service", "type"]),
         ("router.service.port=0", &["router", "service", "port"]),
+        ("agent.url=http://x", &["agent", "url"]),
         ("fullnameOverride=Big", &["fullnameOverride"]),
     ] {
         let output = run(&helm, &["template", "mesh", "charts/mesh-controller", "--kube-version", KUBERNETES, "--set", value]);

@@ -39,6 +39,10 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- default (printf "%s-router" (include "mesh.fullname" .)) .Values.router.serviceAccount.name -}}
 {{- end -}}
 
+{{- define "mesh.agentAccount" -}}
+{{- default (printf "%s-agent" (include "mesh.fullname" .)) .Values.agent.serviceAccount.name -}}
+{{- end -}}
+
 {{/* The restricted Pod Security Standard. */}}
 {{- define "mesh.podSecurity" -}}
 runAsNonRoot: true

@@ -3,6 +3,7 @@
 mod budget;
 mod container;
 mod deployment;
+mod door;
 mod drain;
 mod environment;
 mod meta;
@@ -36,6 +37,8 @@ use mesh_plan::{
 pub struct Surroundings {
     /// Whom a pod that is to end asks whether its requests have ended; none: there is no router, and nothing is waited for.
     pub drain: Option<DrainHook>,
+    /// How programs talk to the mesh; none: there is no agent, and they are told of none.
+    pub door: Option<Door>,
     /// A `HorizontalPodAutoscaler` has the Deployment: the number of replicas is its, and at least this.
     pub autoscaled: Option<i32>,
 }
@@ -47,6 +50,15 @@ pub struct DrainHook {
     pub address: SocketAddr,
     /// The image that has `/usr/local/bin/mesh-drain`.
     pub image: String,
+}
+
+/// Where programs find the mesh, as URLs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Door {
+    /// The agent's Service.
+    pub agent: String,
+    /// The routers' Service; none: there are no routers.
+    pub router: Option<String>,
 }
 
 /// What a service is made of in a cluster.
@@ -104,6 +116,11 @@ pub fn unhonoured_fields(spec: &MeshServiceSpec) -> Vec<String> {
 /// The drain hook that the pods of a Deployment have.
 pub fn installed_hook(deployment: &Deployment) -> Option<DrainHook> {
     drain::installed(deployment.spec.template.spec.as_ref()?)
+}
+
+/// Whether the pods of a Deployment are told of an agent.
+pub fn has_door(deployment: &Deployment) -> bool {
+    deployment.spec.template.spec.as_ref().is_some_and(door::is_installed)
 }
 
 /// The port that the pods listen on, if they listen.

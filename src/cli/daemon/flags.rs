@@ -69,6 +69,12 @@ pub(crate) struct ClusterArgs {
     /// The image that holds mesh-drain: pods wait with it until the routers have let them go. Without it they do not wait.
     #[arg(long, env = "MESH_DRAIN_IMAGE", value_name = "IMAGE")]
     drain_image: Option<String>,
+    /// Where pods find the agent (mesh-controller agent). Without it they get no word of one, and no token.
+    #[arg(long, value_name = "URL", value_parser = http_url)]
+    agent_url: Option<String>,
+    /// Where pods find the routers, as those with an agent are told.
+    #[arg(long, value_name = "URL", value_parser = http_url, requires = "agent_url")]
+    router_url: Option<String>,
     /// Whether several controllers may run, of which one writes [default: true].
     #[arg(long, env = "MESH_LEADER_ELECT", value_name = "true|false", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     leader_elect: Option<bool>,
@@ -100,6 +106,15 @@ fn namespace_and_name(text: &str) -> Result<(String, String), String> {
             Ok((namespace.to_owned(), name.to_owned()))
         }
         _ => Err("it is NAMESPACE/NAME, as mesh-system/mesh-router-drain".to_owned()),
+    }
+}
+
+/// `http://HOST` or `http://HOST:PORT`, as programs take it.
+fn http_url(text: &str) -> Result<String, String> {
+    let is_one = |uri: &http::Uri| uri.scheme_str() == Some("http") && uri.host().is_some() && uri.path() == "/" && uri.query().is_none();
+    match text.parse::<http::Uri>() {
+        Ok(uri) if is_one(&uri) => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("it is http://HOST or http://HOST:PORT, as http://mesh-agent.mesh-system".to_owned()),
     }
 }
 
@@ -151,12 +166,14 @@ impl MachineArgs {
 
 impl ClusterArgs {
     fn given(&self) -> Vec<&'static str> {
-        let Self { kubeconfig, system_namespace, router_service, drain_image, leader_elect } = self;
+        let Self { kubeconfig, system_namespace, router_service, drain_image, agent_url, router_url, leader_elect } = self;
         names([
             ("--kubeconfig", kubeconfig.is_some()),
             ("--system-namespace", system_namespace.is_some()),
             ("--router-service", router_service.is_some()),
             ("--drain-image", drain_image.is_some()),
+            ("--agent-url", agent_url.is_some()),
+            ("--router-url", router_url.is_some()),
             ("--leader-elect", leader_elect.is_some()),
         ])
     }
@@ -173,6 +190,8 @@ impl ClusterArgs {
             router_service: self.router_service,
             // An empty variable is how a manifest says that there is none.
             drain_image: self.drain_image.filter(|image| !image.is_empty()),
+            agent_url: self.agent_url,
+            router_url: self.router_url,
             leader_elect: self.leader_elect.unwrap_or(true),
             name: cluster::own_name(),
         })
@@ -241,6 +260,15 @@ mod tests {
         assert_eq!(namespace_and_name("mesh-system/x"), Ok(("mesh-system".to_owned(), "x".to_owned())));
         for wrong in ["x", "/x", "x/", "a/b/c"] {
             assert!(namespace_and_name(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_pods_are_told_is_a_plain_address() {
+        assert_eq!(http_url("http://mesh-agent.mesh-system").as_deref(), Ok("http://mesh-agent.mesh-system"));
+        assert_eq!(http_url("http://10.0.0.1:81/").as_deref(), Ok("http://10.0.0.1:81"));
+        for wrong in ["", "mesh-agent", "https://x", "http://", "http://x/y", "http://x?y", "unix:///x"] {
+            assert!(http_url(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -193,6 +193,7 @@ pub(super) async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
         tokens: Tokens::random(),
         metrics: LockMetrics::default(),
         clock: clock.clone(),
+        boot: Duration::ZERO,
     };
     let (locks, keeping) = locks::keep(api.client.clone(), options);
     let mut keeper = JoinSet::new();

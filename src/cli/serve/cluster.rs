@@ -4,7 +4,11 @@ mod connect;
 mod leader;
 mod version;
 
-use std::{convert::Infallible, path::PathBuf, time::Duration};
+use std::{
+    convert::Infallible,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use kube::{Client, Config, client::ClientBuilder};
 use tokio::{
@@ -15,6 +19,7 @@ use tokio::{
 
 use super::admin::{self, Admin};
 use crate::hostname::hostname;
+use mesh_backend::kubernetes::render::Door;
 use mesh_controllers::{self as controller, Reconciles, cluster_service};
 use mesh_coordination::{
     Leadership,
@@ -44,6 +49,10 @@ pub(crate) struct ClusterOptions {
     pub(crate) router_service: Option<(String, String)>,
     /// The image that holds `mesh-drain`; none: pods get no drain hook.
     pub(crate) drain_image: Option<String>,
+    /// Where pods find the agent; none: there is none.
+    pub(crate) agent_url: Option<String>,
+    /// Where pods find the routers; none: there are none, or it is not said.
+    pub(crate) router_url: Option<String>,
     /// Whether several controllers may run.
     pub(crate) leader_elect: bool,
     /// This process among them: the Pod's name.
@@ -115,10 +124,21 @@ pub(crate) async fn start(options: ClusterOptions, admin: TcpListener, metrics: 
     leader::register(&metrics, &leadership);
     let reconciles = Reconciles::register(&metrics);
     let service = options.router_service.unwrap_or_else(|| (namespace.clone(), "mesh-router-drain".to_owned()));
-    let options = cluster_service::Options { system_namespace: namespace, router_service: Some(service), drain_image: options.drain_image };
+    let options = cluster_service::Options {
+        system_namespace: namespace,
+        router_service: Some(service),
+        drain_image: options.drain_image,
+        door: options.agent_url.map(|agent| Door { agent, router: options.router_url }),
+    };
     let parts = Parts { plain, gated, election, leadership, options, reconciles, waits };
     shutdown.spawn("cluster", parts.run(shutdown.clone()));
     Ok(cluster)
+}
+
+/// How the cluster's API is reached, for a process that leaves the waiting to its watches; and where that stood.
+pub(crate) async fn config(kubeconfig: Option<&Path>) -> Result<(Config, String), Error> {
+    let found = connect::find(kubeconfig).await?;
+    Ok((found.config, found.source))
 }
 
 fn stand(client: &Client, namespace: &str, name: &str) -> Election {

@@ -14,7 +14,7 @@ use super::{
     caches::{Caches, own_key},
 };
 use mesh_api::MeshService;
-use mesh_backend::kubernetes::render::{DrainHook, Surroundings, installed_hook};
+use mesh_backend::kubernetes::render::{DrainHook, Surroundings, has_door, installed_hook};
 use mesh_plan::routes::{self, Claim};
 
 /// What was found.
@@ -34,9 +34,18 @@ pub(super) struct World {
 }
 
 impl World {
+    /// What the mesh gives the pods of the Deployment that is there, where that may stay and is not what new pods would get.
+    pub(super) fn kept(&self, service: &MeshService) -> Option<Surroundings> {
+        let deployment = self.deployment.as_deref().filter(|deployment| is_of(*deployment, service))?;
+        let drain = self.kept_hook(deployment).or_else(|| self.around.drain.clone());
+        let door = self.around.door.clone().filter(|_| has_door(deployment));
+        let kept = Surroundings { drain, door, ..self.around };
+        (kept != self.around).then_some(kept)
+    }
+
     /// The drain hook that the pods have, where it may stay: it is not the one that new pods would get, and asks where the routers are, as far as is known.
-    pub(super) fn kept_hook(&self, service: &MeshService) -> Option<DrainHook> {
-        let hook = installed_hook(self.deployment.as_deref().filter(|deployment| is_of(*deployment, service))?)?;
+    fn kept_hook(&self, deployment: &Deployment) -> Option<DrainHook> {
+        let hook = installed_hook(deployment)?;
         let stays = match &self.around.drain {
             Some(now) => now.address == hook.address && now.image != hook.image,
             None => self.hooks_wanted,
@@ -50,7 +59,7 @@ pub(super) fn dereference(caches: &Caches, options: &Options, service: &MeshServ
     let scaler = caches.autoscalers.of(&group).into_iter().next();
     let autoscaled = scaler.map(|scaler| scaler.spec.min_replicas.unwrap_or(1));
     World {
-        around: Surroundings { drain: drain(caches, options), autoscaled },
+        around: Surroundings { drain: drain(caches, options), door: options.door.clone(), autoscaled },
         deployment: caches.deployments.get(&group.0, &group.1),
         hooks_wanted: options.drain_image.is_some() && options.router_service.is_some(),
         pods: caches.pods.of(&group),

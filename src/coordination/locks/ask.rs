@@ -34,6 +34,7 @@ pub struct Locks {
     synced: watch::Receiver<bool>,
     tokens: Tokens,
     clock: BootClock,
+    boot: Duration,
 }
 
 /// What the task hears.
@@ -127,10 +128,10 @@ pub struct Ask {
 
 impl Locks {
     /// The handle, and what its task hears.
-    pub(super) fn new(synced: watch::Receiver<bool>, tokens: Tokens, clock: BootClock) -> (Self, Asked) {
+    pub(super) fn new(synced: watch::Receiver<bool>, tokens: Tokens, clock: BootClock, boot: Duration) -> (Self, Asked) {
         let (orders, heard) = mpsc::channel(ORDERS);
         let (leaving, left) = mpsc::unbounded_channel();
-        (Self { orders, leaving, ids: Arc::default(), tickets: Arc::default(), synced, tokens, clock }, Asked { orders: heard, left })
+        (Self { orders, leaving, ids: Arc::default(), tickets: Arc::default(), synced, tokens, clock, boot }, Asked { orders: heard, left })
     }
 
     /// Waits until all Leases were read, before which nothing should be asked; true if that has come about in time.
@@ -170,7 +171,7 @@ impl Locks {
 
     /// The next ticket. By a clock that goes on over a restart of this process, so that who asks again with its own is at its old place.
     fn ticket(&self, now: BootTime) -> u64 {
-        let micros = micros(now);
+        let micros = micros(self.boot, now);
         let next = |last: u64| Some(micros.max(last.saturating_add(1)));
         self.tickets.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_or(micros, |last| next(last).unwrap_or(micros))
     }
@@ -252,9 +253,9 @@ fn said(of: &[String], ticket: u64) -> String {
     format!("ticket\n{}\n{ticket}", of.join("\n"))
 }
 
-/// A moment as a ticket.
-pub(super) fn micros(time: BootTime) -> u64 {
-    u64::try_from(time.since_boot().as_micros()).unwrap_or(u64::MAX)
+/// A moment as a ticket, where the machine's boot counts as that.
+pub(super) fn micros(boot: Duration, time: BootTime) -> u64 {
+    u64::try_from((boot + time.since_boot()).as_micros()).unwrap_or(u64::MAX)
 }
 
 fn ending() -> Refusal {
@@ -277,7 +278,7 @@ mod tests {
     async fn a_ticket_keeps_its_place_for_who_was_given_it_and_is_none_for_others_and_for_other_keys() {
         let tokens = Tokens::random();
         // Two agents, the second of which is the first after a restart.
-        let agents = [(); 2].map(|()| Locks::new(watch::channel(true).1, tokens.clone(), BootClock::system()));
+        let agents = [(); 2].map(|()| Locks::new(watch::channel(true).1, tokens.clone(), BootClock::system(), Duration::ZERO));
         let [(first, mut heard), (then, mut heard_then)] = agents;
         let ask = |ticket: Option<&str>| Ask {
             ttl: Duration::from_secs(30),

@@ -55,12 +55,15 @@ pub struct Options {
     pub metrics: LockMetrics,
     /// The system's, but in tests.
     pub clock: BootClock,
+    /// What the boot of the machine is taken for in tickets. Nothing, where one agent gives them; the time of day that it was at, where several do: then who comes to
+    /// another agent with a ticket has a place there that is about its own.
+    pub boot: Duration,
 }
 
 /// Locks kept as Leases of an API, and the task that keeps them until nobody can ask any more.
 pub fn keep(client: Client, options: Options) -> (Locks, impl Future<Output = Result<(), Infallible>> + Send + 'static) {
     let (synced, sync) = watch::channel(false);
-    let (locks, asked) = Locks::new(sync, options.tokens.clone(), options.clock.clone());
+    let (locks, asked) = Locks::new(sync, options.tokens.clone(), options.clock.clone(), options.boot);
     (locks, Keeper::new(client, options, synced).run(asked))
 }
 
@@ -167,7 +170,7 @@ impl Keeper {
                     return;
                 }
                 let settled = self.settled;
-                if waiter.ticket < micros(self.started) {
+                if waiter.ticket < micros(self.options.boot, self.started) {
                     self.entry(&key).slot.settle(settled);
                 }
                 self.askers.insert(waiter.id, (waiter.session.clone(), Asker::Waits(news)));

@@ -47,6 +47,8 @@ pub(super) struct Slot {
     renewals: VecDeque<(Id, Session, u64)>,
     /// Who gives it back and waits for that to be written.
     releasing: Vec<Id>,
+    /// Who gives back what was not seen here yet: another agent wrote it.
+    unseen: Vec<(Id, Session, u64)>,
     pending: Option<Pending>,
     /// Seen while something was under way.
     news: Option<(Record, Standing)>,
@@ -73,6 +75,7 @@ impl Slot {
             queue: VecDeque::new(),
             renewals: VecDeque::new(),
             releasing: Vec::new(),
+            unseen: Vec::new(),
             pending: None,
             news: None,
             unanswered: None,
@@ -113,7 +116,8 @@ impl Slot {
 
     /// Whether it can be forgotten: nobody holds it, wants it, or is to be told something.
     pub(super) fn is_idle(&self) -> bool {
-        !self.record.exists && self.pending.is_none() && self.queue.is_empty() && self.renewals.is_empty() && self.releasing.is_empty()
+        let asked = self.queue.len() + self.renewals.len() + self.releasing.len() + self.unseen.len();
+        !self.record.exists && self.pending.is_none() && asked == 0
     }
 
     /// The runs of which one has it, or wants it, or has just asked for it.
@@ -151,7 +155,14 @@ impl Slot {
                 }
             }
             Message::Leave(id) => self.leave(id),
-            Message::Renew(id, session, fence) => self.renewals.push_back((id, session, fence)),
+            Message::Renew(id, session, fence) => {
+                self.stale |= self.is_unseen(fence);
+                self.renewals.push_back((id, session, fence));
+            }
+            Message::Release(id, session, fence) if self.is_unseen(fence) => {
+                self.stale = true;
+                self.unseen.push((id, session, fence));
+            }
             Message::Release(id, session, fence) => self.release(id, &session, fence, now, &mut out),
             Message::Doubt => self.stale = true,
             Message::Seen(record, standing) if self.pending.is_some() => self.news = Some((record, standing)),
@@ -345,6 +356,11 @@ impl Slot {
         }
     }
 
+    /// Whether the write of this fence is newer than all that was seen here: another agent's, which is to be read first.
+    const fn is_unseen(&self, fence: u64) -> bool {
+        fence > self.record.revision
+    }
+
     fn release(&mut self, id: Id, session: &Session, fence: u64, now: BootTime, out: &mut Vec<Command>) {
         match self.held_by(session, fence) {
             Ok(_) => {
@@ -404,6 +420,7 @@ impl Slot {
             holding.fence = known.fence;
             if known.renewed != holding.renewed {
                 self.changed = now;
+                self.tenure.renewed(self.last, holding.fence, now);
             }
         } else {
             self.changed = now;
@@ -432,12 +449,23 @@ impl Slot {
                     }
                     _ => self.see(record, standing, now, out),
                 }
+                for (id, session, fence) in std::mem::take(&mut self.unseen) {
+                    self.release(id, &session, fence, now, out);
+                }
             }
             Err(failed) => {
-                if let Failed::Refused(why) = &failed {
-                    let waiting = self.queue.drain(..).map(|waiter| waiter.id);
-                    let ids = waiting.chain(self.releasing.drain(..));
-                    out.extend(ids.map(|id| Command::Answer(id, Err(Refusal::Refused(why.clone())))));
+                let unseen = self.unseen.iter().map(|(id, ..)| *id);
+                let (asked, refusal): (Vec<_>, _) = match &failed {
+                    Failed::Conflict => (Vec::new(), None),
+                    Failed::Away(why) => (unseen.collect(), Some(Refusal::Unavailable(why.clone()))),
+                    Failed::Refused(why) => {
+                        let waiting = self.queue.drain(..).map(|waiter| waiter.id);
+                        (waiting.chain(self.releasing.drain(..)).chain(unseen).collect(), Some(Refusal::Refused(why.clone())))
+                    }
+                };
+                if let Some(refusal) = refusal {
+                    self.unseen.clear();
+                    out.extend(asked.into_iter().map(|id| Command::Answer(id, Err(refusal.clone()))));
                 }
                 self.failed(failed, now);
             }

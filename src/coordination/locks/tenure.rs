@@ -1,6 +1,7 @@
 //! In whose hands a key is, and for how long.
 use std::time::Duration;
 
+use super::Loss;
 use crate::session::Session;
 use mesh_kit::clock::BootTime;
 
@@ -20,12 +21,23 @@ pub(super) enum Tenure {
     Over(BootTime),
 }
 
+impl Tenure {
+    /// The acquisition with this fence was seen to be renewed, by this agent or by another of the same runs. One that lapsed here did so by mistake then.
+    pub(super) fn renewed(&mut self, last: Option<(u64, Loss)>, fence: u64, now: BootTime) {
+        match self {
+            Self::Ours(held) => (held.asked, held.tried) = (now, false),
+            Self::Over(_) if [Loss::NotRenewed, Loss::Unavailable].map(|loss| Some((fence, loss))).contains(&last) => *self = Self::Other,
+            Self::Over(_) | Self::Other => {}
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Held {
     pub(super) session: Session,
     pub(super) fence: u64,
     pub(super) ttl: Duration,
-    /// When the last write that came through was sent.
+    /// When the last write that came through was sent, or another agent's was seen.
     pub(super) asked: BootTime,
     /// A renewal was tried since then.
     pub(super) tried: bool,

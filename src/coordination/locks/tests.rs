@@ -95,7 +95,7 @@ fn who_does_not_renew_is_told_before_its_time_is_over_and_only_then_another_has_
 #[test]
 fn a_renewal_counts_from_when_it_was_sent_and_nobody_elses_does() {
     let mut slot = with_a();
-    for (session, fence) in [(run("b"), 1), (run("a"), 2)] {
+    for (session, fence) in [(run("b"), 1), (run("a"), 0)] {
         let refused = slot.step(Message::Renew(5, session, fence), at(100));
         assert_eq!(refused, [Command::Answer(5, Err(Refusal::Lost(Loss::NotHeld)))]);
     }
@@ -215,6 +215,46 @@ fn notes_of_others_on_the_record_are_no_other_acquisition_and_its_removal_is_the
     assert!(slot.held_by(&run("a"), 1).is_ok());
     assert_eq!(slot.step(Message::Seen(free(4), Standing::Unknown), at(60)), [Command::Lost(1, Loss::TakenAway)]);
     assert!(slot.is_idle());
+}
+
+#[test]
+fn what_another_agent_of_the_same_runs_wrote_is_looked_for_before_it_is_said_to_be_nobodys() {
+    let mut slot = Slot::new(Kind::Lock, at(0));
+    assert_eq!(slot.step(Message::Renew(5, run("a"), 7), at(1)), [Command::Read]);
+    let found = slot.step(Message::Read(Ok(held("a", 7, 7)), Standing::Lives), at(2));
+    assert_eq!(found, [Command::Write(Some(7), Change::Renew { fence: 7 })]);
+
+    let mut slot = Slot::new(Kind::Lock, at(0));
+    assert_eq!(slot.step(Message::Release(9, run("a"), 7), at(1)), [Command::Read]);
+    let found = slot.step(Message::Read(Ok(held("a", 7, 7)), Standing::Lives), at(2));
+    assert_eq!(found, [Command::Lost(7, Loss::Released), Command::Write(Some(7), Change::Free)]);
+    assert_eq!(slot.step(Message::Wrote(Ok(free(7))), at(3)), [Command::Answer(9, Ok(Done::Released))]);
+    assert!(slot.is_idle());
+    // It may not be there, or nobody can say.
+    assert_eq!(slot.step(Message::Release(9, run("a"), 8), at(4)), [Command::Read]);
+    let away = slot.step(Message::Read(Err(Failed::Away("no".into())), Standing::Unknown), at(5));
+    assert_eq!(away, [Command::Answer(9, Err(Refusal::Unavailable("no".into())))]);
+    assert_eq!(slot.step(Message::Release(9, run("a"), 8), at(6)), []);
+    assert_eq!(slot.step(Message::Wake, at(505)), [Command::Read]);
+    let gone = slot.step(Message::Read(Ok(Record::default()), Standing::Unknown), at(506));
+    assert_eq!(gone, [Command::Answer(9, Err(Refusal::Lost(Loss::NotHeld)))]);
+}
+
+#[test]
+fn a_renewal_by_another_agent_of_the_same_runs_keeps_the_lock_here_too() {
+    let mut slot = Slot::new(Kind::Lock, at(0));
+    slot.step(Message::Seen(held("a", 1, 1), Standing::Lives), at(0));
+    slot.step(Message::Ask(waiter(2, "b", None)), at(1));
+    slot.step(Message::Seen(held("a", 5, 1), Standing::Lives), at(5000));
+    assert_eq!((slot.step(Message::Wake, at(12_999)), slot.wake()), (vec![], Some(at(13_000))));
+    assert_eq!(slot.step(Message::Wake, at(13_000)), [Command::Lost(1, Loss::NotRenewed)]);
+    // Word of the next one comes late: only the attempt to take it shows that it lives.
+    assert_eq!(takes(&slot.step(Message::Wake, at(15_000))).as_deref(), Some("b"));
+    assert_eq!(slot.step(Message::Wrote(Err(Failed::Conflict)), at(15_001)), [Command::Read]);
+    assert_eq!(slot.step(Message::Read(Ok(held("a", 9, 1)), Standing::Lives), at(15_002)), []);
+    assert_eq!((slot.step(Message::Wake, at(23_001)), slot.wake()), (vec![], Some(at(23_002))));
+    let ended = slot.step(Message::Run(run("a"), Standing::Ended), at(23_001));
+    assert_eq!((&ended[0], takes(&ended).as_deref()), (&Command::Lost(1, Loss::InstanceEnded), Some("b")));
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! Where the pods' drain hook asks, and with which program: it follows the routers, and what need not roll out does not.
+//! Where the pods' drain hook asks, and with which program, and where they find the agent: it follows routers and agents, and what need not roll out does not.
 use std::time::{Duration, Instant};
 
-use mesh_controller::kit::shutdown::Shutdown;
+use mesh_controller::{backend::kubernetes::render::Door, kit::shutdown::Shutdown};
 
 use super::{
     super::machine::{Cluster, Namespace},
-    client_of, control, get, install_crds, options, service,
+    Options, client_of, control, get, install_crds, options, service,
 };
 
 const IMAGE: &str = "get deploy web -o jsonpath={.spec.template.spec.initContainers[*].image}";
@@ -34,17 +34,17 @@ fn a_new_release_of_the_controller_rolls_out_no_service_and_a_new_address_of_the
         let _ = cluster.try_kubectl(&["create", "namespace", namespace], "");
     }
     let client = client_of(&cluster, "hooks", "--clusterrole=cluster-admin");
-    let start = |image: &'static str| {
+    let start = |image: &'static str, door: Option<Door>| {
         let (shutdown, _) = Shutdown::new();
         let (client, end) = (client.clone(), shutdown.triggered());
-        let thread = std::thread::spawn(move || control(client, options(Some(image)), end));
+        let thread = std::thread::spawn(move || control(client, Options { door, ..options(Some(image)) }, end));
         move || {
             shutdown.trigger();
             thread.join().unwrap();
         }
     };
     cluster.kubectl(&["apply", "-f", "-"], &router_service("10.96.7.1"));
-    let stop = start("mesh:1");
+    let stop = start("mesh:1", None);
     let space = cluster.namespace("hooks");
     space.apply(&service("web", "replicas: 1, port: 8080"));
     space.until("the hook", IMAGE, |text| text == "mesh:1");
@@ -57,10 +57,17 @@ fn a_new_release_of_the_controller_rolls_out_no_service_and_a_new_address_of_the
     space.until("the new address", address, |text| text == "10.96.7.2:9464");
 
     stop();
-    let stop = start("mesh:2");
+    let agent = "get deploy web -o jsonpath={..env[?(@.name==\"MESH_AGENT\")].value}";
+    let stop = start("mesh:2", Some(Door { agent: "http://agent".to_owned(), router: None }));
     stays(&space);
-    assert_eq!(space.kubectl(IMAGE), "mesh:1");
+    assert_eq!((space.kubectl(IMAGE), space.kubectl(agent)), ("mesh:1".to_owned(), String::new()));
     space.apply(&service("web", "replicas: 1, port: 8080, env: [{name: A, value: b}]"));
     space.until("the new image, with what is rolled out anyway", IMAGE, |text| text == "mesh:2");
+    assert_eq!(space.kubectl(agent), "http://agent");
+    stop();
+
+    // One that pods are told of moves: they are told anew.
+    let stop = start("mesh:3", Some(Door { agent: "http://other".to_owned(), router: None }));
+    space.until("the new address of the agent", agent, |text| text == "http://other");
     stop();
 }

@@ -6,7 +6,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::{environment, port, probes, probes::Kind, security, some, volumes};
+use super::{Door, environment, port, probes, probes::Kind, security, some, volumes};
 use mesh_api::{
     MeshService,
     container::{self, ImagePullPolicy, ResourceList},
@@ -15,7 +15,7 @@ use mesh_api::{
 };
 use mesh_plan::container::default_pull;
 
-pub(super) fn container(service: &MeshService, template: &InstanceTemplate) -> Container {
+pub(super) fn container(service: &MeshService, template: &InstanceTemplate, door: Option<&Door>) -> Container {
     let own = port(&service.spec);
     let image = template.image.clone().unwrap_or_default();
     let probe = |probe: &Option<_>, kind| probe.as_ref().map(|probe| probes::probe(probe, kind, own));
@@ -27,7 +27,7 @@ pub(super) fn container(service: &MeshService, template: &InstanceTemplate) -> C
         args: some(template.args.clone()),
         working_dir: template.working_dir.clone(),
         ports: own.map(|port| vec![container_port(port)]),
-        env: some(environment::variables(service, template)),
+        env: some(environment::variables(service, template, door)),
         env_from: environment::sources(template),
         readiness_probe: probe(&template.readiness_probe, Kind::Readiness),
         liveness_probe: probe(&template.liveness_probe, Kind::Other),

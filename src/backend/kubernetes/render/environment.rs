@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::ResourceExt;
 
-use super::port;
+use super::{Door, door, port};
 use mesh_api::{MeshService, MeshServiceSpec, env, instance::InstanceTemplate};
 use mesh_plan::template::serves;
 
@@ -21,20 +21,21 @@ pub(super) const DRAIN_ADDRESS: &str = "MESH_DRAIN_ADDRESS";
 pub(super) const POD_UID: &str = "MESH_POD_UID";
 
 /// Own variables come first, so that the user's may refer to them.
-pub(super) fn variables(service: &MeshService, template: &InstanceTemplate) -> Vec<EnvVar> {
+pub(super) fn variables(service: &MeshService, template: &InstanceTemplate, door: Option<&Door>) -> Vec<EnvVar> {
     let mut vars = vec![
         plain("MESH_SERVICE", service.name_any()),
         field("MESH_INSTANCE", "metadata.name"),
         field("MESH_NAMESPACE", "metadata.namespace"),
     ];
     vars.extend(port(&service.spec).map(|port| plain("PORT", port.to_string())));
-    vars.extend(template.env.iter().filter(|var| !is_own(&service.spec, &var.name)).map(variable));
+    vars.extend(door.into_iter().flat_map(|door| door::variables(service, door)));
+    vars.extend(template.env.iter().filter(|var| !is_own(&service.spec, &var.name, door.is_some())).map(variable));
     vars
 }
 
-/// Whether a variable of that name is the mesh's.
-pub(super) fn is_own(spec: &MeshServiceSpec, name: &str) -> bool {
-    OWN.contains(&name) || (name == "PORT" && serves(spec))
+/// Whether a variable of that name is the mesh's, in a pod with or without a door.
+pub(super) fn is_own(spec: &MeshServiceSpec, name: &str, has_door: bool) -> bool {
+    OWN.contains(&name) || (name == "PORT" && serves(spec)) || (has_door && door::OWN.contains(&name))
 }
 
 /// A variable with its value. (An API server leaves an empty one out, so we do as well.)

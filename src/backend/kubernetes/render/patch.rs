@@ -11,11 +11,20 @@ use mesh_plan::validate::{Refusal, invalid};
 /// What stands before the paths of its fields.
 const FIELD: &str = "spec.kubernetes.podTemplate";
 
-/// The patch of a service, ready to be merged; `hooked` says whether its pods have a drain hook.
-pub(super) fn read(service: &MeshService, hooked: bool) -> Result<Option<PodTemplateSpec>, Refusal> {
+/// What the pods are given beside what the service says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given {
+    /// A drain hook.
+    pub(super) hook: bool,
+    /// Word of the agent, and a token.
+    pub(super) door: bool,
+}
+
+/// The patch of a service, ready to be merged.
+pub(super) fn read(service: &MeshService, given: Given) -> Result<Option<PodTemplateSpec>, Refusal> {
     let Some(value) = service.spec.kubernetes.as_ref().and_then(|kubernetes| kubernetes.pod_template.as_ref()) else { return Ok(None) };
     let patch = typed(&value.0).or_else(|wrong| invalid(format!("{FIELD}{wrong}")))?;
-    promises::check(&patch, service, hooked).or_else(|wrong| invalid(format!("{FIELD}.{wrong}")))?;
+    promises::check(&patch, service, given).or_else(|wrong| invalid(format!("{FIELD}.{wrong}")))?;
     Ok(Some(patch))
 }
 

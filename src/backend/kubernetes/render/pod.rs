@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Surroundings, container, drain, environment, meta, patch, port, probes, security, some, volumes};
+use super::{Surroundings, container, door, drain, environment, meta, patch, port, probes, security, some, volumes};
 use mesh_api::{
     MeshService,
     instance::InstanceTemplate,
@@ -31,10 +31,13 @@ pub(super) struct Made {
 pub(super) fn template(service: &MeshService, around: &Surroundings) -> Result<Made, Refusal> {
     let own = template::revision(service).template;
     let hook = drain::hook(&service.spec, around.drain.as_ref());
-    let patch = patch::read(service, hook.is_some())?;
+    let patch = patch::read(service, patch::Given { hook: hook.is_some(), door: around.door.is_some() })?;
 
-    let mut app = container::container(service, &own);
+    let mut app = container::container(service, &own, around.door.as_ref());
     let mut pod = pod(&own);
+    if around.door.is_some() {
+        door::install(&mut pod, &mut app);
+    }
     if let Some(hook) = hook {
         drain::install(&mut pod, &mut app, &service.spec, hook);
     }

@@ -20,7 +20,7 @@ fn service(spec: Value) -> MeshService {
 /// A cluster with routers.
 fn routed() -> Surroundings {
     let hook = DrainHook { address: "10.0.0.9:9464".parse().unwrap(), image: "localhost/mesh-controller:test".to_owned() };
-    Surroundings { drain: Some(hook), autoscaled: None }
+    Surroundings { drain: Some(hook), ..Surroundings::default() }
 }
 
 fn made(spec: Value) -> Objects {
@@ -139,6 +139,44 @@ fn the_meshs_own_variables_come_first_and_cannot_be_taken() {
             ("MESH_POD_UID", None),
         ]
     );
+}
+
+/// Routers and agents.
+fn with_door() -> Surroundings {
+    let door = Door { agent: "http://mesh-agent.mesh-system".to_owned(), router: Some("http://mesh-router.mesh-system".to_owned()) };
+    Surroundings { door: Some(door), ..routed() }
+}
+
+#[test]
+fn where_there_is_an_agent_a_program_is_told_of_it_and_has_a_token_that_nobody_else_takes() {
+    let mut service =
+        service(json!({"type": "Backend", "env": [{"name": "MESH_AGENT", "value": "x"}, {"name": "URL", "value": "$(MESH_AGENT)"}]}));
+    service.metadata.labels = Some([(labels::APP_PART_OF.to_owned(), "shop".to_owned())].into());
+    let told = objects(&service, &with_door()).unwrap();
+    let variable = |name: &str| {
+        app(&told).env.iter().flatten().filter(|var| var.name == name).map(|var| var.value.clone().unwrap()).collect::<Vec<_>>()
+    };
+    for (name, value) in [
+        ("MESH_AGENT", "http://mesh-agent.mesh-system"),
+        ("MESH_TOKEN_FILE", "/run/mesh/token/token"),
+        ("MESH_ROUTER_URL", "http://mesh-router.mesh-system"),
+        ("MESH_APP", "shop"),
+        ("MESH_SERVICE_TYPE", "Backend"),
+        ("URL", "$(MESH_AGENT)"),
+    ] {
+        assert_eq!(variable(name), [value], "{name}");
+    }
+    let volume = pod(&told).volumes.iter().flatten().find(|volume| volume.name == "mesh-token").unwrap();
+    let token = json!({"audience": "mesh-controller.dev", "expirationSeconds": 3600, "path": "token"});
+    assert_eq!(written(&volume.projected), json!({"defaultMode": 420, "sources": [{"serviceAccountToken": token}]}));
+    let mount = app(&told).volume_mounts.iter().flatten().find(|mount| mount.name == "mesh-token").unwrap();
+    assert_eq!(written(mount), json!({"name": "mesh-token", "mountPath": "/run/mesh/token", "readOnly": true}));
+    assert_eq!(pod(&told).automount_service_account_token, Some(false));
+    assert!(has_door(&told.deployment));
+
+    let alone = objects(&service, &routed()).unwrap();
+    assert!(!has_door(&alone.deployment) && !written(&alone.deployment).to_string().contains("mesh-token"));
+    assert!(app(&alone).env.iter().flatten().any(|var| var.name == "MESH_AGENT" && var.value.as_deref() == Some("x")));
 }
 
 #[test]

@@ -12,8 +12,9 @@ enum Op {
     /// Time passes, in milliseconds.
     Pass(u64),
     Ask(usize),
-    Renew(usize),
-    Release(usize),
+    /// By its own agent, or by the other one where both know it.
+    Renew(usize, bool),
+    Release(usize, bool),
     /// A program leaves the queue.
     Leave(usize),
     /// A program's run ends.
@@ -36,8 +37,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         6 => prop_oneof![Just(1), Just(50), Just(900), Just(4000), Just(11_000)].prop_map(Op::Pass),
         6 => program().prop_map(Op::Ask),
-        5 => program().prop_map(Op::Renew),
-        3 => program().prop_map(Op::Release),
+        5 => (program(), any::<bool>()).prop_map(|(program, own)| Op::Renew(program, own)),
+        3 => (program(), any::<bool>()).prop_map(|(program, own)| Op::Release(program, own)),
         1 => program().prop_map(Op::Leave),
         1 => program().prop_map(Op::End),
         16 => (agent(), prop::bool::weighted(0.9)).prop_map(|(agent, answered)| Op::Serve(agent, answered)),
@@ -73,6 +74,8 @@ struct Program {
 }
 
 struct World {
+    /// Both agents know all runs, as in a cluster; else each those of its machine.
+    shared: bool,
     now: BootTime,
     revision: u64,
     record: Record,
@@ -87,9 +90,10 @@ struct World {
 const PROGRAMS: usize = 6;
 
 impl World {
-    fn new() -> Self {
+    fn new(shared: bool) -> Self {
         let agent = || Agent { slot: Slot::new(Kind::Lock, at(1000)), request: None, events: VecDeque::new() };
         Self {
+            shared,
             now: at(1000),
             revision: 1,
             record: Record::default(),
@@ -111,7 +115,7 @@ impl World {
             return Standing::Unknown;
         };
         let program: usize = session.uid[1..].parse().unwrap();
-        if program % 2 != agent {
+        if !self.shared && program % 2 != agent {
             Standing::Unknown
         } else if self.programs[program].run == session.attempt {
             Standing::Lives
@@ -128,7 +132,7 @@ impl World {
                     assert!(self.agents[agent].request.is_none(), "two requests at once");
                     self.agents[agent].request = Some(command);
                 }
-                Command::Answer(id, result) => self.answered(agent, id, result),
+                Command::Answer(id, result) => self.answered(id, result),
                 Command::Lost(fence, _) => {
                     for program in self.programs.iter_mut().skip(agent).step_by(2).filter(|program| program.fence == Some(fence)) {
                         (program.fence, program.until) = (None, None);
@@ -138,12 +142,10 @@ impl World {
         }
     }
 
-    fn answered(&mut self, agent: usize, id: u64, result: Result<Done, Refusal>) {
+    fn answered(&mut self, id: u64, result: Result<Done, Refusal>) {
         let now = self.now;
-        let Some(program) = self.programs.iter_mut().skip(agent).step_by(2).find(|p| p.asks == Some(id) || p.renewals.contains_key(&id))
-        else {
-            return;
-        };
+        let concerned = |program: &&mut Program| program.asks == Some(id) || program.renewals.contains_key(&id);
+        let Some(program) = self.programs.iter_mut().find(concerned) else { return };
         if let Some(sent) = program.renewals.remove(&id) {
             if let (Ok(Done::Held(holding)), true) = (&result, program.fence.is_some()) {
                 assert_eq!(Some(holding.fence), program.fence);
@@ -233,8 +235,8 @@ impl World {
                 self.now = end;
             }
             Op::Ask(program) => self.ask(program),
-            Op::Renew(program) => self.renew(program),
-            Op::Release(program) => self.release(program),
+            Op::Renew(program, own) => self.renew(program, own),
+            Op::Release(program, own) => self.release(program, own),
             Op::Leave(program) => {
                 if let Some(id) = self.programs[program].asks.take() {
                     self.step(program % 2, Message::Leave(id));
@@ -243,7 +245,10 @@ impl World {
             Op::End(program) => {
                 let session = self.session(program);
                 self.programs[program] = Program { run: session.attempt + 1, ..Program::default() };
-                self.step(program % 2, Message::Run(session, Standing::Ended));
+                self.step(program % 2, Message::Run(session.clone(), Standing::Ended));
+                if self.shared {
+                    self.step(1 - program % 2, Message::Run(session, Standing::Ended));
+                }
             }
             Op::Serve(agent, answered) => self.serve(agent, answered),
             Op::Refuse(agent) => match self.agents[agent].request.take() {
@@ -293,18 +298,23 @@ impl World {
         self.step(program % 2, Message::Ask(waiter));
     }
 
-    fn renew(&mut self, program: usize) {
+    /// The agent that a program asks.
+    const fn agent(&self, program: usize, own: bool) -> usize {
+        if own || !self.shared { program % 2 } else { 1 - program % 2 }
+    }
+
+    fn renew(&mut self, program: usize, own: bool) {
         let Some(fence) = self.programs[program].fence else { return };
         let (id, now) = (self.id(), self.now);
         self.programs[program].renewals.insert(id, now);
-        self.step(program % 2, Message::Renew(id, self.session(program), fence));
+        self.step(self.agent(program, own), Message::Renew(id, self.session(program), fence));
     }
 
-    fn release(&mut self, program: usize) {
+    fn release(&mut self, program: usize, own: bool) {
         let Some(fence) = self.programs[program].fence.take() else { return };
         self.programs[program].until = None;
         let id = self.id();
-        self.step(program % 2, Message::Release(id, self.session(program), fence));
+        self.step(self.agent(program, own), Message::Release(id, self.session(program), fence));
     }
 
     fn restart(&mut self, agent: usize) {
@@ -343,8 +353,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
     #[test]
-    fn at_most_one_believes_to_hold_it_and_fences_only_grow_and_whoever_waits_gets_it(ops in ops()) {
-        let mut world = World::new();
+    fn at_most_one_believes_to_hold_it_and_fences_only_grow_and_whoever_waits_gets_it(shared: bool, ops in ops()) {
+        let mut world = World::new(shared);
         for op in ops {
             world.apply(op);
         }
@@ -359,7 +369,7 @@ proptest! {
                 }
             }
             for program in 0..PROGRAMS {
-                world.release(program);
+                world.release(program, true);
             }
             world.apply(Op::Pass(900));
         }
@@ -370,7 +380,7 @@ proptest! {
 
     #[test]
     fn at_one_agent_the_order_of_asking_is_the_order_of_serving(ops in ops()) {
-        let mut world = World::new();
+        let mut world = World::new(false);
         for op in ops {
             let op = match op {
                 Op::Serve(_, answered) => Op::Serve(0, answered),
@@ -379,7 +389,7 @@ proptest! {
                 // With the Lease it is forgotten that somebody may have waited.
                 Op::Remove => continue,
                 // Those of the other agent do nothing.
-                Op::Ask(program) | Op::Release(program) | Op::Renew(program) | Op::Leave(program) | Op::End(program) if program % 2 == 1 => continue,
+                Op::Ask(program) | Op::Release(program, _) | Op::Renew(program, _) | Op::Leave(program) | Op::End(program) if program % 2 == 1 => continue,
                 op => op,
             };
             let before = world.served.len();

@@ -2,14 +2,17 @@
 //! An error begins with the field: `spec.x: …`.
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Probe};
 
-use super::super::{drain, environment, meta, port};
+use super::{
+    super::{drain, environment, meta, port},
+    Given,
+};
 use mesh_api::{
     MeshService, labels,
     names::{CONTAINER, PORT_NAME},
 };
 use mesh_plan::{
     template,
-    validate::{DRAIN_PATH, DRAIN_VOLUME},
+    validate::{DRAIN_VOLUME, TOKEN_VOLUME, own_path},
 };
 
 /// Begins the names of labels and annotations that are ours.
@@ -17,14 +20,14 @@ const OURS: &str = "mesh-controller.dev/";
 
 type Checked = Result<(), String>;
 
-pub(super) fn check(patch: &PodTemplateSpec, service: &MeshService, hooked: bool) -> Checked {
+pub(super) fn check(patch: &PodTemplateSpec, service: &MeshService, given: Given) -> Checked {
     metadata(patch, service)?;
     let Some(pod) = &patch.spec else { return Ok(()) };
-    of_pod(pod, service, hooked)?;
+    of_pod(pod, service, given.hook)?;
     for (index, container) in pod.containers.iter().enumerate() {
         let field = format!("spec.containers[{index}]");
         if container.name == CONTAINER {
-            of_app(&field, container, service, hooked)?;
+            of_app(&field, container, service, given)?;
         } else {
             of_other(&field, container)?;
         }
@@ -73,8 +76,8 @@ fn of_pod(pod: &PodSpec, service: &MeshService, hooked: bool) -> Checked {
         if volume.name.is_empty() {
             return Err(format!("{field}: a volume needs a name, by which it is merged"));
         }
-        if volume.name == DRAIN_VOLUME {
-            return Err(format!("{field}: {DRAIN_VOLUME} is the mesh's own: choose another name"));
+        if [DRAIN_VOLUME, TOKEN_VOLUME].contains(&volume.name.as_str()) {
+            return Err(format!("{field}: {} is the mesh's own: choose another name", volume.name));
         }
         if service.spec.volumes.iter().any(|own| own.name == volume.name) {
             return Err(format!("{field}: {:?} is in spec.volumes already: choose another name, or change it there", volume.name));
@@ -101,7 +104,7 @@ fn of_other(field: &str, container: &Container) -> Checked {
 }
 
 /// The service's own container.
-fn of_app(field: &str, app: &Container, service: &MeshService, hooked: bool) -> Checked {
+fn of_app(field: &str, app: &Container, service: &MeshService, given: Given) -> Checked {
     let has_own_field = [
         ("image", app.image.is_some()),
         ("imagePullPolicy", app.image_pull_policy.is_some()),
@@ -113,12 +116,12 @@ fn of_app(field: &str, app: &Container, service: &MeshService, hooked: bool) -> 
     if let Some((name, _)) = has_own_field.into_iter().find(|(_, given)| *given) {
         return Err(format!("{field}.{name}: the service has a field for it: give it in spec.{name}"));
     }
-    if hooked && app.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.pre_stop.is_some()) {
+    if given.hook && app.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.pre_stop.is_some()) {
         return Err(format!(
             "{field}.lifecycle.preStop: this hook waits for the routers to let the pod go: set spec.drain.timeout to 0s to have one of your own"
         ));
     }
-    variables(field, app, service)?;
+    variables(field, app, service, given.door)?;
     ports(field, app, service)?;
     mounts(field, app, service)?;
     let own = template::revision(service).template;
@@ -138,10 +141,10 @@ fn asks(probe: &Probe) -> bool {
     probe.http_get.is_some() || probe.tcp_socket.is_some() || probe.exec.is_some() || probe.grpc.is_some()
 }
 
-fn variables(field: &str, app: &Container, service: &MeshService) -> Checked {
+fn variables(field: &str, app: &Container, service: &MeshService, has_door: bool) -> Checked {
     for (index, var) in app.env.iter().flatten().enumerate() {
         let (field, name) = (format!("{field}.env[{index}].name"), &var.name);
-        if environment::is_own(&service.spec, name) {
+        if environment::is_own(&service.spec, name, has_door) {
             return Err(format!("{field}: {name} is what the mesh tells the program: choose another name"));
         }
         if service.spec.env.iter().any(|own| own.name == *name) {
@@ -172,8 +175,8 @@ fn ports(field: &str, app: &Container, service: &MeshService) -> Checked {
 fn mounts(field: &str, app: &Container, service: &MeshService) -> Checked {
     for (index, mount) in app.volume_mounts.iter().flatten().enumerate() {
         let field = format!("{field}.volumeMounts[{index}].mountPath");
-        if std::path::Path::new(&mount.mount_path).starts_with(DRAIN_PATH) {
-            return Err(format!("{field}: {DRAIN_PATH} is where pods have the mesh's own program: choose another path"));
+        if let Some((path, what)) = own_path(&mount.mount_path) {
+            return Err(format!("{field}: {path} is where pods have {what}: choose another path"));
         }
         if service.spec.volume_mounts.iter().any(|own| own.mount_path == mount.mount_path) {
             return Err(format!("{field}: {:?} is in spec.volumeMounts already: change it there", mount.mount_path));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
-use super::{CONTAINER, Surroundings, app, objects, pod, routed, service, written};
+use super::{CONTAINER, Surroundings, app, objects, pod, service, with_door, written};
 use mesh_api::labels;
 
 fn spec() -> impl Strategy<Value = Value> {
@@ -14,10 +14,13 @@ fn spec() -> impl Strategy<Value = Value> {
         option::of(0_i32..5),
         option::of(select(vec!["0s", "1ms", "30s", "99999h"])),
         option::of(0_i64..86_401),
-        vec((select(vec!["A", "PORT", "MESH_REVISION", "MESH_POD_UID", "B_2"]), "[ -~]{0,6}"), 0..4),
+        vec((select(vec!["A", "PORT", "MESH_REVISION", "MESH_POD_UID", "MESH_AGENT", "B_2"]), "[ -~]{0,6}"), 0..4),
         option::of(any::<bool>()),
         option::of(select(vec![0_i64, 1, 65532])),
-        vec((select(vec!["data", "mesh-tmp", "x"]), select(vec!["/tmp", "/tmp/", "/data", "/.mesh", "/run/x"]), 0..5_usize), 0..3),
+        vec(
+            (select(vec!["data", "mesh-tmp", "x"]), select(vec!["/tmp", "/tmp/", "/data", "/.mesh", "/run/x", "/run/mesh"]), 0..5_usize),
+            0..3,
+        ),
         option::of(template()),
     );
     let rest = (any::<bool>(), option::of(select(vec!["1000m", "0.5", "2"])), option::of(select(vec!["0", "1", "0%", "50%", "100%"])));
@@ -96,7 +99,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
     fn the_parts_of_a_service_agree(spec in spec(), routers in any::<bool>(), autoscaled in option::of(0_i32..4)) {
-        let around = Surroundings { drain: routed().drain.filter(|_| routers), autoscaled };
+        let around = Surroundings { drain: with_door().drain.filter(|_| routers), door: with_door().door.filter(|_| routers), autoscaled };
         let patched = spec["kubernetes"].get("podTemplate").is_some();
         let service = service(spec);
         let made = objects(&service, &around);

@@ -1,7 +1,7 @@
 //! What is refused: each names the field and what would be right.
 use serde_json::{Value, json};
 
-use super::{objects, routed, service};
+use super::{objects, routed, service, with_door};
 use mesh_api::conditions::service::INVALID_SPEC;
 use mesh_plan::fixture;
 
@@ -35,6 +35,8 @@ fn what_a_pod_cannot_be_is_refused_by_field() {
         (volume("mesh-drain", "/x"), "spec.volumes[0].name: \"mesh-drain\""),
         (volume("x", "/.mesh/x"), "spec.volumeMounts[0].mountPath: /.mesh is where"),
         (volume("x", "/.meshes"), ""),
+        (volume("mesh-token", "/x"), "spec.volumes[0].name: \"mesh-token\""),
+        (volume("x", "/run/mesh/token"), "spec.volumeMounts[0].mountPath: /run/mesh/token is where pods have their token"),
         (json!({"rollout": {"maxSurge": "0%", "maxUnavailable": 0}}), "spec.rollout: maxSurge and maxUnavailable cannot both be 0"),
         (json!({"rollout": {"type": "Recreate", "maxSurge": 0, "maxUnavailable": 0}}), ""),
         (json!({"readinessProbe": {"tcpSocket": {"port": 81}}, "port": 80}), ""),
@@ -125,11 +127,20 @@ fn a_pod_template_that_breaks_a_promise_is_refused_by_path() {
             json!({"spec": {"initContainers": [{"name": "mesh-drain", "image": "x"}]}}),
             ".spec.initContainers[0].name: mesh-drain is the mesh's own",
         ),
+        (json!({"spec": {"volumes": [{"name": "mesh-token", "emptyDir": {}}]}}), ".spec.volumes[0].name: mesh-token is the mesh's own"),
+        (app(json!({"env": [{"name": "MESH_APP", "value": "x"}]})), ""),
     ] {
         let found = patched(&template);
         let expected = if expected.is_empty() { String::new() } else { format!("spec.kubernetes.podTemplate{expected}") };
         assert!(found.starts_with(&expected) && found.is_empty() == expected.is_empty(), "{template}: {found}");
     }
+}
+
+#[test]
+fn with_a_door_its_variables_are_the_meshs() {
+    let template = json!({"spec": {"containers": [{"name": "app", "env": [{"name": "MESH_AGENT", "value": "x"}]}]}});
+    let refusal = objects(&service(json!({"kubernetes": {"podTemplate": template}})), &with_door()).unwrap_err().message;
+    assert!(refusal.contains("env[0].name: MESH_AGENT is what the mesh tells the program"), "{refusal}");
 }
 
 #[test]
