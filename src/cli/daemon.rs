@@ -28,9 +28,9 @@ pub struct Daemon {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run the controller (the same as without a verb).
-    Run(Serve),
+    Run(Box<Serve>),
     /// Run the router alone, for another API or for files.
-    Router(Router),
+    Router(Box<Router>),
     /// Make the controller a service of systemd: write its units, enable and start them.
     Install(Box<Install>),
     /// Take those units away; state and instances stay.

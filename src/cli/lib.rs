@@ -8,6 +8,7 @@ pub mod age;
 pub mod apply;
 mod backend;
 pub mod completion;
+mod coordination;
 pub mod crd;
 pub mod daemon;
 pub mod delete;

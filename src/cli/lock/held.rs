@@ -13,7 +13,7 @@ use crate::{
 };
 use mesh_controller_sdk::Mesh;
 use mesh_coordination::{
-    locks::{self, Ask, Following, Key, Kind, LockMetrics, Locks, News, Refusal},
+    locks::{self, Ask, Following, Key, Kind, LockMetrics, Locks, News, Refusal, Store, redis::Redis},
     session::{Session, Sessions},
     token::Tokens,
 };
@@ -111,33 +111,53 @@ pub(super) struct Own {
 }
 
 pub(super) async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
+    if let Some((node, place)) = api.coordination().await {
+        let text = format!("node {node} keeps its locks in {place}, not in the API: give --coordination with its URL");
+        return Err(Failure::new(Code::Usage, text));
+    }
+    let store = Store::Leases { client: api.client.clone(), namespace: Some(api.namespace.clone()) };
+    let unread = async || {
+        // Says what is wrong with the API, if it answers at all.
+        api.namespace_is_there().await?;
+        Err(Failure::new(Code::Failed, "the Leases cannot be read: the API does not let this user watch leases.coordination.k8s.io"))
+    };
+    of_store(store, api.namespace.clone(), wanted, unread).await
+}
+
+pub(super) async fn of_redis(redis: Redis, namespace: String, wanted: &Wanted) -> Result<Held> {
+    let unread = async || Err(unreachable(redis.trouble().unwrap_or_else(|| format!("{} does not answer", redis.address()))));
+    of_store(Store::Redis(redis.clone()), namespace, wanted, unread).await
+}
+
+/// A Redis that does not answer.
+pub(super) fn unreachable(why: String) -> Failure {
+    Failure::new(Code::Unreachable, why)
+}
+
+/// Holds it itself, in that store; `unread` says why its records could not be read in time.
+async fn of_store(store: Store, namespace: String, wanted: &Wanted, unread: impl AsyncFnOnce() -> Result) -> Result<Held> {
     // Unlike any other that ever was, as the run of an instance is.
     let session = Session { instance: hostname(), uid: Uuid::new_v4().to_string(), attempt: 0 };
     let sessions = Sessions::default();
     sessions.lives(session.clone());
     let options = locks::Options {
-        namespace: Some(api.namespace.clone()),
+        store,
         agent: None,
         sessions,
         tokens: Tokens::random(),
         metrics: LockMetrics::default(),
         clock: BootClock::system(),
     };
-    let (locks, keeping) = locks::keep(api.client.clone(), options);
+    let (locks, keeping) = locks::keep(options);
     let mut keeper = JoinSet::new();
     keeper.spawn(async move {
         // It does not fail.
         let _ = keeping.await;
     });
     if !locks.ready(READING).await {
-        // Says what is wrong with the API, if it answers at all.
-        api.namespace_is_there().await?;
-        return Err(Failure::new(
-            Code::Failed,
-            "the Leases cannot be read: the API does not let this user watch leases.coordination.k8s.io",
-        ));
+        unread().await?;
     }
-    let key = Key { namespace: api.namespace.clone(), kind: wanted.kind, name: wanted.name.clone() };
+    let key = Key { namespace, kind: wanted.kind, name: wanted.name.clone() };
     let ask = Ask { ttl: wanted.ttl, wait: wanted.wait, metadata: wanted.metadata.clone(), ticket: None };
     let mut waiting = locks.ask(key.clone(), session.clone(), ask).await.map_err(|refusal| refused(wanted, &refusal))?;
     loop {
