@@ -78,7 +78,7 @@ impl Door {
             _ => return Err(unknown(parts)),
         };
         if !self.locks.ready(READING).await {
-            return Err(Problem::unavailable("the locks were not read yet: the API does not answer this agent"));
+            return Err(Problem::unavailable("the locks were not read yet: what keeps them does not answer this agent"));
         }
         match rest {
             [] if parts.method == Method::GET => held::list(&self.locks, &caller.namespace, kind).await,

@@ -80,3 +80,5 @@ pub const LOCK_METADATA: &str = "mesh-controller.dev/lock-metadata";
 pub const LOCK_AGENT: &str = "mesh-controller.dev/lock-agent";
 /// On such a Lease: the ticket of the one who asked.
 pub const LOCK_TICKET: &str = "mesh-controller.dev/lock-ticket";
+/// On a `MeshNode`: the Redis that keeps the locks of its instances; without it, Leases do.
+pub const COORDINATION: &str = "mesh-controller.dev/coordination";

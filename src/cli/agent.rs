@@ -16,7 +16,7 @@ use super::{
 };
 use mesh_agent::{Door, Gate, Limits};
 use mesh_coordination::{
-    locks::{self, LockMetrics, Locks},
+    locks::{self, LockMetrics, Locks, Store},
     pods::{self, Pods},
     review::Reviews,
     session::Sessions,
@@ -64,7 +64,7 @@ impl Agent {
         let clock = BootClock::system();
         let boot = clock::now().duration_since(Timestamp::UNIX_EPOCH).unsigned_abs().saturating_sub(clock.now().since_boot());
         let options = locks::Options {
-            namespace: None,
+            store: Store::Leases { client: client.clone(), namespace: None },
             agent: None,
             sessions,
             // A waiter's place is kept as long as this agent lives.
@@ -73,7 +73,7 @@ impl Agent {
             clock,
             boot,
         };
-        let (locks, keeping) = locks::keep(client.clone(), options);
+        let (locks, keeping) = locks::keep(options);
         shutdown.spawn("locks", keeping);
 
         let (waits, waiting) = watch::channel(Some("the cluster's pods and Leases were not read yet".to_owned()));

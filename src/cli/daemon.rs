@@ -29,9 +29,9 @@ pub struct Daemon {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run the controller (the same as without a verb).
-    Run(Serve),
+    Run(Box<Serve>),
     /// Run the router alone, for another API or for files.
-    Router(Router),
+    Router(Box<Router>),
     /// Run the agent in a cluster, by which the programs of pods talk to the mesh.
     Agent(Agent),
     /// Make the controller a service of systemd: write its units, enable and start them.

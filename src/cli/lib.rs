@@ -9,6 +9,7 @@ pub mod agent;
 pub mod apply;
 mod backend;
 pub mod completion;
+mod coordination;
 pub mod crd;
 pub mod daemon;
 pub mod delete;

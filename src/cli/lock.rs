@@ -9,9 +9,13 @@ use clap::{Args, Subcommand};
 use serde_json::Map;
 
 use self::{guard::Guarded, list::List};
-use super::{exit::Result, target::Target};
+use super::{
+    coordination::CoordinationArgs,
+    exit::{Code, Failure, Result},
+    target::Target,
+};
 use mesh_api::duration::Duration;
-use mesh_coordination::locks::{Kind, MAX_KEY, MAX_TTL, is_ttl, wrong_name};
+use mesh_coordination::locks::{Kind, MAX_KEY, MAX_TTL, is_ttl, redis::Redis, wrong_name};
 
 /// Locks: run a command under one, or list them.
 #[derive(Debug, Args)]
@@ -68,6 +72,8 @@ struct Run {
     /// How long to wait for it, in turn; if this is not given, a lock is not waited for, and a lead without an end.
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     wait: Option<Duration>,
+    #[command(flatten)]
+    coordination: CoordinationArgs,
     /// The command, as a vector; no shell.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<String>,
@@ -140,11 +146,28 @@ impl Run {
             (Kind::Leader, None) => None,
         };
         let wanted = held::Wanted { kind, name: self.name, ttl: self.ttl.get(), wait, metadata: about(&self.command) };
+        if let Some(redis) = in_redis(&self.coordination, &target).await? {
+            return program::run(held::of_redis(redis, namespace(&target), &wanted).await?, &wanted, &self.command).await;
+        }
         match held::agent(&target).await? {
             Some(mesh) => program::run(held::of_agent(&mesh, &wanted).await?, &wanted, &self.command).await,
             None => target.with(async |api| program::run(held::of_api(api, &wanted).await?, &wanted, &self.command).await).await,
         }
     }
+}
+
+/// The Redis that was named; none: the API is meant.
+async fn in_redis(coordination: &CoordinationArgs, target: &Target) -> Result<Option<Redis>> {
+    let redis = coordination.open().await?;
+    if redis.is_some() && target.is_said() {
+        return Err(Failure::new(Code::Usage, "--coordination names a Redis, and another flag an API: leave one of them out"));
+    }
+    Ok(redis)
+}
+
+/// Names in a Redis count in a namespace too.
+fn namespace(target: &Target) -> String {
+    target.namespace().unwrap_or_else(|| "default".to_owned())
 }
 
 /// What is told to whoever lists it.

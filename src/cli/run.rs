@@ -17,6 +17,7 @@ use super::{
     address::address,
     apply::{How, Told, apply_all},
     backend::BackendArgs,
+    coordination::CoordinationArgs,
     exit::{Code, Failure, Result},
     follow::{Follow, Which, follow, source::Part},
     hostname::hostname,
@@ -74,6 +75,8 @@ pub struct Run {
     /// Where instances get their ports from.
     #[arg(long, env = "MESH_PORT_RANGE", value_name = "FROM-TO", default_value_t)]
     port_range: PortRange,
+    #[command(flatten)]
+    coordination: CoordinationArgs,
     /// What the controller logs of itself: error, warn, info, debug, trace, or a tracing filter.
     #[arg(long, env = "MESH_LOG_LEVEL", value_name = "FILTER", default_value = "warn")]
     pub(super) log_level: String,
@@ -115,6 +118,7 @@ impl Run {
             port_range: self.port_range,
             node_name: hostname(),
             backend: self.backend.chosen()?,
+            coordination: self.coordination.options()?,
             // What an earlier run has left is not wanted.
             unknown: Unknown::End,
         })

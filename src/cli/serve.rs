@@ -45,7 +45,10 @@ use mesh_controllers::{
     node,
 };
 use mesh_coordination::{
-    locks::{self, LockMetrics},
+    locks::{
+        self, LockMetrics, Store as LockStore,
+        redis::{self, Redis},
+    },
     session::Sessions,
     token::Tokens,
 };
@@ -87,6 +90,8 @@ pub struct ServeOptions {
     pub agent_listen: Option<SocketAddr>,
     /// What runs the instances.
     pub backend: backend::Chosen,
+    /// The Redis that keeps the locks; none: Leases of the API do.
+    pub coordination: Option<redis::Options>,
     /// What is done with what runs here and is not known to a new store.
     pub unknown: Unknown,
 }
@@ -149,6 +154,9 @@ pub enum Error {
     /// Keys, certificates or the kubeconfig could not be made.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// The Redis that is to keep the locks cannot be used.
+    #[error("--coordination: {0}")]
+    Coordination(#[from] redis::Error),
     /// The backend cannot work here.
     #[error(transparent)]
     Backend(#[from] mesh_backend::Error),
@@ -179,6 +187,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         Some(address) => Some(listen(address, "agent", "--agent-listen").await?.0),
         None => None,
     };
+    let redis = redis(options.coordination, &metrics).await?;
 
     let backend = options.backend.open(&state_dir, shutdown).await?;
     let credentials = Credentials::load_or_create(&state_dir, api, clock::now())?;
@@ -195,7 +204,12 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     let (client, store) = (Client::new(server.service(), "default"), server.store().clone());
     let outages = outages(&store);
     controller::bootstrap::bootstrap(&client).await?;
-    let node = node::Node { name: options.node_name.clone(), backend: options.backend.kind(), ports: options.port_range };
+    let node = node::Node {
+        name: options.node_name.clone(),
+        backend: options.backend.kind(),
+        ports: options.port_range,
+        coordination: redis.as_ref().map(|redis| redis.address().to_owned()),
+    };
     match node::register(&client, &node).await {
         // It is tried again as long as it runs: until there is room on the disk, what is stored can be read.
         Err(error) if error.is_unavailable() => tracing::warn!(%error, "the node could not be written down"),
@@ -213,15 +227,16 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         router: router_urls(router),
     };
     let of_locks = locks::Options {
-        namespace: None,
-        agent: Some(node.name.clone()),
+        // Hosts that share a Redis may be called the same.
+        agent: Some(redis.as_ref().map_or_else(|| node.name.clone(), |_| format!("{}/{}", node.name, store.uuid()))),
+        store: redis.clone().map_or_else(|| LockStore::Leases { client: client.clone(), namespace: None }, LockStore::Redis),
         sessions: sessions.clone(),
         tokens: tokens.clone(),
         metrics: LockMetrics::register(&metrics),
         clock: BootClock::system(),
         boot: Duration::ZERO,
     };
-    let (locks, keeping) = locks::keep(client.clone(), of_locks);
+    let (locks, keeping) = locks::keep(of_locks);
     shutdown.spawn("locks", keeping);
     let opened = mesh_agent::Door { gate: Gate::of_node(tokens, sessions, Limits::register(&metrics)), locks };
     shutdown.spawn("agent", mesh_agent::run(Some(agent_listener), agent_port, opened, shutdown.clone()));
@@ -256,9 +271,22 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         mesh_router::run(router_options, client.clone(), router_listeners, metrics.clone(), shutdown.clone(), synced, None),
     );
     let usage = UsageMetrics::register(&metrics, backend.clone());
-    let admin = admin::Admin { metrics, usage: Some(usage), ready: admin::Ready::Machine(store, ready.clone(), health), hooks: None };
+    let admin = admin::Admin {
+        metrics,
+        usage: Some(usage),
+        ready: admin::Ready::Machine { store, router: ready.clone(), health, redis },
+        hooks: None,
+    };
     shutdown.spawn("admin", admin::run(admin_listener, admin, shutdown.clone()));
     Ok(Serving { client, api, router, admin: admin_address, kubeconfig, ready, backend })
+}
+
+/// The Redis that keeps the locks, if there is to be one.
+async fn redis(options: Option<redis::Options>, metrics: &Metrics) -> Result<Option<Redis>, Error> {
+    let Some(options) = options else { return Ok(None) };
+    let redis = Redis::open(options).await?;
+    redis.register(metrics);
+    Ok(Some(redis))
 }
 
 /// Each outage of the store that is over, in words.

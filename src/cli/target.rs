@@ -18,7 +18,7 @@ use super::{
     kubeconfig::{of_list, wrong},
     state_dir,
 };
-use mesh_api::{MeshInstance, MeshNode, MeshService, MeshTask, conditions};
+use mesh_api::{MeshInstance, MeshNode, MeshService, MeshTask, conditions, labels};
 use mesh_kit::meant::did_you_mean;
 
 /// The flags that say which API.
@@ -108,11 +108,21 @@ impl Connection {
         Err(Failure::new(Code::Failed, no_namespace(&self.namespace, &names)))
     }
 
+    /// The machines that run instances.
+    async fn nodes(&self) -> Vec<MeshNode> {
+        // A cluster has no MeshNodes, and who may not read them is not to be kept from the rest.
+        Api::all(self.client.clone()).list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default()
+    }
+
     /// What is wrong with the machines that run instances, in words.
     pub async fn node_troubles(&self) -> Vec<String> {
-        // A cluster has no MeshNodes, and who may not read them is not to be kept from the rest.
-        let nodes = Api::<MeshNode>::all(self.client.clone()).list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
-        nodes.iter().flat_map(node_troubles).collect()
+        self.nodes().await.iter().flat_map(node_troubles).collect()
+    }
+
+    /// Where instances' locks are kept, if a node keeps them elsewhere than as Leases: the node and the place.
+    pub async fn coordination(&self) -> Option<(String, String)> {
+        let nodes = self.nodes().await;
+        nodes.iter().find_map(|node| Some((node.name_any(), node.annotations().get(labels::COORDINATION)?.clone())))
     }
 
     /// The tasks of the namespace.

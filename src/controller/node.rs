@@ -1,5 +1,9 @@
 //! The agent's own `MeshNode`, and the Lease by which others know that it lives.
-use std::{collections::BTreeSet, pin::pin, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    time::Duration,
+};
 
 use futures::{
     StreamExt,
@@ -42,6 +46,8 @@ pub struct Node {
     pub backend: BackendKind,
     /// Where their ports come from.
     pub ports: PortRange,
+    /// What keeps the locks of its instances, if not Leases.
+    pub coordination: Option<String>,
 }
 
 /// What a node's status tells of, as it changes.
@@ -140,7 +146,9 @@ async fn announce(client: &Client, node: &Node, report: &Report) -> Result<(), E
     renew(client, node).await?;
     let nodes: Api<MeshNode> = Api::all(client.clone());
     let params = PatchParams::apply(labels::FIELD_MANAGER).force();
-    let object = json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshNode", "metadata": { "name": node.name }, "spec": {} });
+    let annotations: BTreeMap<_, _> = node.coordination.iter().map(|coordination| (labels::COORDINATION, coordination)).collect();
+    let metadata = json!({ "name": node.name, "annotations": annotations });
+    let object = json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshNode", "metadata": metadata, "spec": {} });
     nodes.patch(&node.name, &params, &Patch::Apply(&object)).await.map_err(api("apply MeshNode"))?;
     update_status(client, node, report).await
 }

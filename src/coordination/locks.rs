@@ -1,14 +1,16 @@
-//! Locks and leaders of programs: a key that one of them holds at a time, kept as a Lease. Whoever holds it has a *fence*, a number that grows with every
+//! Locks and leaders of programs: a key that one of them holds at a time, kept as a Lease or in a Redis. Whoever holds it has a *fence*, a number that grows with every
 //! acquisition of the key, and that a store which it writes to can check: a holder may be stopped for longer than its lock lasts, and not know it.
 //!
-//! [`slot`] decides, one key at a time, with values only; [`lease`] says how it is written down; [`keep`] carries it out.
+//! [`slot`] decides, one key at a time, with values only; [`lease`] and [`redis`] say how it is written down; [`keep`] carries it out.
 mod ask;
 mod calls;
 mod keeper;
 pub mod lease;
 mod message;
 mod metrics;
+pub mod redis;
 mod slot;
+mod store;
 mod tenure;
 
 use std::{fmt, time::Duration};
@@ -21,6 +23,7 @@ pub use self::{
     keeper::{Options, keep},
     message::Record,
     metrics::LockMetrics,
+    store::Store,
     tenure::notice,
 };
 use crate::session::Session;
@@ -202,7 +205,7 @@ impl fmt::Display for Loss {
             Self::NotRenewed => "it was not renewed in time",
             Self::Unavailable => "its renewal could not be written in time",
             Self::InstanceEnded => "the run that held it has ended",
-            Self::TakenAway => "its Lease was removed or taken by another",
+            Self::TakenAway => "it was removed, or taken by another",
             Self::Released => "it was released",
             Self::NotHeld => "it was never yours, or has been over for long",
         })

@@ -44,7 +44,7 @@ impl World {
         let server = ApiServer::start(Store::memory().unwrap(), Options::default(), &shutdown).await.unwrap();
         let client = Client::new(server.service(), "default");
         mesh_controllers::bootstrap::bootstrap(&client).await.unwrap();
-        let node = Node { name: "here".into(), backend: BackendKind::Process, ports: PortRange::default() };
+        let node = Node { name: "here".into(), backend: BackendKind::Process, ports: PortRange::default(), coordination: None };
         mesh_controllers::node::register(&client, &node).await.unwrap();
         let ledger = Arc::new(Ledger::in_memory(known));
         let reports = Reports { health: Some(backend.health()), left: ledger.left() };

@@ -13,6 +13,7 @@ mod faults;
 mod leaders;
 mod locks;
 mod raw;
+mod redis;
 mod rig;
 mod sdks;
 mod tasks;

@@ -6,6 +6,7 @@ use clap::{ArgAction, Args};
 use crate::{
     address::address,
     backend::{BackendArgs, BackendFlag},
+    coordination::CoordinationArgs,
     exit::{Code, Failure, Result},
     hostname::hostname,
     serve::{
@@ -51,6 +52,8 @@ pub(crate) struct MachineArgs {
     /// End what runs here and the store, which is a new one, does not know [default: it runs on until its services are applied again].
     #[arg(long, env = "MESH_END_UNKNOWN")]
     end_unknown: bool,
+    #[command(flatten)]
+    coordination: CoordinationArgs,
 }
 
 /// What counts in a cluster.
@@ -126,9 +129,19 @@ impl MachineArgs {
 
     /// The flags that were given.
     fn given(&self) -> Vec<&'static str> {
-        let Self { state_dir, project_dir, api_listen, router_listen, agent_socket, agent_listen, port_range, node_name, end_unknown } =
-            self;
-        names([
+        let Self {
+            state_dir,
+            project_dir,
+            api_listen,
+            router_listen,
+            agent_socket,
+            agent_listen,
+            port_range,
+            node_name,
+            end_unknown,
+            coordination,
+        } = self;
+        let mut given = names([
             ("--state-dir", state_dir.is_some()),
             ("--project-dir", project_dir.is_some()),
             ("--api-listen", api_listen.is_some()),
@@ -138,7 +151,9 @@ impl MachineArgs {
             ("--port-range", port_range.is_some()),
             ("--node-name", node_name.is_some()),
             ("--end-unknown", *end_unknown),
-        ])
+        ]);
+        given.extend(names(coordination.given()));
+        given
     }
 
     /// With the defaults in the places of what was not given.
@@ -159,6 +174,7 @@ impl MachineArgs {
             port_range: self.port_range.unwrap_or_default(),
             node_name: self.node_name.unwrap_or_else(hostname),
             backend,
+            coordination: self.coordination.options()?,
             unknown: if self.end_unknown { Unknown::End } else { Unknown::Keep },
         })
     }

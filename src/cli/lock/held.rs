@@ -19,7 +19,7 @@ use crate::{
 use mesh_api::labels;
 use mesh_controller_sdk::Mesh;
 use mesh_coordination::{
-    locks::{self, Ask, Following, Key, Kind, LockMetrics, Locks, Loss, Refusal},
+    locks::{self, Ask, Following, Key, Kind, LockMetrics, Locks, Loss, Refusal, Store, redis::Redis},
     session::{Session, Sessions},
     token::Tokens,
 };
@@ -180,14 +180,41 @@ pub(super) struct Own {
 }
 
 pub(super) async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
+    if let Some((node, place)) = api.coordination().await {
+        let text = format!("node {node} keeps its locks in {place}, not in the API: give --coordination with its URL");
+        return Err(Failure::new(Code::Usage, text));
+    }
     readable(api).await?;
+    let store = Store::Leases { client: api.client.clone(), namespace: Some(api.namespace.clone()) };
+    let trouble = async || {
+        readable(api).await?;
+        api.namespace_is_there().await
+    };
+    let unread = "the Leases cannot be watched: the API does not let this user watch leases.coordination.k8s.io, or is too slow";
+    let unread = Failure::new(Code::Failed, unread);
+    of_store(store, api.namespace.clone(), wanted, trouble, unread).await
+}
+
+pub(super) async fn of_redis(redis: Redis, namespace: String, wanted: &Wanted) -> Result<Held> {
+    let trouble = async || redis.trouble().map_or(Ok(()), |why| Err(unreachable(why)));
+    let unread = unreachable(format!("{} does not answer", redis.address()));
+    of_store(Store::Redis(redis.clone()), namespace, wanted, trouble, unread).await
+}
+
+/// A Redis that does not answer.
+pub(super) fn unreachable(why: String) -> Failure {
+    Failure::new(Code::Unreachable, why)
+}
+
+/// Holds it itself, in that store; `trouble` says what is wrong with that, if it is known, and `unread` what else it is if it cannot be read.
+async fn of_store(store: Store, namespace: String, wanted: &Wanted, trouble: impl AsyncFn() -> Result, unread: Failure) -> Result<Held> {
     let clock = BootClock::system();
     // Unlike any other that ever was, as the run of an instance is.
     let session = Session { instance: hostname(), uid: Uuid::new_v4().to_string(), attempt: 0 };
     let sessions = Sessions::default();
     sessions.lives(session.clone());
     let options = locks::Options {
-        namespace: Some(api.namespace.clone()),
+        store,
         agent: None,
         sessions,
         tokens: Tokens::random(),
@@ -195,20 +222,17 @@ pub(super) async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
         clock: clock.clone(),
         boot: Duration::ZERO,
     };
-    let (locks, keeping) = locks::keep(api.client.clone(), options);
+    let (locks, keeping) = locks::keep(options);
     let mut keeper = JoinSet::new();
     keeper.spawn(async move {
         // It does not fail.
         let _ = keeping.await;
     });
     if !locks.ready(READING).await {
-        api.namespace_is_there().await?;
-        return Err(Failure::new(
-            Code::Failed,
-            "the Leases cannot be watched: the API does not let this user watch leases.coordination.k8s.io, or is too slow",
-        ));
+        trouble().await?;
+        return Err(unread);
     }
-    let key = Key { namespace: api.namespace.clone(), kind: wanted.kind, name: wanted.name.clone() };
+    let key = Key { namespace, kind: wanted.kind, name: wanted.name.clone() };
     let ask = Ask { ttl: wanted.ttl, wait: wanted.wait, metadata: wanted.metadata.clone(), ticket: None };
     let asked = clock.now();
     let mut waiting = locks.ask(key.clone(), session.clone(), ask).await.map_err(|refusal| refused(wanted, &refusal))?;
@@ -233,7 +257,7 @@ pub(super) async fn of_api(api: &Connection, wanted: &Wanted) -> Result<Held> {
             Some(locks::News::Refused(refusal)) => {
                 if matches!(refusal, Refusal::Unavailable(_)) {
                     // It is told here if nothing answers any more.
-                    readable(api).await?;
+                    trouble().await?;
                 }
                 return Err(refused(wanted, &refusal));
             }

@@ -1,12 +1,14 @@
-//! What is held, as the Leases say.
+//! What is held, as the Leases say, or the Redis that keeps it.
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 
+use super::{held::unreachable, in_redis, namespace};
 use crate::{
     age::age,
+    coordination::CoordinationArgs,
     exit::Result,
     output,
     table::table,
@@ -28,26 +30,45 @@ pub(super) struct List {
     /// As a JSON array.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    coordination: CoordinationArgs,
 }
 
 impl List {
     /// Lists them as ours.
     pub(super) async fn run(self, target: Target, kind: Kind) -> Result {
-        target.with(async |api| self.print(api, kind, value).await).await
+        self.list(target, kind, value).await
     }
 
     /// Lists them in the form of the first seed. Its list of locks has the leaders too.
     pub(super) async fn run_as_seed(self, target: Target, kind: Kind) -> Result {
-        target.with(async |api| self.print(api, kind, seed).await).await
+        self.list(target, kind, seed).await
     }
 
-    async fn print(&self, api: &Connection, kind: Kind, value: fn(Kind, &Key, &Holding) -> Value) -> Result {
+    async fn list(self, target: Target, kind: Kind, value: fn(Kind, &Key, &Holding) -> Value) -> Result {
+        let Some(redis) = in_redis(&self.coordination, &target).await? else {
+            return target.with(async |api| self.print(self.leases(api).await?, kind, value)).await;
+        };
+        let held = redis.held().await.map_err(unreachable)?;
+        let namespace = namespace(&target);
+        self.print(held.into_iter().filter(|(key, _)| self.all_namespaces || key.namespace == namespace).collect(), kind, value)
+    }
+
+    async fn leases(&self, api: &Connection) -> Result<Vec<(Key, Holding)>> {
+        if let Some((node, place)) = api.coordination().await {
+            output::complain("mesh", &format!("node {node} keeps its locks in {place}: give --coordination with its URL to see them"));
+        }
         let leases: Api<Lease> =
             if self.all_namespaces { Api::all(api.client.clone()) } else { Api::namespaced(api.client.clone(), &api.namespace) };
         let found = leases.list(&ListParams::default().labels(labels::LOCK)).await?;
         let held = found.items.iter().filter_map(|lease| Some((lease::key(lease)?, lease::record(lease).holding?)));
-        let mut held: Vec<_> = held.filter(|(key, _)| kind == Kind::Lock || key.kind == kind).collect();
+        let mut held: Vec<_> = held.collect();
         held.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(held)
+    }
+
+    fn print(&self, mut held: Vec<(Key, Holding)>, kind: Kind, value: fn(Kind, &Key, &Holding) -> Value) -> Result {
+        held.retain(|(key, _)| kind == Kind::Lock || key.kind == kind);
         if self.json {
             return output::print_line(&held.iter().map(|(key, holding)| value(kind, key, holding)).collect::<Value>().to_string());
         }

@@ -11,6 +11,7 @@ use hyper_util::{
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use super::usage::UsageMetrics;
+use mesh_coordination::locks::redis::Redis;
 use mesh_kit::{
     accept::accept,
     descriptors,
@@ -31,8 +32,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(crate) enum Ready {
     /// True once a router has read all endpoints; and what troubles it.
     Router(watch::Receiver<bool>, Health),
-    /// A machine of its own: whether the store takes writes, and the router.
-    Machine(Store, watch::Receiver<bool>, Health),
+    /// A machine of its own: whether the store takes writes, and the router; and what troubles the Redis that keeps its locks.
+    Machine { store: Store, router: watch::Receiver<bool>, health: Health, redis: Option<Redis> },
     /// What a controller in a cluster waits for; nothing once it works.
     Waits(watch::Receiver<Option<String>>),
 }
@@ -42,7 +43,7 @@ impl Ready {
     fn why_not(&self) -> Option<String> {
         match self {
             Self::Router(ready, health) => router(ready, health),
-            Self::Machine(store, ready, health) => store.failure().or_else(|| router(ready, health)),
+            Self::Machine { store, router: ready, health, redis: _ } => store.failure().or_else(|| router(ready, health)),
             Self::Waits(waits) => waits.borrow().clone(),
         }
     }
@@ -50,7 +51,12 @@ impl Ready {
     /// What is to be known though it is.
     fn note(&self) -> Option<String> {
         match self {
-            Self::Router(_, health) | Self::Machine(_, _, health) => health.note(),
+            Self::Router(_, health) => health.note(),
+            Self::Machine { store: _, router: _, health, redis } => {
+                let locks = redis.as_ref().and_then(Redis::trouble).map(|why| format!("no locks are given: {why}"));
+                let notes: Vec<String> = health.note().into_iter().chain(locks).collect();
+                (!notes.is_empty()).then(|| notes.join("; "))
+            }
             Self::Waits(_) => None,
         }
     }

@@ -1,16 +1,19 @@
-//! Reads and writes of a key's Lease. Each has its time; every write is against the revision that was read.
+//! Reads and writes of a key's Lease, and the watch of all. Each call has its time; every write is against the revision that was read.
 use std::time::Duration;
 
+use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    runtime::watcher::{self, Event},
 };
 use tokio::time::timeout;
 
 use super::{
     Key, Kind, lease,
     message::{Change, Failed, Record},
+    store::Seen,
 };
 use mesh_api::labels;
 use mesh_kit::clock;
@@ -18,15 +21,31 @@ use mesh_kit::clock;
 /// A single call waits no longer than this.
 const CALL: Duration = Duration::from_secs(5);
 
-pub(super) async fn read(leases: Api<Lease>, key: Key) -> (Key, Result<Record, Failed>) {
-    let found = timeout(CALL, leases.get_opt(&lease::name(&key))).await;
-    let record = match found {
+/// All Leases that are watched, and what becomes of them.
+pub(super) fn watch(leases: Api<Lease>) -> BoxStream<'static, Seen> {
+    let config = watcher::Config::default().labels(labels::LOCK);
+    let events = mesh_kit::watch::events(leases, config, "locks", |lease| lease.metadata.managed_fields = None);
+    events.filter_map(async |event| seen(&event)).boxed()
+}
+
+fn seen(event: &Event<Lease>) -> Option<Seen> {
+    Some(match event {
+        Event::Init => Seen::Listing,
+        Event::InitApply(lease) => Seen::Listed(lease::key(lease)?, lease::record(lease)),
+        Event::InitDone => Seen::AllListed,
+        Event::Apply(lease) => Seen::Changed(lease::key(lease)?, lease::record(lease)),
+        Event::Delete(lease) => Seen::Changed(lease::key(lease)?, lease::removed(lease)),
+    })
+}
+
+pub(super) async fn read(leases: Api<Lease>, key: &Key) -> Result<Record, Failed> {
+    let found = timeout(CALL, leases.get_opt(&lease::name(key))).await;
+    match found {
         Ok(Ok(None)) => Ok(Record::default()),
-        Ok(Ok(Some(lease))) => own(&key, &lease),
+        Ok(Ok(Some(lease))) => own(key, &lease),
         Ok(Err(error)) => Err(failed(error)),
         Err(_) => Err(silent()),
-    };
-    (key, record)
+    }
 }
 
 /// What a Lease says that has the key's name; it may be that of something else.
@@ -42,13 +61,12 @@ fn own(key: &Key, found: &Lease) -> Result<Record, Failed> {
 /// Writes for an agent, if that has a name.
 pub(super) async fn write(
     leases: Api<Lease>,
-    key: Key,
+    key: &Key,
     revision: Option<u64>,
-    change: Change,
-    agent: Option<String>,
-) -> (Key, Result<Record, Failed>) {
-    let written = timeout(CALL, change_lease(&leases, &key, revision, &change, agent.as_deref())).await;
-    (key, written.unwrap_or_else(|_| Err(silent())))
+    change: &Change,
+    agent: Option<&str>,
+) -> Result<Record, Failed> {
+    timeout(CALL, change_lease(&leases, key, revision, change, agent)).await.unwrap_or_else(|_| Err(silent()))
 }
 
 async fn change_lease(

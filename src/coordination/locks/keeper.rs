@@ -1,4 +1,4 @@
-//! Keeps locks: one task that holds all keys, asks the API, and answers. Leases are read once and then watched; what nobody asks for is not written.
+//! Keeps locks: one task that holds all keys, asks what keeps their records, and answers. Those are read once and then watched; what nobody asks for is not written.
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     convert::Infallible,
@@ -8,11 +8,6 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::{
-    Api, Client,
-    runtime::watcher::{self, Event},
-};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::sleep,
@@ -21,15 +16,14 @@ use tokio::{
 use super::{
     Holding, Key, LockMetrics, Loss, Refusal,
     ask::{Asked, Following, Locks, News, Order, micros},
-    calls, lease,
     message::{Command, Done, Failed, Id, Message, Record},
     slot::Slot,
+    store::{Seen, Store},
 };
 use crate::{
     session::{Session, Sessions, Standing},
     token::Tokens,
 };
-use mesh_api::labels;
 use mesh_kit::clock::{BootClock, BootTime};
 
 /// So long after it has read what is held nobody gets that: those who waited before are on their way back, and try again after half a second at the latest.
@@ -41,10 +35,10 @@ const MAX_KEYS: usize = 100_000;
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// Whose locks they are.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
-    /// Only those of this namespace; none: of all.
-    pub namespace: Option<String>,
+    /// What keeps them.
+    pub store: Store,
     /// The node whose instances ask; none if no instances do.
     pub agent: Option<String>,
     /// Which runs live here.
@@ -60,11 +54,11 @@ pub struct Options {
     pub boot: Duration,
 }
 
-/// Locks kept as Leases of an API, and the task that keeps them until nobody can ask any more.
-pub fn keep(client: Client, options: Options) -> (Locks, impl Future<Output = Result<(), Infallible>> + Send + 'static) {
+/// Locks, and the task that keeps them until nobody can ask any more.
+pub fn keep(options: Options) -> (Locks, impl Future<Output = Result<(), Infallible>> + Send + 'static) {
     let (synced, sync) = watch::channel(false);
     let (locks, asked) = Locks::new(sync, options.tokens.clone(), options.clock.clone(), options.boot);
-    (locks, Keeper::new(client, options, synced).run(asked))
+    (locks, Keeper::new(options, synced).run(asked))
 }
 
 /// One key, and who is told about it.
@@ -85,7 +79,6 @@ enum Asker {
 
 /// The task.
 struct Keeper {
-    client: Client,
     options: Options,
     synced: watch::Sender<bool>,
     started: BootTime,
@@ -108,10 +101,9 @@ enum Called {
 }
 
 impl Keeper {
-    fn new(client: Client, options: Options, synced: watch::Sender<bool>) -> Self {
+    fn new(options: Options, synced: watch::Sender<bool>) -> Self {
         let started = options.clock.now();
         Self {
-            client,
             options,
             synced,
             started,
@@ -127,12 +119,7 @@ impl Keeper {
     }
 
     async fn run(mut self, mut asked: Asked) -> Result<(), Infallible> {
-        let leases: Api<Lease> = match &self.options.namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        };
-        let config = watcher::Config::default().labels(labels::LOCK);
-        let mut watched = mesh_kit::watch::events(leases, config, "locks", |lease| lease.metadata.managed_fields = None);
+        let mut watched = self.options.store.watch();
         let mut changes = self.options.sessions.changes();
         loop {
             let now = self.options.clock.now();
@@ -150,7 +137,7 @@ impl Keeper {
                     None => return Ok(()),
                 },
                 Some(order) = asked.left.recv() => self.heed(order),
-                Some(event) = watched.next() => self.see(event),
+                Some(seen) = watched.next() => self.see(seen),
                 Some((key, called)) = self.calls.next() => self.called(&key, called),
                 // What is read meanwhile may be of runs that have ended before.
                 Ok(()) = changes.changed(), if *self.synced.borrow() => self.runs(),
@@ -242,11 +229,11 @@ impl Keeper {
             for command in commands {
                 match command {
                     Command::Read => {
-                        let call = calls::read(self.leases(key), key.clone());
+                        let call = self.options.store.clone().read(key.clone());
                         self.calls.push(call.map(|(key, result)| (key, Called::Read(result))).boxed());
                     }
                     Command::Write(revision, change) => {
-                        let call = calls::write(self.leases(key), key.clone(), revision, change, self.options.agent.clone());
+                        let call = self.options.store.clone().write(key.clone(), revision, change, self.options.agent.clone());
                         self.calls.push(call.map(|(key, result)| (key, Called::Wrote(result))).boxed());
                     }
                     Command::Answer(id, result) => {
@@ -356,16 +343,14 @@ impl Keeper {
         }
     }
 
-    fn see(&mut self, event: Event<Lease>) {
-        match event {
-            Event::Init => self.listed.clear(),
-            Event::InitApply(lease) => {
-                if let Some(key) = lease::key(&lease) {
-                    self.listed.insert(key.clone());
-                    self.seen(&key, lease::record(&lease));
-                }
+    fn see(&mut self, seen: Seen) {
+        match seen {
+            Seen::Listing => self.listed.clear(),
+            Seen::Listed(key, record) => {
+                self.listed.insert(key.clone());
+                self.seen(&key, record);
             }
-            Event::InitDone => {
+            Seen::AllListed => {
                 let listed = std::mem::take(&mut self.listed);
                 let gone: Vec<Key> = self.entries.keys().filter(|key| !listed.contains(*key)).cloned().collect();
                 for key in gone {
@@ -379,14 +364,9 @@ impl Keeper {
                 }
                 self.runs();
             }
-            Event::Apply(lease) => {
-                if let Some(key) = lease::key(&lease) {
-                    self.seen(&key, lease::record(&lease));
-                }
-            }
-            Event::Delete(lease) => {
-                if let Some(key) = lease::key(&lease).filter(|key| self.entries.contains_key(key)) {
-                    self.seen(&key, lease::removed(&lease));
+            Seen::Changed(key, record) => {
+                if record.exists || self.entries.contains_key(&key) {
+                    self.seen(&key, record);
                 }
             }
         }
@@ -420,7 +400,7 @@ impl Keeper {
         let (Called::Read(result) | Called::Wrote(result)) = &called;
         match result {
             Err(Failed::Away(why) | Failed::Refused(why)) if self.trouble.as_ref() != Some(why) => {
-                tracing::warn!(error = why, %key, "locks: the API does not answer, or refuses");
+                tracing::warn!(error = why, %key, "locks: {} does not answer, or refuses", self.options.store.name());
                 self.trouble = Some(why.clone());
             }
             Err(_) => {}
@@ -452,10 +432,6 @@ impl Keeper {
         for (key, session, standing) in told {
             self.step(&key, Message::Run(session, standing));
         }
-    }
-
-    fn leases(&self, key: &Key) -> Api<Lease> {
-        Api::namespaced(self.client.clone(), &key.namespace)
     }
 }
 

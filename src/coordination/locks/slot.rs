@@ -440,7 +440,7 @@ impl Slot {
                 self.stale = false;
                 self.trouble = None;
                 // What is not there has no revision of its own.
-                let revision = record.revision.max(self.record.revision);
+                let revision = if record.exists { record.revision } else { self.record.revision };
                 let record = Record { revision, ..record };
                 match self.unanswered.take() {
                     Some((id, session, asked)) if self.is_new(&record, &session) => {
