@@ -198,7 +198,6 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         metrics: Some(metrics.clone()),
         admission: admission::admission(),
         protected: protected::protected(&state_dir),
-        ..mesh_apiserver::Options::default()
     };
     let server = ApiServer::start(store, api_options, shutdown).await?;
     let (client, store) = (Client::new(server.service(), "default"), server.store().clone());
@@ -240,7 +239,6 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
     shutdown.spawn("locks", keeping);
     let opened = mesh_agent::Door { gate: Gate::of_node(tokens, sessions, Limits::register(&metrics)), locks };
     shutdown.spawn("agent", mesh_agent::run(Some(agent_listener), agent_port, opened, shutdown.clone()));
-    let reconciles = controller::Reconciles::register(&metrics);
     let agent = mesh_instance::Options {
         node: node.name.clone(),
         backend: node.backend,
@@ -250,9 +248,7 @@ pub async fn start(options: ServeOptions, passed: Passed, shutdown: &Shutdown) -
         door: Some(door),
         unknown_probes: mesh_instance::UnknownProbes::register(&metrics),
     };
-    let tasks = TaskMetrics::register(&metrics);
-    shutdown.spawn("mesh-task", controller::mesh_task::run(client.clone(), reconciles.clone(), tasks, shutdown.triggered()));
-    spawn_controllers(&client, backend.clone(), node, agent, &reconciles, shutdown);
+    spawn_controllers(&client, backend.clone(), node, agent, &metrics, shutdown);
     let (synced, ready) = watch::channel(false);
     let health = Health::default();
     let router_options = mesh_router::RouterOptions {
@@ -304,9 +300,11 @@ fn spawn_controllers(
     backend: Backend,
     node: node::Node,
     agent: mesh_instance::Options,
-    reconciles: &controller::Reconciles,
+    metrics: &Metrics,
     shutdown: &Shutdown,
 ) {
+    let (reconciles, tasks) = (controller::Reconciles::register(metrics), TaskMetrics::register(metrics));
+    shutdown.spawn("mesh-task", controller::mesh_task::run(client.clone(), reconciles.clone(), tasks, shutdown.triggered()));
     shutdown.spawn("mesh-service", controller::mesh_service::run(client.clone(), reconciles.clone(), shutdown.triggered()));
     let reports = node::Reports { health: backend.health(), left: agent.ledger.left() };
     shutdown.spawn("mesh-instance", mesh_instance::run(client.clone(), backend, agent, reconciles.clone(), shutdown.triggered()));

@@ -52,8 +52,8 @@ impl Task {
     pub async fn run(self, connection: &Connection) -> Result {
         match self.verb {
             TaskVerb::Ls(list) => list.run(connection).await,
-            TaskVerb::Run(run) => run.run(connection).await,
-            TaskVerb::Logs(logs) => logs.run(connection).await,
+            TaskVerb::Run(run) => Box::pin(run.run(connection)).await,
+            TaskVerb::Logs(logs) => Box::pin(logs.run(connection)).await,
             TaskVerb::Suspend(rest) => rest.set(connection, true).await,
             TaskVerb::Resume(rest) => rest.set(connection, false).await,
         }

@@ -114,7 +114,7 @@ async fn reconcile(service: Arc<MeshService>, context: Arc<Context>) -> Result<A
             End::Released => Ok(Action::await_change()),
         };
     }
-    let gate = before::look(&context.client, &service, &revision.name, &world).await?;
+    let gate = Box::pin(before::look(&context.client, &service, &revision.name, &world)).await?;
     // What has to be done first is not done: what there is stays as it is, and is kept well.
     let current = if gate.is_some() { before::newest(&world) } else { Some(revision.clone()) };
     let planned = current.as_ref().map_or_else(|| Ok(rollout::Plan::default()), |current| plan(&service, &current.name, &world));

@@ -164,7 +164,7 @@ fn policy(task: &MeshTask) -> Result<Option<Policy>, Refusal> {
         },
         starting_deadline: spec.starting_deadline_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs),
         suspend: spec.suspend,
-        jitter: spec.jitter.map(|jitter| jitter.get()),
+        jitter: spec.jitter.map(mesh_api::duration::Duration::get),
     }))
 }
 

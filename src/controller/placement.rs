@@ -1,4 +1,6 @@
 //! The nodes, and which of them an instance is placed on.
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
@@ -33,9 +35,13 @@ impl Nodes {
         self.usable.is_empty().then(|| Refusal { reason: NO_NODE, message: format!("no MeshNode is ready to run instances: {why}") })
     }
 
-    /// The one with the fewest of what is placed already.
-    pub(super) fn least<'a>(&self, placed: impl Iterator<Item = &'a String> + Clone) -> Option<&String> {
-        self.usable.iter().min_by_key(|node| placed.clone().filter(|name| name == node).count())
+    /// The one with the fewest of what is placed already: on these nodes.
+    pub(super) fn least<'a>(&self, placed: impl IntoIterator<Item = &'a String>) -> Option<&String> {
+        let mut load: BTreeMap<&String, usize> = BTreeMap::new();
+        for node in placed {
+            *load.entry(node).or_default() += 1;
+        }
+        self.usable.iter().min_by_key(|node| load.get(node).copied().unwrap_or_default())
     }
 }
 

@@ -224,8 +224,9 @@ mod tests {
 
     use super::*;
     use crate::fixture::{at, instance, service};
+    use InstanceState::{Failed, Running, Succeeded};
 
-    fn task(spec: Value) -> MeshTask {
+    fn task(spec: &Value) -> MeshTask {
         let metadata = json!({ "name": "nightly", "namespace": "shop", "uid": "t", "generation": 3 });
         serde_json::from_value(
             json!({ "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshTask", "metadata": metadata, "spec": spec }),
@@ -239,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_command_in_a_service_has_its_environment_and_nothing_that_has_to_do_with_requests() {
-        let task = task(json!({ "serviceRef": { "name": "web", "command": ["migrate"], "env": [{ "name": "A", "value": "mine" }] } }));
+        let task = task(&json!({ "serviceRef": { "name": "web", "command": ["migrate"], "env": [{ "name": "A", "value": "mine" }] } }));
         let web = service(json!({
             "port": 80, "args": ["--serve"], "healthPath": "/h", "workingDir": "x", "route": "/",
             "env": [{ "name": "A", "value": "its" }, { "name": "B", "value": "its" }],
@@ -259,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_by_the_tasks_own_field() {
-        let message = |spec: Value, backend| program(&task(spec), None, backend).unwrap_err().message;
+        let message = |spec: Value, backend| program(&task(&spec), None, backend).unwrap_err().message;
         let image = json!({ "template": { "image": "web:1" } });
         assert!(message(image, BackendKind::Process).starts_with("spec.template.image: the process backend runs no images"));
         let command = json!({ "template": { "command": ["x"] } });
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn arguments_of_ones_own_take_the_place_of_the_tasks() {
-        let task = task(json!({ "template": { "command": ["x"], "args": ["a"] } }));
+        let task = task(&json!({ "template": { "command": ["x"], "args": ["a"] } }));
         let program = program(&task, None, BackendKind::Process).unwrap();
         let args = |args: Option<Vec<String>>| run(&task, &program, Which { args, ..which("r") }, "here".to_owned()).spec.template.args;
         assert_eq!((args(None), args(Some(vec!["b".to_owned()]))), (vec!["a".to_owned()], vec!["b".to_owned()]));
@@ -280,7 +281,7 @@ mod tests {
 
     #[test]
     fn so_many_finished_runs_are_kept_as_the_limits_say_and_what_a_rollout_waited_for_last() {
-        let task = task(json!({ "template": { "command": ["x"] }, "successfulJobsHistoryLimit": 1, "failedJobsHistoryLimit": 1 }));
+        let task = task(&json!({ "template": { "command": ["x"] }, "successfulJobsHistoryLimit": 1, "failedJobsHistoryLimit": 1 }));
         let made = |name: &str, second: i64, state: InstanceState, before: Option<&str>| {
             let mut run = instance("a", 0);
             run.metadata.name = Some(name.to_owned());
@@ -294,7 +295,6 @@ mod tests {
             });
             run
         };
-        use InstanceState::{Failed, Running, Succeeded};
         let runs = newest_first(vec![
             made("a", 1, Failed, Some("web")),
             made("b", 2, Failed, Some("web")),
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn the_run_before_a_rollout_is_the_same_until_the_task_or_the_service_changes() {
-        let one = task(json!({ "template": { "command": ["x"] } }));
+        let one = task(&json!({ "template": { "command": ["x"] } }));
         let mut changed = one.clone();
         changed.metadata.generation = Some(4);
         let name = before(&one, "web", "0a1b2c3d");

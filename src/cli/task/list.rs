@@ -99,8 +99,8 @@ fn of_one(task: &MeshTask, now: Timestamp) -> String {
     if status.missed_count > 0 {
         let rows: Vec<_> =
             status.missed.iter().rev().map(|missed| vec![missed.scheduled_time.0.to_string(), missed.reason.clone()]).collect();
-        text.push_str(&format!("\n{} times had no run; the newest of them:\n", status.missed_count));
-        text.push_str(&table(&["MISSED", "REASON"], &rows));
+        let missed = table(&["MISSED", "REASON"], &rows);
+        text = format!("{text}\n{} times had no run; the newest of them:\n{missed}", status.missed_count);
     }
     text
 }

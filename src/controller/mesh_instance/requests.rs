@@ -15,7 +15,7 @@ use kube::{Api, Client, ResourceExt, api::ListParams, runtime::reflector::Object
 use tokio::{
     net::TcpStream,
     sync::mpsc::{self, UnboundedSender},
-    task::AbortHandle,
+    task::{AbortHandle, JoinSet},
     time::timeout,
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -36,6 +36,8 @@ pub(super) const KEPT: usize = 1024;
 pub(super) struct Requests {
     client: Client,
     by_uid: Arc<Mutex<HashMap<String, Entry>>>,
+    /// Owns the tasks: they end with the agent.
+    tasks: Mutex<JoinSet<()>>,
     changed: UnboundedSender<ObjectRef<MeshInstance>>,
 }
 
@@ -51,7 +53,7 @@ impl Requests {
     /// None yet; and the stream of those that have ended.
     pub(super) fn new(client: Client) -> (Self, impl Stream<Item = ObjectRef<MeshInstance>> + Send + 'static) {
         let (changed, stream) = mpsc::unbounded_channel();
-        (Self { client, by_uid: Arc::default(), changed }, UnboundedReceiverStream::new(stream))
+        (Self { client, by_uid: Arc::default(), tasks: Mutex::default(), changed }, UnboundedReceiverStream::new(stream))
     }
 
     /// What is known of a run's request.
@@ -99,7 +101,9 @@ impl Requests {
             // The agent is gone only when the process ends.
             let _ = changed.send(object);
         };
-        let task = tokio::spawn(work).abort_handle();
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        let task = tasks.spawn(work);
         by_uid.insert(uid, Entry { attempt, since: clock::now(), task, end: None });
     }
 
@@ -117,14 +121,6 @@ impl Requests {
     /// The run is gone.
     pub(super) fn forget(&self, uid: &str) {
         if let Some(entry) = self.by_uid.lock().unwrap_or_else(PoisonError::into_inner).remove(uid) {
-            entry.task.abort();
-        }
-    }
-}
-
-impl Drop for Requests {
-    fn drop(&mut self) {
-        for entry in self.by_uid.lock().unwrap_or_else(PoisonError::into_inner).values() {
             entry.task.abort();
         }
     }

@@ -10,7 +10,7 @@ use crate::{
 use mesh_api::MeshInstance;
 
 /// A run that was made at second 100.
-fn run(more: Value) -> MeshInstance {
+fn run(more: &Value) -> MeshInstance {
     let mut run = instance("a", 0);
     let mut spec = json!({ "task": "nightly", "backoffLimit": 2 });
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -47,7 +47,7 @@ fn said(plan: &Plan) -> (InstanceState, &str, &str) {
 
 #[test]
 fn a_run_starts_runs_and_is_complete_with_exit_code_0() {
-    let made = run(json!({}));
+    let made = run(&json!({}));
     assert_eq!(next(&made, &Observed::Absent, 100).step, Step::Start { attempt: 0 });
     let going = next(&made, &running(0, false), 101);
     assert_eq!((going.step.clone(), said(&going).0, going.status.completion_time.clone()), (wait(), InstanceState::Running, None));
@@ -58,7 +58,7 @@ fn a_run_starts_runs_and_is_complete_with_exit_code_0() {
 
 #[test]
 fn what_a_run_came_to_stands_even_if_its_record_is_lost() {
-    let mut done = run(json!({}));
+    let mut done = run(&json!({}));
     done.status = Some(next(&done, &exited(0, 105, ExitHow::Code(0)), 106).status);
     for observed in [Observed::Absent, running(0, false), exited(0, 105, ExitHow::Code(0))] {
         let plan = next(&done, &observed, 200);
@@ -68,7 +68,7 @@ fn what_a_run_came_to_stands_even_if_its_record_is_lost() {
 
 #[test]
 fn a_run_that_fails_is_tried_again_later_and_later_as_often_as_it_may_be() {
-    let made = run(json!({}));
+    let made = run(&json!({}));
     let waits = next(&made, &exited(0, 105, ExitHow::Code(3)), 106);
     assert_eq!(waits.step, Step::Wait { wake: Some(Duration::from_secs(9)) });
     assert_eq!(
@@ -85,7 +85,7 @@ fn a_run_that_fails_is_tried_again_later_and_later_as_often_as_it_may_be() {
 
 #[test]
 fn a_run_that_takes_too_long_is_ended_and_has_failed_however_it_ends_then() {
-    let made = run(json!({ "activeDeadlineSeconds": 60 }));
+    let made = run(&json!({ "activeDeadlineSeconds": 60 }));
     assert_eq!(next(&made, &running(0, false), 130).step, Step::Wait { wake: Some(Duration::from_secs(30)) });
     let late = next(&made, &running(0, false), 160);
     assert_eq!((late.step.clone(), said(&late).1), (Step::Stop { grace: Duration::from_secs(10) }, "DeadlineExceeded"));
@@ -101,7 +101,7 @@ fn a_run_that_takes_too_long_is_ended_and_has_failed_however_it_ends_then() {
 
 #[test]
 fn a_run_that_is_cancelled_is_ended_and_what_it_came_to_before_stands() {
-    let made = run(json!({ "cancelled": { "at": "1970-01-01T00:02:00Z", "why": "the next one has come" } }));
+    let made = run(&json!({ "cancelled": { "at": "1970-01-01T00:02:00Z", "why": "the next one has come" } }));
     assert_eq!(next(&made, &running(0, false), 121).step, Step::Stop { grace: Duration::from_secs(10) });
     let ended = next(&made, &exited(0, 121, ExitHow::Code(0)), 122);
     assert_eq!(said(&ended), (InstanceState::Failed, "Cancelled", "the next one has come"));
@@ -110,7 +110,7 @@ fn a_run_that_is_cancelled_is_ended_and_what_it_came_to_before_stands() {
 
 #[test]
 fn a_start_that_cannot_come_about_is_a_try_and_one_that_only_we_cannot_make_is_none() {
-    let made = run(json!({}));
+    let made = run(&json!({}));
     let after = |reason: &'static str, times: i64| {
         let mut memory = Memory::default();
         for second in 0..times {
@@ -127,10 +127,10 @@ fn a_start_that_cannot_come_about_is_a_try_and_one_that_only_we_cannot_make_is_n
 
 #[test]
 fn a_run_whose_record_is_lost_counts_as_a_try() {
-    let mut made = run(json!({ "backoffLimit": 0 }));
+    let mut made = run(&json!({ "backoffLimit": 0 }));
     made.status = Some(next(&made, &running(0, false), 101).status);
     assert_eq!(said(&next(&made, &Observed::Absent, 500)), (InstanceState::Failed, "BackoffLimitExceeded", "what it came to is not known"));
-    let mut patient = run(json!({}));
+    let mut patient = run(&json!({}));
     patient.status = made.status;
     assert_eq!(next(&patient, &Observed::Absent, 500).step, Step::Start { attempt: 1 });
 }
