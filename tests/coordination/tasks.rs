@@ -92,8 +92,8 @@ async fn each_time_has_one_run_or_is_listed_as_missed_however_often_the_controll
         let (first, last) = (*runs.keys().next().unwrap(), *runs.keys().last().unwrap());
         let oldest_listed = missed.keys().next().copied().unwrap_or(first);
         let from = if status["missedCount"].as_u64().unwrap() > 100 { oldest_listed } else { first };
-        let lost: BTreeSet<i64> = (from..=last).filter(|slot| !runs.contains_key(slot) && !missed.contains_key(slot)).collect();
-        assert!(lost.is_empty(), "{name}: neither run nor listed: {lost:?}; missed: {missed:?}");
+        let unseen: BTreeSet<i64> = (from..=last).filter(|slot| !runs.contains_key(slot) && !missed.contains_key(slot)).collect();
+        assert!(unseen.is_empty(), "{name}: neither run nor listed: {unseen:?}; missed: {missed:?}");
         let both: Vec<_> = runs.keys().filter(|slot| missed.contains_key(slot)).collect();
         assert!(both.is_empty(), "{name}: run and listed as missed: {both:?}");
         let reasons: BTreeSet<&str> = missed.range(..=last).map(|(_, reason)| reason.as_str()).collect();
