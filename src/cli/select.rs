@@ -41,6 +41,9 @@ pub async fn find(connection: &Connection, word: &str) -> Result<Found> {
             if services.is_empty() && instances.is_empty() {
                 connection.namespace_is_there().await?;
             }
+            if let Some(hint) = is_task(connection, word).await {
+                return Err(Failure::new(Code::Failed, hint));
+            }
             Err(Failure::new(Code::Failed, beside_nodes(connection, text).await))
         }
     }
@@ -49,6 +52,15 @@ pub async fn find(connection: &Connection, word: &str) -> Result<Found> {
 /// What is not there may be what a node tells of.
 async fn beside_nodes(connection: &Connection, text: String) -> String {
     std::iter::once(text).chain(connection.node_troubles().await).collect::<Vec<_>>().join("\n")
+}
+
+/// What to say of a word that is a task's name. An API without tasks, or one that does not show them, has none.
+async fn is_task(connection: &Connection, name: &str) -> Option<String> {
+    let task = connection.tasks().get_opt(name).await.ok().flatten()?;
+    let name = task.name_any();
+    Some(format!(
+        "{name} is a task: `mesh task ls {name}` shows its runs, `mesh task logs {name}` what the newest wrote, `kubectl delete mt {name}` removes it"
+    ))
 }
 
 /// What to say of a service that the API does not have.
@@ -61,6 +73,9 @@ pub(super) async fn no_service(connection: &Connection, name: &str) -> Failure {
         && let Err(failure) = connection.namespace_is_there().await
     {
         return failure;
+    }
+    if let Some(hint) = is_task(connection, name).await {
+        return Failure::new(Code::Failed, hint);
     }
     let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
     let meant = did_you_mean(name, names.iter().map(String::as_str));

@@ -53,6 +53,9 @@ impl Stop {
             Selected::Instance(id) => {
                 let Some(found) = instances.iter().find(|instance| instance.id == id) else { return Ok(()) };
                 instance::delete(connection, found).await?;
+                if found.is_run {
+                    return output::print_line(&format!("{id} is ended and removed; it was a run of task {}", found.service));
+                }
                 let next = match found.kind {
                     Kind::MeshInstance => "a new instance takes its place",
                     Kind::Pod => "its Deployment makes another",
