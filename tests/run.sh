@@ -22,10 +22,10 @@ lacks() { # WHAT REMEDY
 }
 
 # Debian packages: a C compiler (for aws-lc), python3 (which tests run as instances, and which makes images), Podman with what it recommends,
-# busybox (what runs in containers) and a registry, Redis, and what the SDKs are tested and packed with.
+# busybox (what runs in containers) and a registry, Redis, a clock that tests can set, and what the SDKs are tested and packed with.
 packages() {
   local pair need=()
-  for pair in cc:build-essential python3:python3 curl:curl podman:podman busybox:busybox-static docker-registry:docker-registry jq:jq redis-server:redis-server node:nodejs npm:npm; do
+  for pair in cc:build-essential python3:python3 curl:curl podman:podman busybox:busybox-static docker-registry:docker-registry jq:jq redis-server:redis-server node:nodejs npm:npm faketime:faketime; do
     command -v "${pair%%:*}" > /dev/null || need+=("${pair#*:}")
   done
   python3 -c "import ensurepip, venv" 2> /dev/null || need+=(python3-venv)

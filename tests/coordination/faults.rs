@@ -1,11 +1,17 @@
-//! Holders that are stopped, killed or told nothing, under a controller that is killed: whatever they believe, a store that checks the fence takes no stale write.
+//! Holders that are stopped, killed or told nothing, under a controller that is killed, while the clock of the machine is set to and fro: whatever they believe, a store that checks the fence takes no stale write.
 use std::{
+    fs,
     io::{BufRead, BufReader, Write},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
 };
 
-use mesh_gear::controller::{kill, until};
+use mesh_gear::{
+    controller::{Controller, kill, until},
+    machine::there,
+};
+use tempfile::NamedTempFile;
 
 use crate::rig::Rig;
 
@@ -50,18 +56,49 @@ struct Store {
     shared: bool,
 }
 
+/// The time of day as the controller and the writers see it, which a test sets.
+struct Clock {
+    file: NamedTempFile,
+    library: Option<&'static str>,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let places = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
+        let library = places.into_iter().find(|place| Path::new(place).exists());
+        there(library.is_some(), "faketime");
+        let clock = Self { file: NamedTempFile::new().unwrap(), library };
+        clock.set(0);
+        clock
+    }
+
+    fn set(&self, seconds: i32) {
+        fs::write(self.file.path(), format!("{seconds:+}")).unwrap();
+    }
+
+    /// What a program has in its environment that goes by it.
+    fn environment(&self) -> Vec<(String, String)> {
+        let file = self.file.path().to_str().unwrap();
+        let vars =
+            [("FAKETIME_TIMESTAMP_FILE", file), ("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1"), ("NO_FAKE_STAT", "1")];
+        let preloaded = self.library.map(|library| ("LD_PRELOAD", library));
+        preloaded.into_iter().chain(vars).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+}
+
 struct Writer {
     child: Child,
     pid: i64,
 }
 
-fn writer(rig: &Rig, number: usize, store: &Arc<Mutex<Store>>) -> Writer {
+fn writer(rig: &Rig, number: usize, clock: &Clock, store: &Arc<Mutex<Store>>) -> Writer {
     let worker = &rig.workers()[number];
     let mut child = Command::new("python3")
         .args(["-c", WRITER])
         .env("PYTHONPATH", mesh_gear::program::file("sdk/python/src"))
         .env("MESH_AGENT", format!("unix://{}", rig.socket()))
         .env("MESH_TOKEN_FILE", &worker.token)
+        .envs(clock.environment())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -94,14 +131,17 @@ fn writer(rig: &Rig, number: usize, store: &Arc<Mutex<Store>>) -> Writer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_is_stopped_killed_or_cut_off_a_lower_fence_never_comes_after_a_higher_one() {
     let rounds = std::env::var("MESH_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
-    let mut rig = Rig::start(3).await;
+    let clock = Clock::new();
+    let mut rig = Rig::on(Controller::start_in_environment(&clock.environment()).await, 3).await;
     let store: Arc<Mutex<Store>> = Arc::default();
-    let mut writers: Vec<Writer> = (0..3).map(|number| writer(&rig, number, &store)).collect();
+    let mut writers: Vec<Writer> = (0..3).map(|number| writer(&rig, number, &clock, &store)).collect();
     for round in 0..rounds {
         let (holder, changes) = {
             let store = store.lock().unwrap();
             (store.writer, store.changes)
         };
+        // An hour ahead, back again, an hour behind, back again: also in the middle of what else happens.
+        clock.set([0, 3600, 0, -3600][round % 4]);
         match round % 5 {
             // Stopped for longer than its ttl, in the middle of whatever it does.
             0 | 1 => kill(writers[holder].pid, "-STOP"),
@@ -122,7 +162,7 @@ async fn whoever_is_stopped_killed_or_cut_off_a_lower_fence_never_comes_after_a_
         };
         until(&format!("another writer in round {round}"), async || others_write().then_some(())).await;
         if round % 5 == 2 {
-            writers[holder] = writer(&rig, holder, &store);
+            writers[holder] = writer(&rig, holder, &clock, &store);
         } else if round % 5 < 4 {
             kill(writers[holder].pid, "-CONT");
         }

@@ -18,12 +18,25 @@ pub struct Controller {
     pub router: SocketAddr,
     pub api: SocketAddr,
     pub admin: SocketAddr,
-    /// How many file descriptors it may have; none: as many as the test.
-    descriptors: Option<u64>,
-    extra: Vec<String>,
+    how: How,
     child: Child,
     state: PathBuf,
     dir: TempDir,
+}
+
+/// How one is started.
+#[derive(Default)]
+struct How {
+    /// How many file descriptors it may have; none: as many as the test.
+    descriptors: Option<u64>,
+    extra: Vec<String>,
+    env: Vec<(String, String)>,
+}
+
+impl How {
+    fn with(extra: &[&str]) -> Self {
+        Self { extra: extra.iter().map(ToString::to_string).collect(), ..Self::default() }
+    }
 }
 
 /// A MeshService that runs the shop's backend unless the spec says otherwise; null takes a field out.
@@ -56,22 +69,15 @@ fn example(package: &str, name: &str) -> PathBuf {
     program
 }
 
-fn spawn(
-    dir: &Path,
-    state: &Path,
-    api: SocketAddr,
-    router: SocketAddr,
-    admin: SocketAddr,
-    descriptors: Option<u64>,
-    extra: &[String],
-) -> Child {
+fn spawn(dir: &Path, state: &Path, api: SocketAddr, router: SocketAddr, admin: SocketAddr, how: &How) -> Child {
     let log = fs::File::options().create(true).append(true).open(dir.join("controller.log")).unwrap();
     program("mesh-shim");
-    limited(&program("mesh-controller"), descriptors)
+    limited(&program("mesh-controller"), how.descriptors)
         .arg("--state-dir")
         .arg(state)
         .args(["--api-listen", &api.to_string(), "--router-listen", &router.to_string(), "--admin-listen", &admin.to_string()])
-        .args(extra)
+        .args(&how.extra)
+        .envs(how.env.iter().cloned())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
@@ -94,25 +100,30 @@ impl Controller {
 
     pub async fn start_with(extra: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self::start_at(dir.path().join("state"), dir, None, extra).await
+        Self::start_at(dir.path().join("state"), dir, How::with(extra)).await
+    }
+
+    /// With more in its environment.
+    pub async fn start_in_environment(env: &[(String, String)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::start_at(dir.path().join("state"), dir, How { env: env.to_vec(), ..How::default() }).await
     }
 
     /// With its state in a directory of the test's.
     pub async fn start_in(state: &Path) -> Self {
-        Self::start_at(state.to_owned(), tempfile::tempdir().unwrap(), None, &[]).await
+        Self::start_at(state.to_owned(), tempfile::tempdir().unwrap(), How::default()).await
     }
 
     /// With so many file descriptors at the most.
     pub async fn start_under(descriptors: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self::start_at(dir.path().join("state"), dir, Some(descriptors), &[]).await
+        Self::start_at(dir.path().join("state"), dir, How { descriptors: Some(descriptors), ..How::default() }).await
     }
 
-    async fn start_at(state: PathBuf, dir: TempDir, descriptors: Option<u64>, extra: &[&str]) -> Self {
+    async fn start_at(state: PathBuf, dir: TempDir, how: How) -> Self {
         let (api, router, admin) = (port::unused(), port::unused(), port::unused());
-        let extra: Vec<String> = extra.iter().map(ToString::to_string).collect();
-        let child = spawn(dir.path(), &state, api, router, admin, descriptors, &extra);
-        let mut controller = Self { router, api, admin, descriptors, extra, child, state, dir };
+        let child = spawn(dir.path(), &state, api, router, admin, &how);
+        let mut controller = Self { router, api, admin, how, child, state, dir };
         controller.wait_ready().await;
         controller
     }
@@ -146,13 +157,13 @@ impl Controller {
 
     /// After its end; it is not waited for.
     pub fn begin_again(&mut self) {
-        self.child = spawn(self.dir.path(), &self.state, self.api, self.router, self.admin, self.descriptors, &self.extra);
+        self.child = spawn(self.dir.path(), &self.state, self.api, self.router, self.admin, &self.how);
     }
 
     /// Changes how many file descriptors it may have, while it runs; what it has open stays open.
     pub fn limit_descriptors(&self, most: u64) {
         let pid = Pid::from_raw(self.child.id().cast_signed());
-        prlimit(pid, Resource::Nofile, Rlimit { current: Some(most), maximum: self.descriptors }).unwrap();
+        prlimit(pid, Resource::Nofile, Rlimit { current: Some(most), maximum: self.how.descriptors }).unwrap();
     }
 
     /// The processor time that it has used.

@@ -1,5 +1,6 @@
 //! The main path with containers, as its users drive it: the real binary, the real kubectl, a real engine, kill -9.
 mod door;
+mod task;
 
 use std::{collections::BTreeSet, path::Path};
 

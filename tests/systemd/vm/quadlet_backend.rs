@@ -2,6 +2,7 @@
 mod left;
 mod mesh;
 mod refusals;
+mod task;
 
 use super::machine::Vm;
 use mesh::{Mesh, WEB};
