@@ -8,9 +8,9 @@ use super::{
     container::{ImagePullPolicy, LocalObjectReference, PodmanOptions, ResourceRequirements, SecurityContext, Volume, VolumeMount},
     duration::Duration,
     env::{EnvFromSource, EnvVar},
+    http::HttpTask,
     probe::{PortNumber, Probe},
     service::Logs,
-    task::HttpTask,
 };
 
 /// One running copy of a service, or one run of a task. Made and changed by the controllers only.

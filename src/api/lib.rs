@@ -6,6 +6,7 @@ pub mod container;
 pub mod crds;
 pub mod duration;
 pub mod env;
+pub mod http;
 pub mod instance;
 pub mod kubernetes;
 pub mod labels;

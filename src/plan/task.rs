@@ -14,11 +14,12 @@ use mesh_api::{
     conditions::task::{SERVICE_MISSING, SUCCEEDED},
     duration::Duration,
     env::EnvVar,
+    http::HttpTask,
     instance::{InstanceState, TaskRun},
     labels, names,
     node::BackendKind,
     service::{Drain, Rollout, ServiceType, Strategy},
-    task::{HttpTask, ServiceCommand, TaskRunStatus, TaskTemplate},
+    task::{ServiceCommand, TaskRunStatus, TaskTemplate},
 };
 
 /// The service that a task needs, if it needs one.

@@ -14,6 +14,7 @@ mod security;
 mod service;
 #[cfg(test)]
 mod tests;
+mod variable;
 mod volumes;
 
 use std::net::SocketAddr;

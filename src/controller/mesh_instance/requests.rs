@@ -23,8 +23,8 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use mesh_api::{
     MeshInstance,
     conditions::{instance::READY, is_true},
+    http::HttpTask,
     labels,
-    task::HttpTask,
 };
 use mesh_kit::{ask::ask_for_beginning, clock};
 use mesh_plan::instance::{Exit, ExitHow, Observed, PortOwner, Running};

@@ -12,8 +12,7 @@ use tokio::time::timeout;
 
 use super::{
     Key, Kind, lease,
-    message::{Change, Failed, Record},
-    store::Seen,
+    message::{Change, Failed, Record, Seen},
 };
 use mesh_api::labels;
 use mesh_kit::clock;

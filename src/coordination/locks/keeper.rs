@@ -16,9 +16,9 @@ use tokio::{
 use super::{
     Holding, Key, LockMetrics, Loss, Refusal,
     ask::{Asked, Following, Locks, News, Order, micros},
-    message::{Command, Done, Failed, Id, Message, Record},
+    message::{Command, Done, Failed, Id, Message, Record, Seen},
     slot::Slot,
-    store::{Seen, Store},
+    store::Store,
 };
 use crate::{
     session::{Session, Sessions, Standing},

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Holding, Loss, Refusal};
+use super::{Holding, Key, Loss, Refusal};
 use crate::session::{Session, Standing};
 use mesh_kit::clock::BootTime;
 
@@ -145,4 +145,17 @@ pub(super) enum Done {
     Held(Holding),
     /// It has given it back.
     Released,
+}
+
+/// What a watch sees: all there is, and then each change; all again wherever it may have missed one.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Seen {
+    /// All there is follows.
+    Listing,
+    /// One of all.
+    Listed(Key, Record),
+    /// That was all; what was not listed may be gone.
+    AllListed,
+    /// One has changed, or was removed.
+    Changed(Key, Record),
 }

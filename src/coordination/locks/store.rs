@@ -5,7 +5,7 @@ use kube::{Api, Client};
 
 use super::{
     Key, calls,
-    message::{Change, Failed, Record},
+    message::{Change, Failed, Record, Seen},
     redis::Redis,
 };
 
@@ -21,19 +21,6 @@ pub enum Store {
     },
     /// In a Redis.
     Redis(Redis),
-}
-
-/// What a watch sees: all there is, and then each change; all again wherever it may have missed one.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Seen {
-    /// All there is follows.
-    Listing,
-    /// One of all.
-    Listed(Key, Record),
-    /// That was all; what was not listed may be gone.
-    AllListed,
-    /// One has changed, or was removed.
-    Changed(Key, Record),
 }
 
 impl Store {

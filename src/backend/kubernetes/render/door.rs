@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{
 
 use kube::ResourceExt;
 
-use super::{Door, environment::plain, volumes};
+use super::{Door, variable::plain, volumes};
 use mesh_api::{MeshService, labels, names::AUDIENCE};
 use mesh_plan::{
     about::{TOKEN, TOKEN_FOLDER},

@@ -2,7 +2,7 @@
 //! Pods under "restricted" may have no `httpGet` hook to another host, and an image need not have a program to ask with: an init container brings one.
 use k8s_openapi::api::core::v1::{Container, ExecAction, Lifecycle, LifecycleHandler, PodSpec, VolumeMount};
 
-use super::{DrainHook, container::pull_policy, environment, security, volumes};
+use super::{DrainHook, container::pull_policy, environment, security, variable, volumes};
 use mesh_api::{MeshServiceSpec, names::CONTAINER};
 use mesh_plan::{
     container::default_pull,
@@ -34,8 +34,8 @@ pub(super) fn install(pod: &mut PodSpec, app: &mut Container, spec: &MeshService
     pod.init_containers.get_or_insert_default().push(installer(&hook.image));
     pod.termination_grace_period_seconds = Some(spec.termination_grace_period_seconds.saturating_add(shortest_grace(spec)));
     app.env.get_or_insert_default().extend([
-        environment::plain(environment::DRAIN_ADDRESS, hook.address.to_string()),
-        environment::field(environment::POD_UID, "metadata.uid"),
+        variable::plain(environment::DRAIN_ADDRESS, hook.address.to_string()),
+        variable::field(environment::POD_UID, "metadata.uid"),
     ]);
     app.volume_mounts.get_or_insert_default().push(VolumeMount { read_only: Some(true), ..volumes::mount(DRAIN_VOLUME, DRAIN_PATH) });
     let command = [format!("{DRAIN_PATH}/mesh-drain"), "wait".to_owned(), "--timeout".to_owned(), seconds(spec).to_string()];

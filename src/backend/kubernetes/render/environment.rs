@@ -1,10 +1,13 @@
 //! The variables of the service's own container: what the mesh says, then what the user says.
 use k8s_openapi::api::core::v1::{
-    ConfigMapEnvSource, ConfigMapKeySelector, EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, SecretEnvSource, SecretKeySelector,
+    ConfigMapEnvSource, ConfigMapKeySelector, EnvFromSource, EnvVar, EnvVarSource, SecretEnvSource, SecretKeySelector,
 };
 use kube::ResourceExt;
 
-use super::{Door, door, port};
+use super::{
+    Door, door, port,
+    variable::{field, plain},
+};
 use mesh_api::{MeshService, MeshServiceSpec, env, instance::InstanceTemplate};
 use mesh_plan::template::serves;
 
@@ -36,18 +39,6 @@ pub(super) fn variables(service: &MeshService, template: &InstanceTemplate, door
 /// Whether a variable of that name is the mesh's, in a pod with or without a door.
 pub(super) fn is_own(spec: &MeshServiceSpec, name: &str, has_door: bool) -> bool {
     OWN.contains(&name) || (name == "PORT" && serves(spec)) || (has_door && door::OWN.contains(&name))
-}
-
-/// A variable with its value. (An API server leaves an empty one out, so we do as well.)
-pub(super) fn plain(name: &str, value: impl Into<String>) -> EnvVar {
-    EnvVar { name: name.to_owned(), value: Some(value.into()).filter(|value| !value.is_empty()), value_from: None }
-}
-
-/// A variable with a field of the pod.
-pub(super) fn field(name: &str, path: &str) -> EnvVar {
-    let field = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: path.to_owned() };
-    let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
-    EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
 }
 
 fn variable(var: &env::EnvVar) -> EnvVar {

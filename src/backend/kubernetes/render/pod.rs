@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Surroundings, container, door, drain, environment, meta, patch, port, probes, security, some, volumes};
+use super::{Surroundings, container, door, drain, environment, meta, patch, port, probes, security, some, variable, volumes};
 use mesh_api::{
     MeshService,
     instance::InstanceTemplate,
@@ -114,7 +114,7 @@ fn stamp(template: &mut PodTemplateSpec) -> String {
     labels.insert(labels::REVISION.to_owned(), revision.clone());
     let app = |container: &&mut Container| container.name == CONTAINER;
     if let Some(app) = template.spec.iter_mut().flat_map(|pod| &mut pod.containers).find(app) {
-        let variable: EnvVar = environment::plain(environment::REVISION, revision.as_str());
+        let variable: EnvVar = variable::plain(environment::REVISION, revision.as_str());
         app.env.get_or_insert_default().insert(0, variable);
     }
     revision

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{PATIENCE, Redis};
-use crate::locks::store::Seen;
+use crate::locks::message::Seen;
 use mesh_kit::backoff::Backoff;
 
 /// A connection on which nothing comes is asked whether it still is one.
