@@ -9,7 +9,7 @@
 //!         │ watch
 //!         ▼
 //!  controller::mesh_service   dereference → validate → plan → apply → update_status
-//!         │ MeshInstance objects (like Pods)
+//!         │ MeshInstance objects (like Pods); controller::mesh_task makes those that come to an end, at their times or when asked
 //!         ▼ watch (own node only)
 //!  controller::mesh_instance  observe → plan → execute on a Backend (process | podman | quadlet)
 //!         │ MeshInstance.status (state, address, probes)

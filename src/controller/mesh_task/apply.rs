@@ -1,4 +1,6 @@
 //! Carries out what was decided for a task: runs ended, made and removed.
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -7,8 +9,6 @@ use serde_json::json;
 
 use super::{Context, Planned, dereference::World};
 use crate::{Error, api, mesh_task::dereference::dereference, notes::Note};
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use mesh_api::{MeshInstance, MeshTask, instance::Cancelled, labels, names};
 use mesh_coordination::schedule::slot_name;
 use mesh_kit::clock;
