@@ -46,6 +46,8 @@ impl Door {
 
     async fn route(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         let (parts, body) = request.into_parts();
+        // First: who is answered while it still sends may find the connection closed in the place of the answer.
+        let body = read(body).await?;
         let segments: Vec<&str> = parts.uri.path().split('/').skip(1).collect();
         if let ["v1", "openapi.json"] = *segments {
             return if parts.method == Method::GET {
@@ -57,7 +59,7 @@ impl Door {
         let &["v1", resource, ref rest @ ..] = segments.as_slice() else { return Err(unknown(&parts)) };
         let held_open = parts.method == Method::POST || wants_events(&parts.headers);
         let (caller, place) = self.gate.enter(&parts.headers, held_open).await?;
-        let mut answer = self.of_caller(caller, resource, rest, &parts, body).await?;
+        let mut answer = self.of_caller(caller, resource, rest, &parts, &body).await?;
         answer.extensions_mut().insert(Arc::new(place));
         Ok(answer)
     }
@@ -68,7 +70,7 @@ impl Door {
         resource: &str,
         rest: &[&str],
         parts: &Parts,
-        body: Incoming,
+        body: &Bytes,
     ) -> Result<Response<Body>, Problem> {
         let kind = match (resource, rest) {
             ("self", []) if parts.method == Method::GET => return Ok(answer::json(StatusCode::OK, &myself(&caller))),
@@ -88,9 +90,9 @@ impl Door {
                 let held = Held { locks: self.locks.clone(), caller, key };
                 let events = wants_events(&parts.headers);
                 match parts.method {
-                    Method::POST if events => held.acquire_events(&read(body).await?).await,
-                    Method::POST => held.acquire(&read(body).await?).await,
-                    Method::PUT => held.renew(&read(body).await?).await,
+                    Method::POST if events => held.acquire_events(body).await,
+                    Method::POST => held.acquire(body).await,
+                    Method::PUT => held.renew(body).await,
                     Method::DELETE => held.release(parts.uri.query()).await,
                     Method::GET if events => held.look_events(parts.uri.query()).await,
                     Method::GET => held.look().await,
