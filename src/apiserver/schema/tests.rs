@@ -332,5 +332,5 @@ fn own_schemas() -> Vec<(String, Schema)> {
 
 #[test]
 fn the_projects_own_definitions_are_structural_and_their_rules_compile() {
-    assert_eq!(own_schemas().len(), 4);
+    assert_eq!(own_schemas().len(), 5);
 }
