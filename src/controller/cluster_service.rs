@@ -1,21 +1,12 @@
 //! From a `MeshService` to its objects in a cluster and back to its status: dereference → validate → plan → apply → update_status. The cluster runs the pods.
 //! Reads come from caches only; nothing is written that is as it should be. Every replica of the controller watches, the leader writes.
-mod apply;
 mod cache;
 mod caches;
 mod children;
 mod dereference;
-mod drift;
-mod memory;
-mod owners;
-mod refused;
 mod update_status;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::{
     StreamExt,
@@ -35,16 +26,19 @@ use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 
 use self::{
-    apply::Applied,
     cache::{Group, Kept, watched},
     caches::{Caches, Changes, KINDS, Main, own_key, rivals, trim_mesh_service},
-    memory::Memory,
 };
-use super::{Error, Reconciles, drive, mesh_service, notes::Notes};
+use super::{
+    Error, Reconciles,
+    children::{Applied, Memories, Owner, hash},
+    drive, mesh_service,
+    notes::Notes,
+};
 use mesh_api::{MeshService, labels};
 use mesh_backend::kubernetes::render::{self, Door, Objects};
 use mesh_coordination::is_not_leader;
-use mesh_kit::{backoff::Backoff, shutdown::Triggered};
+use mesh_kit::shutdown::Triggered;
 use mesh_plan::validate::Refusal;
 
 /// What the wiring decides.
@@ -60,9 +54,6 @@ pub struct Options {
     pub door: Option<Door>,
 }
 
-/// Between tries of a reconcile that failed, for each service by itself.
-const RETRY: Backoff = Backoff { base: Duration::from_millis(500), max: Duration::from_secs(60) };
-
 /// What every reconcile has at hand.
 struct Context {
     client: Client,
@@ -71,27 +62,6 @@ struct Context {
     caches: Caches,
     leading: watch::Receiver<bool>,
     memories: Memories,
-}
-
-/// What is remembered of each service, by its uid.
-#[derive(Clone, Default)]
-struct Memories(Arc<Mutex<HashMap<String, Remembered>>>);
-
-#[derive(Default)]
-struct Remembered {
-    memory: Memory,
-    failures: u32,
-}
-
-impl Memories {
-    fn with<T>(&self, service: &MeshService, act: impl FnOnce(&mut Remembered) -> T) -> T {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        act(all.entry(service.uid().unwrap_or_default()).or_default())
-    }
-
-    fn forget(&self, service: &MeshService) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&service.uid().unwrap_or_default());
-    }
 }
 
 /// Runs until shutdown. `leading` says whether this process may write; what it says too late, the client's own gate holds.
@@ -167,7 +137,7 @@ async fn reconcile(service: Arc<MeshService>, context: Arc<Context>) -> Result<A
         return Ok(Action::await_change());
     }
     if outcome.is_ok() {
-        context.memories.with(&service, |remembered| remembered.failures = 0);
+        context.memories.succeeded(&*service);
     }
     outcome
 }
@@ -181,10 +151,13 @@ async fn lead(service: &MeshService, context: &Context) -> Result<Action, Error>
     let (revision, applied) = match plan(service, &world) {
         Ok(objects) => {
             let children = children::children(service, &objects, &context.caches, &world);
-            let mut memory = context.memories.with(service, |remembered| std::mem::take(&mut remembered.memory));
-            let applied = apply::apply(context, service, &children, &mut memory).await;
-            context.memories.with(service, |remembered| remembered.memory = memory);
-            (objects.revision, applied?)
+            let owner = Owner {
+                client: &context.client,
+                notes: &context.notes,
+                system_namespace: &context.options.system_namespace,
+                object: service,
+            };
+            (objects.revision, owner.apply(&children, &context.memories).await?)
         }
         Err(refusal) => (current, Applied { refusal: Some(refusal), ..Applied::default() }),
     };
@@ -200,10 +173,8 @@ fn plan(service: &MeshService, world: &dereference::World) -> Result<Objects, Re
     let objects = render::objects(service, &world.around)?;
     let Some(kept) = world.kept(service) else { return Ok(objects) };
     let as_it_is = render::objects(service, &kept)?;
-    let is_all = world
-        .deployment
-        .as_ref()
-        .is_some_and(|live| live.annotations().get(labels::RENDERED) == Some(&children::hash(&as_it_is.deployment)));
+    let is_all =
+        world.deployment.as_ref().is_some_and(|live| live.annotations().get(labels::RENDERED) == Some(&hash(&as_it_is.deployment)));
     Ok(if is_all { as_it_is } else { objects })
 }
 
@@ -216,15 +187,7 @@ async fn end(service: &MeshService, context: &Context, revision: &str, world: &d
     update_status::update_status(context, service, revision, world, &Applied::default()).await
 }
 
-/// After an error: soon again, then ever later; each service by itself.
 #[expect(clippy::needless_pass_by_value, reason = "the driver's signature")]
 fn error_policy(service: Arc<MeshService>, error: &Error, context: Arc<Context>) -> Action {
-    let failures = context.memories.with(&service, |remembered| {
-        remembered.failures = remembered.failures.saturating_add(1);
-        remembered.failures
-    });
-    if failures > 1 {
-        tracing::warn!(%error, failures, "reconcile failed; it is tried again");
-    }
-    Action::requeue(RETRY.delay(failures + 1, rand::random()))
+    context.memories.failed(&*service, error)
 }

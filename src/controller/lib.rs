@@ -2,6 +2,7 @@
 //! it never looks at which event woke it. Called by the wiring, over any `kube::Client`.
 mod absences;
 pub mod bootstrap;
+mod children;
 pub mod cluster_service;
 pub mod endpoints;
 pub mod mesh_instance;

@@ -6,13 +6,13 @@ use k8s_openapi::api::{
     core::v1::{Pod, Service},
     discovery::v1::EndpointSlice,
 };
-use kube::{Resource, ResourceExt};
-use serde_json::Value;
+use kube::ResourceExt;
 
 use super::{
     Options,
     caches::{Caches, own_key},
 };
+use crate::children::is_of;
 use mesh_api::MeshService;
 use mesh_backend::kubernetes::render::{DrainHook, Surroundings, has_door, installed_hook};
 use mesh_plan::routes::{self, Claim};
@@ -91,17 +91,4 @@ fn conflict(caches: &Caches, service: &MeshService) -> Option<(Claim, String)> {
     let all = caches.services.state();
     let (claim, other) = routes::conflict(service, all.iter().map(|other| &**other))?;
     Some((claim, format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any())))
-}
-
-/// Whether an object is controlled by this very service.
-pub(super) fn is_of(object: &impl Resource, service: &MeshService) -> bool {
-    let owners = object.meta().owner_references.iter().flatten();
-    service.metadata.uid.is_some()
-        && owners.into_iter().any(|owner| owner.controller == Some(true) && Some(&owner.uid) == service.metadata.uid.as_ref())
-}
-
-/// An object as the API has it.
-pub(super) fn value<K: serde::Serialize>(object: &K) -> Value {
-    // What came from the API as JSON can be written as JSON.
-    serde_json::to_value(object).unwrap_or_default()
 }

@@ -3,12 +3,12 @@ use std::time::Duration;
 
 use kube::runtime::controller::Action;
 
-use super::{
-    Context,
-    apply::Applied,
-    dereference::{World, is_of},
+use super::{Context, dereference::World};
+use crate::{
+    Error,
+    children::{Applied, is_of},
+    mesh_service,
 };
-use crate::{Error, mesh_service};
 use mesh_api::{
     MeshService,
     conditions::service::{FIELD_CONTESTED, UNHONOURED},

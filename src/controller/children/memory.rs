@@ -1,4 +1,4 @@
-//! What is remembered of a service's objects between reconciles, so that none is written without need: what the API server made of them, who fights over them,
+//! What is remembered of an owner's objects between reconciles, so that none is written without need: what the API server made of them, who fights over them,
 //! and what was refused. Lost with the process, which costs one look at each object and no write. Pure: the time comes in.
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,7 +20,7 @@ const REFUSED: Backoff = Backoff { base: Duration::from_secs(30), max: Duration:
 /// How long a write is waited for in the cache.
 const IN_CACHE: Duration = Duration::from_secs(10);
 
-/// Of a service.
+/// Of an owner.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// Of its objects, by kind and name.

@@ -1,42 +1,41 @@
-//! Brings the objects of a service about: writes what is not as rendered, leaves alone what is, and never touches what belongs to somebody else.
+//! Brings the objects of an owner about: writes what is not as rendered, leaves alone what is, and never touches what belongs to somebody else.
 mod handover;
 
 use std::time::Duration;
 
 use kube::{
-    Api, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Context,
-    children::{Child, Live, Rendered},
-    dereference::value,
+    Child, Live, Memories, Owner, Rendered,
     drift::{Difference, drift},
     memory::{self, Memory},
     owners,
     refused::{Verdict, verdict},
+    value,
 };
 use crate::{
     Error, api,
     notes::{Note, first_of},
 };
-use mesh_api::{MeshService, conditions::service::NAME_TAKEN, labels};
+use mesh_api::{conditions::service::NAME_TAKEN, labels};
 use mesh_plan::validate::Refusal;
 
-/// How a service's objects stand after it.
+/// How the objects stand after it.
 #[derive(Debug, Default)]
-pub(super) struct Applied {
+pub(crate) struct Applied {
     /// Why not all of them are as they should be.
-    pub(super) refusal: Option<Refusal>,
+    pub(crate) refusal: Option<Refusal>,
     /// Who fights over fields of them.
-    pub(super) contest: Option<String>,
+    pub(crate) contest: Option<String>,
     /// When to look again.
-    pub(super) wake: Option<Duration>,
+    pub(crate) wake: Option<Duration>,
     /// Another process leads, or the namespace goes: nothing is to be said.
-    pub(super) quiet: bool,
+    pub(crate) quiet: bool,
 }
 
 /// How one object stands.
@@ -58,52 +57,60 @@ enum Written {
 }
 
 /// What is at hand while one object is seen to.
-struct Settling<'a> {
-    context: &'a Context,
-    service: &'a MeshService,
+struct Settling<'a, K> {
+    owner: &'a Owner<'a, K>,
     api: Api<DynamicObject>,
     child: &'a Child,
     now: Instant,
 }
 
-/// Sees to all of them, in their order; the first refusal ends it, for the rest is of no use without it.
-pub(super) async fn apply(context: &Context, service: &MeshService, children: &[Child], memory: &mut Memory) -> Result<Applied, Error> {
-    let now = Instant::now();
-    let (mut applied, mut done) = (Applied::default(), Done::default());
-    let wake = |at: Duration, applied: &mut Applied| applied.wake = Some(applied.wake.map_or(at, |wake| wake.min(at)));
-    for child in children {
-        let api = Api::namespaced_with(context.client.clone(), &service.namespace().unwrap_or_default(), &child.resource);
-        let settling = Settling { context, service, api, child, now };
-        let remembered = memory.children.entry(child.to_string()).or_default();
-        let quiet_in = remembered.quieten(now);
-        let settled = match &child.wanted {
-            Some(wanted) => settling.settle(wanted, remembered).await?,
-            None => settling.retire().await?,
-        };
-        if let Some(quiet_in) = quiet_in {
-            wake(quiet_in, &mut applied);
-        }
-        match settled {
-            Settled::Fine => {}
-            Settled::Written(written) => done.add(&child.to_string(), written),
-            Settled::Wait(left) => wake(left, &mut applied),
-            Settled::Refused(refusal, again) => {
-                wake(again, &mut applied);
-                applied.refusal = Some(refusal);
-                break;
+impl<K: Resource<DynamicType = ()>> Owner<'_, K> {
+    /// Sees to all of them, in their order; the first refusal ends it, for the rest is of no use without it.
+    pub(crate) async fn apply(&self, children: &[Child], memories: &Memories) -> Result<Applied, Error> {
+        let mut memory = memories.with(self.object, |remembered| std::mem::take(&mut remembered.memory));
+        let applied = self.settle(children, &mut memory).await;
+        memories.with(self.object, |remembered| remembered.memory = memory);
+        applied
+    }
+
+    async fn settle(&self, children: &[Child], memory: &mut Memory) -> Result<Applied, Error> {
+        let now = Instant::now();
+        let (mut applied, mut done) = (Applied::default(), Done::default());
+        let wake = |at: Duration, applied: &mut Applied| applied.wake = Some(applied.wake.map_or(at, |wake| wake.min(at)));
+        for child in children {
+            let api = Api::namespaced_with(self.client.clone(), &self.object.namespace().unwrap_or_default(), &child.resource);
+            let settling = Settling { owner: self, api, child, now };
+            let remembered = memory.children.entry(child.to_string()).or_default();
+            let quiet_in = remembered.quieten(now);
+            let settled = match &child.wanted {
+                Some(wanted) => settling.settle(wanted, remembered).await?,
+                None => settling.retire().await?,
+            };
+            if let Some(quiet_in) = quiet_in {
+                wake(quiet_in, &mut applied);
             }
-            Settled::Quiet => return Ok(Applied { quiet: true, ..Applied::default() }),
+            match settled {
+                Settled::Fine => {}
+                Settled::Written(written) => done.add(&child.to_string(), written),
+                Settled::Wait(left) => wake(left, &mut applied),
+                Settled::Refused(refusal, again) => {
+                    wake(again, &mut applied);
+                    applied.refusal = Some(refusal);
+                    break;
+                }
+                Settled::Quiet => return Ok(Applied { quiet: true, ..Applied::default() }),
+            }
         }
+        for note in done.notes(&K::kind(&())) {
+            self.notes.publish(self.object, note);
+        }
+        let contests: Vec<&str> = memory.children.values().filter_map(|child| child.contest.as_deref()).collect();
+        applied.contest = (!contests.is_empty()).then(|| contests.join("; "));
+        Ok(applied)
     }
-    for note in done.notes() {
-        context.notes.publish(service, note);
-    }
-    let contests: Vec<&str> = memory.children.values().filter_map(|child| child.contest.as_deref()).collect();
-    applied.contest = (!contests.is_empty()).then(|| contests.join("; "));
-    Ok(applied)
 }
 
-impl Settling<'_> {
+impl<K: Resource<DynamicType = ()>> Settling<'_, K> {
     async fn settle(&self, wanted: &Rendered, memory: &mut memory::Child) -> Result<Settled, Error> {
         let live = match &self.child.live {
             Some(live) if !live.is_ours => return self.taken_in_sight(live, wanted, memory).await,
@@ -143,7 +150,7 @@ impl Settling<'_> {
             Ok(None) => return Ok(None),
             Err(error) => return self.failed(error, wanted, memory).map(Some),
         };
-        let live = Live::of(&found, self.service);
+        let live = Live::of(&found, self.owner.object);
         if live.is_ours {
             return Ok(Some(Settled::Wait(Duration::from_secs(1))));
         }
@@ -171,22 +178,20 @@ impl Settling<'_> {
     }
 
     fn name_taken(&self, found: &DynamicObject) -> Refusal {
-        let (namespace, service) = (self.service.namespace().unwrap_or_default(), self.service.name_any());
+        let (namespace, name, kind) = (self.owner.object.namespace().unwrap_or_default(), self.owner.object.name_any(), K::kind(&()));
         let controller = found.owner_references().iter().find(|owner| owner.controller == Some(true));
         let whose = match controller {
-            Some(owner) if owner.kind == "MeshService" && owner.name == service => {
-                "belongs to an earlier MeshService of this name".to_owned()
-            }
+            Some(owner) if owner.kind == kind && owner.name == name => format!("belongs to an earlier {kind} of this name"),
             Some(owner) => format!("belongs to {} {}", owner.kind, owner.name),
             None => {
                 let writers = owners::everybody(found.managed_fields());
                 let by = if writers.is_empty() { String::new() } else { format!(" (written by {})", writers.join(", ")) };
-                format!("does not belong to this service{by}")
+                format!("does not belong to this {kind}{by}")
             }
         };
         let plural = &self.child.resource.plural;
         let message = format!(
-            "{} is there already and {whose}; it is left alone: delete it (kubectl -n {namespace} delete {plural} {}) or rename it, or give this service another name",
+            "{} is there already and {whose}; it is left alone: delete it (kubectl -n {namespace} delete {plural} {}) or rename it, or give this {kind} another name",
             self.child, self.child.name
         );
         Refusal { reason: NAME_TAKEN, message }
@@ -216,7 +221,7 @@ impl Settling<'_> {
         let is_new = written.resource_version() != version;
         memory.wrote(&wanted.hash, version, drift(&wanted.body, &value(&written)), is_new, self.now);
         if let Some(contest) = memory.contest.as_deref().filter(|_| is_heal) {
-            self.context.notes.publish(self.service, Note::warning("FieldContested", contest));
+            self.owner.notes.publish(self.owner.object, Note::warning("FieldContested", contest));
             return Ok(Settled::Fine);
         }
         Ok(match (is_new, live.is_some(), is_heal) {
@@ -236,13 +241,13 @@ impl Settling<'_> {
     }
 
     fn failed(&self, error: kube::Error, wanted: &Rendered, memory: &mut memory::Child) -> Result<Settled, Error> {
-        match verdict(&error, &self.child.to_string(), &self.context.options.system_namespace) {
+        match verdict(&error, &self.child.to_string(), self.owner.system_namespace) {
             Verdict::Nothing => Ok(Settled::Quiet),
             Verdict::Refused(refusal) => {
                 let again = memory.refuse(&wanted.hash, refusal.clone(), true, self.now);
                 Ok(Settled::Refused(refusal, again))
             }
-            Verdict::Later => Err(api("apply an object of the service")(error)),
+            Verdict::Later => Err(api("apply an object of its owner")(error)),
         }
     }
 
@@ -250,8 +255,9 @@ impl Settling<'_> {
     async fn contest(&self, is_there: bool, differences: &[Difference]) -> Result<Option<String>, Error> {
         if !is_there {
             return Ok(Some(format!(
-                "{} is deleted again and again: find out by whom (the API server's audit log), or delete the service",
-                self.child
+                "{} is deleted again and again: find out by whom (the API server's audit log), or delete the {}",
+                self.child,
+                K::kind(&())
             )));
         }
         let Some(found) = self.api.get_opt(&self.child.name).await.map_err(api("look who changes an object"))? else { return Ok(None) };
@@ -260,8 +266,9 @@ impl Settling<'_> {
         let who = if who.is_empty() { "somebody".to_owned() } else { format!("field manager {}", who.join(", ")) };
         let fields = fields(differences);
         Ok(Some(format!(
-            "{who} changes {fields} of {} again and again, and it is put back ever more slowly: stop that, or say it in the MeshService",
-            self.child
+            "{who} changes {fields} of {} again and again, and it is put back ever more slowly: stop that, or say it in the {}",
+            self.child,
+            K::kind(&())
         )))
     }
 
@@ -272,17 +279,17 @@ impl Settling<'_> {
         match self.api.delete(&self.child.name, &DeleteParams::background().preconditions(this)).await {
             // Gone already, or another one by now.
             Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(Settled::Fine),
-            Err(error) => match verdict(&error, &self.child.to_string(), &self.context.options.system_namespace) {
+            Err(error) => match verdict(&error, &self.child.to_string(), self.owner.system_namespace) {
                 Verdict::Nothing => Ok(Settled::Quiet),
                 Verdict::Refused(refusal) => Ok(Settled::Refused(refusal, Duration::from_secs(30))),
-                Verdict::Later => Err(api("delete an object of the service")(error)),
+                Verdict::Later => Err(api("delete an object of its owner")(error)),
             },
             Ok(_) => Ok(Settled::Written(Written::Deleted)),
         }
     }
 }
 
-/// What was done, an event for each kind of deed: a service that is made is one line, not five.
+/// What was done, an event for each kind of deed: what is made is one line, not five.
 #[derive(Default)]
 struct Done {
     made: Vec<String>,
@@ -301,14 +308,14 @@ impl Done {
         }
     }
 
-    fn notes(self) -> impl Iterator<Item = Note> {
+    fn notes(self, kind: &str) -> impl Iterator<Item = Note> {
         let note = |reason, verb: &str, what: &[String], why: &str| {
             (!what.is_empty()).then(|| Note::normal(reason, format!("{verb} {}{why}", what.join(", "))))
         };
         [
             note("Created", "made", &self.made, ""),
             note("Updated", "changed", &self.changed, ""),
-            note("Healed", "put back", &self.put_back, ", as the MeshService says"),
+            note("Healed", "put back", &self.put_back, &format!(", as the {kind} says")),
             note("Deleted", "deleted", &self.deleted, ", which is not needed any more"),
         ]
         .into_iter()

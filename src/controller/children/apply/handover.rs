@@ -1,11 +1,11 @@
 //! Lets go of the number of replicas without losing it. Server-side apply removes a field that its only owner leaves out (then one replica would be left); so before an
 //! autoscaler's Deployment is applied without it, a second field manager takes the live number over (Kubernetes' own advice, "Transferring ownership").
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::{
     super::{
-        children::{Live, Rendered},
+        Live, Rendered,
         drift::{Path, Step},
         owners,
     },
@@ -14,7 +14,11 @@ use super::{
 use mesh_api::labels;
 
 /// Does that, if it has to be done.
-pub(super) async fn before(settling: &Settling<'_>, wanted: &Rendered, live: Option<&Live>) -> Result<(), kube::Error> {
+pub(super) async fn before<K: Resource<DynamicType = ()>>(
+    settling: &Settling<'_, K>,
+    wanted: &Rendered,
+    live: Option<&Live>,
+) -> Result<(), kube::Error> {
     let replicas = |object: &Value| object.pointer("/spec/replicas").filter(|value| !value.is_null()).cloned();
     let is_left_out = settling.child.resource.kind == "Deployment" && replicas(&wanted.body).is_none();
     if !is_left_out || live.is_none_or(|live| replicas(&live.object).is_none()) {
