@@ -23,6 +23,8 @@
 //! ```text
 //!  controller::cluster_service   MeshService → render → Deployment, Service, … by server-side apply (only the leader writes: coordination)
 //!         ▼                      Deployment, pods, EndpointSlices → MeshService.status
+//!  controller::cluster_task      MeshTask → render → CronJob; Jobs, pods → MeshTask.status
+//!         ▼
 //!  Kubernetes                    pods, and the EndpointSlices of the Service
 //!         │ watch
 //!         ▼

@@ -166,6 +166,8 @@ pub mod task {
     pub const SUSPENDED: &str = "Suspended";
     /// The service that it is to run a command of, or to send a request to, is not there.
     pub const SERVICE_MISSING: &str = "ServiceNotFound";
+    /// The backend cannot do what the spec asks for.
+    pub const UNSUPPORTED: &str = "UnsupportedByBackend";
 }
 
 /// Condition types and reasons of a `MeshNode`.

@@ -4,6 +4,8 @@
 pub const SERVICE: &str = "mesh-controller.dev/service";
 /// The MeshTask that an instance is a run of.
 pub const TASK: &str = "mesh-controller.dev/task";
+/// On a Job: the service of which a new revision waits for it.
+pub const BEFORE: &str = "mesh-controller.dev/before";
 /// On a container: the instance it is of.
 pub const INSTANCE: &str = "mesh-controller.dev/instance";
 /// On a container: the namespace of its instance.

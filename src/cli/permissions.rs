@@ -41,10 +41,15 @@ const fn system(group: &'static str, resource: &'static str, names: &'static [&'
 /// What the controller does.
 pub const CONTROLLER: &[Permission] = &[
     // The patch takes away the finalizer of a service that comes from a VM.
-    cluster(MESH, "meshservices", &["list", "watch", "patch"]),
+    cluster(MESH, "meshservices", &["get", "list", "watch", "patch"]),
     cluster(MESH, "meshservices/status", &["patch"]),
     // Asked for where an owner reference blocks its owner's deletion (OwnerReferencesPermissionEnforcement).
     cluster(MESH, "meshservices/finalizers", &["update"]),
+    cluster(MESH, "meshtasks", &["get", "list", "watch"]),
+    cluster(MESH, "meshtasks/status", &["patch"]),
+    cluster(MESH, "meshtasks/finalizers", &["update"]),
+    cluster("batch", "cronjobs", OWNED),
+    cluster("batch", "jobs", &["get", "list", "watch", "create", "delete"]),
     cluster("apps", "deployments", &["get", "list", "watch", "create", "patch"]),
     cluster("", "services", OWNED),
     cluster("", "serviceaccounts", OWNED),

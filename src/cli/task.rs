@@ -1,5 +1,6 @@
 //! `mesh task`: what runs to its end, and what came of it.
 mod list;
+mod ran;
 mod run;
 
 use clap::{Args, Subcommand};

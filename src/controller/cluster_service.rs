@@ -1,5 +1,6 @@
 //! From a `MeshService` to its objects in a cluster and back to its status: dereference → validate → plan → apply → update_status. The cluster runs the pods.
 //! Reads come from caches only; nothing is written that is as it should be. Every replica of the controller watches, the leader writes.
+mod before;
 mod cache;
 mod caches;
 mod children;
@@ -13,8 +14,9 @@ use futures::{
     future::{self, BoxFuture},
     stream,
 };
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     runtime::{
         Controller,
         controller::{Action, Config},
@@ -53,6 +55,9 @@ pub struct Options {
     /// Where programs find the mesh; none: there is no agent.
     pub door: Option<Door>,
 }
+
+/// A rollout that waits for a task looks so often whether that was applied or changed; the end of its run is watched.
+const HELD: Duration = Duration::from_secs(10);
 
 /// What every reconcile has at hand.
 struct Context {
@@ -130,7 +135,7 @@ async fn reconcile(service: Arc<MeshService>, context: Arc<Context>) -> Result<A
     if !*context.leading.borrow() {
         return Ok(Action::await_change());
     }
-    let outcome = lead(&service, &context).await;
+    let outcome = Box::pin(lead(&service, &context)).await;
     if let Err(Error::Api { error, .. }) = &outcome
         && is_not_leader(error)
     {
@@ -148,9 +153,15 @@ async fn lead(service: &MeshService, context: &Context) -> Result<Action, Error>
     if service.metadata.deletion_timestamp.is_some() {
         return end(service, context, &current, &world).await;
     }
-    let (revision, applied) = match plan(service, &world) {
+    let mut gate = None;
+    let (revision, mut applied) = match plan(service, &world) {
         Ok(objects) => {
-            let children = children::children(service, &objects, &context.caches, &world);
+            let mut children = children::children(service, &objects, &context.caches, &world);
+            gate = Box::pin(before::look(context, service, &objects.revision, &world)).await?;
+            if gate.is_some() {
+                // What the task may need itself, the account above all, is there; the pods stay as they are.
+                children.retain(|child| child.resource.kind != Deployment::kind(&()));
+            }
             let owner = Owner {
                 client: &context.client,
                 notes: &context.notes,
@@ -164,7 +175,10 @@ async fn lead(service: &MeshService, context: &Context) -> Result<Action, Error>
     if applied.quiet {
         return Ok(Action::await_change());
     }
-    update_status::update_status(context, service, &revision, &world, &applied).await
+    if gate.is_some() {
+        applied.wake = applied.wake.into_iter().chain([HELD]).min();
+    }
+    update_status::update_status(context, service, &revision, &world, &applied, gate).await
 }
 
 /// What the service is to be made of. Where nothing would change but what the mesh gives its pods, they keep what they have: an older image of the drain hook, the
@@ -184,7 +198,7 @@ async fn end(service: &MeshService, context: &Context, revision: &str, world: &d
         mesh_service::set_finalizer(&context.client, service, false).await?;
         return Ok(Action::await_change());
     }
-    update_status::update_status(context, service, revision, world, &Applied::default()).await
+    update_status::update_status(context, service, revision, world, &Applied::default(), None).await
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the driver's signature")]

@@ -4,6 +4,7 @@ mod absences;
 pub mod bootstrap;
 mod children;
 pub mod cluster_service;
+pub mod cluster_task;
 pub mod endpoints;
 pub mod mesh_instance;
 pub mod mesh_service;

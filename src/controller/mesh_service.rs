@@ -1,6 +1,6 @@
 //! From a `MeshService` to its instances: dereference → validate → plan → apply → update_status.
 mod apply;
-mod before;
+pub(crate) mod before;
 mod dereference;
 mod update_status;
 

@@ -32,6 +32,7 @@ use mesh_kit::{clock, shutdown::Triggered};
 use mesh_plan::{task, validate::Refusal};
 
 pub use self::apply::{Asked, NotMade, ask};
+pub(crate) use self::update_status::{publish_status, ready};
 
 /// A timer does not see that the clock is set, so the clock is looked at so often.
 const LOOK: Duration = Duration::from_secs(60);
@@ -70,7 +71,7 @@ fn task_of(run: &MeshInstance) -> Option<ObjectRef<MeshTask>> {
 }
 
 /// The tasks that need a service.
-fn needing(store: &Store<MeshTask>, service: &MeshService) -> Vec<ObjectRef<MeshTask>> {
+pub(crate) fn needing(store: &Store<MeshTask>, service: &MeshService) -> Vec<ObjectRef<MeshTask>> {
     let name = service.name_any();
     let needs = |task: &&Arc<MeshTask>| task.namespace() == service.namespace() && task::service_of(task) == Some(name.as_str());
     store.state().iter().filter(needs).map(|task| ObjectRef::from_obj(&**task)).collect()
@@ -148,7 +149,7 @@ fn plan(task: &MeshTask, world: &World, now: Timestamp) -> Planned {
 }
 
 /// What the spec says about its schedule; none if it has none.
-fn policy(task: &MeshTask) -> Result<Option<Policy>, Refusal> {
+pub(crate) fn policy(task: &MeshTask) -> Result<Option<Policy>, Refusal> {
     let spec = &task.spec;
     let Some(text) = &spec.schedule else { return Ok(None) };
     let refused = |error: schedule::Error| Refusal { reason: INVALID_SPEC, message: error.to_string() };

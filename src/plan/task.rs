@@ -202,16 +202,38 @@ pub fn newest_first(mut runs: Vec<MeshInstance>) -> Vec<MeshInstance> {
     runs
 }
 
+/// What it depends on whether a run is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The service of which a new revision waits for it.
+    pub before: Option<String>,
+    /// Whether its end was a good one; none as long as it goes on.
+    pub end: Option<bool>,
+}
+
+/// How a run on a node stands.
+pub fn standing(run: &MeshInstance) -> Standing {
+    let before = run.spec.run.as_ref().and_then(|run| run.before.clone());
+    Standing { before, end: is_finished(run).then(|| has_succeeded(run)) }
+}
+
 /// The finished runs that are more than the task keeps; `runs` are newest first. What a service's rollout waited for last is kept: it would be made again.
-pub fn surplus<'a>(task: &MeshTask, runs: &'a [MeshInstance]) -> Vec<&'a MeshInstance> {
+pub fn surplus<'a, R: Resource>(task: &MeshTask, runs: &'a [R], standing: impl Fn(&R) -> Standing) -> Vec<&'a R> {
     let limit = |limit: i32| usize::try_from(limit).unwrap_or(0);
     let mut waited_for = BTreeSet::new();
-    let mut is_last =
-        |run: &MeshInstance| run.spec.run.as_ref().and_then(|run| run.before.clone()).is_some_and(|service| waited_for.insert(service));
-    let (good, bad): (Vec<_>, Vec<_>) = runs.iter().filter(|run| !is_last(run) && is_finished(run)).partition(|run| has_succeeded(run));
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for run in runs {
+        let Standing { before, end } = standing(run);
+        match end {
+            _ if before.is_some_and(|service| waited_for.insert(service)) => {}
+            Some(true) => good.push(run),
+            Some(false) => bad.push(run),
+            None => {}
+        }
+    }
     let good = good.into_iter().skip(limit(task.spec.successful_jobs_history_limit));
     let surplus = good.chain(bad.into_iter().skip(limit(task.spec.failed_jobs_history_limit)));
-    surplus.filter(|run| run.metadata.deletion_timestamp.is_none()).collect()
+    surplus.filter(|run| run.meta().deletion_timestamp.is_none()).collect()
 }
 
 /// The request that a run makes, if it runs no program.
@@ -304,7 +326,7 @@ mod tests {
             made("e", 5, Succeeded, None),
             made("f", 6, Failed, None),
         ]);
-        let names: Vec<_> = surplus(&task, &runs).iter().map(|run| run.name_any()).collect();
+        let names: Vec<_> = surplus(&task, &runs, standing).iter().map(|run| run.name_any()).collect();
         assert_eq!(names, ["c", "a"]);
     }
 

@@ -18,14 +18,14 @@ use mesh_gear::{
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// A terminal with the cluster's kubeconfig and one namespace.
-struct Terminal<'a> {
+pub(crate) struct Terminal<'a> {
     cluster: &'a Cluster,
     space: &'a Namespace<'a>,
     kubeconfig: String,
 }
 
 impl<'a> Terminal<'a> {
-    fn new(cluster: &'a Cluster, space: &'a Namespace<'a>) -> Self {
+    pub(crate) fn new(cluster: &'a Cluster, space: &'a Namespace<'a>) -> Self {
         Self { cluster, space, kubeconfig: cluster.kubeconfig().to_str().unwrap().to_owned() }
     }
 
@@ -34,12 +34,12 @@ impl<'a> Terminal<'a> {
     }
 
     /// Runs `mesh WORDS…` to its end.
-    fn mesh(&self, words: &str) -> End {
+    pub(crate) fn mesh(&self, words: &str) -> End {
         mesh(self.cluster.dir(), &self.words(words))
     }
 
     /// What `mesh WORDS…` prints; it must succeed, and have nothing to complain about.
-    fn says(&self, words: &str) -> String {
+    pub(crate) fn says(&self, words: &str) -> String {
         let end = self.mesh(words);
         assert_eq!((end.code, end.stderr.as_str()), (0, ""), "mesh {words}\n{}", end.stdout);
         end.stdout
@@ -51,7 +51,7 @@ impl<'a> Terminal<'a> {
     }
 
     /// Repeats `mesh WORDS…` until its end is right.
-    fn until(&self, what: &str, words: &str, right: impl Fn(&End) -> bool) -> End {
+    pub(crate) fn until(&self, what: &str, words: &str, right: impl Fn(&End) -> bool) -> End {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let end = self.mesh(words);

@@ -25,3 +25,4 @@ mod refusals;
 mod rollouts;
 mod services;
 mod shop;
+mod tasks;

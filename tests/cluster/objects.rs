@@ -2,9 +2,10 @@
 use std::{fs, path::PathBuf};
 
 use mesh_controller::{
-    api::MeshService,
-    backend::kubernetes::render::{Door, DrainHook, Objects, Surroundings, objects},
+    api::{MeshService, MeshTask},
+    backend::kubernetes::render::{Door, DrainHook, Objects, Surroundings, objects, task},
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::machine::Cluster;
@@ -13,15 +14,31 @@ fn golden(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests/golden/kubernetes", name].iter().collect()
 }
 
-fn services(file: &PathBuf, namespace: &str) -> Vec<MeshService> {
+fn read<K: DeserializeOwned>(file: &PathBuf, namespace: &str) -> Vec<K> {
     let text = fs::read_to_string(file).unwrap();
-    let services: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-    let service = |mut service: Value| {
-        service["metadata"]["namespace"] = json!(namespace);
-        service["metadata"]["uid"] = json!("00000000-0000-0000-0000-000000000001");
-        serde_json::from_value(service).unwrap()
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let stored = |mut object: Value| {
+        object["metadata"]["namespace"] = json!(namespace);
+        object["metadata"]["uid"] = json!("00000000-0000-0000-0000-000000000001");
+        serde_json::from_value(object).unwrap()
     };
-    services.into_iter().map(service).collect()
+    objects.into_iter().map(stored).collect()
+}
+
+fn services(file: &PathBuf, namespace: &str) -> Vec<MeshService> {
+    read(file, namespace)
+}
+
+/// The CronJobs of the golden tasks.
+fn cron_jobs(namespace: &str) -> Vec<Value> {
+    let services = services(&golden("services.yaml"), namespace);
+    let made = |task: &MeshTask| {
+        let service = task.spec.service_ref.as_ref().map(|service| &service.name);
+        let service = services.iter().find(|found| found.metadata.name.as_ref() == service);
+        let made = task::objects(task, service).unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        serde_json::to_value(made.cron_job.unwrap()).unwrap()
+    };
+    read(&golden("tasks.yaml"), namespace).iter().map(made).collect()
 }
 
 fn made(service: &MeshService) -> Vec<Value> {
@@ -59,6 +76,11 @@ fn the_objects_of_services_are_those_of_the_golden_file() {
     mesh_gear::golden::check("tests/golden/kubernetes/objects.yaml", &yaml(&made));
 }
 
+#[test]
+fn the_cron_jobs_of_tasks_are_those_of_the_golden_file() {
+    mesh_gear::golden::check("tests/golden/kubernetes/cron-jobs.yaml", &yaml(&cron_jobs("shop")));
+}
+
 /// Strictly, without a warning, and nothing of it is written otherwise than it was sent: else every comparison would find a difference.
 #[test]
 fn an_api_server_takes_all_objects_as_they_are_rendered() {
@@ -69,7 +91,7 @@ fn an_api_server_takes_all_objects_as_they_are_rendered() {
         for mode in ["enforce", "warn"] {
             space.kubectl(&format!("label namespace {} pod-security.kubernetes.io/{mode}={level}", space.name));
         }
-        let wanted: Vec<Value> = services(&file, &space.name).iter().flat_map(made).collect();
+        let wanted: Vec<Value> = services(&file, &space.name).iter().flat_map(made).chain(cron_jobs(&space.name)).collect();
         let args =
             ["apply", "--server-side", "--field-manager=mesh-controller", "--force-conflicts", "--dry-run=server", "--warnings-as-errors"];
         let live = cluster.kubectl(&[&args[..], &["-o", "json", "-f", "-"]].concat(), &yaml(&wanted));

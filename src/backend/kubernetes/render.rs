@@ -1,4 +1,5 @@
-//! From a `MeshService` to its Deployment, Services, `PodDisruptionBudget` and `ServiceAccount`. Pure: the same service makes the same objects, byte for byte.
+//! From a `MeshService` to its Deployment, Services, `PodDisruptionBudget` and `ServiceAccount`, and from a `MeshTask` to its `CronJob` and Jobs ([`task`]).
+//! Pure: the same service makes the same objects, byte for byte.
 //! Everything is written as an API server writes it back (no empty values, quantities in their canonical form), so that it can be compared with what is there.
 mod budget;
 mod container;
@@ -12,6 +13,7 @@ mod pod;
 mod probes;
 mod security;
 mod service;
+pub mod task;
 #[cfg(test)]
 mod tests;
 mod variable;
@@ -101,17 +103,18 @@ pub fn unhonoured(spec: &MeshServiceSpec) -> Option<String> {
 
 /// The same, one text per field.
 pub fn unhonoured_fields(spec: &MeshServiceSpec) -> Vec<String> {
-    let mut without = Vec::new();
-    if spec.logs != Logs::default() {
-        let limits = "containerLogMaxSize, containerLogMaxFiles";
-        without.push(format!("spec.logs: the kubelet keeps the output of pods, by its own limits ({limits})"));
-    }
+    let mut without: Vec<String> = logs_unhonoured(&spec.logs).into_iter().collect();
     for (field, probe) in [("livenessProbe", &spec.liveness_probe), ("startupProbe", &spec.startup_probe)] {
         if let Some(Probe { success_threshold: threshold @ 2.., .. }) = probe {
             without.push(format!("spec.{field}.successThreshold {threshold}: in a cluster one success is enough"));
         }
     }
     without
+}
+
+fn logs_unhonoured(logs: &Logs) -> Option<String> {
+    let limits = "containerLogMaxSize, containerLogMaxFiles";
+    (*logs != Logs::default()).then(|| format!("spec.logs: the kubelet keeps the output of pods, by its own limits ({limits})"))
 }
 
 /// The drain hook that the pods of a Deployment have.

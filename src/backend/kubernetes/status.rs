@@ -1,5 +1,6 @@
 //! The status of a service in a cluster, from its Deployment, pods and endpoints. Pure; `controller::cluster_service` writes it. The words are those of
 //! [`mesh_plan::service_status::replicas`], where a pod stands in the place of an instance.
+pub mod task;
 pub mod trouble;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -39,6 +40,8 @@ pub struct Facts<'a> {
     pub refusal: Option<&'a Refusal>,
     /// A claim of its routes that an older service has, and that service.
     pub conflict: Option<(Claim, String)>,
+    /// The task that its rollout waits for.
+    pub gate: Option<Trouble>,
     /// It works, but not in every way as the spec says.
     pub degraded: Option<Trouble>,
     /// Now.
@@ -53,7 +56,7 @@ pub fn status(facts: &Facts<'_>) -> (MeshServiceStatus, Option<SignedDuration>) 
         revision: facts.revision,
         wanted: usize::try_from(wanted(facts)).unwrap_or(0),
         replicas: facts.pods.iter().filter(|pod| is_alive_or_ending(pod)).map(|pod| replica(facts, &announced, pod)).collect(),
-        obstacle: condition(facts, "ReplicaFailure", "True").map(|c| (reason::REPLICA_FAILURE, obstacle(c))),
+        obstacle: facts.gate.clone().or_else(|| condition(facts, "ReplicaFailure", "True").map(|c| (reason::REPLICA_FAILURE, obstacle(c)))),
         stalled: condition(facts, "Progressing", "False").is_some_and(|c| c.reason.as_deref() == Some("ProgressDeadlineExceeded")),
         refusal: facts.refusal,
         conflict: facts.conflict.clone(),

@@ -20,7 +20,7 @@ use tokio::{
 use super::admin::{self, Admin};
 use crate::hostname::hostname;
 use mesh_backend::kubernetes::render::Door;
-use mesh_controllers::{self as controller, Reconciles, cluster_service};
+use mesh_controllers::{self as controller, Reconciles, cluster_service, cluster_task, mesh_task::metrics::TaskMetrics};
 use mesh_coordination::{
     Leadership,
     election::{self, Election, Timing},
@@ -123,6 +123,7 @@ pub(crate) async fn start(options: ClusterOptions, admin: TcpListener, metrics: 
     let gated = gated(found.config.clone(), &leadership).map_err(made)?;
     leader::register(&metrics, &leadership);
     let reconciles = Reconciles::register(&metrics);
+    let task_metrics = TaskMetrics::register(&metrics);
     let service = options.router_service.unwrap_or_else(|| (namespace.clone(), "mesh-router-drain".to_owned()));
     let options = cluster_service::Options {
         system_namespace: namespace,
@@ -130,7 +131,7 @@ pub(crate) async fn start(options: ClusterOptions, admin: TcpListener, metrics: 
         drain_image: options.drain_image,
         door: options.agent_url.map(|agent| Door { agent, router: options.router_url }),
     };
-    let parts = Parts { plain, gated, election, leadership, options, reconciles, waits };
+    let parts = Parts { plain, gated, election, leadership, options, reconciles, task_metrics, waits };
     shutdown.spawn("cluster", parts.run(shutdown.clone()));
     Ok(cluster)
 }
@@ -166,6 +167,7 @@ struct Parts {
     leadership: Leadership,
     options: cluster_service::Options,
     reconciles: Reconciles,
+    task_metrics: TaskMetrics,
     /// What is waited for; nothing once this process works.
     waits: watch::Sender<Option<String>>,
 }
@@ -177,13 +179,16 @@ impl Parts {
             () = end => return Ok(()),
             () = wait_until_clear(&self.plain, &self.options.system_namespace, &self.waits) => {}
         }
-        let Self { gated, election, leadership, options, reconciles, waits, .. } = self;
+        let Self { gated, election, leadership, options, reconciles, task_metrics, waits, .. } = self;
         let namespace = options.system_namespace.clone();
         if let Some(election) = election {
             shutdown.spawn("election", election.run(shutdown.triggered()));
         }
-        let controller = cluster_service::run(gated.clone(), options, leadership.leading(), reconciles, shutdown.triggered());
-        shutdown.spawn("mesh-service", controller);
+        let services = cluster_service::run(gated.clone(), options, leadership.leading(), reconciles.clone(), shutdown.triggered());
+        shutdown.spawn("mesh-service", services);
+        let tasks =
+            cluster_task::run(gated.clone(), namespace.clone(), leadership.leading(), reconciles, task_metrics, shutdown.triggered());
+        shutdown.spawn("mesh-task", tasks);
         waits.send_replace(None);
         tokio::select! {
             () = shutdown.triggered() => {}

@@ -1,24 +1,23 @@
 //! `mesh task run` and `mesh task logs`: one run, from its first line to what it came to.
-use clap::Args;
-use futures::{StreamExt, TryStreamExt, pin_mut};
-use kube::{
-    ResourceExt,
-    runtime::{WatchStreamExt, watcher, watcher::watcher as watch},
-};
+use std::time::Duration;
 
-use super::find;
+use clap::Args;
+use futures::{StreamExt, pin_mut};
+use tokio::time::sleep;
+
+use super::{find, ran::Ran};
 use crate::{
     exit::{Code, Failure, Result},
     follow::source::{Part, Source},
-    instance::mesh,
     output,
     paint::Paint,
     printer::{Message, Printer, Style},
     target::Connection,
 };
-use mesh_api::{MeshInstance, MeshTask, instance::InstanceState, task::TaskRunStatus};
-use mesh_controllers::mesh_task::{Asked, ask};
-use mesh_plan::task;
+use mesh_api::{MeshTask, instance::InstanceState, task::TaskRunStatus};
+
+/// Between two looks whether a run has begun to write, or has another try.
+const LOOK: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
@@ -39,20 +38,17 @@ impl Run {
         if task.spec.http.is_some() && !self.args.is_empty() {
             return Err(Failure::new(Code::Usage, format!("{} is a request, which has no arguments", self.task)));
         }
-        let asked = Asked { args: (!self.args.is_empty()).then_some(self.args), ..Asked::default() };
-        let made = ask(&connection.client, &task, asked).await.map_err(|error| Failure::new(Code::Failed, error.to_string()));
-        let run = made.map_err(|failure| failure.context(format!("task {}", self.task)))?;
-        let name = run.name_any();
+        let args = (!self.args.is_empty()).then_some(self.args);
+        let run = Ran::ask(connection, &task, args).await.map_err(|failure| failure.context(format!("task {}", self.task)))?;
+        let name = run.name();
         output::remark(&format!("mesh: {name} is made\n"));
         if !self.wait {
             return output::print_line(&name);
         }
-        let end = show(connection, run, Part::all(), true, false).await?;
-        let told = end.as_ref().map(task::told);
-        match told {
-            Some(TaskRunStatus { state: InstanceState::Succeeded, .. }) => Ok(()),
-            Some(told) => Err(Failure::new(Code::Failed, format!("{name} failed: {}", told.message))),
-            None => Err(Failure::new(Code::Failed, format!("{name} was deleted before it had come to its end"))),
+        match show(connection, &run, Part::all(), true, false).await? {
+            Ended::Unread | Ended::Told(Some(TaskRunStatus { state: InstanceState::Succeeded, .. })) => Ok(()),
+            Ended::Told(Some(told)) => Err(Failure::new(Code::Failed, format!("{name} failed: {}", told.message))),
+            Ended::Told(None) => Err(Failure::new(Code::Failed, format!("{name} was deleted before it had come to its end"))),
         }
     }
 }
@@ -80,15 +76,14 @@ impl Logs {
     pub(super) async fn run(self, connection: &Connection) -> Result {
         let task = find(connection, &self.task).await?;
         let name = self.chosen(&task)?;
-        let Some(run) = connection.instances().get_opt(&name).await? else {
+        let Some(run) = Ran::find(connection, &name).await? else {
             return Err(Failure::new(Code::Failed, format!("{name} is gone: the history limits of {} keep fewer runs", self.task)));
         };
-        if task::request(&run).is_some() {
-            let words = run.status.and_then(|status| status.last_words).unwrap_or_default();
+        if let Some(words) = run.answer() {
             output::remark(&format!("mesh: {name} is a request; this is the beginning of the answer\n"));
             return output::print_line(&words);
         }
-        show(connection, run, Part { tail: self.tail, ..Part::all() }, self.follow, self.timestamps).await.map(drop)
+        show(connection, &run, Part { tail: self.tail, ..Part::all() }, self.follow, self.timestamps).await.map(drop)
     }
 
     fn chosen(&self, task: &MeshTask) -> Result<String> {
@@ -103,67 +98,74 @@ impl Logs {
     }
 }
 
-/// Prints what a run writes; if `follow`, to its end. The run as it was last seen; none if it is gone.
-async fn show(connection: &Connection, run: MeshInstance, part: Part, follow: bool, times: bool) -> Result<Option<MeshInstance>> {
-    let source = Source::new(&connection.client, &mesh::instance(&run));
+/// What a run came to, as far as it was waited for.
+enum Ended {
+    /// Nobody waited, or reads any more.
+    Unread,
+    /// This; none if it is gone.
+    Told(Option<TaskRunStatus>),
+}
+
+/// Prints what a run writes; if `follow`, to its end.
+async fn show(connection: &Connection, run: &Ran, part: Part, follow: bool, times: bool) -> Result<Ended> {
     let style = Style { paint: Paint::detect(), names: false, times, lossy: false };
     let (printer, end_of_print) = Printer::start(style)?;
-    let mut rest = part;
+    let mut reader = Reader { connection, run, printer, of: None, rest: part };
     let end = if follow {
-        let followed = async {
-            let Some(mut lines) = source.open(&rest, true).await? else { return Ok(()) };
-            while let Some(line) = lines.next().await {
-                rest = line.at.map_or_else(|| rest.clone(), Part::after);
-                if !printer.print(Message::Log { id: source.id().to_owned(), at: line.at, line: line.text }).await {
-                    break;
-                }
-            }
-            Ok::<_, Failure>(())
-        };
-        let end = end_of(connection, &run);
-        pin_mut!(followed, end);
-        let ended = tokio::select! {
-            end = &mut end => Some(end?),
-            done = &mut followed => { done?; None }
-            () = printer.unread() => return Ok(Some(run.clone())),
-        };
-        match ended {
-            Some(end) => end,
-            None => end.await?,
+        let end = run.end(connection);
+        pin_mut!(end);
+        let unread = reader.printer.clone();
+        tokio::select! {
+            end = &mut end => Ended::Told(end?),
+            broken = reader.follow() => return broken,
+            () = unread.unread() => return Ok(Ended::Unread),
         }
     } else {
-        Some(run)
+        Ended::Unread
     };
-    if let Some(mut lines) = source.open(&rest, false).await? {
-        while let Some(line) = lines.next().await {
-            if !printer.print(Message::Log { id: source.id().to_owned(), at: line.at, line: line.text }).await {
-                break;
-            }
-        }
-    }
-    drop(printer);
+    reader.read(false).await?;
+    drop(reader);
     end_of_print.finish().await?;
     Ok(end)
 }
 
-/// The run once it has come to its end; none if it is gone.
-async fn end_of(connection: &Connection, run: &MeshInstance) -> Result<Option<MeshInstance>> {
-    let config = watcher::Config::default().fields(&format!("metadata.name={}", run.name_any()));
-    let events = watch(connection.instances(), config).default_backoff();
-    pin_mut!(events);
-    let mut is_there = false;
-    loop {
-        match events.try_next().await.map_err(anyhow::Error::from)? {
-            Some(watcher::Event::Apply(seen) | watcher::Event::InitApply(seen)) if seen.uid() == run.uid() => {
-                is_there = true;
-                if task::is_finished(&seen) {
-                    return Ok(Some(seen));
-                }
-            }
-            Some(watcher::Event::Delete(_)) | None => return Ok(None),
-            Some(watcher::Event::Init) => is_there = false,
-            Some(watcher::Event::InitDone) if !is_there => return Ok(None),
-            Some(_) => {}
+/// Reads a run's log, each line once.
+struct Reader<'a> {
+    connection: &'a Connection,
+    run: &'a Ran,
+    printer: Printer,
+    /// The uid of the one whose log was read last: each try may have its own.
+    of: Option<String>,
+    /// What of it has not been read.
+    rest: Part,
+}
+
+impl Reader<'_> {
+    /// Reads on until that fails.
+    async fn follow(&mut self) -> Result<Ended> {
+        loop {
+            self.read(true).await?;
+            sleep(LOOK).await;
         }
+    }
+
+    async fn read(&mut self, follow: bool) -> Result {
+        let Some(writer) = self.run.writer(self.connection).await? else { return Ok(()) };
+        if self.of.is_some() && self.of != writer.uid {
+            self.rest = Part::all();
+        }
+        self.of.clone_from(&writer.uid);
+        let source = Source::new(&self.connection.client, &writer);
+        let Some(mut lines) = source.open(&self.rest, follow).await? else { return Ok(()) };
+        while let Some(line) = lines.next().await {
+            let at = line.at;
+            if !self.printer.print(Message::Log { id: source.id().to_owned(), at, line: line.text }).await {
+                break;
+            }
+            if let Some(at) = at {
+                self.rest = Part::after(at);
+            }
+        }
+        Ok(())
     }
 }

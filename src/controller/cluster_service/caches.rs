@@ -6,6 +6,7 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentStatus},
         autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec},
+        batch::v1::Job,
         core::v1::{ContainerStatus, Pod, PodStatus, Service, ServiceAccount},
         discovery::v1::EndpointSlice,
         policy::v1::PodDisruptionBudget,
@@ -22,7 +23,7 @@ use mesh_api::{MeshService, labels};
 use mesh_plan::routes;
 
 /// How many kinds are watched: that many caches have to be complete before anything is decided.
-pub(super) const KINDS: usize = 8;
+pub(super) const KINDS: usize = 9;
 
 /// What is known of the cluster.
 #[derive(Clone)]
@@ -64,7 +65,10 @@ pub(super) fn open(client: &Client, main: Main, router: Option<Group>) -> (Cache
     let (accounts, of_accounts) = watched(Api::all(client.clone()), kept(ours(), trim_account, by_name), |_| {}, nobody);
     let autoscaling = kept(watcher::Config::default(), trim_autoscaler, of_autoscaler);
     let (autoscalers, of_autoscalers) = watched(Api::all(client.clone()), autoscaling, |_| {}, nobody);
-    let (pods, of_pods) = watched(Api::all(client.clone()), kept(ours(), trim_pod, of_pod), |_| {}, nobody);
+    let (pods, of_pods) = watched(Api::all(client.clone()), kept(ours_of_services(), trim_pod, of_pod), |_| {}, nobody);
+    // Nothing is read of them: their end is looked at live.
+    let awaited = kept(watcher::Config::default().labels(labels::BEFORE), trim_job, of_job);
+    let (_, of_jobs) = watched(Api::all(client.clone()), awaited, |_| {}, nobody);
     let (slices, of_slices) = watched(Api::all(client.clone()), kept(ours(), trim_slice, of_slice), |_| {}, nobody);
     let caches = Caches { services, deployments, addresses, budgets, accounts, autoscalers, pods, slices };
     let streams: [Changes; KINDS] = [
@@ -76,6 +80,7 @@ pub(super) fn open(client: &Client, main: Main, router: Option<Group>) -> (Cache
         Box::pin(of_autoscalers),
         Box::pin(of_pods),
         Box::pin(of_slices),
+        Box::pin(of_jobs),
     ];
     (caches, Box::pin(select_all(streams)))
 }
@@ -87,6 +92,11 @@ fn kept<K>(which: watcher::Config, trim: fn(&mut K), groups: fn(&K) -> Vec<Group
 /// What this controller has made, and what a cluster has made of it.
 fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("{}={}", labels::APP_MANAGED_BY, labels::MANAGER))
+}
+
+/// The same without the runs of tasks.
+fn ours_of_services() -> watcher::Config {
+    watcher::Config::default().labels(&format!("{}={},{}", labels::APP_MANAGED_BY, labels::MANAGER, labels::SERVICE))
 }
 
 fn nobody<K>(_: Option<&K>, _: Option<&K>) -> Vec<Group> {
@@ -133,6 +143,11 @@ fn of_autoscaler(autoscaler: &HorizontalPodAutoscaler) -> Vec<Group> {
 
 fn of_pod(pod: &Pod) -> Vec<Group> {
     labelled(pod, labels::SERVICE)
+}
+
+/// A Job that a new revision of a service waits for.
+fn of_job(job: &Job) -> Vec<Group> {
+    labelled(job, labels::BEFORE)
 }
 
 fn of_slice(slice: &EndpointSlice) -> Vec<Group> {
@@ -216,6 +231,11 @@ fn trim_pod(pod: &mut Pod) {
         init_container_statuses: status.init_container_statuses.map(trim_containers),
         ..PodStatus::default()
     });
+}
+
+fn trim_job(job: &mut Job) {
+    trim_meta(job);
+    job.spec = None;
 }
 
 fn trim_containers(containers: Vec<ContainerStatus>) -> Vec<ContainerStatus> {

@@ -27,6 +27,7 @@ pub(super) async fn update_status(
     revision: &str,
     world: &World,
     applied: &Applied,
+    gate: Option<Trouble>,
 ) -> Result<Action, Error> {
     let (new, deadline) = status(&Facts {
         service,
@@ -37,6 +38,7 @@ pub(super) async fn update_status(
         slices: &world.slices,
         refusal: applied.refusal.as_ref(),
         conflict: world.conflict.clone(),
+        gate,
         degraded: degraded(service, applied),
         now: clock::now(),
     });

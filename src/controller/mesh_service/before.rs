@@ -11,8 +11,9 @@ use crate::{
 use mesh_api::{
     MeshInstance, MeshService, MeshTask,
     conditions::service::{TASK_FAILED, WAITING_FOR_TASK},
-    instance::InstanceTemplate,
+    instance::{InstanceState, InstanceTemplate},
     labels, names,
+    task::TaskRunStatus,
 };
 use mesh_plan::{service_status::replicas::Trouble, task, template::Revision};
 
@@ -26,9 +27,7 @@ pub(super) async fn look(client: &Client, service: &MeshService, revision: &str,
     let namespace = service.namespace().unwrap_or_default();
     let tasks: Api<MeshTask> = Api::namespaced(client.clone(), &namespace);
     let Some(task) = tasks.get_opt(&before.task).await.map_err(api("read MeshTask"))? else {
-        let text =
-            format!("spec.rollout.before.task: there is no MeshTask {:?} in this namespace: apply it, or leave `before` out", before.task);
-        return Ok(Some((TASK_FAILED, text)));
+        return Ok(Some(no_task(&before.task)));
     };
     let runs: Api<MeshInstance> = Api::namespaced(client.clone(), &namespace);
     let name = task::before(&task, &service.name_any(), revision);
@@ -36,29 +35,40 @@ pub(super) async fn look(client: &Client, service: &MeshService, revision: &str,
         Some(run) => run,
         None => match ask(client, &task, Asked { name: Some(name), before: Some(service.name_any()), args: None }).await {
             Ok(run) => run,
-            Err(NotMade::Refused(why)) => return Ok(Some((TASK_FAILED, format!("task {} cannot run: {why}", before.task)))),
+            Err(NotMade::Refused(why)) => return Ok(Some(cannot_run(&before.task, &why))),
             Err(NotMade::Api(error)) => return Err(error),
         },
     };
-    Ok(standing(&before.task, &run))
+    Ok(standing(&before.task, &task::told(&run)))
 }
 
-fn standing(task: &str, run: &MeshInstance) -> Option<Trouble> {
-    if task::has_succeeded(run) {
-        return None;
+/// What a run that comes first says: nothing once it has succeeded.
+pub(crate) fn standing(task: &str, run: &TaskRunStatus) -> Option<Trouble> {
+    let message = if run.message.is_empty() { String::new() } else { format!(": {}", run.message) };
+    match run.state {
+        InstanceState::Succeeded => None,
+        InstanceState::Failed => {
+            let words =
+                run.last_words.as_deref().and_then(|words| words.lines().last()).map(|words| format!(" ({words})")).unwrap_or_default();
+            let text = format!(
+                "task {task} has failed, so the rollout is stopped{message}{words}; `mesh task logs {task} {}` shows it. \
+                 Change the task or the service, or delete that run to try it again",
+                run.name
+            );
+            Some((TASK_FAILED, text))
+        }
+        state => Some((WAITING_FOR_TASK, format!("task {task} is to be done first; its run {} is {state:?}{message}", run.name))),
     }
-    let told = task::told(run);
-    let message = if told.message.is_empty() { String::new() } else { format!(": {}", told.message) };
-    if !task::is_finished(run) {
-        return Some((WAITING_FOR_TASK, format!("task {task} is to be done first; its run {} is {:?}{message}", told.name, told.state)));
-    }
-    let words = told.last_words.as_deref().and_then(|words| words.lines().last()).map(|words| format!(" ({words})")).unwrap_or_default();
-    let text = format!(
-        "task {task} has failed, so the rollout is stopped{message}{words}; `mesh task logs {task} {}` shows it. \
-         Change the task or the service, or delete that run to try it again",
-        told.name
-    );
-    Some((TASK_FAILED, text))
+}
+
+/// There is no such task.
+pub(crate) fn no_task(task: &str) -> Trouble {
+    (TASK_FAILED, format!("spec.rollout.before.task: there is no MeshTask {task:?} in this namespace: apply it, or leave `before` out"))
+}
+
+/// The task cannot run.
+pub(crate) fn cannot_run(task: &str, why: &str) -> Trouble {
+    (TASK_FAILED, format!("task {task} cannot run: {why}"))
 }
 
 /// The revision that was made last.

@@ -70,7 +70,7 @@ async fn cancel(runs: &Api<MeshInstance>, run: &MeshInstance, why: String) -> Re
 /// Removes finished runs beyond as many as the spec keeps.
 pub(super) async fn prune(client: &Client, task: &MeshTask, world: &World) -> Result<(), Error> {
     let runs: Api<MeshInstance> = Api::namespaced(client.clone(), &task.namespace().unwrap_or_default());
-    for old in task::surplus(task, &world.runs) {
+    for old in task::surplus(task, &world.runs, task::standing) {
         match runs.delete(&old.name_any(), &DeleteParams::background()).await {
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             result => drop(result.map_err(api("delete the run of MeshTask"))?),

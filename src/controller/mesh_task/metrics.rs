@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use kube::ResourceExt;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 
-use mesh_api::{MeshTask, task::TaskRunStatus};
+use mesh_api::{MeshTask, MeshTaskStatus, task::TaskRunStatus};
 use mesh_coordination::schedule::Reason;
 use mesh_kit::metrics::Metrics;
 
@@ -42,15 +42,22 @@ impl TaskMetrics {
         self.missed.get_or_create(&labels(task, Some(("reason", format!("{reason:?}"))))).inc_by(count);
     }
 
-    pub(super) fn finished(&self, task: &MeshTask, run: &TaskRunStatus) {
+    /// Counts the runs that have come to their end between two statuses.
+    pub(crate) fn ended(&self, task: &MeshTask, old: &MeshTaskStatus, new: &MeshTaskStatus) {
+        let known = |name: &str| old.runs.iter().any(|run| run.name == name && run.completion_time.is_some());
+        for run in new.runs.iter().filter(|run| run.completion_time.is_some() && !known(&run.name)) {
+            self.finished(task, run);
+        }
+        if let Some(at) = &new.last_successful_time {
+            self.succeeded_at.get_or_create(&labels(task, None)).set(at.0.as_duration().as_secs_f64());
+        }
+    }
+
+    fn finished(&self, task: &MeshTask, run: &TaskRunStatus) {
         self.finished.get_or_create(&labels(task, Some(("result", format!("{:?}", run.state))))).inc();
         if let (Some(start), Some(end)) = (&run.start_time, &run.completion_time) {
             self.duration.get_or_create(&labels(task, None)).set(end.0.duration_since(start.0).as_secs_f64());
         }
-    }
-
-    pub(super) fn succeeded_at(&self, task: &MeshTask, at: jiff::Timestamp) {
-        self.succeeded_at.get_or_create(&labels(task, None)).set(at.as_duration().as_secs_f64());
     }
 }
 

@@ -2,18 +2,21 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
-    Api, ResourceExt,
+    Api, Client, ResourceExt,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
 
 use super::{Context, Planned, apply::Done, dereference::World};
-use crate::{Error, api, notes::Note};
+use crate::{
+    Error, api,
+    notes::{Note, Notes},
+};
 use mesh_api::{
     GROUP, MeshTask, MeshTaskStatus, VERSION,
     conditions::{Want, task as reason},
     labels,
-    task::MissedRun,
+    task::{MeshTaskSpec, MissedRun},
 };
 use mesh_coordination::schedule::{Decision, LISTED};
 use mesh_kit::clock;
@@ -26,17 +29,31 @@ pub(super) async fn update_status(context: &Context, task: &MeshTask, planned: &
     if task.status.as_ref() == Some(&new) {
         return Ok(());
     }
-    let tasks: Api<MeshTask> = Api::namespaced(context.client.clone(), &task.namespace().unwrap_or_default());
+    if publish_status(&context.client, &context.notes, task, &new).await? {
+        tell(context, task, &old, &new, planned.decision().filter(|_| !done.waits));
+    }
+    Ok(())
+}
+
+/// Writes a status that differs from the one that is there, and tells of a new refusal; false if the task is gone.
+pub(crate) async fn publish_status(client: &Client, notes: &Notes, task: &MeshTask, new: &MeshTaskStatus) -> Result<bool, Error> {
+    let tasks: Api<MeshTask> = Api::namespaced(client.clone(), &task.namespace().unwrap_or_default());
     let (name, params) = (task.name_any(), PatchParams::apply(labels::STATUS_MANAGER).force());
     // What was decided is of this very object: a status that was written meanwhile may say that more is handled.
     let metadata = json!({ "name": name, "uid": task.uid(), "resourceVersion": task.resource_version() });
     let object = json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshTask", "metadata": metadata, "status": new });
     match tasks.patch_status(&name, &params, &Patch::Apply(&object)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(false),
         result => result.map_err(api("apply MeshTask status"))?,
     };
-    tell(context, task, &old, &new, planned.decision().filter(|_| !done.waits));
-    Ok(())
+    let (was, is) = (task.status.as_ref().and_then(|status| status.conditions.first()), new.conditions.first());
+    if let Some(refused) = is.filter(|is| is.status != "True" && was.is_none_or(|was| was.message != is.message)) {
+        let text = format!("{}: {}", refused.reason, refused.message);
+        // A service that is not there may be applied right after its task.
+        let note = if refused.reason == reason::SERVICE_MISSING { Note::normal("NotReady", text) } else { Note::warning("NotReady", text) };
+        notes.publish(task, note);
+    }
+    Ok(true)
 }
 
 fn status(old: &MeshTaskStatus, task: &MeshTask, planned: &Planned, done: &Done, world: &World, now: Timestamp) -> MeshTaskStatus {
@@ -51,7 +68,7 @@ fn status(old: &MeshTaskStatus, task: &MeshTask, planned: &Planned, done: &Done,
         last_schedule_time: done.started.map(Time).or_else(|| old.last_schedule_time.clone()),
         next_schedule_time: None,
         runs,
-        conditions: vec![ready(task, planned).over(&old.conditions, task.metadata.generation, now)],
+        conditions: vec![condition(task, planned).over(&old.conditions, task.metadata.generation, now)],
         ..old.clone()
     };
     let Some(scheduled) = &planned.scheduled else { return new };
@@ -76,26 +93,25 @@ fn note_missed(status: &mut MeshTaskStatus, decision: &Decision) {
     status.missed_count = status.missed_count.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
 }
 
-fn ready(task: &MeshTask, planned: &Planned) -> Want {
-    match (&planned.program, &task.spec.schedule) {
-        (Err(refusal), _) => Want::new(reason::READY, false, refusal.reason, refusal.message.clone()),
-        (Ok(_), Some(_)) if task.spec.suspend => {
-            Want::new(reason::READY, true, reason::SUSPENDED, "no run of the schedule starts (spec.suspend)")
-        }
-        (Ok(_), Some(_)) => Want::new(reason::READY, true, reason::SCHEDULED, ""),
-        (Ok(_), None) => Want::new(reason::READY, true, reason::ON_DEMAND, ""),
+fn condition(task: &MeshTask, planned: &Planned) -> Want {
+    match &planned.program {
+        Err(refusal) => Want::new(reason::READY, false, refusal.reason, refusal.message.clone()),
+        Ok(_) => ready(&task.spec),
+    }
+}
+
+/// The condition of a task that can run.
+pub(crate) fn ready(spec: &MeshTaskSpec) -> Want {
+    match spec.schedule {
+        Some(_) if spec.suspend => Want::new(reason::READY, true, reason::SUSPENDED, "no run of the schedule starts (spec.suspend)"),
+        Some(_) => Want::new(reason::READY, true, reason::SCHEDULED, ""),
+        None => Want::new(reason::READY, true, reason::ON_DEMAND, ""),
     }
 }
 
 /// Tells of what has ended and of what was missed.
 fn tell(context: &Context, task: &MeshTask, old: &MeshTaskStatus, new: &MeshTaskStatus, decision: Option<&Decision>) {
-    let known = |name: &str| old.runs.iter().any(|run| run.name == name && run.completion_time.is_some());
-    for run in new.runs.iter().filter(|run| run.completion_time.is_some() && !known(&run.name)) {
-        context.metrics.finished(task, run);
-    }
-    if let Some(at) = &new.last_successful_time {
-        context.metrics.succeeded_at(task, at.0);
-    }
+    context.metrics.ended(task, old, new);
     let (missed, besides) = decision.map(|decision| (decision.missed.as_slice(), decision.missed_besides)).unwrap_or_default();
     if let Some(oldest) = missed.first().filter(|_| besides > 0) {
         context.metrics.missed(task, oldest.reason, besides);
@@ -103,12 +119,5 @@ fn tell(context: &Context, task: &MeshTask, old: &MeshTaskStatus, new: &MeshTask
     for missed in missed {
         context.metrics.missed(task, missed.reason, 1);
         context.notes.publish(task, Note::warning("RunMissed", format!("{} had no run: {:?}", missed.slot, missed.reason)));
-    }
-    let (was, is) = (old.conditions.first(), new.conditions.first());
-    if let Some(refused) = is.filter(|is| is.status != "True" && was.is_none_or(|was| was.message != is.message)) {
-        let text = format!("{}: {}", refused.reason, refused.message);
-        // A service that is not there may be applied right after its task.
-        let note = if refused.reason == reason::SERVICE_MISSING { Note::normal("NotReady", text) } else { Note::warning("NotReady", text) };
-        context.notes.publish(task, note);
     }
 }

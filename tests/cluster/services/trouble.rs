@@ -56,7 +56,7 @@ fn a_namespace_that_goes_is_left_in_peace() {
 fn a_right_that_is_missing_is_told_with_the_api_servers_words() {
     let Some(cluster) = Cluster::own(&[]) else { return };
     install_crds(&cluster);
-    cluster.kubectl(&["create", "clusterrole", "reader", "--verb=get,list,watch", "--resource=deployments.apps,services,pods,serviceaccounts,endpointslices.discovery.k8s.io,horizontalpodautoscalers.autoscaling,poddisruptionbudgets.policy,meshservices.mesh-controller.dev"], "");
+    cluster.kubectl(&["create", "clusterrole", "reader", "--verb=get,list,watch", "--resource=deployments.apps,jobs.batch,services,pods,serviceaccounts,endpointslices.discovery.k8s.io,horizontalpodautoscalers.autoscaling,poddisruptionbudgets.policy,meshservices.mesh-controller.dev"], "");
     cluster.kubectl(
         &[
             "create",

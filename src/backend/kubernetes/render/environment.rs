@@ -17,6 +17,9 @@ pub(super) const REVISION: &str = "MESH_REVISION";
 /// Variables that the mesh says; a user's of the same name are left out, as on a VM, where they lose.
 const OWN: [&str; 6] = ["MESH_SERVICE", "MESH_INSTANCE", "MESH_NAMESPACE", REVISION, DRAIN_ADDRESS, POD_UID];
 
+/// The task that a pod is a run of.
+pub(super) const TASK: &str = "MESH_TASK";
+
 /// Whom the hook asks.
 pub(super) const DRAIN_ADDRESS: &str = "MESH_DRAIN_ADDRESS";
 

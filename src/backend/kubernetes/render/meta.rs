@@ -1,10 +1,10 @@
-//! Names, labels and owners of what a service is made of.
+//! Names, labels and owners of what a service or a task is made of.
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::{Resource, ResourceExt};
 
-use mesh_api::{MeshService, labels};
+use mesh_api::{MeshService, MeshTask, labels};
 
 pub(super) type Labels = BTreeMap<String, String>;
 
@@ -32,14 +32,22 @@ pub(super) fn application(service: &MeshService) -> Labels {
     own.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
-/// An object of this name that goes with the service.
-pub(super) fn meta(service: &MeshService, name: String, labels: Labels) -> ObjectMeta {
+/// The labels of a task's `CronJob`, of its Jobs and of their pods.
+pub(super) fn of_task(task: &MeshTask) -> Labels {
+    let name = task.name_any();
+    let part_of = task.labels().get(labels::APP_PART_OF).cloned();
+    let own = [(labels::TASK, name.clone()), (labels::APP_NAME, name), (labels::APP_MANAGED_BY, labels::MANAGER.to_owned())];
+    own.into_iter().chain(part_of.map(|app| (labels::APP_PART_OF, app))).map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// An object of this name that goes with its owner.
+pub(super) fn meta(owner: &impl Resource<DynamicType = ()>, name: String, labels: Labels) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
-        namespace: service.namespace(),
+        namespace: owner.namespace(),
         labels: Some(labels),
-        // A service of a file has no uid yet, and owns nothing.
-        owner_references: service.controller_owner_ref(&()).map(|owner| vec![owner]),
+        // What is from a file has no uid yet, and owns nothing.
+        owner_references: owner.controller_owner_ref(&()).map(|owner| vec![owner]),
         ..ObjectMeta::default()
     }
 }

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use super::{Surroundings, container, door, drain, environment, meta, patch, port, probes, security, some, variable, volumes};
 use mesh_api::{
-    MeshService,
+    MeshService, MeshServiceSpec, MeshTask,
     instance::InstanceTemplate,
     labels,
     names::{self, CONTAINER},
@@ -42,17 +42,52 @@ pub(super) fn template(service: &MeshService, around: &Surroundings) -> Result<M
         drain::install(&mut pod, &mut app, &service.spec, hook);
     }
     pod.containers.push(app);
-    let mut template = PodTemplateSpec { metadata: Some(metadata(service, own.restarted_at)), spec: Some(pod) };
+    let mut template = PodTemplateSpec { metadata: Some(metadata(meta::labels(service), own.restarted_at)), spec: Some(pod) };
     template.merge_from(patch.unwrap_or_default());
     let own_account = template.spec.as_mut().is_some_and(|pod| complete(pod, service));
     let revision = stamp(&mut template);
     Ok(Made { template, revision, own_account })
 }
 
-fn metadata(service: &MeshService, restarted_at: Option<String>) -> ObjectMeta {
+/// The same for the runs of a task, which run `program`, in the place of `service` if it is a command of one: pods that end, are asked for nothing, and are
+/// found by nobody who looks for the service.
+pub(super) fn of_task(task: &MeshTask, program: MeshServiceSpec, service: Option<&MeshService>) -> Result<PodTemplateSpec, Refusal> {
+    let nothing = patch::Given { hook: false, door: false };
+    let mut patch = service.map_or(Ok(None), |service| patch::read(service, nothing))?.unwrap_or_default();
+    if let Some(pod) = &mut patch.spec {
+        // What runs beside the program would not let the pod end.
+        pod.containers.retain(|container| container.name == CONTAINER);
+    }
+    let runs_as = MeshService::new(&service.map_or_else(|| task.name_any(), ResourceExt::name_any), program);
+    let mut own = template::revision(&runs_as).template;
+    own.env.retain(|var| var.name != environment::TASK);
+    let mut app = container::container(&runs_as, &own, None);
+    app.env.get_or_insert_default().insert(0, variable::plain(environment::TASK, task.name_any()));
+    // What it wrote last says why it failed.
+    app.termination_message_policy = Some("FallbackToLogsOnError".to_owned());
+    let mut pod = pod(&own);
+    pod.containers.push(app);
+    let mut template = PodTemplateSpec { metadata: Some(metadata(meta::of_task(task), None)), spec: Some(pod) };
+    template.merge_from(patch);
+    template.metadata.get_or_insert_default().labels.get_or_insert_default().append(&mut meta::of_task(task));
+    if let Some(pod) = &mut template.spec {
+        pod.restart_policy = Some("Never".to_owned());
+        if let Some(service) = service {
+            account(pod, service);
+        }
+        for app in &mut pod.containers {
+            (app.ports, app.lifecycle) = (None, None);
+            (app.readiness_probe, app.liveness_probe, app.startup_probe) = (None, None, None);
+        }
+    }
+    stamp(&mut template);
+    Ok(template)
+}
+
+fn metadata(labels: meta::Labels, restarted_at: Option<String>) -> ObjectMeta {
     let restarted = restarted_at.map(|at| (labels::RESTARTED_AT.to_owned(), at));
     let annotations = [(DEFAULT_CONTAINER.to_owned(), CONTAINER.to_owned())].into_iter().chain(restarted);
-    ObjectMeta { labels: Some(meta::labels(service)), annotations: Some(annotations.collect()), ..ObjectMeta::default() }
+    ObjectMeta { labels: Some(labels), annotations: Some(annotations.collect()), ..ObjectMeta::default() }
 }
 
 fn pod(own: &InstanceTemplate) -> PodSpec {
@@ -87,6 +122,11 @@ fn complete(pod: &mut PodSpec, service: &MeshService) -> bool {
     if pod.topology_spread_constraints.as_ref().is_some_and(Vec::is_empty) {
         pod.topology_spread_constraints = None;
     }
+    account(pod, service)
+}
+
+/// Says who the pods are: whom the patch names, or the service's own account; true if it is that.
+fn account(pod: &mut PodSpec, service: &MeshService) -> bool {
     let named = pod.service_account_name.take().or(pod.service_account.take()).filter(|name| !name.is_empty());
     let own = named.is_none();
     pod.service_account_name = Some(named.unwrap_or_else(|| service.name_any()));

@@ -62,6 +62,7 @@ fn facts<'a>(service: &'a MeshService, pods: &'a [Arc<Pod>], slices: &'a [Arc<En
         slices,
         refusal: None,
         conflict: None,
+        gate: None,
         degraded: None,
         now: at(130),
     }
