@@ -18,7 +18,9 @@ async fn the_shared_dialect_is_enough_for_a_whole_life() {
     let key = machine.start(&launch).await;
     eventually("listener", async || (machine.running(&key).await.port_owner == PortOwner::Ours).then_some(())).await;
     assert!(answers(machine.running(&key).await.address.unwrap()).await);
-    assert_eq!(machine.log(&key).await, "CapEff:\t0000000000000000\nNoNewPrivs:\t1\nread-only\nup\n");
+    let words = "CapEff:\t0000000000000000\nNoNewPrivs:\t1\nread-only\nup\n";
+    // conmon writes them down in its own time.
+    eventually("its words", async || (machine.log(&key).await == words).then_some(())).await;
     assert_eq!(machine.backend.usage().await.unwrap().len(), 1);
     machine.stop(&key, Duration::from_secs(5)).await;
     machine.exited(&key).await;

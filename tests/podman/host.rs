@@ -86,7 +86,8 @@ impl Host {
     }
 
     fn load_root(&self, root: &Path, image: &str, architecture: Option<&str>) -> Result<(), String> {
-        let archive = self.dir.join("image.tar");
+        // Tests make images side by side.
+        let archive = self.dir.join(format!("{}.tar", image.replace(['/', ':'], "-")));
         let mut make = Command::new(file("tests/images/image.py"));
         make.arg(root).arg(image).arg(&archive).env("IMAGE_ARCH", architecture.unwrap_or_default());
         run(&mut make)?;
