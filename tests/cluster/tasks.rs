@@ -80,7 +80,7 @@ fn a_task_that_cannot_run_says_why() {
             &of_nobody.to_owned(),
             &missing.to_owned(),
         ]
-        .map(|text| text.as_str())
+        .map(String::as_str)
         .concat(),
     );
     for (name, reason, words) in [
