@@ -60,7 +60,10 @@ impl Door {
         let held_open = parts.method == Method::POST || wants_events(&parts.headers);
         let (caller, place) = self.gate.enter(&parts.headers, held_open).await?;
         let mut answer = self.of_caller(caller, resource, rest, &parts, &body).await?;
-        answer.extensions_mut().insert(Arc::new(place));
+        // It is kept as long as the answer goes on.
+        if let Some(place) = place {
+            answer.extensions_mut().insert(Arc::new(place));
+        }
         Ok(answer)
     }
 
