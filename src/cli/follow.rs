@@ -32,8 +32,6 @@ pub enum Which {
     All,
     /// Those of a service.
     Service(String),
-    /// The runs of a task.
-    Task(String),
     /// The one of this name.
     Instance(String),
 }

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use self::memory::Memory;
 use super::{Error, notes::Notes};
 use mesh_api::labels;
+use mesh_coordination::is_not_leader;
 use mesh_kit::backoff::Backoff;
 
 pub(crate) use self::apply::Applied;
@@ -56,9 +57,14 @@ impl Memories {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&owner.uid().unwrap_or_default());
     }
 
-    /// Its reconcile went well.
-    pub(crate) fn succeeded(&self, owner: &impl Resource) {
-        self.with(owner, |remembered| remembered.failures = 0);
+    /// What its reconcile came to. Where another process leads by now, that is for the other one to see to.
+    pub(crate) fn came_to(&self, owner: &impl Resource, outcome: Result<Action, Error>) -> Result<Action, Error> {
+        match &outcome {
+            Ok(_) => self.with(owner, |remembered| remembered.failures = 0),
+            Err(Error::Api { error, .. }) if is_not_leader(error) => return Ok(Action::await_change()),
+            Err(_) => {}
+        }
+        outcome
     }
 
     /// After an error: soon again, then ever later; each owner by itself.

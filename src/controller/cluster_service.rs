@@ -39,7 +39,6 @@ use super::{
 };
 use mesh_api::{MeshService, labels};
 use mesh_backend::kubernetes::render::{self, Door, Objects};
-use mesh_coordination::is_not_leader;
 use mesh_kit::shutdown::Triggered;
 use mesh_plan::validate::Refusal;
 
@@ -135,16 +134,7 @@ async fn reconcile(service: Arc<MeshService>, context: Arc<Context>) -> Result<A
     if !*context.leading.borrow() {
         return Ok(Action::await_change());
     }
-    let outcome = Box::pin(lead(&service, &context)).await;
-    if let Err(Error::Api { error, .. }) = &outcome
-        && is_not_leader(error)
-    {
-        return Ok(Action::await_change());
-    }
-    if outcome.is_ok() {
-        context.memories.succeeded(&*service);
-    }
-    outcome
+    context.memories.came_to(&*service, Box::pin(lead(&service, &context)).await)
 }
 
 async fn lead(service: &MeshService, context: &Context) -> Result<Action, Error> {
@@ -157,7 +147,7 @@ async fn lead(service: &MeshService, context: &Context) -> Result<Action, Error>
     let (revision, mut applied) = match plan(service, &world) {
         Ok(objects) => {
             let mut children = children::children(service, &objects, &context.caches, &world);
-            gate = Box::pin(before::look(context, service, &objects.revision, &world)).await?;
+            gate = before::look(context, service, &objects.revision, &world).await?;
             if gate.is_some() {
                 // What the task may need itself, the account above all, is there; the pods stay as they are.
                 children.retain(|child| child.resource.kind != Deployment::kind(&()));

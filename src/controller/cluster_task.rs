@@ -29,15 +29,16 @@ use tokio_stream::wrappers::WatchStream;
 
 use self::dereference::World;
 use super::{
-    Error, Reconciles, api,
+    Error, Reconciles,
     children::{Applied, Memories, Owner, child, is_of},
     drive,
     mesh_task::{metrics::TaskMetrics, needing, policy},
     notes::Notes,
+    writes,
 };
 use mesh_api::{MeshService, MeshTask, labels};
 use mesh_backend::kubernetes::{render::task as render, status::task as status};
-use mesh_coordination::{is_not_leader, schedule::Schedule};
+use mesh_coordination::schedule::Schedule;
 use mesh_kit::shutdown::Triggered;
 use mesh_plan::{task, validate::Refusal};
 
@@ -112,16 +113,7 @@ async fn reconcile(task: Arc<MeshTask>, context: Arc<Context>) -> Result<Action,
         // What it owns goes with it.
         return Ok(Action::await_change());
     }
-    let outcome = Box::pin(lead(&task, &context)).await;
-    if let Err(Error::Api { error, .. }) = &outcome
-        && is_not_leader(error)
-    {
-        return Ok(Action::await_change());
-    }
-    if outcome.is_ok() {
-        context.memories.succeeded(&*task);
-    }
-    outcome
+    context.memories.came_to(&*task, Box::pin(lead(&task, &context)).await)
 }
 
 async fn lead(task: &MeshTask, context: &Context) -> Result<Action, Error> {
@@ -166,10 +158,7 @@ async fn prune(client: &Client, task: &MeshTask, world: &World) -> Result<(), Er
     let jobs: Api<Job> = Api::namespaced(client.clone(), &task.namespace().unwrap_or_default());
     let asked: Vec<Job> = world.jobs.iter().filter(|job| is_of(*job, task)).cloned().collect();
     for old in task::surplus(task, &asked, status::standing) {
-        match jobs.delete(&old.name_any(), &DeleteParams::background()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            result => drop(result.map_err(api("delete the Job of MeshTask"))?),
-        }
+        writes::delete(&jobs, &old.name_any(), &DeleteParams::background(), "delete the Job of MeshTask").await?;
     }
     Ok(())
 }

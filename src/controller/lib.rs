@@ -14,6 +14,7 @@ mod notes;
 mod placement;
 mod reconciles;
 pub mod system;
+mod writes;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -23,7 +24,7 @@ use kube::{
     runtime::{
         Controller, WatchStreamExt,
         controller::{self, Action},
-        reflector::{self, ObjectRef},
+        reflector::{self, ObjectRef, Store},
         watcher::{self, watcher},
     },
 };
@@ -94,6 +95,14 @@ type Outcome<K> = Result<(ObjectRef<K>, Action), controller::Error<Error, watche
 /// Selects the slices that the endpoints controller writes.
 fn our_slices() -> String {
     format!("{}={}", labels::SLICE_MANAGED_BY, labels::SLICE_MANAGER)
+}
+
+/// Those of a store's objects that a change concerns.
+fn concerned<K>(store: &Store<K>, is_concerned: impl Fn(&K) -> bool) -> Vec<ObjectRef<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    store.state().iter().filter(|object| is_concerned(object)).map(|object| ObjectRef::from_obj(&**object)).collect()
 }
 
 /// A controller of instances. Who wrote which field is nothing to it, and would be half of what it keeps in memory.

@@ -21,7 +21,7 @@ use kube::{
 
 use self::{apply::End, dereference::World};
 pub(super) use self::{apply::set_finalizer, update_status::publish_status};
-use super::{Error, Reconciles, drive, error_policy, notes::Notes, our_slices};
+use super::{Error, Reconciles, concerned, drive, error_policy, notes::Notes, our_slices};
 use mesh_api::{MeshInstance, MeshNode, MeshService, MeshTask, labels, names};
 use mesh_kit::shutdown::Triggered;
 use mesh_plan::{
@@ -58,7 +58,7 @@ pub fn run(client: Client, reconciles: Reconciles, shutdown: Triggered) -> BoxFu
             .watches(Api::<MeshTask>::all(client.clone()), watcher::Config::default(), move |task| waiting(&by_tasks, &task))
             .watches(slices, ours, |slice| service_of_slice(&slice))
             .watches(services, watcher::Config::default(), move |changed| rivals(&by_routes, &changed))
-            .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| everything(&by_nodes))
+            .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| concerned(&by_nodes, |_| true))
             .graceful_shutdown_on(shutdown)
             .run(reconcile, error_policy, Arc::new(Context { client, notes }));
         drive("mesh_service", stream, writing, &reconciles).await
@@ -78,10 +78,9 @@ fn service_of(instance: &MeshInstance) -> Option<ObjectRef<MeshService>> {
 /// The services whose rollouts wait for a task.
 fn waiting(store: &Store<MeshService>, task: &MeshTask) -> Vec<ObjectRef<MeshService>> {
     let name = task.name_any();
-    let waits = |service: &&Arc<MeshService>| {
+    concerned(store, |service| {
         service.namespace() == task.namespace() && service.spec.rollout.before.as_ref().is_some_and(|before| before.task == name)
-    };
-    store.state().iter().filter(waits).map(|service| ObjectRef::from_obj(&**service)).collect()
+    })
 }
 
 /// The service that a slice is of.
@@ -92,16 +91,7 @@ fn service_of_slice(slice: &PartialObjectMeta<EndpointSlice>) -> Option<ObjectRe
 /// The services whose routes a change of this one may free or take.
 fn rivals(store: &Store<MeshService>, changed: &MeshService) -> Vec<ObjectRef<MeshService>> {
     let claims = routes::claims(&changed.spec);
-    store
-        .state()
-        .iter()
-        .filter(|other| other.uid() != changed.uid() && routes::concerns(other, &claims))
-        .map(|other| ObjectRef::from_obj(&**other))
-        .collect()
-}
-
-fn everything(store: &Store<MeshService>) -> Vec<ObjectRef<MeshService>> {
-    store.state().iter().map(|service| ObjectRef::from_obj(&**service)).collect()
+    concerned(store, |other| other.uid() != changed.uid() && routes::concerns(other, &claims))
 }
 
 #[tracing::instrument(skip_all, fields(kind = "MeshService", namespace = service.namespace(), object = service.name_any()))]

@@ -20,7 +20,7 @@ use kube::{
 };
 
 use self::{dereference::World, metrics::TaskMetrics};
-use super::{Error, Reconciles, drive, error_policy, notes::Notes};
+use super::{Error, Reconciles, concerned, drive, error_policy, notes::Notes};
 use mesh_api::{
     MeshInstance, MeshNode, MeshService, MeshServiceSpec, MeshTask,
     conditions::service::INVALID_SPEC,
@@ -32,6 +32,7 @@ use mesh_kit::{clock, shutdown::Triggered};
 use mesh_plan::{task, validate::Refusal};
 
 pub use self::apply::{Asked, NotMade, ask};
+pub(crate) use self::dereference::service;
 pub(crate) use self::update_status::{publish_status, ready};
 
 /// A timer does not see that the clock is set, so the clock is looked at so often.
@@ -58,7 +59,7 @@ pub fn run(client: Client, reconciles: Reconciles, metrics: TaskMetrics, shutdow
             .with_config(Config::default().concurrency(8))
             .watches(Api::<MeshInstance>::all(client.clone()), runs, |run| task_of(&run))
             .watches(Api::<MeshService>::all(client.clone()), watcher::Config::default(), move |service| needing(&by_service, &service))
-            .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| everything(&by_node))
+            .watches(Api::<MeshNode>::all(client.clone()), watcher::Config::default(), move |_| concerned(&by_node, |_| true))
             .graceful_shutdown_on(shutdown)
             .run(reconcile, error_policy, Arc::new(Context { client, notes, metrics }));
         drive("mesh_task", stream, writing, &reconciles).await
@@ -73,12 +74,7 @@ fn task_of(run: &MeshInstance) -> Option<ObjectRef<MeshTask>> {
 /// The tasks that need a service.
 pub(crate) fn needing(store: &Store<MeshTask>, service: &MeshService) -> Vec<ObjectRef<MeshTask>> {
     let name = service.name_any();
-    let needs = |task: &&Arc<MeshTask>| task.namespace() == service.namespace() && task::service_of(task) == Some(name.as_str());
-    store.state().iter().filter(needs).map(|task| ObjectRef::from_obj(&**task)).collect()
-}
-
-fn everything(store: &Store<MeshTask>) -> Vec<ObjectRef<MeshTask>> {
-    store.state().iter().map(|task| ObjectRef::from_obj(&**task)).collect()
+    concerned(store, |task| task.namespace() == service.namespace() && task::service_of(task) == Some(name.as_str()))
 }
 
 #[tracing::instrument(skip_all, fields(kind = "MeshTask", namespace = task.namespace(), object = task.name_any()))]

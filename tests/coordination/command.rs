@@ -174,7 +174,8 @@ async fn a_command_has_the_terminal_and_gets_its_ctrl_c_once() {
     fs::write(&caught, "").unwrap();
     let inner = format!("trap 'printf x >> {caught}' INT; echo ready; until [ \"$a\" = hello ]; do read a; done; exit 5");
     let line = format!(
-        "{} --state-dir {} lock run k -- sh -c '{}'",
+        // `script` has a shell between itself and the program, and not every one gives its place to the last command by itself.
+        "exec {} --state-dir {} lock run k -- sh -c '{}'",
         program("mesh").display(),
         rig.controller.state_dir(),
         inner.replace('\'', "'\\''")

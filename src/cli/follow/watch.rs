@@ -12,10 +12,7 @@ use crate::{
     exit::{Code, Failure, Result},
     instance::{Instance, api, has, mesh, pod, pods_of},
 };
-use mesh_api::{
-    MeshInstance,
-    labels::{SERVICE, TASK},
-};
+use mesh_api::{MeshInstance, labels::SERVICE};
 
 /// Something about an instance.
 pub(super) enum Seen {
@@ -52,7 +49,6 @@ fn of_meshes(which: &Which) -> watcher::Config {
     match which {
         Which::All => watcher::Config::default(),
         Which::Service(name) => watcher::Config::default().labels(&format!("{SERVICE}={name}")),
-        Which::Task(name) => watcher::Config::default().labels(&format!("{TASK}={name}")),
         Which::Instance(id) => watcher::Config::default().fields(&format!("metadata.name={id}")),
     }
 }
@@ -61,7 +57,6 @@ fn of_pods(which: &Which) -> watcher::Config {
     match which {
         Which::All => watcher::Config::default().labels(&pods_of(None)),
         Which::Service(name) => watcher::Config::default().labels(&pods_of(Some(name))),
-        Which::Task(name) => watcher::Config::default().labels(&format!("{TASK}={name}")),
         Which::Instance(id) => watcher::Config::default().fields(&format!("metadata.name={id}")),
     }
 }

@@ -5,10 +5,9 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
-use crate::{Error, api};
+use crate::{Error, api, mesh_task::service};
 use mesh_api::{MeshService, MeshTask, labels};
 use mesh_backend::kubernetes::status::task::newest_first;
-use mesh_plan::task;
 
 /// What was found.
 pub(super) struct World {
@@ -33,13 +32,4 @@ pub(super) async fn dereference(client: &Client, task: &MeshTask) -> Result<Worl
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let pods = if jobs.is_empty() { Vec::new() } else { pods.list(&own).await.map_err(api("list the pods of MeshTask"))?.items };
     Ok(World { cron_job, jobs: newest_first(jobs), pods, service: service(client, task).await? })
-}
-
-/// The service that a task needs, if it needs one and that is there.
-pub(super) async fn service(client: &Client, task: &MeshTask) -> Result<Option<MeshService>, Error> {
-    let services: Api<MeshService> = Api::namespaced(client.clone(), &task.namespace().unwrap_or_default());
-    match task::service_of(task) {
-        Some(name) => services.get_opt(name).await.map_err(api("read MeshService")),
-        None => Ok(None),
-    }
 }

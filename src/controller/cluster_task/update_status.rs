@@ -30,7 +30,7 @@ pub(super) async fn update_status(
     let old = task.status.clone().unwrap_or_default();
     let now = clock::now();
     let new = made(&old, task, schedule, applied, world, now);
-    if task.status.as_ref() != Some(&new) && mesh_task::publish_status(&context.client, &context.notes, task, &new).await? {
+    if mesh_task::publish_status(&context.client, &context.notes, task, &new).await? {
         context.metrics.ended(task, &old, &new);
     }
     let next = new.next_schedule_time.map(|next| next.0.duration_since(now));

@@ -1,13 +1,13 @@
 //! Writes the agent's part of an instance's status, if it has changed, and tells what changed as Events.
-use kube::{
-    Api, ResourceExt,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use kube::ResourceExt;
 
 use super::agent::Agent;
-use crate::{Error, api, notes::Note};
-use mesh_api::{GROUP, MeshInstance, MeshInstanceStatus, VERSION, conditions::instance as reason, instance::InstanceState, labels};
+use crate::{
+    Error,
+    notes::Note,
+    writes::{self, About},
+};
+use mesh_api::{MeshInstance, MeshInstanceStatus, conditions::instance as reason, instance::InstanceState};
 
 /// Writes it.
 pub(super) async fn update_status(agent: &Agent, instance: &MeshInstance, new: &MeshInstanceStatus) -> Result<(), Error> {
@@ -16,18 +16,10 @@ pub(super) async fn update_status(agent: &Agent, instance: &MeshInstance, new: &
     if old == *new {
         return Ok(());
     }
-    let name = instance.name_any();
-    let metadata = json!({ "name": name, "uid": instance.uid() });
-    let object = json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshInstance", "metadata": metadata, "status": new });
-    let instances: Api<MeshInstance> = Api::namespaced(agent.client.clone(), &instance.namespace().unwrap_or_default());
-    let params = PatchParams::apply(labels::STATUS_MANAGER).force();
-    match instances.patch_status(&name, &params, &Patch::Apply(&object)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {
-            agent.orphans.suspect(instance);
-            return Ok(());
-        }
-        result => result.map_err(api("apply MeshInstance status"))?,
-    };
+    if !writes::apply_status(&agent.client, instance, About::Object, new, "apply MeshInstance status").await? {
+        agent.orphans.suspect(instance);
+        return Ok(());
+    }
     let told = agent.tell(&instance.uid().unwrap_or_default(), new.clone()).unwrap_or(old);
     for note in notes(&told, new) {
         agent.notes.publish(instance, note);

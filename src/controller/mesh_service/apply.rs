@@ -13,7 +13,7 @@ use kube::{
 use serde_json::json;
 
 use super::{Context, dereference::World};
-use crate::{Error, api, notes::Note};
+use crate::{Error, api, notes::Note, writes};
 use mesh_api::{MeshInstance, MeshInstanceSpec, MeshService, labels, names, node::BackendKind};
 use mesh_plan::{
     history,
@@ -80,10 +80,8 @@ fn is_owned(instance: &MeshInstance, by: &MeshService) -> bool {
 }
 
 async fn delete(context: &Context, service: &MeshService, instances: &Api<MeshInstance>, names: &[String]) -> Result<(), Error> {
-    let delete = async |name: &String| match instances.delete(name, &DeleteParams::background()).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        result => result.map(drop).map_err(api("delete MeshInstance")),
-    };
+    let params = DeleteParams::background();
+    let delete = async |name: &String| writes::delete(instances, name, &params, "delete MeshInstance").await;
     stream::iter(names).map(Ok).try_for_each_concurrent(WRITES_AT_ONCE, delete).await?;
     if !names.is_empty() {
         context.notes.publish(service, Note::normal("InstancesDeleted", format!("ending {}", names.join(", "))));
@@ -189,10 +187,7 @@ async fn drop_revisions(context: &Context, service: &MeshService, revision: &Rev
         world.instances.iter().map(|instance| instance.spec.revision.as_str()).chain([revision.name.as_str()]).collect();
     let limit = usize::try_from(service.spec.rollout.revision_history_limit).unwrap_or(0);
     for old in history::surplus(&world.revisions, &used, limit) {
-        match revisions.delete(&old.name_any(), &DeleteParams::default()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            result => drop(result.map_err(api("delete ControllerRevision"))?),
-        }
+        writes::delete(&revisions, &old.name_any(), &DeleteParams::default(), "delete ControllerRevision").await?;
     }
     Ok(())
 }

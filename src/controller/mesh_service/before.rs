@@ -19,31 +19,45 @@ use mesh_plan::{service_status::replicas::Trouble, task, template::Revision};
 
 /// Why a revision does not start yet; none if it may. A revision that has been made is never held up again: its `ControllerRevision` stands for that.
 pub(super) async fn look(client: &Client, service: &MeshService, revision: &str, world: &World) -> Result<Option<Trouble>, Error> {
-    let Some(before) = &service.spec.rollout.before else { return Ok(None) };
     let object = names::controller_revision(&service.name_any(), revision);
-    if world.revisions.iter().any(|known| known.name_any() == object) || service.spec.replicas == 0 {
-        return Ok(None);
-    }
-    let namespace = service.namespace().unwrap_or_default();
-    let tasks: Api<MeshTask> = Api::namespaced(client.clone(), &namespace);
+    let is_made = world.revisions.iter().any(|known| known.name_any() == object);
+    let runs: Api<MeshInstance> = Api::namespaced(client.clone(), &service.namespace().unwrap_or_default());
+    gate(client, service, revision, is_made, async |task, name, asked| {
+        let run = match runs.get_opt(name).await.map_err(api("read the run of MeshTask"))? {
+            Some(run) => run,
+            None => ask(client, task, asked).await?,
+        };
+        Ok(task::told(&run))
+    })
+    .await
+}
+
+/// Why a revision of a service does not start yet, here or in a cluster. `run` gives the run of that name, which it makes if it is not there.
+pub(crate) async fn gate(
+    client: &Client,
+    service: &MeshService,
+    revision: &str,
+    is_made: bool,
+    run: impl AsyncFnOnce(&MeshTask, &str, Asked) -> Result<TaskRunStatus, NotMade>,
+) -> Result<Option<Trouble>, Error> {
+    let Some(before) = service.spec.rollout.before.as_ref().filter(|_| !is_made && service.spec.replicas > 0) else { return Ok(None) };
+    let tasks: Api<MeshTask> = Api::namespaced(client.clone(), &service.namespace().unwrap_or_default());
     let Some(task) = tasks.get_opt(&before.task).await.map_err(api("read MeshTask"))? else {
-        return Ok(Some(no_task(&before.task)));
+        let text =
+            format!("spec.rollout.before.task: there is no MeshTask {:?} in this namespace: apply it, or leave `before` out", before.task);
+        return Ok(Some((TASK_FAILED, text)));
     };
-    let runs: Api<MeshInstance> = Api::namespaced(client.clone(), &namespace);
     let name = task::before(&task, &service.name_any(), revision);
-    let run = match runs.get_opt(&name).await.map_err(api("read the run of MeshTask"))? {
-        Some(run) => run,
-        None => match ask(client, &task, Asked { name: Some(name), before: Some(service.name_any()), args: None }).await {
-            Ok(run) => run,
-            Err(NotMade::Refused(why)) => return Ok(Some(cannot_run(&before.task, &why))),
-            Err(NotMade::Api(error)) => return Err(error),
-        },
-    };
-    Ok(standing(&before.task, &task::told(&run)))
+    let asked = Asked { name: Some(name.clone()), before: Some(service.name_any()), args: None };
+    match run(&task, &name, asked).await {
+        Ok(told) => Ok(standing(&before.task, &told)),
+        Err(NotMade::Refused(why)) => Ok(Some((TASK_FAILED, format!("task {} cannot run: {why}", before.task)))),
+        Err(NotMade::Api(error)) => Err(error),
+    }
 }
 
 /// What a run that comes first says: nothing once it has succeeded.
-pub(crate) fn standing(task: &str, run: &TaskRunStatus) -> Option<Trouble> {
+fn standing(task: &str, run: &TaskRunStatus) -> Option<Trouble> {
     let message = if run.message.is_empty() { String::new() } else { format!(": {}", run.message) };
     match run.state {
         InstanceState::Succeeded => None,
@@ -59,16 +73,6 @@ pub(crate) fn standing(task: &str, run: &TaskRunStatus) -> Option<Trouble> {
         }
         state => Some((WAITING_FOR_TASK, format!("task {task} is to be done first; its run {} is {state:?}{message}", run.name))),
     }
-}
-
-/// There is no such task.
-pub(crate) fn no_task(task: &str) -> Trouble {
-    (TASK_FAILED, format!("spec.rollout.before.task: there is no MeshTask {task:?} in this namespace: apply it, or leave `before` out"))
-}
-
-/// The task cannot run.
-pub(crate) fn cannot_run(task: &str, why: &str) -> Trouble {
-    (TASK_FAILED, format!("task {task} cannot run: {why}"))
 }
 
 /// The revision that was made last.

@@ -1,23 +1,18 @@
 //! Writes the status of a service, if it has changed.
 use std::time::Duration;
 
-use kube::{
-    Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
-    runtime::controller::Action,
-};
-use serde_json::json;
+use kube::{Client, runtime::controller::Action};
 
 use super::{Context, dereference::World};
 use crate::{
-    Error, api,
+    Error,
     node::RENEW,
     notes::{Note, Notes},
+    writes::{self, About},
 };
 use mesh_api::{
-    GROUP, MeshService, MeshServiceStatus, VERSION,
+    MeshService, MeshServiceStatus,
     conditions::service::{self as condition, READY},
-    labels,
 };
 use mesh_kit::clock;
 use mesh_plan::{
@@ -50,23 +45,11 @@ pub(crate) async fn publish_status(client: &Client, notes: &Notes, service: &Mes
     if service.status.as_ref() == Some(new) {
         return Ok(());
     }
-    write(client, service, new).await?;
+    writes::apply_status(client, service, About::Object, new, "apply MeshService status").await?;
     if let Some(note) = note(service.status.as_ref(), new) {
         notes.publish(service, note);
     }
     Ok(())
-}
-
-async fn write(client: &Client, service: &MeshService, status: &MeshServiceStatus) -> Result<(), Error> {
-    let services: Api<MeshService> = Api::namespaced(client.clone(), &service.namespace().unwrap_or_default());
-    let name = service.name_any();
-    let object = json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshService", "metadata": { "name": name, "uid": service.uid() }, "status": status });
-    let params = PatchParams::apply(labels::STATUS_MANAGER).force();
-    match services.patch_status(&name, &params, &Patch::Apply(&object)).await {
-        // Gone meanwhile, or made anew under the same name: nobody reads this one's status any more.
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
-        result => result.map(drop).map_err(api("apply MeshService status")),
-    }
 }
 
 /// The change that is worth an event: a new reason of the condition Ready.

@@ -8,7 +8,7 @@ use kube::{
 use serde_json::json;
 
 use super::{Context, Planned, dereference::World};
-use crate::{Error, api, mesh_task::dereference::dereference, notes::Note};
+use crate::{Error, api, mesh_task::dereference::dereference, notes::Note, writes};
 use mesh_api::{MeshInstance, MeshTask, instance::Cancelled, labels, names};
 use mesh_coordination::schedule::slot_name;
 use mesh_kit::clock;
@@ -71,10 +71,7 @@ async fn cancel(runs: &Api<MeshInstance>, run: &MeshInstance, why: String) -> Re
 pub(super) async fn prune(client: &Client, task: &MeshTask, world: &World) -> Result<(), Error> {
     let runs: Api<MeshInstance> = Api::namespaced(client.clone(), &task.namespace().unwrap_or_default());
     for old in task::surplus(task, &world.runs, task::standing) {
-        match runs.delete(&old.name_any(), &DeleteParams::background()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            result => drop(result.map_err(api("delete the run of MeshTask"))?),
-        }
+        writes::delete(&runs, &old.name_any(), &DeleteParams::background(), "delete the run of MeshTask").await?;
     }
     Ok(())
 }
@@ -88,6 +85,13 @@ pub struct Asked {
     pub before: Option<String>,
     /// Arguments in the place of the task's own.
     pub args: Option<Vec<String>>,
+}
+
+impl Asked {
+    /// What the run is called.
+    pub(crate) fn name(&self, task: &MeshTask) -> String {
+        self.name.clone().unwrap_or_else(|| names::run(&task.name_any(), &format!("manual-{}", rand::random::<u32>())))
+    }
 }
 
 /// Why a run that was asked for was not made.
@@ -118,11 +122,8 @@ pub async fn ask(client: &Client, task: &MeshTask, asked: Asked) -> Result<MeshI
         Some(refusal) => return Err(refusal.into()),
         None => world.nodes.least(world.runs.iter().map(|run| &run.spec.node_name)).cloned().unwrap_or_default(),
     };
-    let name = asked.name.unwrap_or_else(|| names::run(&task.name_any(), &format!("manual-{}", rand::random::<u32>())));
-    let run = task::run(task, &program, Which { name: name.clone(), scheduled: None, before: asked.before, args: asked.args }, node);
+    let which = Which { name: asked.name(task), scheduled: None, before: asked.before, args: asked.args };
+    let run = task::run(task, &program, which, node);
     let runs: Api<MeshInstance> = Api::namespaced(client.clone(), &task.namespace().unwrap_or_default());
-    match runs.create(&PostParams::default(), &run).await {
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(runs.get(&name).await.map_err(api("read the run of MeshTask"))?),
-        made => Ok(made.map_err(api("create the run of MeshTask"))?),
-    }
+    Ok(writes::create_or_get(&runs, &run, "create the run of MeshTask").await?)
 }

@@ -24,11 +24,15 @@ pub(super) async fn dereference(client: &Client, task: &MeshTask) -> Result<Worl
     let own = ListParams::default().labels(&format!("{}={}", labels::TASK, task.name_any()));
     let instances: Api<MeshInstance> = Api::namespaced(client.clone(), &namespace);
     let runs = instances.list(&own).await.map_err(api("list the runs of MeshTask"))?.items;
-    let services: Api<MeshService> = Api::namespaced(client.clone(), &namespace);
-    let service = match task::service_of(task) {
-        Some(name) => services.get_opt(name).await.map_err(api("read MeshService"))?,
-        None => None,
-    };
-    let nodes = placement::nodes(client).await?;
+    let (service, nodes) = (service(client, task).await?, placement::nodes(client).await?);
     Ok(World { runs: task::newest_first(runs), service, nodes })
+}
+
+/// The service that a task needs, if it needs one and that is there.
+pub(crate) async fn service(client: &Client, task: &MeshTask) -> Result<Option<MeshService>, Error> {
+    let services: Api<MeshService> = Api::namespaced(client.clone(), &task.namespace().unwrap_or_default());
+    match task::service_of(task) {
+        Some(name) => services.get_opt(name).await.map_err(api("read MeshService")),
+        None => Ok(None),
+    }
 }

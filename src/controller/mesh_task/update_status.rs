@@ -1,21 +1,17 @@
 //! Writes the status of a task, if it has changed, and tells of what was missed and what has ended.
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{
-    Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use kube::{Client, ResourceExt};
 
 use super::{Context, Planned, apply::Done, dereference::World};
 use crate::{
-    Error, api,
+    Error,
     notes::{Note, Notes},
+    writes::{self, About},
 };
 use mesh_api::{
-    GROUP, MeshTask, MeshTaskStatus, VERSION,
+    MeshTask, MeshTaskStatus,
     conditions::{Want, task as reason},
-    labels,
     task::{MeshTaskSpec, MissedRun},
 };
 use mesh_coordination::schedule::{Decision, LISTED};
@@ -26,26 +22,19 @@ use mesh_plan::task;
 pub(super) async fn update_status(context: &Context, task: &MeshTask, planned: &Planned, done: &Done, world: &World) -> Result<(), Error> {
     let old = task.status.clone().unwrap_or_default();
     let new = status(&old, task, planned, done, world, clock::now());
-    if task.status.as_ref() == Some(&new) {
-        return Ok(());
-    }
     if publish_status(&context.client, &context.notes, task, &new).await? {
         tell(context, task, &old, &new, planned.decision().filter(|_| !done.waits));
     }
     Ok(())
 }
 
-/// Writes a status that differs from the one that is there, and tells of a new refusal; false if the task is gone.
+/// Writes a status, if it differs from the one that is there, and tells of a new refusal; whether it was written.
 pub(crate) async fn publish_status(client: &Client, notes: &Notes, task: &MeshTask, new: &MeshTaskStatus) -> Result<bool, Error> {
-    let tasks: Api<MeshTask> = Api::namespaced(client.clone(), &task.namespace().unwrap_or_default());
-    let (name, params) = (task.name_any(), PatchParams::apply(labels::STATUS_MANAGER).force());
     // What was decided is of this very object: a status that was written meanwhile may say that more is handled.
-    let metadata = json!({ "name": name, "uid": task.uid(), "resourceVersion": task.resource_version() });
-    let object = json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "MeshTask", "metadata": metadata, "status": new });
-    match tasks.patch_status(&name, &params, &Patch::Apply(&object)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(false),
-        result => result.map_err(api("apply MeshTask status"))?,
-    };
+    let act = "apply MeshTask status";
+    if task.status.as_ref() == Some(new) || !writes::apply_status(client, task, About::Revision, new, act).await? {
+        return Ok(false);
+    }
     let (was, is) = (task.status.as_ref().and_then(|status| status.conditions.first()), new.conditions.first());
     if let Some(refused) = is.filter(|is| is.status != "True" && was.is_none_or(|was| was.message != is.message)) {
         let text = format!("{}: {}", refused.reason, refused.message);
