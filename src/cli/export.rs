@@ -55,6 +55,9 @@ impl Export {
             return target.with(async |api| self.of_api(api).await).await;
         }
         let loaded = Loaded::read(&self.files, target.namespace()).await?;
+        if loaded.services.is_empty() {
+            return Err(Failure::new(Code::Invalid, "there is no MeshService in the manifests"));
+        }
         let services = self.chosen(loaded.services.clone())?;
         let exported = exported(&services, |service, text| loaded.complaint(service, text));
         let namespaces = exported.natives.iter().map(|native| native.namespace.clone());

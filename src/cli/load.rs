@@ -15,7 +15,7 @@ use crate::{
     serve::admission::admission,
     target::Connection,
 };
-use mesh_api::MeshService;
+use mesh_api::{MeshService, MeshTask};
 use mesh_apiserver::{ApiServer, Options};
 use mesh_controllers::bootstrap;
 use mesh_kit::shutdown::Shutdown;
@@ -26,6 +26,8 @@ use mesh_store::Store;
 pub(crate) struct Loaded {
     /// In the order of namespace and name.
     pub(crate) services: Vec<MeshService>,
+    /// In the order of namespace and name.
+    pub(crate) tasks: Vec<MeshTask>,
     /// By namespace.
     sources: BTreeMap<String, Sources>,
     documents: Vec<Document>,
@@ -41,9 +43,12 @@ impl Loaded {
     pub(crate) async fn of(documents: Vec<Document>, namespace: String) -> Result<Self> {
         let (shutdown, _supervisor) = Shutdown::new();
         let client = checked(&documents, namespace, &shutdown).await?;
-        let loaded = Self { services: list(&client).await?, sources: sources(&client).await?, documents };
-        if loaded.services.is_empty() {
-            return Err(Failure::new(Code::Invalid, "there is no MeshService in the manifests: `mesh init` writes an example"));
+        let loaded = Self { services: list(&client).await?, tasks: list(&client).await?, sources: sources(&client).await?, documents };
+        if loaded.services.is_empty() && loaded.tasks.is_empty() {
+            return Err(Failure::new(
+                Code::Invalid,
+                "there is neither a MeshService nor a MeshTask in the manifests: `mesh init` writes an example",
+            ));
         }
         Ok(loaded)
     }
@@ -59,9 +64,9 @@ impl Loaded {
         self.documents.iter().filter(|document| !known(document)).map(Document::title).collect()
     }
 
-    /// `mesh.yaml:12: MeshService api: spec.image: …` for something that is wrong with a service's field.
-    pub(crate) fn complaint(&self, service: &MeshService, text: &str) -> Failure {
-        let document = self.documents.iter().find(|document| document.is_service() && document.name() == service.name_any());
+    /// `mesh.yaml:12: MeshService api: spec.image: …` for something that is wrong with a field of a service or a task.
+    pub(crate) fn complaint<K: Resource<DynamicType = ()>>(&self, of: &K, text: &str) -> Failure {
+        let document = self.documents.iter().find(|document| document.is::<K>() && document.name() == of.name_any());
         let place = document.map(|document| {
             let field = text.split([':', ' ']).next().unwrap_or_default();
             // Where a list is named by its key, the list is as near as lines go.

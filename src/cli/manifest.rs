@@ -7,10 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kube::core::{DynamicObject, GroupVersionKind, Status, response::StatusCause};
+use kube::{
+    Resource,
+    core::{DynamicObject, GroupVersionKind, Status, response::StatusCause},
+};
 
 use super::exit::{Code, Failure, Result};
-use mesh_api::duration::PATTERN;
+use mesh_api::{MeshService, duration::PATTERN};
 use mesh_convert::lines::Lines;
 
 /// What `mesh run` looks for in the current directory when no file is named.
@@ -45,7 +48,12 @@ impl Document {
 
     /// Whether it is a `MeshService`.
     pub fn is_service(&self) -> bool {
-        self.gvk.group == mesh_api::GROUP && self.gvk.kind == "MeshService"
+        self.is::<MeshService>()
+    }
+
+    /// Whether it is of a kind of ours.
+    pub fn is<K: Resource<DynamicType = ()>>(&self) -> bool {
+        self.gvk.group == mesh_api::GROUP && self.gvk.kind == K::kind(&())
     }
 
     /// `mesh.yaml:12`: where it begins.

@@ -13,7 +13,6 @@ use super::{
     target::Target,
 };
 use mesh_api::labels;
-use mesh_backend::quadlet::argv;
 use mesh_plan::container::Source as Mounted;
 
 /// Containers of Podman from manifests, without a controller.
@@ -68,7 +67,7 @@ impl PlanVerb {
         let plan = self.source.plan(namespace).await?;
         let mut runs = Vec::new();
         for member in &plan.members {
-            let argv = argv::run(&member.instance(), &plan.host).map_err(|error| Failure::new(Code::Invalid, error.to_string()))?;
+            let argv = member.argv(&plan.host).map_err(|error| Failure::new(Code::Invalid, error.to_string()))?;
             runs.push((member.container.name.as_str(), argv));
         }
         if self.json {
@@ -95,7 +94,8 @@ impl PlanVerb {
 
 /// A line that a shell splits into these words. What only systemd needs is left out.
 fn line(argv: &[String]) -> String {
-    let words = argv.iter().filter(|word| !["--sdnotify=conmon", "--cgroups=split", "--log-driver=journald"].contains(&word.as_str()));
+    let systemds = ["--sdnotify=conmon", "--cgroups=split", "--log-driver=journald", "--log-driver=passthrough"];
+    let words = argv.iter().filter(|word| !systemds.contains(&word.as_str()));
     words.map(|word| mesh_convert::words::quoted(word)).collect::<Vec<_>>().join(" ")
 }
 

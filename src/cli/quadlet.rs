@@ -2,6 +2,7 @@
 //!
 //! Manifests are checked by the embedded API in memory, as a controller would ([`load`]); [`make`] makes files of them by
 //! [`mesh_backend::quadlet`]; [`disk`] compares them with what lies there. Nothing here talks to a controller.
+mod calendar;
 mod disk;
 mod files;
 mod generator;
@@ -11,6 +12,7 @@ pub(super) mod plan;
 mod redis;
 mod router;
 mod show;
+mod task;
 mod verify;
 
 use std::{net::SocketAddr, path::PathBuf};

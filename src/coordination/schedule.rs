@@ -19,6 +19,7 @@ use self::cron::Cron;
 use mesh_api::duration::Duration;
 
 pub use self::{
+    cron::Fields,
     decide::{ConcurrencyPolicy, Decision, LISTED, Missed, Policy, Reason, Run, State, decide},
     error::Error,
     name::slot_name,
@@ -29,6 +30,15 @@ pub use self::{
 pub struct Schedule {
     rule: Rule,
     anchor: Timestamp,
+}
+
+/// What a schedule says, for whoever says it to another clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// Local times in the schedule's zone.
+    Cron(Fields),
+    /// Every so many seconds, at least one.
+    Every(i64),
 }
 
 #[derive(Debug, Clone)]
@@ -87,6 +97,14 @@ impl Schedule {
                 let since = interval.checked_mul(i64::try_from(passed + 1).ok()?)?;
                 Timestamp::from_second(self.anchor.as_second().checked_add(since)?).ok()
             }
+        }
+    }
+
+    /// What it says.
+    pub fn form(&self) -> Form {
+        match &self.rule {
+            Rule::Cron(cron) => Form::Cron(cron.fields()),
+            Rule::Every(interval) => Form::Every(*interval),
         }
     }
 

@@ -39,16 +39,21 @@ pub fn program(task: &MeshTask, service: Option<&MeshService>, backend: BackendK
         let message = format!("spec.{field}: there is no MeshService {name:?} in this namespace: apply it, or name another one");
         return Err(Refusal { reason: SERVICE_MISSING, message });
     }
-    let (program, place) = match (&spec.template, &spec.service_ref, service) {
-        (Some(template), ..) => (of_template(template), "spec.template."),
-        (None, Some(command), Some(service)) => (of_service(&service.spec, command), "spec.serviceRef: of its service, spec."),
+    let program = match (&spec.template, &spec.service_ref, service) {
+        (Some(template), ..) => of_template(template),
+        (None, Some(command), Some(service)) => of_service(&service.spec, command),
         // A request is no program.
         _ if spec.http.is_some() => return Ok(worker()),
         _ => return invalid("spec: give one of template, serviceRef and http".to_owned()),
     };
-    let placed = |refusal: Refusal| Refusal { message: refusal.message.replacen("spec.", place, 1), ..refusal };
-    validate(&program, backend).map_err(placed)?;
+    validate(&program, backend).map_err(|refusal| Refusal { message: placed(task, &refusal.message), ..refusal })?;
     Ok(program)
+}
+
+/// What is said of a field of the program, of the field of the task that it comes from.
+pub fn placed(task: &MeshTask, message: &str) -> String {
+    let place = if task.spec.template.is_some() { "spec.template." } else { "spec.serviceRef: of its service, spec." };
+    message.replacen("spec.", place, 1)
 }
 
 fn worker() -> MeshServiceSpec {

@@ -10,12 +10,22 @@ pub const PODMAN: &str = "/usr/bin/podman";
 /// # Errors
 /// A field that cannot be carried to the container as it is.
 pub fn run(instance: &Instance<'_>, host: &Host) -> Result<Vec<String>, Error> {
+    words(instance, host, &["--sdnotify=conmon", "--detach", "--log-driver=journald"])
+}
+
+/// The argument vector that runs an instance until it ends. What it writes is Podman's own output, which systemd has in the journal.
+///
+/// # Errors
+/// A field that cannot be carried to the container as it is.
+pub fn run_to_end(instance: &Instance<'_>, host: &Host) -> Result<Vec<String>, Error> {
+    words(instance, host, &["--log-driver=passthrough"])
+}
+
+fn words(instance: &Instance<'_>, host: &Host, how: &[&str]) -> Result<Vec<String>, Error> {
     let container = instance.container;
     check_image(&container.image)?;
-    let mut words: Vec<String> =
-        [PODMAN, "run", "--replace", "--rm", "--cgroups=split", "--sdnotify=conmon", "--detach", "--log-driver=journald"]
-            .map(ToOwned::to_owned)
-            .to_vec();
+    let always = [PODMAN, "run", "--replace", "--rm", "--cgroups=split"];
+    let mut words: Vec<String> = always.iter().chain(how).map(|word| (*word).to_owned()).collect();
     let mut flag = |name: &str, value: &str| words.push(format!("--{name}={value}"));
     flag("name", &container.name);
     flag("pull", pull_policy(container.pull));

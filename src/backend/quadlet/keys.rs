@@ -23,6 +23,8 @@ pub enum Section {
     Quadlet,
     /// Of systemd: a socket.
     Socket,
+    /// Of systemd: a timer.
+    Timer,
     /// Of systemd: a service.
     Service,
     /// Of systemd: what wants the unit.
@@ -31,7 +33,7 @@ pub enum Section {
 
 impl Section {
     /// All of them, in the order in which they are written.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unit,
         Self::Container,
         Self::Network,
@@ -40,6 +42,7 @@ impl Section {
         Self::Pod,
         Self::Quadlet,
         Self::Socket,
+        Self::Timer,
         Self::Service,
         Self::Install,
     ];
@@ -55,6 +58,7 @@ impl Section {
             Self::Pod => "Pod",
             Self::Quadlet => "Quadlet",
             Self::Socket => "Socket",
+            Self::Timer => "Timer",
             Self::Service => "Service",
             Self::Install => "Install",
         }
@@ -67,7 +71,7 @@ impl Section {
 
     /// Whether Quadlet reads it, and refuses keys in it that it does not know. The others are systemd's, which skips what it does not know.
     pub const fn is_quadlets(self) -> bool {
-        !matches!(self, Self::Unit | Self::Socket | Self::Service | Self::Install)
+        !matches!(self, Self::Unit | Self::Socket | Self::Timer | Self::Service | Self::Install)
     }
 }
 
@@ -138,7 +142,7 @@ impl Key {
 }
 
 /// All keys.
-const ALL: [&[Key]; 10] = [
+const ALL: [&[Key]; 11] = [
     unit::KEYS,
     container::KEYS,
     network::KEYS,
@@ -147,6 +151,7 @@ const ALL: [&[Key]; 10] = [
     pod::KEYS,
     quadlet::KEYS,
     socket::KEYS,
+    timer::KEYS,
     service::KEYS,
     install::KEYS,
 ];
@@ -362,6 +367,7 @@ keys! { unit Unit, "Keys of `[Unit]` that are written here.":
     PART_OF "PartOf" SettingList 4 4;
     REQUIRES "Requires" SettingList 4 4;
     WANTS "Wants" SettingList 4 4;
+    START_LIMIT_BURST "StartLimitBurst" Number 4 4;
     START_LIMIT_INTERVAL_SEC "StartLimitIntervalSec" Setting 4 4;
     STATE_DIR "X-MeshStateDir" Setting 4 4;
 }
@@ -412,6 +418,16 @@ keys! { socket Socket, "Keys of `[Socket]` that are written here.":
     FILE_DESCRIPTOR_NAME "FileDescriptorName" Setting 4 4;
     LISTEN_STREAM "ListenStream" SettingList 4 4;
     NO_DELAY "NoDelay" Setting 4 4;
+}
+
+keys! { timer Timer, "Keys of `[Timer]` that are written here.":
+    ACCURACY_SEC "AccuracySec" Number 4 4;
+    FIXED_RANDOM_DELAY "FixedRandomDelay" Bool 4 4;
+    ON_ACTIVE_SEC "OnActiveSec" Number 4 4;
+    ON_CALENDAR "OnCalendar" SettingList 4 4;
+    ON_UNIT_ACTIVE_SEC "OnUnitActiveSec" Number 4 4;
+    PERSISTENT "Persistent" Bool 4 4;
+    RANDOMIZED_DELAY_SEC "RandomizedDelaySec" Number 4 4;
 }
 
 keys! { install Install, "Keys of `[Install]`.":

@@ -29,6 +29,12 @@ pub fn service(stem: &str, ordinal: u32) -> String {
     file(stem, Some(ordinal), "service")
 }
 
+/// The stem of the units of a task that systemd runs without a controller. It is the same whatever the task becomes: systemd remembers by the
+/// timer's name when it ran last. No revision's stem is such: behind its service stands a '-' and the revision, and behind that an '@'.
+pub fn task(namespace: &str, task: &str) -> String {
+    folder(namespace, task)
+}
+
 /// The name of the drop-in that says what differs in an instance. Users' drop-ins of other names are theirs.
 pub const DROP_IN: &str = "10-mesh.conf";
 

@@ -6,13 +6,15 @@ mod plain;
 mod pods;
 mod secrets;
 mod shared;
+mod task;
 
 pub use health::{Health, health};
 pub use mounts::{DataFile, data_files, data_mounts};
-pub use plain::{network_service, service, volume_service};
+pub use plain::{network_service, service, task_service, volume_service};
 pub use pods::{in_pod, joining, pod, pod_file};
 pub use secrets::{EngineSecret, secrets};
 pub use shared::{image, image_file, network, network_file, volume, volume_file};
+pub use task::{Timer, Times, Tries, task, timer};
 
 use std::path::PathBuf;
 
@@ -142,24 +144,11 @@ fn part(instance: &Instance<'_>, whole: &Unit, own: bool) -> Unit {
 /// # Errors
 /// A field that cannot be carried to the container as it is.
 pub fn whole(instance: &Instance<'_>, host: &Host) -> Result<Unit, Error> {
-    let container = instance.container;
-    check_names(instance)?;
-    let base = if container.is_run() { templates::task() } else { templates::container() };
+    let base = if instance.container.is_run() { templates::task() } else { templates::container() };
     let mut unit = Writer { unit: base, host };
     unit.about(instance)?;
-    unit.process(container)?;
-    unit.environment(instance)?;
-    unit.network(container)?;
-    unit.mounts(instance)?;
-    unit.limits(&container.resources)?;
-    unit.security(container)?;
-    unit.stopping(container)?;
-    if let Some(health) = instance.health {
-        unit.health(health)?;
-    }
-    for (name, value) in &container.labels {
-        unit.unit.add(key::LABEL, &format!("label {name}"), (name.as_str(), value.as_str()))?;
-    }
+    unit.kept_running()?;
+    unit.container(instance, "journald")?;
     Ok(unit.unit)
 }
 
@@ -209,6 +198,7 @@ impl Writer<'_> {
     }
 
     fn about(&mut self, instance: &Instance<'_>) -> Result<(), Error> {
+        check_names(instance)?;
         let Instance { namespace, service, name, after, .. } = instance;
         self.unit.set(about::DESCRIPTION, "metadata.name", format!("mesh: {name} of {namespace}/{service}"))?;
         network_online(&mut self.unit, self.host)?;
@@ -216,6 +206,10 @@ impl Writer<'_> {
             self.unit.add(about::AFTER, "the start order", unit.as_str())?;
             self.unit.add(about::WANTS, "the start order", unit.as_str())?;
         }
+        Ok(())
+    }
+
+    fn kept_running(&mut self) -> Result<(), Error> {
         if self.host.systemd >= Some(Systemd::RESTART_STEPS) {
             self.unit.add(setting::RESTART_STEPS, "restart", "6")?;
             self.unit.add(setting::RESTART_MAX_DELAY_SEC, "restart", "1min")?;
@@ -224,7 +218,26 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn process(&mut self, container: &Container) -> Result<(), Error> {
+    /// All that Podman is told, and the limits. `logs` is the driver of what the container writes.
+    fn container(&mut self, instance: &Instance<'_>, logs: &str) -> Result<(), Error> {
+        let container = instance.container;
+        self.process(container, logs)?;
+        self.environment(instance)?;
+        self.network(container)?;
+        self.mounts(instance)?;
+        self.limits(&container.resources)?;
+        self.security(container)?;
+        self.stopping(container)?;
+        if let Some(health) = instance.health {
+            self.health(health)?;
+        }
+        for (name, value) in &container.labels {
+            self.unit.add(key::LABEL, &format!("label {name}"), (name.as_str(), value.as_str()))?;
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, container: &Container, logs: &str) -> Result<(), Error> {
         check_image(&container.image)?;
         if self.host.image_units && container.pull != ImagePullPolicy::Never {
             self.unit.add(key::IMAGE, "spec.image", image_file(&container.image))?;
@@ -234,7 +247,7 @@ impl Writer<'_> {
             self.text(key::PULL, "spec.imagePullPolicy", "pull", pull_policy(container.pull))?;
         }
         self.unit.add(key::CONTAINER_NAME, "spec.podman.containerPrefix", container.name.as_str())?;
-        self.text(key::LOG_DRIVER, "logs", "log-driver", "journald")?;
+        self.text(key::LOG_DRIVER, "logs", "log-driver", logs)?;
         if !container.command.is_empty() {
             // The vector as JSON: Podman takes it apart again, and no image's own arguments follow it.
             let json = serde_json::to_string(&container.command).unwrap_or_default();

@@ -23,6 +23,9 @@ templates! {
     plain_container "instance.service" "An instance, for a Podman without Quadlet.";
     task "task.container" "A run of a task.";
     plain_task "task.service" "A run of a task, for a Podman without Quadlet.";
+    job "job.container" "A task that systemd runs without a controller.";
+    plain_job "job.service" "A task that systemd runs without a controller, for a Podman without Quadlet.";
+    timer "job.timer" "When such a task runs.";
     oneshot "oneshot.service" "A network or volume, for a Podman without Quadlet.";
     network "app.network" "A network.";
     volume "claim.volume" "A volume.";

@@ -103,7 +103,7 @@ fn kind(path: &str) -> Option<Kind> {
     let parent = folder.rsplit('/').next().unwrap_or_default();
     match (name.rsplit_once('.')?.1, parent.strip_suffix(".d")) {
         ("conf", Some(of)) => Some(own(of).map_or(Kind::Systemd, Kind::DropIn)),
-        ("service" | "socket", _) => Some(Kind::Systemd),
+        ("service" | "socket" | "timer", _) => Some(Kind::Systemd),
         _ => None,
     }
 }

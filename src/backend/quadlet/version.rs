@@ -65,6 +65,9 @@ impl Systemd {
     /// `RestartSteps=` and `RestartMaxDelaySec=`.
     pub const RESTART_STEPS: Self = Self(254);
 
+    /// `FixedRandomDelay=`.
+    pub const FIXED_RANDOM_DELAY: Self = Self(247);
+
     /// `Type=notify-reload`.
     pub const NOTIFY_RELOAD: Self = Self(253);
 

@@ -59,6 +59,10 @@ impl Install {
             if !gone.is_empty() {
                 systemd.run("stop", &gone)?;
             }
+            let timers: Vec<String> = gone.into_iter().filter(|unit| is_timer(unit)).collect();
+            if !timers.is_empty() {
+                systemd.run("disable", &timers)?;
+            }
             secrets::take_back(&disk, &plan)?;
         }
         let done = disk.write(self.force)?;
@@ -82,8 +86,11 @@ fn start(systemd: &Systemctl, plan: &Plan, disk: &Disk<'_>, new_secrets: &[&str]
         let secrets = render::secrets(&member.instance()).unwrap_or_default();
         secrets.iter().any(|secret| new_secrets.contains(&secret.name.as_str()))
     };
-    let touched = plan.members.iter().filter(|member| is_touched(member, &changed) || has_new(member));
-    let restart: Vec<String> = touched.map(|member| member.instance().unit_name()).collect();
+    // A task takes what is new when it runs next; its timer has to be told.
+    let services = plan.members.iter().filter(|member| member.job.is_none());
+    let touched = services.filter(|member| is_touched(member, &changed) || has_new(member)).map(Member::unit_name);
+    let timers = changed.iter().filter(|change| is_timer(&change.path)).map(|change| change.path.clone());
+    let restart: Vec<String> = touched.chain(timers).collect();
     let all: Vec<String> = plan.units.iter().map(|(unit, _)| unit.clone()).collect();
     if !restart.is_empty() {
         systemd.run("restart", &restart)?;
@@ -97,6 +104,10 @@ fn start(systemd: &Systemctl, plan: &Plan, disk: &Disk<'_>, new_secrets: &[&str]
     }
     let names = if all.len() > 8 { format!("{} units", all.len()) } else { all.join(", ") };
     output::print_line(&format!("started: {names}"))
+}
+
+fn is_timer(unit: &str) -> bool {
+    unit.rsplit_once('.').is_some_and(|(_, suffix)| suffix == "timer")
 }
 
 /// Whether a file that makes an instance changed.

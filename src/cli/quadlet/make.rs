@@ -6,9 +6,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     files::{Content, File, Root},
-    plan::{Member, Plan},
+    plan::{Job, Member, Plan},
     redis,
     router::Router,
+    task,
 };
 use crate::{
     exit::{Code, Failure, Result},
@@ -27,6 +28,7 @@ use mesh_backend::quadlet::{
 use mesh_plan::{
     about::Of,
     container::{self, Container, Source},
+    task::placed,
     template, validate,
 };
 
@@ -58,6 +60,9 @@ pub(crate) fn plan(loaded: &Loaded, wishes: &Wishes) -> Result<Plan> {
     for service in &loaded.services {
         let members = members(loaded, service, wishes.host.podman, &mut ports, &mut plan.notes)?;
         plan.members.extend(members);
+    }
+    for task in &loaded.tasks {
+        plan.members.extend(task::member(loaded, task, &mut plan.notes)?);
     }
     if let Some(image) = &wishes.redis {
         redis::add(&mut plan.members, image);
@@ -126,6 +131,7 @@ fn members(loaded: &Loaded, service: &MeshService, podman: Podman, ports: &mut P
             name: instance,
             ordinal,
             after: Vec::new(),
+            job: None,
         });
     }
     Ok(members)
@@ -166,8 +172,10 @@ impl Files<'_> {
     fn pods(&mut self, loaded: &Loaded) -> Result {
         let members = std::mem::take(&mut self.plan.members);
         let alone = |member: &&Member| {
-            let same = members.iter().filter(|other| (&other.namespace, &other.service) == (&member.namespace, &member.service));
-            same.count() == 1
+            let same = members
+                .iter()
+                .filter(|other| other.job.is_none() && (&other.namespace, &other.service) == (&member.namespace, &member.service));
+            member.job.is_none() && same.count() == 1
         };
         let mut by_network: BTreeMap<(&str, &str), Vec<&Member>> = BTreeMap::new();
         for member in members.iter().filter(alone) {
@@ -192,14 +200,13 @@ impl Files<'_> {
     fn members(&mut self, loaded: &Loaded) -> Result {
         let members = std::mem::take(&mut self.plan.members);
         for member in &members {
-            let made = self.member(member);
-            let found = loaded
-                .services
-                .iter()
-                .find(|service| service.name_any() == member.service && service.namespace() == Some(member.namespace.clone()));
-            made.map_err(|error| match found {
-                Some(service) => loaded.complaint(service, &error.to_string()),
-                None => Failure::new(Code::Invalid, error.to_string()),
+            self.member(member).map_err(|error| {
+                let text = error.to_string();
+                match (find(&loaded.services, member), find(&loaded.tasks, member)) {
+                    (_, Some(task)) if member.job.is_some() => loaded.complaint(task, &placed(task, &text)),
+                    (Some(service), _) => loaded.complaint(service, &text),
+                    _ => Failure::new(Code::Invalid, text),
+                }
             })?;
         }
         self.plan.members = members;
@@ -224,7 +231,21 @@ impl Files<'_> {
                 self.plan.secrets.push(secret);
             }
         }
-        self.plan.units.push((instance.unit_name(), self.plan.host.podman < Podman::QUADLET));
+        match &member.job {
+            None => self.plan.units.push((member.unit_name(), self.plan.host.podman < Podman::QUADLET)),
+            Some(job) => self.timer(member, job)?,
+        }
+        Ok(())
+    }
+
+    /// What starts a task. Without a timer nothing does but somebody who asks.
+    fn timer(&mut self, member: &Member, job: &Job) -> Result<(), render::Error> {
+        if let Some(timer) = &job.timer {
+            let file = format!("{}.timer", names::task(&member.namespace, &member.service));
+            let unit = render::timer(&member.instance(), timer, &self.plan.host)?;
+            self.text(Root::Systemd, file.clone(), &unit, &from(member));
+            self.plan.units.push((file, true));
+        }
         Ok(())
     }
 
@@ -235,7 +256,10 @@ impl Files<'_> {
         let file = |ordinal| format!("{folder}/{}", names::file(&stem, ordinal, "container"));
         let own = file(Some(member.ordinal));
         let pod = self.pods.get(&member.name).cloned();
-        if host.podman >= Podman::INSTANCE_LINKS {
+        if let Some(job) = &member.job {
+            let file = format!("{folder}/{}.container", names::task(&member.namespace, &member.service));
+            self.text(Root::Quadlet, file, &render::task(&instance, &job.tries, &host)?, &from);
+        } else if host.podman >= Podman::INSTANCE_LINKS {
             let (mut template, mut drop_in) = (render::template(&instance, &host)?, render::drop_in(&instance, &host)?);
             if let Some(pod) = pod {
                 (template, drop_in) = (render::joining(&template, &pod)?, render::in_pod(&drop_in));
@@ -263,7 +287,11 @@ impl Files<'_> {
 
     fn plain(&mut self, member: &Member) -> Result<(), render::Error> {
         let (instance, host) = (member.instance(), self.plan.host.clone());
-        self.text(Root::Systemd, instance.unit_name(), &render::service(&instance, &host)?, &from(member));
+        let unit = match &member.job {
+            Some(job) => render::task_service(&instance, &job.tries, &host)?,
+            None => render::service(&instance, &host)?,
+        };
+        self.text(Root::Systemd, member.unit_name(), &unit, &from(member));
         let network = &member.container.network;
         self.text(Root::Systemd, format!("{network}-network.service"), &render::network_service(network)?, "its network");
         for volume in claims(&member.container) {
@@ -279,7 +307,13 @@ impl Files<'_> {
 }
 
 fn from(member: &Member) -> String {
-    format!("MeshService {}/{}", member.namespace, member.service)
+    let kind = if member.job.is_some() { "MeshTask" } else { "MeshService" };
+    format!("{kind} {}/{}", member.namespace, member.service)
+}
+
+/// The object that a member is made of.
+fn find<'a, K: ResourceExt>(objects: &'a [K], member: &Member) -> Option<&'a K> {
+    objects.iter().find(|object| object.name_any() == member.service && object.namespace().as_ref() == Some(&member.namespace))
 }
 
 /// The named volumes that outlive a container.

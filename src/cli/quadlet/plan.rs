@@ -5,14 +5,15 @@ use sha2::{Digest, Sha256};
 
 use super::files::{Content, File, Root};
 use mesh_backend::quadlet::{
-    header,
-    render::{EngineSecret, Health, Host, Instance},
+    argv, header, names,
+    render::{self, EngineSecret, Health, Host, Instance, Timer, Tries},
 };
 use mesh_plan::container::Container;
 
-/// An instance, with all that it is made of.
+/// An instance of a service or a task, with all that it is made of.
 pub(crate) struct Member {
     pub(crate) namespace: String,
+    /// The service, or the task.
     pub(crate) service: String,
     pub(crate) revision: String,
     pub(crate) name: String,
@@ -20,12 +21,37 @@ pub(crate) struct Member {
     pub(crate) container: Container,
     pub(crate) health: Option<Health>,
     pub(crate) after: Vec<String>,
+    /// It is a task.
+    pub(crate) job: Option<Job>,
+}
+
+/// How systemd runs a task.
+pub(crate) struct Job {
+    pub(super) tries: Tries,
+    /// Without it, it runs when asked.
+    pub(super) timer: Option<Timer>,
 }
 
 impl Member {
+    /// The service that systemd runs for it.
+    pub(super) fn unit_name(&self) -> String {
+        match self.job {
+            Some(_) => format!("{}.service", names::task(&self.namespace, &self.service)),
+            None => self.instance().unit_name(),
+        }
+    }
+
+    /// `podman run` for it, as a service of systemd does it.
+    pub(crate) fn argv(&self, host: &Host) -> Result<Vec<String>, render::Error> {
+        match self.job {
+            Some(_) => argv::run_to_end(&self.instance(), host),
+            None => argv::run(&self.instance(), host),
+        }
+    }
+
     /// As the renderer wants it.
     pub(crate) fn instance(&self) -> Instance<'_> {
-        let Self { namespace, service, revision, name, ordinal, container, health, after } = self;
+        let Self { namespace, service, revision, name, ordinal, container, health, after, job: _ } = self;
         Instance { namespace, service, revision, name, ordinal: *ordinal, container, health: health.as_ref(), after }
     }
 }

@@ -65,5 +65,15 @@ fn redis(namespace: &str, network: &str, image: &str) -> Member {
         stop_grace: Duration::from_secs(30),
         labels: own.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>(),
     };
-    Member { namespace: namespace.to_owned(), service, revision, name: instance, ordinal: 0, container, health: None, after: vec![] }
+    Member {
+        namespace: namespace.to_owned(),
+        service,
+        revision,
+        name: instance,
+        ordinal: 0,
+        container,
+        health: None,
+        after: vec![],
+        job: None,
+    }
 }

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 use super::{
     disk::State,
     files::{Content, Root},
-    plan::Plan,
+    plan::{Member, Plan},
 };
+use mesh_backend::quadlet::names;
 
 /// What would be made.
 pub(super) fn plan(plan: &Plan, contents: bool) -> String {
@@ -34,7 +35,7 @@ fn text(lines: &[String]) -> String {
 /// A line per service: how many, of what, where.
 fn services(plan: &Plan) -> Vec<String> {
     let mut by_service: BTreeMap<(&str, &str), Vec<_>> = BTreeMap::new();
-    for member in &plan.members {
+    for member in plan.members.iter().filter(|member| member.job.is_none()) {
         by_service.entry((&member.namespace, &member.service)).or_default().push(member);
     }
     let lines = by_service.into_iter().map(|((namespace, service), members)| {
@@ -44,7 +45,16 @@ fn services(plan: &Plan) -> Vec<String> {
         let separator = if ports.is_empty() { "" } else { ", " };
         format!("{namespace}/{service}: {} × {image}{separator}{}", members.len(), ports.join(", "))
     });
-    lines.collect()
+    lines.chain(plan.members.iter().filter_map(task)).collect()
+}
+
+/// What a task runs, and what starts it.
+fn task(member: &Member) -> Option<String> {
+    let starts = match &member.job.as_ref()?.timer {
+        Some(_) => format!("started by {}.timer", names::task(&member.namespace, &member.service)),
+        None => format!("when asked: systemctl start {}", member.unit_name()),
+    };
+    Some(format!("{}/{}: a task, {}, {starts}", member.namespace, member.service, member.container.image))
 }
 
 /// What the engine must be given first, and what else there is to know.

@@ -102,7 +102,7 @@ fn read(dir: &Path, files: &mut BTreeMap<String, String>) -> Result {
             read(&path, files)?;
             continue;
         }
-        let known = ["container", "network", "volume", "image", "pod", "service", "socket", "conf"];
+        let known = ["container", "network", "volume", "image", "pod", "service", "socket", "timer", "conf"];
         if path.extension().and_then(|suffix| suffix.to_str()).is_some_and(|suffix| known.contains(&suffix)) {
             let bytes = fs::read(&path).map_err(|error| Failure::from(error).context(path.display()))?;
             files.insert(path.display().to_string(), String::from_utf8_lossy(&bytes).into_owned());

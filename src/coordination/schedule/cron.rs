@@ -1,5 +1,7 @@
 //! The cron form of a schedule. `croner` knows the calendar: which local times a pattern means. Here stand the grammar, so that an error
 //! can name its field, and what becomes of a local time where the clocks of the zone are changed.
+use std::collections::BTreeSet;
+
 use croner::{CronPattern, parser::CronParser};
 use jiff::{
     Timestamp,
@@ -16,6 +18,23 @@ pub(super) struct Cron {
     zone: TimeZone,
     /// The hour field names all 24.
     every_hour: bool,
+}
+
+/// The numbers that each field names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields {
+    /// 0-59.
+    pub seconds: Vec<u16>,
+    /// 0-59.
+    pub minutes: Vec<u16>,
+    /// 0-23.
+    pub hours: Vec<u16>,
+    /// 1-31; none if the field is `*`.
+    pub days: Option<Vec<u16>>,
+    /// 1-12.
+    pub months: Vec<u16>,
+    /// 0-6, from Sunday on; none if the field is `*`. Where the days of the month are given as well, a day of either is meant.
+    pub weekdays: Option<Vec<u16>>,
 }
 
 /// What a field may hold. Names stand for the numbers from `first` on.
@@ -52,6 +71,20 @@ impl Cron {
     /// The first slot after a moment; the rules stand at [`super::Schedule::next_after`].
     pub(super) fn next_after(&self, moment: Timestamp) -> Option<Timestamp> {
         if self.every_hour { self.next_as_time_passes(moment) } else { self.next_on_the_clock(moment) }
+    }
+
+    pub(super) fn fields(&self) -> Fields {
+        let pattern = &self.pattern.pattern;
+        // Sunday is 0 and 7.
+        let weekdays: BTreeSet<u16> = pattern.days_of_week.values().into_iter().map(|day| day % 7).collect();
+        Fields {
+            seconds: pattern.seconds.values(),
+            minutes: pattern.minutes.values(),
+            hours: pattern.hours.values(),
+            days: (!pattern.is_dom_wildcard()).then(|| pattern.days.values()),
+            months: pattern.months.values(),
+            weekdays: (!pattern.is_dow_wildcard()).then(|| weekdays.into_iter().collect()),
+        }
     }
 
     /// Goes through the local times. Their moments come in the same order, so the first one that is later is the next.

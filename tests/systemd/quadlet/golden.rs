@@ -11,13 +11,17 @@ fn mesh(dir: &Path, args: &[&str]) -> (bool, String) {
 }
 
 fn generate(out: &Path, version: &str, more: &[&str]) -> (bool, String) {
+    generate_of("shop.yaml", out, version, more)
+}
+
+fn generate_of(manifest: &str, out: &Path, version: &str, more: &[&str]) -> (bool, String) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/quadlet");
     let out = out.to_str().unwrap();
     let args = [
         "quadlet",
         "generate",
         "-f",
-        "shop.yaml",
+        manifest,
         "-o",
         out,
         "--podman-version",
@@ -56,17 +60,70 @@ fn the_files_of_each_version_are_those_of_the_golden_folder() {
         let dir = tempfile::tempdir().unwrap();
         let (ok, said) = generate(dir.path(), version, &["--redis"]);
         assert!(ok, "{version}: {said}");
-        let files = tree(dir.path());
-        let files = files.iter().map(|(path, text)| format!("==> {path} <==\n{}", text.trim_end()));
-        let mut made = files.collect::<Vec<_>>().join("\n") + "\n";
-        // A new version of mesh changes every hash.
-        let version_line = format!("Made by mesh {}", env!("CARGO_PKG_VERSION"));
-        made = made.replace(&version_line, "Made by mesh VERSION");
-        let made: String = made
-            .lines()
-            .map(|line| if line.starts_with("# mesh-hash: ") { "# mesh-hash: HASH\n".to_owned() } else { format!("{line}\n") })
-            .collect();
-        mesh_gear::golden::check(&format!("tests/golden/quadlet/{version}.txt"), &made);
+        check_golden(&format!("{version}.txt"), dir.path());
+    }
+}
+
+/// Holds the files of a folder against a golden file.
+fn check_golden(name: &str, dir: &Path) {
+    let files = tree(dir);
+    let files = files.iter().map(|(path, text)| format!("==> {path} <==\n{}", text.trim_end()));
+    let mut made = files.collect::<Vec<_>>().join("\n") + "\n";
+    // A new version of mesh changes every hash.
+    let version_line = format!("Made by mesh {}", env!("CARGO_PKG_VERSION"));
+    made = made.replace(&version_line, "Made by mesh VERSION");
+    let made: String = made
+        .lines()
+        .map(|line| if line.starts_with("# mesh-hash: ") { "# mesh-hash: HASH\n".to_owned() } else { format!("{line}\n") })
+        .collect();
+    mesh_gear::golden::check(&format!("tests/golden/quadlet/{name}"), &made);
+}
+
+#[test]
+fn tasks_become_services_that_end_and_timers() {
+    for version in ["4.3", "4.4", "5.4"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (ok, said) = generate_of("tasks.yaml", dir.path(), version, &["--no-router"]);
+        assert!(ok, "{version}: {said}");
+        check_golden(&format!("tasks-{version}.txt"), dir.path());
+    }
+}
+
+#[test]
+fn what_systemd_does_otherwise_with_a_task_is_told_by_its_field() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ok, said) = generate_of("tasks.yaml", dir.path(), "5.4", &["--no-router"]);
+    let notes: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("note: default/")).collect();
+    let begins = [
+        "migrate",
+        "nightly: spec.activeDeadlineSeconds is held for each try",
+        "paused: spec.suspend: there is no timer",
+        "ping: spec.http: no unit is made of a request",
+        "poll: spec.concurrencyPolicy Replace is not carried over",
+        "poll: spec.startingDeadlineSeconds: systemd knows no deadline",
+    ];
+    let (none, some) = begins.split_first().unwrap();
+    assert!(ok && some.iter().all(|begin| notes.iter().any(|note| note.starts_with(begin))), "{said}");
+    assert!(!notes.iter().any(|note| note.starts_with(none)), "{said}");
+    let timers: Vec<String> = tree(dir.path()).into_keys().filter(|path| path.rsplit_once('.').unwrap().1 == "timer").collect();
+    assert_eq!(timers, ["systemd/mesh-default.nightly.timer", "systemd/mesh-default.poll.timer"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_task_is_told_by_file_and_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let head = "apiVersion: mesh-controller.dev/v1alpha1\nkind: MeshTask\nmetadata:\n  name: nightly\nspec:\n";
+    for (spec, expected) in [
+        ("  schedule: 61 * * * *\n  template: {image: a}\n", "mesh.yaml:6: MeshTask nightly: spec.schedule: Invalid value: \"61 * * * *\""),
+        (
+            "  serviceRef: {name: api, command: [x]}\n",
+            "mesh.yaml:6: MeshTask nightly: spec.serviceRef.name: there is no MeshService \"api\"",
+        ),
+        ("  template:\n    image: a\n    args: [\"a\\u0080b\"]\n", "mesh.yaml:8: MeshTask nightly: spec.template.args[0]: it contains"),
+    ] {
+        fs::write(dir.path().join("mesh.yaml"), format!("{head}{spec}")).unwrap();
+        let (ok, said) = mesh(dir.path(), &["quadlet", "generate", "--podman-version", "5.4"]);
+        assert!(!ok && said.contains(expected), "{spec}: {said}");
     }
 }
 
@@ -87,16 +144,16 @@ fn no_probe_is_dropped_without_a_word() {
 
 #[test]
 fn what_is_made_has_nothing_that_verify_finds() {
-    for version in VERSIONS {
+    for (manifest, version) in ["shop.yaml", "tasks.yaml"].iter().flat_map(|manifest| VERSIONS.map(|version| (manifest, version))) {
         let dir = tempfile::tempdir().unwrap();
-        assert!(generate(dir.path(), version, &["--redis"]).0);
+        assert!(generate_of(manifest, dir.path(), version, &["--redis"]).0);
         let files = tree(dir.path());
         let units = files.iter().filter(|(path, _)| !path.starts_with("data/"));
         let texts = units.map(|(path, text)| {
             let target = text.strip_prefix("-> ").map(|target| format!("{}/{target}", path.rsplit_once('/').unwrap().0));
             (path.clone(), target.map_or_else(|| text.clone(), |target| files[&target].clone()))
         });
-        assert_eq!(verify::verify(&texts.collect(), version.parse::<Podman>().unwrap()), [], "{version}");
+        assert_eq!(verify::verify(&texts.collect(), version.parse::<Podman>().unwrap()), [], "{manifest}, {version}");
     }
 }
 

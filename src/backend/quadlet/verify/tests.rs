@@ -72,10 +72,23 @@ fn what_is_right_is_not_complained_of() {
         ("u/n.network", "[Network]\n"),
         ("u/v.volume", "[Volume]\n"),
         ("s/r.socket", "[Socket]\nListenStream=80\n"),
+        ("s/a.timer", "[Timer]\nOnCalendar=*-*-* 02:30:00 UTC\nPersistent=true\nFixedRandomDelay=true\n"),
         ("u/notes.txt", "whatever"),
     ];
     let files = files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect();
     assert_eq!(verify(&files, Podman::new(5, 4)), []);
+}
+
+#[test]
+fn a_misspelt_key_of_a_timer_is_found() {
+    let found = findings("s/a.timer", "[Timer]\nOnCalender=daily\n[Container]\nImage=i\n", Podman::new(5, 4));
+    assert_eq!(
+        found,
+        [
+            "s/a.timer:2: warning: systemd knows no OnCalender= in [Timer] and skips it",
+            "s/a.timer:3: error: the section [Container] is not read in this file: everything in it is skipped without a word",
+        ]
+    );
 }
 
 #[test]

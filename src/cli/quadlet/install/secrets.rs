@@ -7,7 +7,7 @@ use std::{
 use crate::{
     exit::{Code, Failure, Result},
     quadlet::{
-        disk::{Disk, State},
+        disk::{Change, Disk, State},
         plan::Plan,
     },
 };
@@ -48,18 +48,27 @@ fn create(secret: &EngineSecret) -> Result {
     if output.status.success() { Ok(()) } else { Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
 }
 
-/// Removes the secrets of revisions whose units go.
+/// Removes the secrets of revisions whose units go, and of a task's revisions that it no longer has.
 pub(super) fn take_back(disk: &Disk<'_>, plan: &Plan) -> Result {
-    let gone: Vec<&str> = disk
-        .in_state(&[State::Unwanted])
-        .filter_map(|change| change.path.rsplit('/').next()?.split_once('@').map(|(stem, _)| stem))
-        .collect();
-    if gone.is_empty() {
+    let name = |change: &Change| change.path.rsplit('/').next().unwrap_or_default().to_owned();
+    let files: Vec<String> = disk.in_state(&[State::Unwanted]).map(name).collect();
+    let revisions: Vec<&str> = files.iter().filter_map(|file| file.split_once('@').map(|(stem, _)| stem)).collect();
+    // The file of a task stays the same where its revision changes.
+    let changed: Vec<String> = disk.in_state(&[State::Unwanted, State::Changed]).map(name).collect();
+    let unit = |file: &str| file.strip_suffix(".container").or_else(|| file.strip_suffix(".service")).map(ToOwned::to_owned);
+    let tasks: Vec<String> = changed.iter().filter(|file| !file.contains('@')).filter_map(|file| unit(file)).collect();
+    if revisions.is_empty() && tasks.is_empty() {
         return Ok(());
     }
     let Some(names) = podman(&["secret", "ls", "--format", "{{.Name}}"]) else { return Ok(()) };
     let names = String::from_utf8_lossy(&names).into_owned();
-    let ours = |name: &&str| gone.iter().any(|stem| ["env", "file"].iter().any(|kind| name.starts_with(&format!("{stem}-{kind}-"))));
+    let is_kind = |rest: &str| rest.starts_with("env-") || rest.starts_with("file-");
+    let of_revision = |name: &str, stem: &str| name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('-')).is_some_and(is_kind);
+    let of_task = |name: &str, stem: &str| {
+        let rest = name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('-')).and_then(|rest| rest.split_once('-'));
+        rest.is_some_and(|(revision, rest)| is_revision(revision) && is_kind(rest))
+    };
+    let ours = |name: &&str| revisions.iter().any(|stem| of_revision(name, stem)) || tasks.iter().any(|stem| of_task(name, stem));
     for name in names.lines().filter(ours).filter(|name| plan.secrets.iter().all(|secret| secret.name != **name)) {
         if podman(&["secret", "rm", name]).is_none() {
             return Err(Failure::new(
@@ -69,6 +78,10 @@ pub(super) fn take_back(disk: &Disk<'_>, plan: &Plan) -> Result {
         }
     }
     Ok(())
+}
+
+fn is_revision(text: &str) -> bool {
+    text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// What `podman` printed; none if it failed.
