@@ -149,7 +149,7 @@ impl Stop {
         }
         for found in chosen {
             if let Some(unit) = found.unit() {
-                Systemctl { user: self.user }.run("stop", &[unit.to_owned()])?;
+                Systemctl { user: self.user }.on("stop", &[unit.to_owned()])?;
                 output::print_line(&format!("{} stopped (unit {unit}; `systemctl start` brings it back)", found.name()))?;
             } else {
                 podman(&["stop", "--", found.name()])?;

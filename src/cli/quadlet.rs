@@ -39,7 +39,7 @@ use mesh_backend::quadlet::{
 /// The version whose units are made where no Podman is installed and none is named.
 const WITHOUT_PODMAN: Podman = Podman::new(5, 4);
 
-/// Make systemd units (Podman Quadlet) from manifests, so that services run without a controller.
+/// Make systemd units (Podman Quadlet) from manifests, so that services and tasks run without a controller.
 #[derive(Debug, Args)]
 pub struct Quadlet {
     #[command(subcommand)]

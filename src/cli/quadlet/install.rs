@@ -53,25 +53,18 @@ impl Install {
                 new_secrets.push(secret.name.as_str());
             }
         }
+        // While their units are still there: without them systemd would not know how to stop them, nor what they are linked into.
+        let (linked, generated) = gone(&disk);
         if !self.no_start {
-            // While their units are still there: without them systemd would not know how to stop them.
-            let gone = stopped(&disk);
-            if !gone.is_empty() {
-                systemd.run("stop", &gone)?;
-            }
-            let timers: Vec<String> = gone.into_iter().filter(|unit| is_timer(unit)).collect();
-            if !timers.is_empty() {
-                systemd.run("disable", &timers)?;
-            }
+            systemd.on("stop", &[&linked[..], &generated].concat())?;
             secrets::take_back(&disk, &plan)?;
         }
+        systemd.on("disable", &linked)?;
         let done = disk.write(self.force)?;
         output::print(&show::written(&done, if self.source.user { "your systemd" } else { "systemd" }, &plan, self.force))?;
-        systemd.run("daemon-reload", &[])?;
+        systemd.reload()?;
         let linked: Vec<String> = plan.units.iter().filter(|(_, linked)| *linked).map(|(unit, _)| unit.clone()).collect();
-        if !linked.is_empty() {
-            systemd.run("enable", &linked)?;
-        }
+        systemd.on("enable", &linked)?;
         if !self.no_start {
             start(&systemd, &plan, &disk, &new_secrets)?;
         }
@@ -92,18 +85,16 @@ fn start(systemd: &Systemctl, plan: &Plan, disk: &Disk<'_>, new_secrets: &[&str]
     let timers = changed.iter().filter(|change| is_timer(&change.path)).map(|change| change.path.clone());
     let restart: Vec<String> = touched.chain(timers).collect();
     let all: Vec<String> = plan.units.iter().map(|(unit, _)| unit.clone()).collect();
-    if !restart.is_empty() {
-        systemd.run("restart", &restart)?;
-    }
-    systemd.run("start", &all)?;
+    systemd.on("restart", &restart)?;
+    systemd.on("start", &all)?;
     let units = ["mesh-router.service", "mesh-router.socket"];
     if changed.iter().any(|change| units.contains(&change.path.as_str())) {
-        systemd.run("restart", &units.map(ToOwned::to_owned))?;
+        systemd.on("restart", &units.map(ToOwned::to_owned))?;
     } else if changed.iter().any(|change| change.path == "mesh-router.yaml") {
-        systemd.run("reload-or-restart", &["mesh-router.service".to_owned()])?;
+        systemd.on("reload-or-restart", &["mesh-router.service".to_owned()])?;
     }
     let names = if all.len() > 8 { format!("{} units", all.len()) } else { all.join(", ") };
-    output::print_line(&format!("started: {names}"))
+    if all.is_empty() { output::print_line("there is nothing to start") } else { output::print_line(&format!("started: {names}")) }
 }
 
 fn is_timer(unit: &str) -> bool {
@@ -121,17 +112,21 @@ fn is_touched(member: &Member, changed: &[&Change]) -> bool {
     })
 }
 
-/// The services whose units are about to go.
-fn stopped(disk: &Disk<'_>) -> Vec<String> {
-    let units = disk.in_state(&[State::Unwanted]).filter_map(|change| {
-        let name = change.path.rsplit('/').next()?;
+/// The units that are about to go: those whose files are systemd's own, which may be linked into others, and those that are generated.
+fn gone(disk: &Disk<'_>) -> (Vec<String>, Vec<String>) {
+    let (mut linked, mut generated) = (Vec::new(), Vec::new());
+    for change in disk.in_state(&[State::Unwanted]) {
+        let name = change.path.rsplit('/').next().unwrap_or_default();
         match change.root {
-            Root::Quadlet => name.strip_suffix(".container").filter(|stem| !stem.ends_with('@')).map(|stem| format!("{stem}.service")),
-            Root::Systemd => Some(name.to_owned()),
-            Root::Data => None,
+            Root::Quadlet => {
+                let stem = name.strip_suffix(".container").filter(|stem| !stem.ends_with('@'));
+                generated.extend(stem.map(|stem| format!("{stem}.service")));
+            }
+            Root::Systemd => linked.push(name.to_owned()),
+            Root::Data => {}
         }
-    });
-    units.collect()
+    }
+    (linked, generated)
 }
 
 /// The systemd of the machine or of the user.
@@ -140,11 +135,23 @@ pub(crate) struct Systemctl {
 }
 
 impl Systemctl {
-    /// Runs `systemctl VERB UNITS`.
+    /// Has systemd read its units again.
     ///
     /// # Errors
     /// What it said.
-    pub(crate) fn run(&self, verb: &str, units: &[String]) -> Result {
+    pub(crate) fn reload(&self) -> Result {
+        self.run("daemon-reload", &[])
+    }
+
+    /// Runs `systemctl VERB UNITS`, if there are any.
+    ///
+    /// # Errors
+    /// What it said.
+    pub(crate) fn on(&self, verb: &str, units: &[String]) -> Result {
+        if units.is_empty() { Ok(()) } else { self.run(verb, units) }
+    }
+
+    fn run(&self, verb: &str, units: &[String]) -> Result {
         let mut command = Command::new("systemctl");
         if self.user {
             command.arg("--user");

@@ -90,6 +90,12 @@ fn members(loaded: &Loaded, service: &MeshService, podman: Podman, ports: &mut P
             "{namespace}/{name}: units hold no registry's password; run `podman login REGISTRY` once as the user that runs them"
         ));
     }
+    if let Some(before) = &service.spec.rollout.before {
+        notes.push(format!(
+            "{namespace}/{name}: spec.rollout.before: units know no rollout: start the unit of the task {} yourself before you install a new revision",
+            before.task
+        ));
+    }
     let health = render::health(&revision.template, podman);
     notes.extend(health.notes.iter().map(|note| {
         // The short form is what its author knows.

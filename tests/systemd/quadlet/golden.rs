@@ -96,6 +96,7 @@ fn what_systemd_does_otherwise_with_a_task_is_told_by_its_field() {
     let notes: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("note: default/")).collect();
     let begins = [
         "migrate",
+        "api: spec.rollout.before: units know no rollout: start the unit of the task migrate yourself",
         "nightly: spec.activeDeadlineSeconds is held for each try",
         "paused: spec.suspend: there is no timer",
         "ping: spec.http: no unit is made of a request",

@@ -176,3 +176,44 @@ fn installed_units_serve_by_systemd_alone_and_after_a_boot() {
     assert_eq!(vm.until("answers of plain services", ANSWERS), meant.replace("100%", "101%"));
     vm.sh("systemctl stop mesh-router.socket mesh-router.service 'mesh-default*'; rm -rf /etc/systemd/system/mesh-* /etc/systemd/system/*.wants/mesh-* /etc/mesh/quadlet; systemctl daemon-reload");
 }
+
+const TASKS: &str = r#"
+apiVersion: mesh-controller.dev/v1alpha1
+kind: MeshTask
+metadata: {name: tick}
+spec:
+  schedule: "*/2 * * * * *"
+  template: {image: "localhost/quadlet:1", imagePullPolicy: Never, command: [/bin/sh, -c, "echo tick of $MESH_TASK"]}
+---
+apiVersion: mesh-controller.dev/v1alpha1
+kind: MeshTask
+metadata: {name: once}
+spec:
+  backoffLimit: 0
+  template: {image: "localhost/quadlet:1", imagePullPolicy: Never, command: [/bin/sh, -c, "echo once; exit 3"]}
+"#;
+
+#[test]
+fn installed_tasks_run_by_systemd_alone_and_after_a_boot() {
+    let Some(mut vm) = Vm::alone() else { return };
+    vm.sh(IMAGE);
+    vm.write("/root/tasks/mesh.yaml", TASKS);
+    let install = "cd /root/tasks; mesh quadlet install --no-router";
+    let ticks = "journalctl -b -o cat -u mesh-default.tick.service | grep -c '^tick of tick$' | awk '$1 > 2'";
+    for version in ["", " --podman-version 4.3"] {
+        vm.sh(&format!("{install}{version}"));
+        vm.until("ticks", ticks);
+        let failed = vm.run("systemctl start mesh-default.once.service");
+        assert!(!failed.status.success(), "{failed:?}");
+        let ended = vm.sh("systemctl show -P ExecMainStatus mesh-default.once.service; journalctl -b -o cat -u mesh-default.once.service | grep -c '^once$'");
+        assert!(ended.starts_with("3\n"), "{ended}");
+        vm.reboot();
+        vm.until("ticks after a boot", ticks);
+    }
+
+    // A task that is no longer in the file goes, with its timer.
+    let (_, once) = TASKS.split_once("---").unwrap();
+    vm.write("/root/tasks/mesh.yaml", once);
+    vm.sh(&format!("{install} --podman-version 4.3; ! systemctl is-active mesh-default.tick.timer; ! ls /etc/systemd/system/timers.target.wants/mesh-default.tick.timer"));
+    vm.sh("rm -rf /etc/systemd/system/mesh-default* /etc/containers/systemd/mesh-default*; systemctl daemon-reload");
+}
