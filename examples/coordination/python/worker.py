@@ -9,7 +9,7 @@ import urllib.request
 from mesh_controller import LockError, Mesh, MeshError
 
 NAME = os.environ["MESH_INSTANCE"]
-LEDGER = os.environ["MESH_ROUTER_URL"] + "/ledger"
+LEDGER = os.environ.get("LEDGER") or os.environ["MESH_ROUTER_URL"] + "/ledger"
 
 
 def write(fence):

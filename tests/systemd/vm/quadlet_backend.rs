@@ -1,4 +1,5 @@
 //! `mesh-controller --backend quadlet` under a real systemd and Podman: healing, adoption, a reboot, rollouts under load, and what is refused.
+mod coordination;
 mod left;
 mod mesh;
 mod refusals;

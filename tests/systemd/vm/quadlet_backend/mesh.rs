@@ -69,15 +69,21 @@ pub(super) struct Mesh<'a> {
     vm: &'a Vm,
     name: String,
     port: u16,
+    backend: &'static str,
 }
 
 impl<'a> Mesh<'a> {
     /// Starts one; `port` is the first of ten that are its own.
     pub(super) fn start(vm: &'a Vm, name: &str, port: u16) -> Self {
+        Self::start_on(vm, name, port, "quadlet")
+    }
+
+    /// Starts one with this backend.
+    pub(super) fn start_on(vm: &'a Vm, name: &str, port: u16, backend: &'static str) -> Self {
         static ONCE: std::sync::Once = std::sync::Once::new();
         image(vm);
         ONCE.call_once(|| vm.copy(kubectl().to_str().unwrap(), "/usr/local/bin/kubectl"));
-        let mesh = Self { vm, name: name.to_owned(), port };
+        let mesh = Self { vm, name: name.to_owned(), port, backend };
         mesh.anew();
         mesh
     }
@@ -102,17 +108,17 @@ impl<'a> Mesh<'a> {
 
     /// Starts one over the state that is there.
     pub(super) fn again(vm: &'a Vm, name: &str, port: u16) -> Self {
-        let mesh = Self { vm, name: name.to_owned(), port };
+        let mesh = Self { vm, name: name.to_owned(), port, backend: "quadlet" };
         mesh.restart();
         mesh
     }
 
     /// Starts it again after its end.
     pub(super) fn restart(&self) {
-        let (port, name) = (self.port, &self.name);
+        let Self { port, name, backend, .. } = self;
         let instances = 20_000 + (port - 9_000) * 10;
         self.vm.sh(&format!(
-            "systemctl reset-failed {unit} 2> /dev/null || true; systemd-run -q --unit={unit} mesh-controller --backend quadlet --state-dir /var/lib/mesh-{name} \
+            "systemctl reset-failed {unit} 2> /dev/null || true; systemd-run -q --unit={unit} mesh-controller --backend {backend} --state-dir /var/lib/mesh-{name} \
              --node-name {name} --api-listen 127.0.0.1:{port} --router-listen 127.0.0.1:{router} --admin-listen 127.0.0.1:{admin} --port-range {instances}-{last}",
             unit = self.unit(),
             router = port + 1,
