@@ -30,6 +30,16 @@ pub enum TrafficDistribution {
     PreferClose,
 }
 
+/// Where programs in a cluster find the mesh, as URLs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Door {
+    /// The agent's Service.
+    pub agent: String,
+    /// The routers' Service; none: there are no routers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
+}
+
 /// A part of a PodTemplateSpec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

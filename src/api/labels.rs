@@ -1,6 +1,6 @@
 //! Labels, annotations, finalizers and field managers that this project puts on objects.
 
-/// The MeshService that an instance or a slice belongs to.
+/// The MeshService that an instance or a slice belongs to. As an annotation, on the pod of a task's run: in whose place it runs.
 pub const SERVICE: &str = "mesh-controller.dev/service";
 /// The MeshTask that an instance is a run of.
 pub const TASK: &str = "mesh-controller.dev/task";

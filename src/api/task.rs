@@ -10,6 +10,7 @@ use super::{
     env::{EnvFromSource, EnvVar},
     http::HttpTask,
     instance::InstanceState,
+    kubernetes::Door,
     service::Logs,
 };
 
@@ -239,6 +240,9 @@ pub struct MeshTaskStatus {
     /// The newest of them, oldest first: at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missed: Vec<MissedRun>,
+    /// In a cluster: where its runs find the mesh. `mesh task run` makes them so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door: Option<Door>,
     /// The condition Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -31,13 +31,17 @@ use self::dereference::World;
 use super::{
     Error, Reconciles,
     children::{Applied, Memories, Owner, child, is_of},
+    cluster_service::Options,
     drive,
     mesh_task::{metrics::TaskMetrics, needing, policy},
     notes::Notes,
     writes,
 };
 use mesh_api::{MeshService, MeshTask, labels};
-use mesh_backend::kubernetes::{render::task as render, status::task as status};
+use mesh_backend::kubernetes::{
+    render::{Door, task as render},
+    status::task as status,
+};
 use mesh_coordination::schedule::Schedule;
 use mesh_kit::shutdown::Triggered;
 use mesh_plan::{task, validate::Refusal};
@@ -48,7 +52,7 @@ pub use self::ask::ask;
 struct Context {
     client: Client,
     notes: Notes,
-    system_namespace: String,
+    options: Options,
     leading: watch::Receiver<bool>,
     metrics: TaskMetrics,
     memories: Memories,
@@ -60,7 +64,7 @@ struct Context {
 /// None that is not retried.
 pub fn run(
     client: Client,
-    system_namespace: String,
+    options: Options,
     leading: watch::Receiver<bool>,
     reconciles: Reconciles,
     metrics: TaskMetrics,
@@ -73,7 +77,7 @@ pub fn run(
         let (tasks, changes) = watch_tasks(&client, memories.clone());
         let by_service = tasks.clone();
         let elected = WatchStream::new(leading.clone()).filter(|leads| future::ready(*leads)).map(drop);
-        let context = Context { client: client.clone(), notes, system_namespace, leading, metrics, memories };
+        let context = Context { client: client.clone(), notes, options, leading, metrics, memories };
         let stream = Controller::for_stream(changes, tasks)
             .with_config(Config::default().concurrency(8).debounce(Duration::from_millis(20)))
             .watches(Api::<CronJob>::all(client.clone()), ours.clone(), |cron_job| task_of(&cron_job))
@@ -118,7 +122,7 @@ async fn reconcile(task: Arc<MeshTask>, context: Arc<Context>) -> Result<Action,
 
 async fn lead(task: &MeshTask, context: &Context) -> Result<Action, Error> {
     let world = dereference::dereference(&context.client, task).await?;
-    let planned = plan(task, &world);
+    let planned = plan(task, &world, context.options.door.as_ref());
     let applied = match &planned {
         Ok(planned) => apply(context, task, planned, &world).await?,
         Err(refusal) => Applied { refusal: Some(refusal.clone()), ..Applied::default() },
@@ -138,9 +142,9 @@ struct Planned {
     schedule: Option<Schedule>,
 }
 
-fn plan(task: &MeshTask, world: &World) -> Result<Planned, Refusal> {
+fn plan(task: &MeshTask, world: &World, door: Option<&Door>) -> Result<Planned, Refusal> {
     let policy = policy(task)?;
-    let objects = render::objects(task, world.service.as_ref())?;
+    let objects = render::objects(task, world.service.as_ref(), door)?;
     // Intervals count from the CronJob's first moment, as its controller counts them.
     let begun = world.cron_job.as_ref().and_then(ResourceExt::creation_timestamp);
     let schedule = policy.map(|policy| begun.map_or(policy.schedule.clone(), |begun| policy.schedule.anchored_at(begun.0)));
@@ -148,7 +152,7 @@ fn plan(task: &MeshTask, world: &World) -> Result<Planned, Refusal> {
 }
 
 async fn apply(context: &Context, task: &MeshTask, planned: &Planned, world: &World) -> Result<Applied, Error> {
-    let owner = Owner { client: &context.client, notes: &context.notes, system_namespace: &context.system_namespace, object: task };
+    let owner = Owner { client: &context.client, notes: &context.notes, system_namespace: &context.options.system_namespace, object: task };
     let cron_job = child::<CronJob>(task, &task.name_any(), planned.objects.cron_job.as_ref(), world.cron_job.as_ref());
     owner.apply(&[cron_job], &context.memories).await
 }

@@ -1,4 +1,4 @@
-//! Which pods of MeshServices run, in a cluster: one watch, from which the sessions learn of each run that begins or ends.
+//! Which pods of MeshServices, and of runs of MeshTasks, run in a cluster: one watch, from which the sessions learn of each run that begins or ends.
 //!
 //! A run is one start of the service's own container; its number is how often the container was restarted before. What the kubelet has not told yet is not known here.
 use std::{
@@ -10,7 +10,10 @@ use std::{
 };
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{ContainerState, Pod};
+use k8s_openapi::{
+    api::core::v1::{ContainerState, Pod},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Api, Client,
     runtime::watcher::{self, Event},
@@ -28,7 +31,7 @@ use mesh_api::{labels, names::CONTAINER};
 #[derive(Debug, Clone)]
 pub struct Pods {
     sessions: Sessions,
-    /// By uid: the service that a pod is of.
+    /// By uid: the service that a pod is of, or in whose place it runs.
     services: Arc<Mutex<HashMap<String, String>>>,
     read: watch::Receiver<bool>,
 }
@@ -75,7 +78,7 @@ impl Pods {
         }
     }
 
-    /// Whether a pod is known: as one of a `MeshService`.
+    /// Whether a pod is known: as one of a `MeshService` or a `MeshTask`.
     pub fn has(&self, pod: &PodName) -> bool {
         self.service(&pod.uid).is_some()
     }
@@ -95,7 +98,7 @@ struct Follower {
 
 impl Follower {
     async fn run(mut self, client: Client) -> Result<(), Infallible> {
-        let config = watcher::Config::default().labels(labels::SERVICE);
+        let config = watcher::Config::default().labels(&format!("{}={}", labels::APP_MANAGED_BY, labels::MANAGER));
         let mut events = mesh_kit::watch::events(Api::<Pod>::all(client), config, "agent", |pod| {
             pod.spec = None;
             pod.metadata.managed_fields = None;
@@ -134,8 +137,8 @@ impl Follower {
 
     fn note(&self, pod: &Pod) {
         let (Some(name), Some(uid)) = (&pod.metadata.name, &pod.metadata.uid) else { return };
-        let service = pod.metadata.labels.as_ref().and_then(|labels| labels.get(labels::SERVICE)).cloned().unwrap_or_default();
-        self.pods.services.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.clone(), service);
+        let Some(service) = service(pod) else { return };
+        self.pods.services.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.clone(), service.to_owned());
         let session = |attempt| Session { instance: name.clone(), uid: uid.clone(), attempt };
         match seen(pod) {
             Seen::Runs(attempt) => self.pods.sessions.lives(session(attempt)),
@@ -149,6 +152,13 @@ impl Follower {
         self.pods.services.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.pods.sessions.gone(uid);
     }
+}
+
+/// The service that a pod is of, or in whose place it runs: where a run of a task has none, the task.
+fn service(pod: &Pod) -> Option<&str> {
+    let ObjectMeta { labels, annotations, .. } = &pod.metadata;
+    let of_run = annotations.as_ref().and_then(|annotations| annotations.get(labels::SERVICE));
+    labels.as_ref().and_then(|labels| labels.get(labels::SERVICE)).or(of_run).map(String::as_str)
 }
 
 fn seen(pod: &Pod) -> Seen {
@@ -176,6 +186,15 @@ mod tests {
     fn pod(uid: &str, status: &Value) -> Pod {
         let metadata = json!({ "name": format!("web-{uid}"), "namespace": "shop", "uid": uid, "labels": { labels::SERVICE: "web" } });
         serde_json::from_value(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status })).unwrap()
+    }
+
+    #[test]
+    fn a_pod_is_of_its_service_or_in_the_place_of_one_and_no_other_is_known() {
+        let of = |metadata: Value| service(&serde_json::from_value(json!({ "metadata": metadata })).unwrap()).map(str::to_owned);
+        let named = json!({ labels::SERVICE: "web" });
+        assert_eq!(of(json!({ "labels": named })).as_deref(), Some("web"));
+        assert_eq!(of(json!({ "labels": { labels::TASK: "nightly" }, "annotations": named })).as_deref(), Some("web"));
+        assert_eq!(of(json!({ "labels": { labels::APP_MANAGED_BY: labels::MANAGER } })), None);
     }
 
     fn app(restarts: u32, state: &Value, last: &Value) -> Value {

@@ -35,16 +35,19 @@ fn cron_jobs(namespace: &str) -> Vec<Value> {
     let made = |task: &MeshTask| {
         let service = task.spec.service_ref.as_ref().map(|service| &service.name);
         let service = services.iter().find(|found| found.metadata.name.as_ref() == service);
-        let made = task::objects(task, service).unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        let made = task::objects(task, service, Some(&door())).unwrap_or_else(|refusal| panic!("{}", refusal.message));
         serde_json::to_value(made.cron_job.unwrap()).unwrap()
     };
     read(&golden("tasks.yaml"), namespace).iter().map(made).collect()
 }
 
+fn door() -> Door {
+    Door { agent: "http://mesh-agent.mesh-system".to_owned(), router: Some("http://mesh-router.mesh-system".to_owned()) }
+}
+
 fn made(service: &MeshService) -> Vec<Value> {
     let hook = DrainHook { address: "[fd00::9]:9464".parse().unwrap(), image: "quay.io/mesh/mesh-controller:1".to_owned() };
-    let door = Door { agent: "http://mesh-agent.mesh-system".to_owned(), router: Some("http://mesh-router.mesh-system".to_owned()) };
-    let made = objects(service, &Surroundings { drain: Some(hook), door: Some(door), autoscaled: None });
+    let made = objects(service, &Surroundings { drain: Some(hook), door: Some(door()), autoscaled: None });
     let Objects { revision: _, deployment, services, budget, account } = made.unwrap_or_else(|refusal| panic!("{}", refusal.message));
     let values = [account.map(serde_json::to_value), Some(serde_json::to_value(deployment)), budget.map(serde_json::to_value)];
     let services = services.iter().map(|service| serde_json::to_value(service).unwrap());

@@ -37,8 +37,8 @@ impl PodsOfCluster {
                 )
             } else {
                 Problem::unauthorized(
-                    format!("pod {name} is none of a MeshService, or is gone"),
-                    "the agent answers pods with the label mesh-controller.dev/service, as the controller makes them",
+                    format!("pod {name} is none of a MeshService or a MeshTask, or is gone"),
+                    "the agent answers the pods that the controller makes, by their labels app.kubernetes.io/managed-by and mesh-controller.dev/service",
                 )
             }
         })

@@ -28,6 +28,7 @@ use k8s_openapi::api::{
 };
 use kube::ResourceExt;
 
+pub use mesh_api::kubernetes::Door;
 use mesh_api::{MeshService, MeshServiceSpec, node::BackendKind, probe::Probe, service::Logs};
 use mesh_plan::{
     container::DEFAULT_PORT,
@@ -53,15 +54,6 @@ pub struct DrainHook {
     pub address: SocketAddr,
     /// The image that has `/usr/local/bin/mesh-drain`.
     pub image: String,
-}
-
-/// Where programs find the mesh, as URLs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Door {
-    /// The agent's Service.
-    pub agent: String,
-    /// The routers' Service; none: there are no routers.
-    pub router: Option<String>,
 }
 
 /// What a service is made of in a cluster.

@@ -136,10 +136,11 @@ pub(crate) async fn start(options: ClusterOptions, admin: TcpListener, metrics: 
     Ok(cluster)
 }
 
-/// How the cluster's API is reached, for a process that leaves the waiting to its watches; and where that stood.
-pub(crate) async fn config(kubeconfig: Option<&Path>) -> Result<(Config, String), Error> {
+/// How the cluster's API is reached, for a process that leaves the waiting to its watches; where that stood, and the system namespace.
+pub(crate) async fn config(kubeconfig: Option<&Path>, system_namespace: Option<String>) -> Result<(Config, String, String), Error> {
     let found = connect::find(kubeconfig).await?;
-    Ok((found.config, found.source))
+    let namespace = found.system_namespace(system_namespace);
+    Ok((found.config, found.source, namespace))
 }
 
 fn stand(client: &Client, namespace: &str, name: &str) -> Election {
@@ -181,13 +182,13 @@ impl Parts {
         }
         let Self { gated, election, leadership, options, reconciles, task_metrics, waits, .. } = self;
         let namespace = options.system_namespace.clone();
+        let of_tasks = options.clone();
         if let Some(election) = election {
             shutdown.spawn("election", election.run(shutdown.triggered()));
         }
         let services = cluster_service::run(gated.clone(), options, leadership.leading(), reconciles.clone(), shutdown.triggered());
         shutdown.spawn("mesh-service", services);
-        let tasks =
-            cluster_task::run(gated.clone(), namespace.clone(), leadership.leading(), reconciles, task_metrics, shutdown.triggered());
+        let tasks = cluster_task::run(gated.clone(), of_tasks, leadership.leading(), reconciles, task_metrics, shutdown.triggered());
         shutdown.spawn("mesh-task", tasks);
         waits.send_replace(None);
         tokio::select! {

@@ -35,7 +35,8 @@ impl Ran {
     pub(super) async fn ask(connection: &Connection, task: &MeshTask, args: Option<Vec<String>>) -> Result<Self> {
         let asked = Asked { args, ..Asked::default() };
         let made = if in_cluster(connection).await? {
-            cluster_task::ask(&connection.client, task, asked).await.map(|job| Self::Job(Box::new(job)))
+            let door = task.status.as_ref().and_then(|status| status.door.clone());
+            cluster_task::ask(&connection.client, task, door.as_ref(), asked).await.map(|job| Self::Job(Box::new(job)))
         } else {
             mesh_task::ask(&connection.client, task, asked).await.map(|run| Self::Instance(Box::new(run)))
         };

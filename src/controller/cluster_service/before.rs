@@ -20,7 +20,7 @@ pub(super) async fn look(context: &Context, service: &MeshService, revision: &st
     let standing = gate(client, service, revision, is_made, async |task, name, asked| {
         let job = match jobs.get_opt(name).await.map_err(api("read the Job of MeshTask"))? {
             Some(job) => job,
-            None => ask(client, task, asked).await?,
+            None => ask(client, task, context.options.door.as_ref(), asked).await?,
         };
         let own = ListParams::default().labels(&format!("{JOB}={name}"));
         let pods = pods.list(&own).await.map_err(api("list the pods of MeshTask"))?.items;

@@ -7,14 +7,14 @@ use crate::{
     writes,
 };
 use mesh_api::MeshTask;
-use mesh_backend::kubernetes::render::task as render;
+use mesh_backend::kubernetes::render::{Door, task as render};
 
-/// Makes it. One of its name that is there already is that run.
+/// Makes it. One of its name that is there already is that run. `door` is where it finds the mesh.
 ///
 /// # Errors
 /// Why it cannot run, or what the API said.
-pub async fn ask(client: &Client, task: &MeshTask, asked: Asked) -> Result<Job, NotMade> {
-    let objects = render::objects(task, service(client, task).await?.as_ref())?;
+pub async fn ask(client: &Client, task: &MeshTask, door: Option<&Door>, asked: Asked) -> Result<Job, NotMade> {
+    let objects = render::objects(task, service(client, task).await?.as_ref(), door)?;
     let job = render::job(task, &objects.run, asked.name(task), asked.args, asked.before);
     let jobs: Api<Job> = Api::namespaced(client.clone(), &task.namespace().unwrap_or_default());
     Ok(writes::create_or_get(&jobs, &job, "create the Job of MeshTask").await?)

@@ -29,7 +29,7 @@ pub(super) async fn update_status(
 ) -> Result<Option<Duration>, Error> {
     let old = task.status.clone().unwrap_or_default();
     let now = clock::now();
-    let new = made(&old, task, schedule, applied, world, now);
+    let new = MeshTaskStatus { door: context.options.door.clone(), ..made(&old, task, schedule, applied, world, now) };
     if mesh_task::publish_status(&context.client, &context.notes, task, &new).await? {
         context.metrics.ended(task, &old, &new);
     }

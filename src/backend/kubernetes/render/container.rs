@@ -2,11 +2,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, ContainerPort, ResourceRequirements},
+    api::core::v1::{Container, ContainerPort, EnvVar, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::{Door, environment, port, probes, probes::Kind, security, some, volumes};
+use super::{environment, port, probes, probes::Kind, security, some, volumes};
 use mesh_api::{
     MeshService,
     container::{self, ImagePullPolicy, ResourceList},
@@ -15,7 +15,7 @@ use mesh_api::{
 };
 use mesh_plan::container::default_pull;
 
-pub(super) fn container(service: &MeshService, template: &InstanceTemplate, door: Option<&Door>) -> Container {
+pub(super) fn container(service: &MeshService, template: &InstanceTemplate, door: Option<Vec<EnvVar>>) -> Container {
     let own = port(&service.spec);
     let image = template.image.clone().unwrap_or_default();
     let probe = |probe: &Option<_>, kind| probe.as_ref().map(|probe| probes::probe(probe, kind, own));

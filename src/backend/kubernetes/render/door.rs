@@ -1,12 +1,12 @@
 //! The agent's door: a pod is told where it is, and has a token of its own, which the kubelet renews before it is over.
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{
     Container, EnvVar, PodSpec, ProjectedVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 
-use kube::ResourceExt;
-
 use super::{Door, variable::plain, volumes};
-use mesh_api::{MeshService, labels, names::AUDIENCE};
+use mesh_api::{labels, names::AUDIENCE, service::ServiceType};
 use mesh_plan::{
     about::{TOKEN, TOKEN_FOLDER},
     validate::TOKEN_VOLUME,
@@ -20,15 +20,16 @@ const AGENT: &str = "MESH_AGENT";
 /// Variables that only pods with a door are given: what a program on a machine is told as well.
 pub(super) const OWN: [&str; 5] = [AGENT, "MESH_TOKEN_FILE", "MESH_ROUTER_URL", "MESH_APP", "MESH_SERVICE_TYPE"];
 
-/// Those of them that this service's pods have. How many copies there are, and which of them one is, would make a new revision of each change of their number.
-pub(super) fn variables(service: &MeshService, door: &Door) -> Vec<EnvVar> {
+/// Those of them that the pods of a service or a task with these labels have; `of` is the type of the service. How many copies there are, and which of them one is,
+/// would make a new revision of each change of their number.
+pub(super) fn variables(door: &Door, labels: &BTreeMap<String, String>, of: Option<ServiceType>) -> Vec<EnvVar> {
     let [agent, token, router, app, type_] = OWN;
     let known = [
         (agent, Some(door.agent.clone())),
         (token, Some(format!("{TOKEN_FOLDER}/{TOKEN}"))),
         (router, door.router.clone()),
-        (app, service.labels().get(labels::APP_PART_OF).cloned()),
-        (type_, Some(format!("{:?}", service.spec.type_))),
+        (app, labels.get(labels::APP_PART_OF).cloned()),
+        (type_, of.map(|of| format!("{of:?}"))),
     ];
     known.into_iter().filter_map(|(name, value)| Some(plain(name, value?))).collect()
 }

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{
 use kube::ResourceExt;
 
 use super::{
-    Door, door, port,
+    door, port,
     variable::{field, plain},
 };
 use mesh_api::{MeshService, MeshServiceSpec, env, instance::InstanceTemplate};
@@ -20,22 +20,26 @@ const OWN: [&str; 6] = ["MESH_SERVICE", "MESH_INSTANCE", "MESH_NAMESPACE", REVIS
 /// The task that a pod is a run of.
 pub(super) const TASK: &str = "MESH_TASK";
 
+/// Which copy it is. Only runs of tasks are told: there is one.
+pub(super) const INDEX: &str = "MESH_INSTANCE_INDEX";
+
 /// Whom the hook asks.
 pub(super) const DRAIN_ADDRESS: &str = "MESH_DRAIN_ADDRESS";
 
 /// Which pod it says that it is.
 pub(super) const POD_UID: &str = "MESH_POD_UID";
 
-/// Own variables come first, so that the user's may refer to them.
-pub(super) fn variables(service: &MeshService, template: &InstanceTemplate, door: Option<&Door>) -> Vec<EnvVar> {
+/// Own variables come first, so that the user's may refer to them. `door` is what a pod with a door is told beside.
+pub(super) fn variables(service: &MeshService, template: &InstanceTemplate, door: Option<Vec<EnvVar>>) -> Vec<EnvVar> {
+    let has_door = door.is_some();
     let mut vars = vec![
         plain("MESH_SERVICE", service.name_any()),
         field("MESH_INSTANCE", "metadata.name"),
         field("MESH_NAMESPACE", "metadata.namespace"),
     ];
     vars.extend(port(&service.spec).map(|port| plain("PORT", port.to_string())));
-    vars.extend(door.into_iter().flat_map(|door| door::variables(service, door)));
-    vars.extend(template.env.iter().filter(|var| !is_own(&service.spec, &var.name, door.is_some())).map(variable));
+    vars.extend(door.into_iter().flatten());
+    vars.extend(template.env.iter().filter(|var| !is_own(&service.spec, &var.name, has_door)).map(variable));
     vars
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{Surroundings, container, door, drain, environment, meta, patch, port, probes, security, some, variable, volumes};
+use super::{Door, Surroundings, container, door, drain, environment, meta, patch, port, probes, security, some, variable, volumes};
 use mesh_api::{
     MeshService, MeshServiceSpec, MeshTask,
     instance::InstanceTemplate,
@@ -33,7 +33,8 @@ pub(super) fn template(service: &MeshService, around: &Surroundings) -> Result<M
     let hook = drain::hook(&service.spec, around.drain.as_ref());
     let patch = patch::read(service, patch::Given { hook: hook.is_some(), door: around.door.is_some() })?;
 
-    let mut app = container::container(service, &own, around.door.as_ref());
+    let told = around.door.as_ref().map(|door| door::variables(door, service.labels(), Some(service.spec.type_)));
+    let mut app = container::container(service, &own, told);
     let mut pod = pod(&own);
     if around.door.is_some() {
         door::install(&mut pod, &mut app);
@@ -51,23 +52,35 @@ pub(super) fn template(service: &MeshService, around: &Surroundings) -> Result<M
 
 /// The same for the runs of a task, which run `program`, in the place of `service` if it is a command of one: pods that end, are asked for nothing, and are
 /// found by nobody who looks for the service.
-pub(super) fn of_task(task: &MeshTask, program: MeshServiceSpec, service: Option<&MeshService>) -> Result<PodTemplateSpec, Refusal> {
-    let nothing = patch::Given { hook: false, door: false };
-    let mut patch = service.map_or(Ok(None), |service| patch::read(service, nothing))?.unwrap_or_default();
+pub(super) fn of_task(
+    task: &MeshTask,
+    program: MeshServiceSpec,
+    service: Option<&MeshService>,
+    door: Option<&Door>,
+) -> Result<PodTemplateSpec, Refusal> {
+    let given = patch::Given { hook: false, door: door.is_some() };
+    let mut patch = service.map_or(Ok(None), |service| patch::read(service, given))?.unwrap_or_default();
     if let Some(pod) = &mut patch.spec {
         // What runs beside the program would not let the pod end.
         pod.containers.retain(|container| container.name == CONTAINER);
     }
     let runs_as = MeshService::new(&service.map_or_else(|| task.name_any(), ResourceExt::name_any), program);
     let mut own = template::revision(&runs_as).template;
-    own.env.retain(|var| var.name != environment::TASK);
-    let mut app = container::container(&runs_as, &own, None);
-    app.env.get_or_insert_default().insert(0, variable::plain(environment::TASK, task.name_any()));
+    own.env.retain(|var| ![environment::TASK, environment::INDEX].contains(&var.name.as_str()));
+    let told = door.map(|door| door::variables(door, task.labels(), service.map(|service| service.spec.type_)));
+    let mut app = container::container(&runs_as, &own, told);
+    let of_run = [variable::plain(environment::TASK, task.name_any()), variable::plain(environment::INDEX, "0")];
+    app.env.get_or_insert_default().splice(0..0, of_run);
     // What it wrote last says why it failed.
     app.termination_message_policy = Some("FallbackToLogsOnError".to_owned());
     let mut pod = pod(&own);
+    let mut about = metadata(meta::of_task(task), None);
+    if door.is_some() {
+        door::install(&mut pod, &mut app);
+        about.annotations.get_or_insert_default().insert(labels::SERVICE.to_owned(), runs_as.name_any());
+    }
     pod.containers.push(app);
-    let mut template = PodTemplateSpec { metadata: Some(metadata(meta::of_task(task), None)), spec: Some(pod) };
+    let mut template = PodTemplateSpec { metadata: Some(about), spec: Some(pod) };
     template.merge_from(patch);
     template.metadata.get_or_insert_default().labels.get_or_insert_default().append(&mut meta::of_task(task));
     if let Some(pod) = &mut template.spec {

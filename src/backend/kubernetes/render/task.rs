@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use super::{logs_unhonoured, meta, pod, port, some};
+use super::{Door, logs_unhonoured, meta, pod, port, some};
 use mesh_api::{
     MeshService, MeshTask,
     conditions::task::UNSUPPORTED,
@@ -30,16 +30,16 @@ pub struct Objects {
     pub run: JobTemplateSpec,
 }
 
-/// The objects of a task; `service` is the one that it needs.
+/// The objects of a task; `service` is the one that it needs, and `door` is where its runs find the mesh, if there is an agent.
 ///
 /// # Errors
 /// What is wrong with the task, or what it asks for and a cluster cannot do; it names the field and the remedy.
-pub fn objects(task: &MeshTask, service: Option<&MeshService>) -> Result<Objects, Refusal> {
+pub fn objects(task: &MeshTask, service: Option<&MeshService>, door: Option<&Door>) -> Result<Objects, Refusal> {
     supported(&task.spec, service)?;
     let program = program(task, service, BackendKind::Kubernetes)?;
     let of_service =
         |wrong: Refusal| Refusal { message: wrong.message.replacen("spec.", "spec.serviceRef: of its service, spec.", 1), ..wrong };
-    let template = pod::of_task(task, program, service).map_err(of_service)?;
+    let template = pod::of_task(task, program, service, door).map_err(of_service)?;
     let spec = JobSpec {
         backoff_limit: Some(task.spec.backoff_limit),
         active_deadline_seconds: task.spec.active_deadline_seconds,

@@ -30,7 +30,7 @@ fn pod(objects: &Objects) -> &PodSpec {
 }
 
 fn refused(spec: &Value) -> String {
-    let refusal = objects(&task(spec), None).unwrap_err();
+    let refusal = objects(&task(spec), None, None).unwrap_err();
     assert_eq!(refusal.reason, UNSUPPORTED);
     refusal.message
 }
@@ -58,14 +58,14 @@ fn what_a_cron_job_cannot_do_is_refused_by_field_and_with_the_remedy() {
         assert!(told.starts_with(message), "{told}");
     }
     for schedule in ["@every 1m", "@every 1h30m", "@daily", "0 3 * * *"] {
-        assert!(objects(&task(&json!({"template": template, "schedule": schedule})), None).unwrap().cron_job.is_some(), "{schedule}");
+        assert!(objects(&task(&json!({"template": template, "schedule": schedule})), None, None).unwrap().cron_job.is_some(), "{schedule}");
     }
 }
 
 #[test]
 fn a_task_without_a_schedule_has_no_cron_job_and_a_run_that_is_asked_for_is_its_own_job() {
     let task = task(&json!({"template": {"image": "x", "args": ["a"]}, "backoffLimit": 2}));
-    let objects = objects(&task, None).unwrap();
+    let objects = objects(&task, None, None).unwrap();
     assert!(objects.cron_job.is_none());
     let made = |args: Option<&str>, before: Option<&str>| {
         job(&task, &objects.run, "nightly-1".to_owned(), args.map(|arg| vec![arg.to_owned()]), before.map(ToOwned::to_owned))
@@ -87,7 +87,8 @@ fn a_run_in_a_services_image_is_no_pod_of_the_service_and_nothing_holds_up_its_e
             "spec": {"serviceAccountName": "reader", "nodeSelector": {"disk": "fast"}, "containers": [{"name": "sidecar", "image": "s"}]},
         }},
     }));
-    let objects = objects(&task(&json!({"serviceRef": {"name": "web", "command": ["migrate"]}})), Some(&web)).unwrap();
+    let door = Door { agent: "http://agent".to_owned(), router: None };
+    let objects = objects(&task(&json!({"serviceRef": {"name": "web", "command": ["migrate"]}})), Some(&web), Some(&door)).unwrap();
     let pod = pod(&objects);
     let all: Vec<&str> = pod.containers.iter().map(|container| container.name.as_str()).collect();
     assert_eq!((all, pod.restart_policy.as_deref()), (vec![CONTAINER], Some("Never")));
@@ -97,14 +98,28 @@ fn a_run_in_a_services_image_is_no_pod_of_the_service_and_nothing_holds_up_its_e
     assert_eq!((pod.service_account_name.as_deref(), pod.topology_spread_constraints.as_ref()), (Some("reader"), None));
     assert_eq!(pod.node_selector.as_ref().unwrap()["disk"], "fast");
     let env: Vec<_> = app.env.iter().flatten().filter_map(|var| Some((var.name.as_str(), var.value.as_deref()?))).collect();
-    assert_eq!(env[1..], [("MESH_TASK", "nightly"), ("MESH_SERVICE", "web"), ("A", "1")]);
-    let labels = template(&objects).metadata.as_ref().unwrap().labels.as_ref().unwrap();
+    let told = [
+        ("MESH_TASK", "nightly"),
+        ("MESH_INSTANCE_INDEX", "0"),
+        ("MESH_SERVICE", "web"),
+        ("MESH_AGENT", "http://agent"),
+        ("MESH_TOKEN_FILE", "/run/mesh/token/token"),
+        ("MESH_SERVICE_TYPE", "Backend"),
+        ("A", "1"),
+    ];
+    assert_eq!(env[1..], told);
+    let token = pod.volumes.iter().flatten().find_map(|volume| volume.projected.clone()?.sources?.remove(0).service_account_token);
+    assert_eq!(token.unwrap().audience.as_deref(), Some("mesh-controller.dev"));
+    let metadata = template(&objects).metadata.as_ref().unwrap();
+    assert_eq!(metadata.annotations.as_ref().unwrap()[labels::SERVICE], "web", "by it the agent knows in whose place it runs");
+    let labels = metadata.labels.as_ref().unwrap();
     assert_eq!((labels.get(labels::SERVICE), labels[labels::TASK].as_str(), labels["team"].as_str()), (None, "nightly", "a"));
 }
 
 #[test]
 fn who_names_no_account_runs_as_the_one_that_the_command_is_of() {
-    let account = |spec: &Value, service: Option<&MeshService>| pod(&objects(&task(spec), service).unwrap()).service_account_name.clone();
+    let account =
+        |spec: &Value, service: Option<&MeshService>| pod(&objects(&task(spec), service, None).unwrap()).service_account_name.clone();
     let web = of_web(json!({"port": 80}));
     assert_eq!(account(&json!({"serviceRef": {"name": "web", "command": ["x"]}}), Some(&web)).as_deref(), Some("web"));
     assert_eq!(account(&json!({"template": {"image": "x"}}), None), None, "a task has none of its own");
