@@ -78,9 +78,11 @@ pub const ROUTER: &[Permission] = &[
     system("coordination.k8s.io", "leases", &[], &["list", "create", "patch", "delete"]),
 ];
 
-/// What an agent does: for whoever asks, in whatever namespace that is.
+/// What an agent does: for whoever asks, in whatever namespace that is. The Secret is the key that all agents sign with.
 pub const AGENT: &[Permission] = &[
     cluster("authentication.k8s.io", "tokenreviews", &["create"]),
     cluster("", "pods", WATCHED),
     cluster("coordination.k8s.io", "leases", OWNED),
+    system("", "secrets", &[], &["create"]),
+    system("", "secrets", &["mesh-agent-key"], &["get"]),
 ];

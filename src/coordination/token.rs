@@ -3,6 +3,8 @@ use std::{fs, io, path::Path};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, Client, api::PostParams};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -26,6 +28,11 @@ pub struct Caller {
     pub session: Session,
 }
 
+/// Whether it is such a key as is made here.
+fn is_key(text: &str) -> bool {
+    URL_SAFE_NO_PAD.decode(text).is_ok_and(|key| key.len() == KEY)
+}
+
 /// What stands in a token.
 #[derive(Serialize, Deserialize)]
 struct Claims<'a> {
@@ -40,6 +47,22 @@ struct Claims<'a> {
     attempt: u32,
 }
 
+/// The Secret with the key of a cluster's agents, in the system namespace.
+pub const SHARED: &str = "mesh-agent-key";
+/// Its member.
+const MEMBER: &str = "key";
+
+/// Why there is no shared key.
+#[derive(Debug, thiserror::Error)]
+pub enum NotShared {
+    /// The API does not give it.
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    /// It is no key.
+    #[error("the Secret {SHARED} holds no key of ours: delete it, and it is made anew")]
+    Damaged,
+}
+
 /// Makes tokens, and knows its own again.
 #[derive(Debug, Clone)]
 pub struct Tokens(Redacted);
@@ -51,7 +74,7 @@ impl Tokens {
     /// The file cannot be read or written, or is no such key.
     pub fn open(path: &Path) -> io::Result<Self> {
         match fs::read_to_string(path) {
-            Ok(text) if URL_SAFE_NO_PAD.decode(&text).is_ok_and(|key| key.len() == KEY) => Ok(Self(Redacted::new(text))),
+            Ok(text) if is_key(&text) => Ok(Self(Redacted::new(text))),
             Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("not a key: remove {} and start again", path.display()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let this = Self::random();
@@ -59,6 +82,33 @@ impl Tokens {
                 Ok(this)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// With the key in the Secret [`SHARED`] of this namespace, which the first who asks makes: what one agent of a cluster has signed, all of them know again.
+    ///
+    /// # Errors
+    /// The API does not give it, or what is there is no such key.
+    pub async fn shared(client: Client, namespace: &str) -> Result<Self, NotShared> {
+        let secrets: Api<Secret> = Api::namespaced(client, namespace);
+        let secret = match secrets.get_opt(SHARED).await? {
+            Some(secret) => secret,
+            None => match secrets.create(&PostParams::default(), &Self::random().secret()).await {
+                // Another was faster.
+                Err(kube::Error::Api(status)) if status.code == 409 => secrets.get(SHARED).await?,
+                made => made?,
+            },
+        };
+        let text = secret.data.unwrap_or_default().remove(MEMBER).and_then(|bytes| String::from_utf8(bytes.0).ok());
+        text.filter(|text| is_key(text)).map(|text| Self(Redacted::new(text))).ok_or(NotShared::Damaged)
+    }
+
+    fn secret(&self) -> Secret {
+        Secret {
+            metadata: ObjectMeta { name: Some(SHARED.to_owned()), ..ObjectMeta::default() },
+            data: Some([(MEMBER.to_owned(), ByteString(self.0.reveal().as_bytes().to_vec()))].into()),
+            type_: Some("mesh-controller.dev/agent-key".to_owned()),
+            ..Secret::default()
         }
     }
 
