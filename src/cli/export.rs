@@ -11,9 +11,9 @@ use super::{
     output,
     target::{Connection, Target},
 };
-use mesh_api::MeshService;
-use mesh_convert::export::{Bundle, Native, References, Wishes, native};
-use mesh_plan::environment::Sources;
+use mesh_api::{MeshService, MeshTask};
+use mesh_convert::export::{self, Bundle, Native, References, Wishes, native};
+use mesh_plan::{environment::Sources, task::service_of};
 
 /// Print plain manifests of what runs here, for a cluster without a controller of ours.
 #[derive(Debug, Args)]
@@ -27,23 +27,30 @@ pub struct Export {
     /// Print Secrets as well; without it, the commands that make them stand in their places.
     #[arg(long)]
     with_secrets: bool,
-    /// The services [default: all of the namespace, or of the files].
-    #[arg(value_name = "SERVICE")]
-    services: Vec<String>,
+    /// The services and tasks; a task brings its service along [default: all of the namespace, or of the files].
+    #[arg(value_name = "SERVICE|TASK")]
+    names: Vec<String>,
 }
 
 /// What manifests can be for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Deployments, Services and what belongs to them.
+    /// Deployments, Services, CronJobs and what belongs to them.
     Kubernetes,
 }
 
-/// The services, and what is known of them.
+/// What is exported.
+#[derive(Debug)]
+struct Chosen {
+    services: Vec<MeshService>,
+    tasks: Vec<MeshTask>,
+}
+
+/// What came of it.
 #[derive(Debug, Default)]
 struct Exported {
     natives: Vec<Native>,
-    /// Why a service cannot be exported.
+    /// Why a service or a task cannot be exported.
     failed: Vec<Failure>,
 }
 
@@ -55,42 +62,51 @@ impl Export {
             return target.with(async |api| self.of_api(api).await).await;
         }
         let loaded = Loaded::read(&self.files, target.namespace()).await?;
-        if loaded.services.is_empty() {
-            return Err(Failure::new(Code::Invalid, "there is no MeshService in the manifests"));
-        }
-        let services = self.chosen(loaded.services.clone())?;
-        let exported = exported(&services, |service, text| loaded.complaint(service, text));
+        let chosen = self.chosen(loaded.services.clone(), loaded.tasks.clone())?;
+        let exported = chosen.exported(|service, text| loaded.complaint(service, text), |task, text| loaded.complaint(task, text));
         let namespaces = exported.natives.iter().map(|native| native.namespace.clone());
         let sources = namespaces.map(|namespace| (namespace.clone(), loaded.sources(&namespace))).collect();
-        self.print(&services, exported, &sources, loaded.others())
+        self.print(&chosen.services, exported, &sources, loaded.others())
     }
 
     async fn of_api(&self, api: &Connection) -> Result {
         let mut services = api.services().list(&ListParams::default()).await?.items;
         services.retain(|service| service.metadata.deletion_timestamp.is_none());
         services.sort_by_key(ResourceExt::name_any);
-        if services.is_empty() {
-            let text = format!("there is no MeshService in namespace {:?}: name another with -n, or a file with -f", api.namespace);
+        let mut tasks = api.tasks().list(&ListParams::default()).await?.items;
+        tasks.retain(|task| task.metadata.deletion_timestamp.is_none());
+        tasks.sort_by_key(ResourceExt::name_any);
+        if services.is_empty() && tasks.is_empty() {
+            let text =
+                format!("there is no MeshService or MeshTask in namespace {:?}: name another with -n, or a file with -f", api.namespace);
             return Err(Failure::new(Code::Failed, text));
         }
-        let services = self.chosen(services)?;
-        let exported =
-            exported(&services, |service, text| Failure::new(Code::Invalid, format!("MeshService {}: {text}", service.name_any())));
+        let chosen = self.chosen(services, tasks)?;
+        let wrong = |kind: &str, name: String, text: &str| Failure::new(Code::Invalid, format!("{kind} {name}: {text}"));
+        let exported = chosen.exported(
+            |service, text| wrong("MeshService", service.name_any(), text),
+            |task, text| wrong("MeshTask", task.name_any(), text),
+        );
         let wanted = exported.natives.iter().fold(References::default(), |all, native| all.and(&native.references));
         let sources = [(api.namespace.clone(), sources(api, &wanted).await?)].into();
-        self.print(&services, exported, &sources, Vec::new())
+        self.print(&chosen.services, exported, &sources, Vec::new())
     }
 
     /// Those that were named, in the order that they have.
-    fn chosen(&self, services: Vec<MeshService>) -> Result<Vec<MeshService>> {
-        let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
-        if let Some(unknown) = self.services.iter().find(|name| !names.contains(name)) {
-            return Err(Failure::new(Code::Failed, format!("there is no MeshService {unknown:?}; services here: {}", names.join(", "))));
+    fn chosen(&self, services: Vec<MeshService>, tasks: Vec<MeshTask>) -> Result<Chosen> {
+        let names: Vec<String> = services.iter().map(ResourceExt::name_any).chain(tasks.iter().map(ResourceExt::name_any)).collect();
+        if let Some(unknown) = self.names.iter().find(|name| !names.contains(name)) {
+            let text = format!("there is no MeshService or MeshTask {unknown:?}; here are: {}", names.join(", "));
+            return Err(Failure::new(Code::Failed, text));
         }
-        Ok(services.into_iter().filter(|service| self.services.is_empty() || self.services.contains(&service.name_any())).collect())
+        let is_named = |name: &String| self.names.is_empty() || self.names.contains(name);
+        let tasks: Vec<MeshTask> = tasks.into_iter().filter(|task| is_named(&task.name_any())).collect();
+        let is_needed = |service: &MeshService| tasks.iter().any(|task| is_of(task, service));
+        let services = services.into_iter().filter(|service| is_named(&service.name_any()) || is_needed(service)).collect();
+        Ok(Chosen { services, tasks })
     }
 
-    /// Prints the manifests, then what is not in them; the exit code says whether services are missing.
+    /// Prints the manifests, then what is not in them; the exit code says whether something is missing.
     fn print(&self, services: &[MeshService], exported: Exported, sources: &BTreeMap<String, Sources>, others: Vec<String>) -> Result {
         let Exported { natives, failed } = exported;
         let none = natives.is_empty();
@@ -109,18 +125,30 @@ impl Export {
     }
 }
 
-fn exported(services: &[MeshService], complaint: impl Fn(&MeshService, &str) -> Failure) -> Exported {
-    let mut all = Exported::default();
-    for service in services {
-        match native(service) {
-            Ok(native) => all.natives.push(native),
-            Err(text) => all.failed.push(complaint(service, &text)),
+impl Chosen {
+    fn exported(&self, of_service: impl Fn(&MeshService, &str) -> Failure, of_task: impl Fn(&MeshTask, &str) -> Failure) -> Exported {
+        let services = self.services.iter().map(|service| native(service).map_err(|text| of_service(service, &text)));
+        let tasks = self.tasks.iter().map(|task| {
+            let service = self.services.iter().find(|service| is_of(task, service));
+            export::of_task(task, service).map_err(|text| of_task(task, &text))
+        });
+        let mut all = Exported::default();
+        for made in services.chain(tasks) {
+            match made {
+                Ok(native) => all.natives.push(native),
+                Err(failure) => all.failed.push(failure),
+            }
         }
+        all
     }
-    all
 }
 
-/// What services refer to, as far as it is there.
+/// Whether a task needs a service.
+fn is_of(task: &MeshTask, service: &MeshService) -> bool {
+    task.namespace() == service.namespace() && service_of(task) == service.metadata.name.as_deref()
+}
+
+/// What services and tasks refer to, as far as it is there.
 async fn sources(api: &Connection, wanted: &References) -> Result<Sources> {
     let mut found = Sources::default();
     let maps: Api<ConfigMap> = Api::namespaced(api.client.clone(), &api.namespace);

@@ -58,9 +58,11 @@ impl Loaded {
         self.sources.get(namespace).cloned().unwrap_or_default()
     }
 
-    /// Titles of documents that are neither services nor what services refer to.
+    /// Titles of documents that are neither services or tasks nor what these refer to.
     pub(crate) fn others(&self) -> Vec<String> {
-        let known = |document: &Document| document.is_service() || ["ConfigMap", "Secret"].contains(&document.gvk.kind.as_str());
+        let known = |document: &Document| {
+            document.is::<MeshService>() || document.is::<MeshTask>() || ["ConfigMap", "Secret"].contains(&document.gvk.kind.as_str())
+        };
         self.documents.iter().filter(|document| !known(document)).map(Document::title).collect()
     }
 

@@ -29,7 +29,7 @@ fn objects(yaml: &str) -> Vec<Value> {
 
 #[test]
 fn what_is_exported_stands_in_the_golden_file_and_what_is_lost_is_said() {
-    let files = ["-f", "services.yaml", "-f", "config.yaml"];
+    let files = ["-f", "services.yaml", "-f", "config.yaml", "-f", "tasks.yaml"];
     let end = export(&files);
     golden::check("tests/golden/kubernetes/export.yaml", &end.stdout);
     golden::check("tests/golden/kubernetes/export.err", &end.stderr);
@@ -46,20 +46,24 @@ fn one_that_cannot_be_exported_and_words_that_mean_nothing_have_exit_codes() {
     assert!(only.stderr.contains("MeshService process: spec.image: it runs as a process of this machine"), "{}", only.stderr);
     let unknown = export(&["-f", "config.yaml", "nobody"]);
     assert_eq!(unknown.code, 1);
-    assert_eq!(unknown.stderr, "mesh: there is no MeshService \"nobody\"; services here: process, routed\n");
+    assert_eq!(unknown.stderr, "mesh: there is no MeshService or MeshTask \"nobody\"; here are: process, routed, migrate, ping\n");
     let one = export(&["-f", "services.yaml", "-f", "config.yaml", "plain"]);
     assert_eq!(one.code, 0, "{}", one.stderr);
     let kinds: Vec<Value> = objects(&one.stdout).iter().map(|object| object["kind"].clone()).collect();
     assert_eq!(kinds, ["ServiceAccount", "Deployment", "Service"]);
+    let task = export(&["-f", "services.yaml", "-f", "tasks.yaml", "nightly"]);
+    let kinds: Vec<Value> = objects(&task.stdout).iter().map(|object| object["kind"].clone()).collect();
+    assert_eq!(kinds.last().unwrap(), "CronJob", "{}", task.stderr);
+    assert!(kinds.contains(&Value::from("ServiceAccount")), "its service's, as which it runs: {}", task.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_is_exported_as_what_is_in_files() {
     let controller = Controller::start().await;
-    for file in ["services.yaml", "config.yaml"] {
+    for file in ["services.yaml", "config.yaml", "tasks.yaml"] {
         controller.kubectl(&["apply", "-f", &format!("{GOLDEN}/{file}")]);
     }
-    let from_files = export(&["-f", "services.yaml", "-f", "config.yaml", "--with-secrets"]);
+    let from_files = export(&["-f", "services.yaml", "-f", "config.yaml", "-f", "tasks.yaml", "--with-secrets"]);
     let from_api = export(&["--state-dir", &controller.state_dir(), "--with-secrets"]);
     assert_eq!(from_api.stdout, from_files.stdout);
     assert_eq!(from_api.code, 7, "{}", from_api.stderr);
@@ -73,6 +77,8 @@ fn a_real_api_server_takes_what_is_exported_and_gives_it_back() {
         "services.yaml",
         "-f",
         "config.yaml",
+        "-f",
+        "tasks.yaml",
         "-f",
         "../../../examples/shop-containers/mesh.yaml",
         "--with-secrets",

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     config,
-    native::Native,
+    native::{Kind, Native},
     references::{Optional, References},
     text,
 };
@@ -54,10 +54,10 @@ impl Bundle {
             bundle.claims(namespace, &wanted.claims, &natives);
         }
         for native in natives {
-            bundle.service(native, services);
+            bundle.native(native, services);
         }
         for other in &wishes.others {
-            bundle.lose(other, "is not exported: it is nothing that a MeshService refers to".to_owned());
+            bundle.lose(other, "is not exported: it is nothing that a MeshService or a MeshTask refers to".to_owned());
         }
         if let [_] = namespaces.iter().collect::<Vec<_>>().as_slice() {
             // Whoever applies it says where.
@@ -144,7 +144,7 @@ impl Bundle {
         }
     }
 
-    fn service(&mut self, native: &Native, services: &[MeshService]) {
+    fn native(&mut self, native: &Native, services: &[MeshService]) {
         for object in &native.objects {
             let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
             let lost = native.lost.iter().filter(|lost| lost.beside == kind).map(|lost| format!("Not carried over: {}", lost.text));
@@ -157,15 +157,16 @@ impl Bundle {
             self.parts.push(Part { comments, object: Some(object.clone()) });
         }
         for lost in &native.lost {
-            self.lose(&native.service, lost.text.clone());
+            self.lose(&native.name, lost.text.clone());
         }
         let own = services
             .iter()
-            .find(|service| service.name_any() == native.service && service.namespace().unwrap_or_default() == native.namespace);
+            .filter(|_| native.kind == Kind::Service)
+            .find(|service| service.name_any() == native.name && service.namespace().unwrap_or_default() == native.namespace);
         if let Some((claim, other)) = own.and_then(|own| routes::conflict(own, services)) {
             let text =
                 format!("the route {claim} is also that of the older {}: an Ingress controller may choose the other way", other.name_any());
-            self.lose(&native.service, text);
+            self.lose(&native.name, text);
         }
     }
 }
@@ -175,13 +176,17 @@ fn keys(secret: &Secret) -> String {
 }
 
 fn head(natives: &[Native], namespaces: &BTreeSet<String>) -> String {
-    let names: Vec<&str> = natives.iter().map(|native| native.service.as_str()).collect();
+    let named = |kind: Kind, title: &str| {
+        let names: Vec<&str> = natives.iter().filter(|native| native.kind == kind).map(|native| native.name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("the {title} {}", names.join(", ")))
+    };
+    let names: Vec<String> = [named(Kind::Service, "MeshServices"), named(Kind::Task, "MeshTasks")].into_iter().flatten().collect();
     let namespace = match namespaces.iter().collect::<Vec<_>>().as_slice() {
         [one] => format!(" -n {one}"),
         _ => String::new(),
     };
     format!(
-        "Made by `mesh export --to kubernetes` from the MeshServices {}. Nothing here needs mesh-controller.\nkubectl apply --server-side{namespace} -f THIS-FILE",
-        names.join(", ")
+        "Made by `mesh export --to kubernetes` from {}. Nothing here needs mesh-controller.\nkubectl apply --server-side{namespace} -f THIS-FILE",
+        names.join(" and ")
     )
 }

@@ -1,10 +1,12 @@
-//! What a service asks for and plain manifests do not do.
+//! What a service or a task asks for and plain manifests do not do.
+use kube::ResourceExt;
+
 use mesh_api::{
-    MeshService, MeshServiceSpec,
+    MeshService, MeshServiceSpec, MeshTask,
     container::Volume,
     service::{Retry, Strategy, Timeouts},
 };
-use mesh_backend::kubernetes::render::unhonoured_fields;
+use mesh_backend::kubernetes::render::{task::unhonoured, unhonoured_fields};
 use mesh_plan::{routes::claims, template::serves};
 
 use super::ingress::is_address;
@@ -19,22 +21,44 @@ pub(super) struct Lost {
 
 /// What is lost of a service whose pods sleep so many seconds before they end.
 pub(super) fn lost(service: &MeshService, sleeps: Option<i64>) -> Vec<Lost> {
-    let MeshServiceSpec { image, volumes, podman, .. } = &service.spec;
+    let spec = &service.spec;
+    let before = spec.rollout.before.as_ref().map(|before| {
+        format!(
+            "spec.rollout.before: nothing runs the task {0} before a new revision: kubectl create job NAME --from=cronjob/{0} does",
+            before.task
+        )
+    });
+    let router = if claims(spec).is_empty() { "Service" } else { "Ingress" };
+    let pods = of_pods(spec, sleeps).into_iter().chain(before).map(|text| Lost { beside: "Deployment", text });
+    pods.chain(of_router(spec).into_iter().map(|text| Lost { beside: router, text })).collect()
+}
+
+/// What is lost of a task that runs this program. What is lost of the service in whose place it runs is said there.
+pub(super) fn of_task(task: &MeshTask, program: &MeshServiceSpec) -> Vec<Lost> {
+    let name = task.name_any();
+    let on_demand = task.spec.schedule.is_none().then(|| {
+        format!("spec.schedule: it has none, and a CronJob needs one: this one is suspended, and kubectl create job NAME --from=cronjob/{name} runs it")
+    });
+    let own = task.spec.template.iter().flat_map(|_| of_pods(program, None)).map(|text| text.replacen("spec.", "spec.template.", 1));
+    let all = on_demand.into_iter().chain(own).chain(unhonoured(&task.spec));
+    all.map(|text| Lost { beside: "CronJob", text }).collect()
+}
+
+fn of_pods(spec: &MeshServiceSpec, sleeps: Option<i64>) -> Vec<String> {
+    let MeshServiceSpec { image, volumes, podman, .. } = spec;
     let mut pods: Vec<String> = Vec::new();
     if let Some(image) = image.as_ref().filter(|image| image.starts_with("localhost/")) {
         pods.push(format!(
             "spec.image {image}: it is on this machine only; push it to a registry that the cluster reads, and name it here"
         ));
     }
-    pods.extend(drain(&service.spec, sleeps));
-    pods.extend(unhonoured_fields(&service.spec));
+    pods.extend(drain(spec, sleeps));
+    pods.extend(unhonoured_fields(spec));
     if podman.is_some() {
         pods.push("spec.podman: networks and names of containers are Podman's".to_owned());
     }
     pods.extend(volumes.iter().filter_map(host_path));
-    let router = if claims(&service.spec).is_empty() { "Service" } else { "Ingress" };
-    let pods = pods.into_iter().map(|text| Lost { beside: "Deployment", text });
-    pods.chain(of_router(&service.spec).into_iter().map(|text| Lost { beside: router, text })).collect()
+    pods
 }
 
 fn drain(spec: &MeshServiceSpec, sleeps: Option<i64>) -> Option<String> {

@@ -1,24 +1,35 @@
-//! One service as objects that need nothing of ours: what the Kubernetes backend renders, without our labels, owners and hook.
-use k8s_openapi::api::core::v1::{Lifecycle, LifecycleHandler, PodSpec, SleepAction};
+//! One service or task as objects that need nothing of ours: what the Kubernetes backend renders, without our labels, owners and hook.
+use k8s_openapi::api::core::v1::{EnvVarSource, Lifecycle, LifecycleHandler, ObjectFieldSelector, PodSpec, SleepAction};
 use kube::{ResourceExt, core::ObjectMeta};
 use serde_json::{Map, Value, json};
 
 use super::{ingress, lost::Lost, references::References};
-use mesh_api::{MeshService, MeshServiceSpec, labels, names::CONTAINER};
-use mesh_backend::kubernetes::render::{Objects, Surroundings, objects};
-use mesh_plan::template::serves;
+use mesh_api::{MeshService, MeshServiceSpec, MeshTask, labels, names::CONTAINER, node::BackendKind};
+use mesh_backend::kubernetes::render::{Objects, Surroundings, objects, task as render};
+use mesh_plan::{task, template::serves};
 
 /// How long a pod that is to end goes on, so that nobody sends it anything new: what a cluster has in the place of the acknowledged drain.
 const SLEEP_SECONDS: i64 = 5;
 
+/// The schedule of a task that has none: its CronJob is suspended.
+const NEVER: &str = "@yearly";
+
 /// The label that finds pods here.
 const REVISION_LABEL: &str = "metadata.labels['pod-template-hash']";
 
-/// A service's objects.
+/// What something is that is exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Service,
+    Task,
+}
+
+/// The objects of a service or a task.
 #[derive(Debug, Clone)]
 pub struct Native {
+    pub(super) kind: Kind,
     /// Its name.
-    pub service: String,
+    pub name: String,
     /// Where it is.
     pub namespace: String,
     /// In the order in which they are printed.
@@ -26,7 +37,7 @@ pub struct Native {
     /// What its objects refer to.
     pub references: References,
     pub(super) lost: Vec<Lost>,
-    /// How many pods use each claim: all of the service's.
+    /// How many pods use each claim: all of them.
     pub(super) replicas: i32,
 }
 
@@ -40,29 +51,51 @@ pub fn native(service: &MeshService) -> Result<Native, String> {
             "spec.image: it runs as a process of this machine, and a cluster runs images: make one, and give it in spec.image".to_owned()
         );
     }
-    let bare = MeshService {
-        // Neither its uid, which would make it the objects' owner, nor the annotation of a restart.
-        metadata: ObjectMeta {
-            name: service.metadata.name.clone(),
-            namespace: service.metadata.namespace.clone(),
-            labels: service.metadata.labels.clone(),
-            ..ObjectMeta::default()
-        },
-        spec: service.spec.clone(),
-        status: None,
-    };
+    let bare = MeshService { metadata: bare(&service.metadata), spec: service.spec.clone(), status: None };
     let Objects { revision: _, mut deployment, services, budget, account } =
         objects(&bare, &Surroundings::default()).map_err(|refusal| refusal.message)?;
     let waits = deployment.spec.template.spec.as_mut().is_some_and(|pod| wait(pod, &service.spec));
+    deployment.spec.template.spec.iter_mut().for_each(name_revisions);
 
     let values = [account.map(value), Some(value(deployment)), budget.map(value)].into_iter().flatten();
     let ingress = ingress::ingress(&bare);
-    let mut objects: Vec<Value> = values.chain(services.into_iter().map(value)).chain(ingress).collect();
+    let objects = values.chain(services.into_iter().map(value)).chain(ingress).collect();
+    let lost = super::lost::lost(service, waits.then_some(SLEEP_SECONDS));
+    Ok(Native { replicas: service.spec.replicas, ..made(service, Kind::Service, objects, lost) })
+}
+
+/// The objects of a task; `service` is the one in whose place it runs.
+///
+/// # Errors
+/// Why it has none: begins with the field.
+pub fn of_task(task: &MeshTask, service: Option<&MeshService>) -> Result<Native, String> {
+    let mut bare = MeshTask { metadata: bare(&task.metadata), spec: task.spec.clone(), status: None };
+    if bare.spec.schedule.is_none() {
+        bare.spec.schedule = Some(NEVER.to_owned());
+        bare.spec.suspend = true;
+    }
+    let program = task::program(task, service, BackendKind::Kubernetes).map_err(|refusal| refusal.message)?;
+    let render::Objects { mut cron_job, .. } = render::objects(&bare, service, None).map_err(|refusal| refusal.message)?;
+    let pods = cron_job.iter_mut().filter_map(|made| made.spec.job_template.spec.as_mut()?.template.metadata.as_mut()?.labels.as_mut());
+    // A service of the same name finds its pods by it.
+    pods.for_each(|labels| drop(labels.remove(labels::APP_NAME)));
+    Ok(made(task, Kind::Task, cron_job.map(value).into_iter().collect(), super::lost::of_task(task, &program)))
+}
+
+fn made(of: &impl ResourceExt, kind: Kind, mut objects: Vec<Value>, lost: Vec<Lost>) -> Native {
     objects.iter_mut().for_each(own_labels_away);
     let references = objects.iter().fold(References::default(), |all, object| all.and(&References::of(object)));
-    let lost = super::lost::lost(service, waits.then_some(SLEEP_SECONDS));
-    let (service, namespace, replicas) = (service.name_any(), service.namespace().unwrap_or_default(), service.spec.replicas);
-    Ok(Native { service, namespace, objects, references, lost, replicas })
+    Native { kind, name: of.name_any(), namespace: of.namespace().unwrap_or_default(), objects, references, lost, replicas: 1 }
+}
+
+/// Neither a uid, which would make it the objects' owner, nor the annotation of a restart.
+fn bare(metadata: &ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        labels: metadata.labels.clone(),
+        ..ObjectMeta::default()
+    }
 }
 
 fn value(object: impl serde::Serialize) -> Value {
@@ -85,12 +118,23 @@ fn wait(pod: &mut PodSpec, spec: &MeshServiceSpec) -> bool {
     true
 }
 
+/// Nobody names revisions here but the Deployment.
+fn name_revisions(pod: &mut PodSpec) {
+    let field = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: REVISION_LABEL.to_owned() };
+    let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
+    let vars = pod.containers.iter_mut().flat_map(|container| container.env.iter_mut().flatten());
+    for var in vars.filter(|var| var.name == "MESH_REVISION") {
+        (var.value, var.value_from) = (None, Some(source.clone()));
+    }
+}
+
 /// Our labels mean something to our routers and controllers; here pods are found by the recommended one.
 fn own_labels_away(value: &mut Value) {
     match value {
         Value::Object(map) => {
             labels_away(map);
             map.values_mut().for_each(own_labels_away);
+            map.retain(|key, value| !(key == "labels" && value.as_object().is_some_and(Map::is_empty)));
         }
         Value::Array(list) => list.iter_mut().for_each(own_labels_away),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -102,16 +146,12 @@ fn labels_away(map: &mut Map<String, Value>) {
         map.insert(labels::APP_NAME.to_owned(), name);
     }
     map.remove(labels::REVISION);
+    map.remove(labels::TASK);
     if map.get(labels::APP_MANAGED_BY).is_some_and(|by| by == labels::MANAGER) {
         map.remove(labels::APP_MANAGED_BY);
     }
     // `matchExpressions`.
     if map.get("key").is_some_and(|key| key == labels::SERVICE) {
         map.insert("key".to_owned(), json!(labels::APP_NAME));
-    }
-    // Nobody names revisions here but the Deployment.
-    if map.get("name").is_some_and(|name| name == "MESH_REVISION") && map.contains_key("value") {
-        map.remove("value");
-        map.insert("valueFrom".to_owned(), json!({"fieldRef": {"apiVersion": "v1", "fieldPath": REVISION_LABEL}}));
     }
 }
