@@ -2,7 +2,7 @@
 //! test in the place of programs: it has tokens that the API issued to pods, and says of the pods what a kubelet would.
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -10,7 +10,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::machine::{Cluster, Namespace};
+use super::{
+    cli::Terminal,
+    machine::{Cluster, Namespace},
+};
+use mesh_gear::session::mesh;
 
 /// Within this an agent has seen what happened.
 const SOON: Duration = Duration::from_secs(3);
@@ -57,6 +61,18 @@ impl Agent {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_lowercase(), serde_json::from_str(body).unwrap_or_default())
     }
 
+    /// Waits for a lock that is held: what it is told first, and the stream, whose end gives up the place.
+    fn queue(&self, token: &str, key: &str, ask: &Value) -> (TcpStream, Value) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let (head, body) = (format!("POST /v1/locks/{key} HTTP/1.1\r\nHost: agent\r\nAuthorization: Bearer {token}"), ask.to_string());
+        let head = format!("{head}\r\nAccept: text/event-stream\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line == "event: queued"), "it is not told that it waits");
+        let told = lines.next().unwrap();
+        (stream, serde_json::from_str(told.strip_prefix("data: ").unwrap()).unwrap())
+    }
+
     /// Takes a lock for half a minute, and gives its fence.
     fn acquire(&self, token: &str, key: &str, wait: &str) -> u64 {
         let (status, _, lock) = self.ask(token, "POST", &format!("/v1/locks/{key}"), &json!({ "ttl": "30s", "wait": wait }).to_string());
@@ -74,9 +90,13 @@ impl Drop for Agent {
 
 /// A pod of the service `web`, as if it ran; its uid.
 fn pod(space: &Namespace<'_>, name: &str) -> String {
-    let labels = "{mesh-controller.dev/service: web}";
+    made(space, name, "labels: {app.kubernetes.io/managed-by: mesh-controller, mesh-controller.dev/service: web}")
+}
+
+/// A pod with these labels or annotations.
+fn made(space: &Namespace<'_>, name: &str, more: &str) -> String {
     space.apply(&format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {labels}}}\nspec: {{containers: [{{name: app, image: \"quay.io/you/web:1\"}}]}}\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, {more}}}\nspec: {{containers: [{{name: app, image: \"quay.io/you/web:1\"}}]}}\n"
     ));
     runs(space, name, 0);
     space.kubectl(&format!("get pod {name} -o jsonpath={{.metadata.uid}}"))
@@ -161,6 +181,26 @@ fn pods_hold_locks_by_the_tokens_of_their_cluster_and_lose_them_with_their_runs(
     let (_, _, myself) = one.ask(&of_second, "GET", "/v1/self", "");
     assert_eq!(myself["attempt"], 1, "{myself}");
 
+    // Who waits has its place by its ticket, whichever agent it asks next: they sign with one key.
+    one.acquire(&of_second, "queue", "0s");
+    let (_first, queued) = one.queue(&of_second, "queue", &json!({ "wait": "1m" }));
+    let (_second, behind) = other.queue(&of_second, "queue", &json!({ "wait": "1m" }));
+    assert_ne!(behind["ticket"], queued["ticket"]);
+    let (_again, queued_again) = other.queue(&of_second, "queue", &json!({ "wait": "1m", "ticket": queued["ticket"] }));
+    assert_eq!(queued_again, json!({ "ticket": queued["ticket"], "position": 1 }), "before {behind}");
+
+    // The run of a task is a caller like any other, and has nothing any more once it has ended.
+    let labels = "labels: {app.kubernetes.io/managed-by: mesh-controller, mesh-controller.dev/task: nightly}";
+    let run = made(&space, "nightly-1", &format!("{labels}, annotations: {{mesh-controller.dev/service: web}}"));
+    let of_run = token_of(&space, "nightly-1", &run, OURS);
+    let (_, _, myself) = other.ask(&of_run, "GET", "/v1/self", "");
+    assert_eq!(myself, json!({"namespace": space.name, "service": "web", "instance": "nightly-1", "attempt": 0}));
+    let fence = one.acquire(&of_run, "ledger", "0s");
+    space.kubectl("patch pod nightly-1 --subresource=status --type=merge -p {\"status\":{\"phase\":\"Succeeded\"}}");
+    let ended = Instant::now();
+    assert!(other.acquire(&of_second, "ledger", "20s") > fence);
+    assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
+
     // Without the API nobody is let in whom an agent does not know already.
     let unknown = token_of(&space, "web-3", &third, OURS);
     cluster.script("stop", &["apiserver"]);
@@ -228,4 +268,95 @@ fn programs_in_pods_hold_a_lock_one_after_the_other() {
     space.kubectl(&format!("delete pod {second} --force --grace-period=0"));
     let (third, _) = holder(&space, |text| !text.is_empty() && !text.starts_with(&second));
     println!("after the pod was deleted {third} held it");
+}
+
+/// What stands for `examples/coordination`, which needs images with Python or Node: a store that takes no lower fence than it has seen, three of which one leads, and a
+/// task that writes to the store while it holds the lock.
+const EXAMPLE: &str = r#"
+apiVersion: mesh-controller.dev/v1alpha1
+kind: MeshService
+metadata: {name: worker}
+spec:
+  type: Worker
+  replicas: 3
+  image: localhost/mesh-controller:test
+  command: [/usr/local/bin/mesh, leader, run, workers, --, /usr/local/bin/mesh-controller, ready, --timeout=1h, "http://127.0.0.1:1/x"]
+  kubernetes: {podTemplate: {spec: {hostAliases: ALIASES}}}
+---
+apiVersion: mesh-controller.dev/v1alpha1
+kind: MeshService
+metadata: {name: ledger}
+spec:
+  image: localhost/busybox:test
+  imagePullPolicy: Never
+  securityContext: {runAsUser: 1000}
+  route: /cgi-bin
+  command:
+  - /bin/sh
+  - -c
+  - |
+    mkdir -p /tmp/www/cgi-bin
+    cat > /tmp/www/cgi-bin/ledger <<'END'
+    #!/bin/sh
+    read mine
+    seen=$(cat /tmp/seen || echo 0)
+    if [ "$mine" -lt "$seen" ]; then printf 'Status: 409 Conflict\r\n\r\n'; exit; fi
+    echo "$mine" > /tmp/seen
+    printf 'Status: 200 OK\r\n\r\ntaken\n'
+    END
+    chmod +x /tmp/www/cgi-bin/ledger
+    exec httpd -f -p "$PORT" -h /tmp/www
+  kubernetes: {podTemplate: {spec: {hostAliases: ALIASES}}}
+---
+apiVersion: mesh-controller.dev/v1alpha1
+kind: MeshTask
+metadata: {name: nightly}
+spec:
+  schedule: "* * * * *"
+  concurrencyPolicy: Forbid
+  backoffLimit: 0
+  serviceRef:
+    name: ledger
+    command:
+    - /bin/sh
+    - -ec
+    - |
+      token=$(cat "$MESH_TOKEN_FILE")
+      lock=$(wget -q -O - --header "Authorization: Bearer $token" --post-data '{"ttl":"1m","wait":"1m"}' "$MESH_AGENT/v1/locks/ledger")
+      fence=$(echo "$lock" | sed 's/.*"fence":\([0-9]*\).*/\1/')
+      wget -q -O - --post-data "${1:-$fence}" "$MESH_ROUTER_URL/cgi-bin/ledger"
+      echo "$MESH_TASK of $MESH_SERVICE, with fence $fence"
+    - nightly
+"#;
+
+#[test]
+fn three_workers_have_one_leader_and_a_tasks_runs_write_under_their_lock() {
+    let Some(cluster) = Cluster::with_node() else { return };
+    let space = cluster.namespace("example");
+    let terminal = Terminal::new(&cluster, &space);
+    // There is no DNS in this cluster.
+    let address = |service: &str| {
+        let ip = cluster.kubectl(&["-n", "mesh-system", "get", "service", service, "-o", "jsonpath={.spec.clusterIP}"], "");
+        json!({"ip": ip, "hostnames": [format!("{service}.mesh-system")]})
+    };
+    let aliases = json!([address("mesh-agent"), address("mesh-router")]).to_string();
+    space.apply(&EXAMPLE.replace("ALIASES", &aliases));
+    space.until("all to be ready", "get msvc -o jsonpath={.items[*].status.readyReplicas}", |ready| ready == "1 3");
+    let leader = space.until("one to lead", "get lease workers -o jsonpath={.spec.holderIdentity}", |holder| !holder.is_empty());
+    let pods = space.kubectl("get pods -l mesh-controller.dev/service=worker -o jsonpath={.items[*].metadata.name}");
+    assert!(pods.split(' ').any(|pod| leader.starts_with(&format!("{pod}_"))), "{leader} of {pods}");
+
+    // By its schedule, and when it is asked for.
+    space.until("its run", "get mt nightly -o jsonpath={.status.lastSuccessfulTime}", |at| !at.is_empty());
+    let run = space.kubectl("get mt nightly -o jsonpath={.status.runs[0].scheduledTime}");
+    assert!(!run.is_empty(), "it is of the schedule");
+    let asked = terminal.mesh("task run nightly --wait");
+    assert_eq!(asked.code, 0, "{}", asked.stderr);
+    assert!(asked.stdout.starts_with("taken\nnightly of ledger, with fence "), "{}", asked.stdout);
+    let lock = "get leases -l mesh-controller.dev/lock=lock -o name";
+    space.until("its lock to be free", lock, str::is_empty);
+    let kubeconfig = cluster.kubeconfig();
+    let words = ["--kubeconfig", kubeconfig.to_str().unwrap(), "-n", &space.name, "task", "run", "nightly", "--wait", "--", "1"];
+    let late = mesh(cluster.dir(), &words);
+    assert!(late.code == 1 && late.stdout.contains("409 Conflict"), "a lower fence is refused: {}{}", late.stdout, late.stderr);
 }
