@@ -19,19 +19,32 @@ use mesh_gear::session::mesh;
 /// Within this an agent has seen what happened.
 const SOON: Duration = Duration::from_secs(3);
 
+/// The audience of the tokens that agents take.
+pub(super) const OURS: &str = "mesh-controller.dev";
+
 /// One agent process.
-struct Agent {
+pub(super) struct Agent {
     address: SocketAddr,
     child: Child,
 }
 
 impl Agent {
     /// Starts it as the service account of `deploy/`.
-    fn start(cluster: &Cluster) -> Self {
-        let token = cluster.kubectl(&["-n", "mesh-system", "create", "token", "mesh-agent", "--duration=1h"], "");
+    pub(super) fn start(cluster: &Cluster) -> Self {
         let admin = std::fs::read_to_string(cluster.kubeconfig()).unwrap();
+        Self::start_with(cluster, &admin, "agent.kubeconfig")
+    }
+
+    /// Starts one that finds the API at another address.
+    pub(super) fn start_behind(cluster: &Cluster, address: SocketAddr) -> Self {
+        let admin = std::fs::read_to_string(cluster.kubeconfig()).unwrap();
+        Self::start_with(cluster, &admin.replace(&api(&admin), &address.to_string()), "behind.kubeconfig")
+    }
+
+    fn start_with(cluster: &Cluster, admin: &str, file: &str) -> Self {
+        let token = cluster.kubectl(&["-n", "mesh-system", "create", "token", "mesh-agent", "--duration=1h"], "");
         let users = admin.lines().find(|line| line.starts_with("users:")).unwrap();
-        let kubeconfig = cluster.dir().join("agent.kubeconfig");
+        let kubeconfig = cluster.dir().join(file);
         std::fs::write(&kubeconfig, admin.replace(users, &format!("users: [{{name: admin, user: {{token: {token}}}}}]"))).unwrap();
         let (address, admin) = (mesh_gear::port::unused(), mesh_gear::port::unused());
         let log = File::options().create(true).append(true).open(cluster.dir().join("agent.log")).unwrap();
@@ -48,7 +61,7 @@ impl Agent {
     }
 
     /// Asks, and gives the status, the head and the body.
-    fn ask(&self, token: &str, method: &str, path: &str, body: &str) -> (u16, String, Value) {
+    pub(super) fn ask(&self, token: &str, method: &str, path: &str, body: &str) -> (u16, String, Value) {
         let mut stream = TcpStream::connect(self.address).unwrap();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: agent\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
@@ -61,12 +74,18 @@ impl Agent {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_lowercase(), serde_json::from_str(body).unwrap_or_default())
     }
 
-    /// Waits for a lock that is held: what it is told first, and the stream, whose end gives up the place.
-    fn queue(&self, token: &str, key: &str, ask: &Value) -> (TcpStream, Value) {
+    /// Asks for a stream of events.
+    pub(super) fn open(&self, token: &str, path: &str, ask: &Value) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        let (head, body) = (format!("POST /v1/locks/{key} HTTP/1.1\r\nHost: agent\r\nAuthorization: Bearer {token}"), ask.to_string());
+        let (head, body) = (format!("POST {path} HTTP/1.1\r\nHost: agent\r\nAuthorization: Bearer {token}"), ask.to_string());
         let head = format!("{head}\r\nAccept: text/event-stream\r\nContent-Length: {}\r\n\r\n", body.len());
         stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        stream
+    }
+
+    /// Waits for a lock that is held: what it is told first, and the stream, whose end gives up the place.
+    fn queue(&self, token: &str, key: &str, ask: &Value) -> (TcpStream, Value) {
+        let stream = self.open(token, &format!("/v1/locks/{key}"), ask);
         let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
         assert!(lines.any(|line| line == "event: queued"), "it is not told that it waits");
         let told = lines.next().unwrap();
@@ -74,11 +93,17 @@ impl Agent {
     }
 
     /// Takes a lock for half a minute, and gives its fence.
-    fn acquire(&self, token: &str, key: &str, wait: &str) -> u64 {
+    pub(super) fn acquire(&self, token: &str, key: &str, wait: &str) -> u64 {
         let (status, _, lock) = self.ask(token, "POST", &format!("/v1/locks/{key}"), &json!({ "ttl": "30s", "wait": wait }).to_string());
         assert_eq!(status, 201, "{lock}");
         lock["fence"].as_u64().unwrap()
     }
+}
+
+/// Where a kubeconfig says that the API is.
+pub(super) fn api(kubeconfig: &str) -> String {
+    let (_, server) = kubeconfig.split_once("https://").unwrap();
+    server.split(['"', '\n']).next().unwrap().to_owned()
 }
 
 impl Drop for Agent {
@@ -89,7 +114,7 @@ impl Drop for Agent {
 }
 
 /// A pod of the service `web`, as if it ran; its uid.
-fn pod(space: &Namespace<'_>, name: &str) -> String {
+pub(super) fn pod(space: &Namespace<'_>, name: &str) -> String {
     made(space, name, "labels: {app.kubernetes.io/managed-by: mesh-controller, mesh-controller.dev/service: web}")
 }
 
@@ -116,13 +141,12 @@ fn token(space: &Namespace<'_>, more: &str) -> String {
     space.kubectl(&format!("create token default {more}")).trim().to_owned()
 }
 
-fn token_of(space: &Namespace<'_>, name: &str, uid: &str, audience: &str) -> String {
+pub(super) fn token_of(space: &Namespace<'_>, name: &str, uid: &str, audience: &str) -> String {
     token(space, &format!("--audience={audience} --bound-object-kind=Pod --bound-object-name={name} --bound-object-uid={uid}"))
 }
 
 #[test]
 fn pods_hold_locks_by_the_tokens_of_their_cluster_and_lose_them_with_their_runs() {
-    const OURS: &str = "mesh-controller.dev";
     let Some(cluster) = Cluster::own(&[]) else { return };
     let deploy = |file: &str| format!("{}/deploy/{file}", env!("CARGO_MANIFEST_DIR"));
     cluster.kubectl(&["apply", "-f", &deploy("default/namespace.yaml"), "-f", &deploy("rbac/rbac.yaml")], "");

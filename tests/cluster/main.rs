@@ -20,6 +20,7 @@ mod leaders;
 mod machine;
 mod objects;
 mod outage;
+mod partition;
 mod product;
 mod refusals;
 mod rollouts;
