@@ -158,13 +158,12 @@ impl Reader<'_> {
         let source = Source::new(&self.connection.client, &writer);
         let Some(mut lines) = source.open(&self.rest, follow).await? else { return Ok(()) };
         while let Some(line) = lines.next().await {
-            let at = line.at;
-            if !self.printer.print(Message::Log { id: source.id().to_owned(), at, line: line.text }).await {
+            let rest = self.rest.past(&line);
+            // Given up before it is printed, it is read again.
+            if !self.printer.print(Message::Log { id: source.id().to_owned(), at: line.at, line: line.text }).await {
                 break;
             }
-            if let Some(at) = at {
-                self.rest = Part::after(at);
-            }
+            self.rest = rest;
         }
         Ok(())
     }
