@@ -134,6 +134,21 @@ async fn who_waits_for_a_run_reads_each_line_once_and_hears_of_its_end_though_th
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_deletes_a_task_waits_until_its_runs_have_ended() {
+    let controller = Controller::start().await;
+    let ended = format!("{}/ended", controller.state_dir());
+    let script = format!("trap 'sleep 1; touch {ended}; exit' TERM; echo begun; while :; do sleep 0.1; done");
+    let file = controller.write("long.yaml", &task("long", &json!({ "template": { "command": ["sh", "-c", script] } })));
+    controller.kubectl(&["apply", "-f", &file]);
+    let mesh = |words: &[&str]| Command::new(program("mesh")).args(["--state-dir", &controller.state_dir()]).args(words).output().unwrap();
+    assert!(mesh(&["task", "run", "long"]).status.success());
+    until("the run to write", async || (!mesh(&["task", "logs", "long"]).stdout.is_empty()).then_some(())).await;
+    let deleted = mesh(&["delete", "-f", &file]);
+    assert!(deleted.status.success(), "{deleted:?}");
+    assert!(fs::exists(&ended).unwrap() && controller.each("mi", "/metadata/name").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_input_is_refused_by_its_field_and_says_what_would_be_right() {
     let controller = Controller::start().await;
     for (name, spec, expected) in [
