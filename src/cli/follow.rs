@@ -96,7 +96,7 @@ pub(super) fn failure(error: watcher::Error) -> Failure {
         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
             error.into()
         }
-        error => anyhow::Error::from(error).into(),
+        error @ watcher::Error::NoResourceVersion => anyhow::Error::from(error).into(),
     }
 }
 

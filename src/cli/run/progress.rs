@@ -13,8 +13,8 @@ use mesh_plan::routes;
 
 /// Reports until it is dropped.
 pub(super) async fn progress(connection: &Connection, serving: &Serving, documents: &[Document], printer: &Printer) -> Result {
-    let named = |is: fn(&Document) -> bool| documents.iter().filter(|document| is(document)).map(Document::name).collect::<Vec<_>>();
-    let (names, tasks) = (named(Document::is_service), named(Document::is_task));
+    let chosen = |is: fn(&Document) -> bool| documents.iter().filter(|document| is(document)).map(Document::name).collect::<Vec<_>>();
+    let (names, tasks) = (chosen(Document::is_service), chosen(Document::is_task));
     printer.say(format!("starting {} (Ctrl-C ends all)", if names.is_empty() { &tasks } else { &names }.join(", "))).await;
     printer.say(format!("export KUBECONFIG={}", serving.kubeconfig.display())).await;
     let mut board = Board::new(names.len(), serving.router);

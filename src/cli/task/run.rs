@@ -124,7 +124,7 @@ async fn show(connection: &Connection, run: &Ran, part: Part, follow: bool, time
         Ended::Unread
     };
     if follow {
-        reader.to_end().await?;
+        reader.finish().await?;
     } else {
         reader.read(false).await?;
     }
@@ -156,7 +156,7 @@ impl Reader<'_> {
     }
 
     /// Reads what is left of a run that has ended. A stream that breaks ends like any other, so the last one must have had nothing new.
-    async fn to_end(&mut self) -> Result {
+    async fn finish(&mut self) -> Result {
         let mut patience = Patience::default();
         loop {
             match self.read(false).await {
