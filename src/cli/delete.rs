@@ -1,4 +1,4 @@
-//! `mesh delete`: services by name, or everything that is in files; waits until their instances are gone.
+//! `mesh delete`: services by name, or everything that is in files; waits until their instances, and the runs of tasks, are gone.
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
@@ -19,7 +19,7 @@ use super::{
     select::no_service,
     target::Connection,
 };
-use mesh_api::{MeshService, duration::Duration as Wait};
+use mesh_api::{MeshInstance, MeshService, MeshTask, duration::Duration as Wait, labels::TASK};
 
 /// Delete services, or the objects in files.
 #[derive(Debug, Args)]
@@ -96,16 +96,21 @@ impl Delete {
 enum Target {
     /// A service of a namespace.
     Service(Api<MeshService>, String),
+    /// A task of a namespace.
+    Task(Api<MeshTask>, String),
     Any(Api<DynamicObject>),
 }
 
 impl Target {
     fn of(connection: &Connection, document: &Document, api: Api<DynamicObject>) -> Self {
-        if document.gvk.group != MeshService::group(&()) || document.gvk.kind != MeshService::kind(&()) {
-            return Self::Any(api);
+        let (client, namespace) = (&connection.client, document.object.metadata.namespace.as_ref().unwrap_or(&connection.namespace));
+        if document.is_service() {
+            Self::Service(instance::api(client, Some(namespace)), namespace.clone())
+        } else if document.is_task() {
+            Self::Task(instance::api(client, Some(namespace)), namespace.clone())
+        } else {
+            Self::Any(api)
         }
-        let namespace = document.object.metadata.namespace.clone().unwrap_or_else(|| connection.namespace.clone());
-        Self::Service(Api::namespaced(connection.client.clone(), &namespace), namespace)
     }
 
     async fn gone(self, connection: &Connection, name: &str, uid: &str) -> Result {
@@ -113,7 +118,14 @@ impl Target {
             Self::Any(api) => end(api, name, uid).await,
             Self::Service(services, namespace) => {
                 end(services.clone(), name, uid).await?;
-                pods_gone(&services, &instance::api(&connection.client, Some(&namespace)), name).await
+                let pods = instance::api::<Pod>(&connection.client, Some(&namespace));
+                made_gone(&services, &pods, &instance::pods_of(Some(name)), name).await
+            }
+            Self::Task(tasks, namespace) => {
+                end(tasks.clone(), name, uid).await?;
+                let of_task = format!("{TASK}={name}");
+                made_gone(&tasks, &instance::api::<MeshInstance>(&connection.client, Some(&namespace)), &of_task, name).await?;
+                made_gone(&tasks, &instance::api::<Pod>(&connection.client, Some(&namespace)), &of_task, name).await
             }
         }
     }
@@ -128,16 +140,20 @@ where
     end.map(drop).map_err(|error| Failure::from(anyhow::Error::from(error)))
 }
 
-/// In a cluster the service goes first, and what was made of it is collected then. Another service of the name would have pods of its own.
-async fn pods_gone(services: &Api<MeshService>, pods: &Api<Pod>, name: &str) -> Result {
-    let of_service = ListParams::default().labels(&instance::pods_of(Some(name)));
+/// A task goes first, and in a cluster a service too: what was made of it is collected then. Another one of the name would have its own.
+async fn made_gone<K, M>(owners: &Api<K>, made: &Api<M>, selector: &str, name: &str) -> Result
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+    M: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+{
+    let of_owner = ListParams::default().labels(selector);
     loop {
-        let left = instance::listed(pods, of_service.clone(), &[403, 404]).await?;
-        if left.is_empty() || services.get_opt(name).await?.is_some() {
+        let left = instance::listed(made, of_owner.clone(), &[403, 404]).await?;
+        if left.is_empty() || owners.get_opt(name).await?.is_some() {
             return Ok(());
         }
-        for pod in left {
-            end(pods.clone(), &pod.name_any(), &pod.uid().unwrap_or_default()).await?;
+        for one in left {
+            end(made.clone(), &one.name_any(), &one.uid().unwrap_or_default()).await?;
         }
     }
 }

@@ -89,12 +89,14 @@ pub async fn follow(client: &Client, mut what: Follow, printer: &Printer) -> Res
     }
 }
 
-fn failure(error: watcher::Error) -> Failure {
+/// What it means for a command that the API cannot be watched.
+pub(super) fn failure(error: watcher::Error) -> Failure {
     match error {
+        watcher::Error::WatchError(status) => kube::Error::Api(status).into(),
         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
             error.into()
         }
-        error => anyhow::Error::from(error).into(),
+        error @ watcher::Error::NoResourceVersion => anyhow::Error::from(error).into(),
     }
 }
 
@@ -104,7 +106,7 @@ async fn one(source: Source, mut part: Part, printer: Printer) {
         match source.open(&part, true).await {
             Ok(Some(mut lines)) => {
                 while let Some(line) = lines.next().await {
-                    part = line.at.map_or(part, Part::after);
+                    part = part.past(&line);
                     if !printer.print(Message::Log { id: source.id().to_owned(), at: line.at, line: line.text }).await {
                         return;
                     }

@@ -17,6 +17,11 @@ use super::{
 use mesh_api::duration::Duration;
 use mesh_coordination::locks::{Kind, MAX_KEY, MAX_TTL, is_ttl, redis::Redis, wrong_name};
 
+/// What stands after the `--help` of `run`.
+const OF_COMMAND: &str = "Exit codes: that of the command; 126 it cannot be executed, 127 it is not there, 128 and the signal that ended it. \
+6 it did not get what it asks for (then the command was not started), or has lost it: standard error says which. A script that must tell this from a command's own 6 \
+lets the command end with another code. 1, 2 and 5 are as with every verb.";
+
 /// Locks: run a command under one, or list them.
 #[derive(Debug, Args)]
 pub struct Lock {
@@ -30,8 +35,8 @@ enum LockVerb {
     ///
     /// The command and all that it started is ended when the lock is lost or this program is killed or stopped, before another can have it. Only a lock whose Lease is
     /// removed is another's at once: the command is killed when that is seen, a moment later. MESH_FENCE is a number that grows with every acquisition: a store that
-    /// refuses writes with a lower one than it has seen is safe from whoever is late. Signals are passed on, and a second SIGINT or SIGTERM kills. The command's exit
-    /// code is this one's.
+    /// refuses writes with a lower one than it has seen is safe from whoever is late. Signals are passed on, and a second SIGINT or SIGTERM kills.
+    #[command(after_help = OF_COMMAND)]
     Run(Run),
     /// List what is held.
     #[command(visible_alias = "list")]
@@ -54,6 +59,7 @@ enum LeaderVerb {
     ///
     /// The command and all that it started is ended when the lead is lost or this program is killed or stopped, before another can have it. MESH_FENCE is a number that
     /// grows with every leader. The rest is as with `mesh lock run`.
+    #[command(after_help = OF_COMMAND)]
     Run(Run),
     /// List who leads.
     #[command(visible_alias = "list")]

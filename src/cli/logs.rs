@@ -61,7 +61,7 @@ impl Logs {
 
     fn part(&self) -> Part {
         let since = self.since.and_then(|since| SignedDuration::try_from(since.get()).ok());
-        Part { tail: self.tail, since: since.and_then(|since| clock::now().checked_sub(since).ok()), previous: false }
+        Part { tail: self.tail, since: since.and_then(|since| clock::now().checked_sub(since).ok()), ..Part::all() }
     }
 
     async fn once(&self, connection: &Connection, selected: &Selected, instances: &[Instance], printer: &Printer) -> Result {

@@ -56,6 +56,11 @@ impl Document {
         self.gvk.group == mesh_api::GROUP && self.gvk.kind == K::kind(&())
     }
 
+    /// Whether it is a `MeshTask`.
+    pub fn is_task(&self) -> bool {
+        self.gvk.group == mesh_api::GROUP && self.gvk.kind == "MeshTask"
+    }
+
     /// `mesh.yaml:12`: where it begins.
     pub fn place(&self) -> String {
         format!("{}:{}", self.file, self.lines.start())

@@ -46,10 +46,10 @@ const OLD_LINES: u64 = 10;
 /// Run services in the foreground, with API and router, until Ctrl-C.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Which services of the manifests; all of them if -f or --all is given.
-    #[arg(value_name = "SERVICE")]
+    /// Which services and tasks of the manifests, with those that they need; all of them if -f or --all is given.
+    #[arg(value_name = "SERVICE|TASK")]
     services: Vec<String>,
-    /// All services of the manifests.
+    /// All services and tasks of the manifests.
     #[arg(long, conflicts_with = "services")]
     all: bool,
     /// A manifest, or a directory of them [default: mesh.yaml, mesh.yml, meshservice.yaml or mesh/ in the project directory].

@@ -1,4 +1,4 @@
-//! What a word on the command line means: a service by its name, or an instance by the beginning of its id.
+//! What a word on the command line means: a service by its name, or an instance by the beginning of its id. The name of a task is neither.
 use kube::ResourceExt;
 
 use super::{
@@ -35,14 +35,17 @@ pub async fn find(connection: &Connection, word: &str) -> Result<Found> {
     let instances = instance::list(connection, false).await?;
     let names: Vec<String> = services.iter().map(ResourceExt::name_any).collect();
     let ids: Vec<String> = instances.iter().map(|instance| instance.id.clone()).collect();
+    // The ids of its runs begin with a task's name.
+    if !names.iter().any(|name| name == word)
+        && let Some(hint) = is_task(connection, word).await
+    {
+        return Err(Failure::new(Code::Failed, hint));
+    }
     match select(word, &names, &ids) {
         Ok(selected) => Ok(Found { selected, services, instances }),
         Err(text) => {
             if services.is_empty() && instances.is_empty() {
                 connection.namespace_is_there().await?;
-            }
-            if let Some(hint) = is_task(connection, word).await {
-                return Err(Failure::new(Code::Failed, hint));
             }
             Err(Failure::new(Code::Failed, beside_nodes(connection, text).await))
         }
@@ -59,7 +62,7 @@ async fn is_task(connection: &Connection, name: &str) -> Option<String> {
     let task = connection.tasks().get_opt(name).await.ok().flatten()?;
     let name = task.name_any();
     Some(format!(
-        "{name} is a task: `mesh task ls {name}` shows its runs, `mesh task logs {name}` what the newest wrote, `kubectl delete mt {name}` removes it"
+        "{name} is a task: `mesh task ls {name}` shows its runs, `mesh task logs {name}` what the newest wrote, `mesh task suspend {name}` lets its schedule rest, `kubectl delete mt {name}` removes it"
     ))
 }
 
@@ -119,7 +122,41 @@ fn there_is(services: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
+    use serde_json::{Value, json};
+
     use super::*;
+    use mesh_api::{MeshTask, node::BackendKind};
+    use mesh_plan::task::{self, Which};
+
+    #[tokio::test]
+    async fn a_tasks_name_is_told_to_be_one_and_is_not_taken_for_the_beginning_of_a_runs_id() {
+        let task: MeshTask = serde_json::from_value(json!({
+            "apiVersion": "mesh-controller.dev/v1alpha1", "kind": "MeshTask",
+            "metadata": {"name": "backup", "namespace": "shop", "uid": "t"}, "spec": {"template": {"command": ["x"]}},
+        }))
+        .unwrap();
+        let program = task::program(&task, None, BackendKind::Process).unwrap();
+        let which = Which { name: "backup-1f".to_owned(), scheduled: None, before: None, args: None };
+        let run = task::run(&task, &program, which, "here".to_owned());
+        let list = |items: Value| (200, json!({"metadata": {}, "items": items}));
+        let answer = move |request: http::Request<kube::client::Body>| {
+            let (code, body) = match request.uri().path().rsplit_once("/shop/").map(|(_, path)| path) {
+                Some("meshservices") => list(json!([])),
+                Some("meshinstances") => list(json!([run])),
+                Some("meshtasks/backup") => (200, json!(task)),
+                _ => (404, json!({"kind": "Status", "status": "Failure", "code": 404, "message": "not found", "reason": "NotFound"})),
+            };
+            ready(Ok::<_, std::convert::Infallible>(
+                http::Response::builder().status(code).body(kube::client::Body::from(body.to_string().into_bytes())).unwrap(),
+            ))
+        };
+        let connection = Connection { client: kube::Client::new(tower::service_fn(answer), "shop"), namespace: "shop".into() };
+        let told = find(&connection, "backup").await.unwrap_err().text();
+        assert!(told.starts_with("backup is a task: ") && told.contains("`mesh task suspend backup`"), "{told}");
+        assert_eq!(find(&connection, "backup-1").await.unwrap().selected, Selected::Instance("backup-1f".into()));
+    }
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()

@@ -19,7 +19,7 @@ use mesh_api::duration::Duration as Wait;
 /// Scale services to 0, or end one instance (another takes its place).
 #[derive(Debug, Args)]
 pub struct Stop {
-    /// A service, or the beginning of an instance's id. All services of the namespace if left out.
+    /// A service, or the beginning of an instance's id; a run of a task by its whole id. All services of the namespace if left out.
     #[arg(value_name = "SERVICE|ID")]
     what: Option<String>,
     /// Do not wait until an instance has ended.
@@ -52,6 +52,11 @@ impl Stop {
             }
             Selected::Instance(id) => {
                 let Some(found) = instances.iter().find(|instance| instance.id == id) else { return Ok(()) };
+                if found.is_run && word != id {
+                    let text =
+                        format!("{word:?} is the beginning of {id}, a run of task {}: `mesh stop {id}` ends and removes it", found.service);
+                    return Err(Failure::new(Code::Failed, text));
+                }
                 instance::delete(connection, found).await?;
                 if found.is_run {
                     return output::print_line(&format!("{id} is ended and removed; it was a run of task {}", found.service));

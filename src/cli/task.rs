@@ -1,5 +1,6 @@
 //! `mesh task`: what runs to its end, and what came of it.
 mod list;
+mod patience;
 mod ran;
 mod run;
 

@@ -17,6 +17,7 @@ use super::{
     target::Connection,
 };
 use mesh_kit::clock;
+use mesh_plan::task::in_task;
 
 /// Say why a service or an instance is (not) as wanted, and what mends it.
 #[derive(Debug, Args)]
@@ -46,7 +47,11 @@ impl Why {
         let instances =
             instances.into_iter().filter(|instance| instance.service == name && only.is_none_or(|id| instance.id == id)).collect();
         let facts = collect::collect(connection, &name, service, instances, clock::now()).await?;
-        let report = diagnosis::report(&facts, only);
+        let mut report = diagnosis::report(&facts, only);
+        if let Some(task) = connection.tasks().get_opt(&name).await.ok().flatten().filter(|_| facts.service.is_none()) {
+            let has_service = task.spec.service_ref.is_some();
+            report.remedies = report.remedies.iter().map(|remedy| in_task(remedy, has_service)).collect();
+        }
         if self.json {
             output::print_line(&serde_json::to_string_pretty(&report).map_err(anyhow::Error::from)?)?;
         } else {

@@ -338,10 +338,9 @@ fn rest(facts: &Facts<'_>, attempt: u32, from: Timestamp, exit: Option<&Exit>) -
         (None, Some(exit)) => {
             let ran = exit.at.duration_since(exit.since).as_secs_f64();
             let because = facts.memory.because(exit.attempt);
-            let message = format!(
-                "the program ended with {} after {ran:.1} s{because} ({} times in a row); {again}",
-                exit.how, facts.memory.failures
-            );
+            let failures = facts.memory.failures;
+            let often = if failures > 1 { format!(" ({failures} times in a row)") } else { String::new() };
+            let message = format!("the program ended with {} after {ran:.1} s{because}{often}; {again}", exit.how);
             Say::new(InstanceState::BackOff, reason::BACK_OFF, message)
         }
         (None, None) => Say::new(InstanceState::Pending, reason::PENDING, again),

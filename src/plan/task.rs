@@ -52,8 +52,11 @@ pub fn program(task: &MeshTask, service: Option<&MeshService>, backend: BackendK
 
 /// What is said of a field of the program, of the field of the task that it comes from.
 pub fn placed(task: &MeshTask, message: &str) -> String {
-    let place = if task.spec.template.is_some() { "spec.template." } else { "spec.serviceRef: of its service, spec." };
-    message.replacen("spec.", place, 1)
+    if task.spec.template.is_some() {
+        in_task(message, false)
+    } else {
+        message.replacen("spec.", "spec.serviceRef: of its service, spec.", 1)
+    }
 }
 
 fn worker() -> MeshServiceSpec {
@@ -187,6 +190,7 @@ pub fn has_succeeded(run: &MeshInstance) -> bool {
 pub fn told(run: &MeshInstance) -> TaskRunStatus {
     let status = run.status.clone().unwrap_or_default();
     let message = status.conditions.last().filter(|condition| condition.reason != SUCCEEDED);
+    let has_service = run.spec.run.as_ref().is_some_and(|told| told.task != run.spec.service);
     TaskRunStatus {
         name: run.name_any(),
         state: status.state.unwrap_or(InstanceState::Pending),
@@ -194,10 +198,21 @@ pub fn told(run: &MeshInstance) -> TaskRunStatus {
         start_time: run.creation_timestamp(),
         tries: if status.start_time.is_some() { status.restart_count.saturating_add(1) } else { 0 },
         exit_code: status.last_exit.as_ref().and_then(|exit| exit.exit_code),
-        message: message.map(|condition| condition.message.clone()).unwrap_or_default(),
+        message: message.map(|condition| in_task(&condition.message, has_service)).unwrap_or_default(),
         completion_time: status.completion_time,
         last_words: status.last_words,
     }
+}
+
+/// Words about the fields of a service, for one who has a task: they are in its template, or, of one with a command in a service, in its `serviceRef`.
+pub fn in_task(words: &str, has_service: bool) -> String {
+    if !has_service {
+        return words.replace("spec.", "spec.template.");
+    }
+    // The other fields are the service's.
+    ["command", "args"]
+        .iter()
+        .fold(words.to_owned(), |words, field| words.replace(&format!("spec.{field}"), &format!("spec.serviceRef.{field}")))
 }
 
 /// All runs, newest first.
@@ -264,6 +279,26 @@ mod tests {
 
     fn which(name: &str) -> Which {
         Which { name: name.to_owned(), scheduled: None, before: None, args: None }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_field_names_its_place_in_the_task() {
+        let image = task(&json!({ "template": { "image": "a" } }));
+        let refused = program(&image, None, BackendKind::Process).unwrap_err().message;
+        assert!(refused.starts_with("spec.template.image: ") && refused.contains("give spec.template.command"), "{refused}");
+        let of = |service: &str| {
+            let mut run = instance("r", 0);
+            run.spec.service = service.to_owned();
+            run.spec.run = Some(serde_json::from_value(json!({ "task": "nightly", "backoffLimit": 0 })).unwrap());
+            let condition = json!({
+                "type": "Ready", "status": "False", "reason": "StartFailed", "lastTransitionTime": at(0).to_string(),
+                "message": "give spec.command; look at spec.image",
+            });
+            run.status.get_or_insert_default().conditions = vec![serde_json::from_value(condition).unwrap()];
+            told(&run).message
+        };
+        assert_eq!(of("nightly"), "give spec.template.command; look at spec.template.image");
+        assert_eq!(of("web"), "give spec.serviceRef.command; look at spec.image");
     }
 
     #[test]

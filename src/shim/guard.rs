@@ -57,12 +57,17 @@ pub enum Word {
     Kill,
 }
 
+/// The exit code for a command that cannot be started, as env(1) and shells have it.
+fn not_started(error: &io::Error) -> u8 {
+    if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
+}
+
 /// How it ended, as the guard says once, when nothing of it is left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Ended {
-    /// It could not be started.
-    NotStarted(String),
+    /// It could not be started: the exit code that env(1) has for that, and why.
+    NotStarted(u8, String),
     /// The command ended.
     Command(ExitHow),
     /// Its time was over.
@@ -100,7 +105,7 @@ pub fn run(program: &str, arguments: &[String]) -> io::Result<()> {
             let _ = rustix::process::setpgid(None, None);
             Guarded::new(i32::try_from(child.id()).map_err(io::Error::other)?, until)?.watch(&holder, &mut signals)?
         }
-        Err(error) => Some(Ended::NotStarted(error.to_string())),
+        Err(error) => Some(Ended::NotStarted(not_started(&error), error.to_string())),
     };
     match ended {
         Some(ended) => control::send(&holder, &wire::line(&ended)?),

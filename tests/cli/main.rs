@@ -70,7 +70,10 @@ fn what_is_wrong_before_anything_runs_is_said_with_the_remedy_and_its_exit_code(
     assert!(init.code == 0 && init.stderr.contains("`mesh import compose.yaml` makes MeshServices of it"), "{}", init.stderr);
     assert_eq!(mesh(dir.path(), &["init"]).code, 1);
     let which = mesh(dir.path(), &["run"]);
-    assert_eq!((which.code, which.stderr.as_str()), (2, "mesh: say what to run: `mesh run --all`, or the names of services (web)\n"));
+    assert_eq!(
+        (which.code, which.stderr.as_str()),
+        (2, "mesh: say what to run: `mesh run --all`, or the names of services and tasks (web)\n")
+    );
     assert_eq!(mesh(dir.path(), &["scale", "api"]).code, 2);
     std::fs::write(dir.path().join("bad.yaml"), "kind: [\n").unwrap();
     assert_eq!(mesh(dir.path(), &["run", "-f", "bad.yaml"]).code, 4);

@@ -56,7 +56,9 @@ async fn a_command_runs_under_a_lock_with_its_fence_and_gives_its_exit_code() {
     assert!(code == Some(7) && out.starts_with("fence "), "{code:?} {out} {error}");
     assert_eq!(said(&mut mesh(&rig, &["lock", "run", "backup", "--", "sh", "-c", "kill -9 $$"])).0, Some(137));
     let (code, _, error) = said(&mut mesh(&rig, &["lock", "run", "backup", "--", "/no/such/program"]));
-    assert!(code == Some(1) && error.contains("start /no/such/program"), "{code:?} {error}");
+    assert!(code == Some(127) && error.contains("start /no/such/program"), "{code:?} {error}");
+    let (code, _, error) = said(&mut mesh(&rig, &["lock", "run", "backup", "--", "/etc/passwd"]));
+    assert!(code == Some(126) && error.contains("start /etc/passwd"), "{code:?} {error}");
     assert!(rig.leases().is_empty());
 
     let held = worker.mesh.locks().acquire("backup", &Options::default()).await.unwrap();

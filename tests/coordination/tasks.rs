@@ -2,12 +2,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Read,
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use serde_json::{Value, json};
 
-use mesh_gear::controller::{Controller, until};
+use mesh_gear::{
+    controller::{Controller, until},
+    program::program,
+};
 
 /// How often the controller is killed; `MESH_TEST_ROUNDS` says another number (20 is that of the issue, with a task each second for 5 minutes).
 const ROUNDS: usize = 4;
@@ -101,6 +106,46 @@ async fn each_time_has_one_run_or_is_listed_as_missed_however_often_the_controll
         assert!(reasons.is_subset(&expected) && !reasons.is_empty(), "{name}: {reasons:?}");
         eprintln!("{name}: {} runs, {} missed in {} times", runs.len(), missed.range(first..=last).count(), last - first + 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_run_reads_each_line_once_and_hears_of_its_end_though_the_controller_is_killed_meanwhile() {
+    let mut controller = Controller::start().await;
+    let go = format!("{}/go", controller.state_dir());
+    let script = format!("seq 1 60000; while ! [ -e {go} ]; do sleep 0.1; done; seq 60001 120000");
+    apply(&controller, "lines", &json!({ "template": { "command": ["sh", "-c", script] } }));
+    let printed = tempfile::NamedTempFile::new().unwrap();
+    let mut waits = Command::new(program("mesh"))
+        .args(["--state-dir", &controller.state_dir(), "task", "run", "lines", "--wait"])
+        .stdout(printed.reopen().unwrap())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let text = || fs::read_to_string(printed.path()).unwrap();
+    until("the first lines", async || (!text().is_empty()).then_some(())).await;
+    controller.kill_9_and_start_again().await;
+    fs::write(&go, "").unwrap();
+    let code = until("the end of the run", async || waits.try_wait().unwrap()).await.code();
+    let mut said = String::new();
+    waits.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("the API does not answer") && said.contains("the API answers again"), "{said}");
+    assert!(text().lines().map(|line| line.parse::<u32>().unwrap()).eq(1..=120_000), "{} lines: {said}", text().lines().count());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_deletes_a_task_waits_until_its_runs_have_ended() {
+    let controller = Controller::start().await;
+    let ended = format!("{}/ended", controller.state_dir());
+    let script = format!("trap 'sleep 1; touch {ended}; exit' TERM; echo begun; while :; do sleep 0.1; done");
+    let file = controller.write("long.yaml", &task("long", &json!({ "template": { "command": ["sh", "-c", script] } })));
+    controller.kubectl(&["apply", "-f", &file]);
+    let mesh = |words: &[&str]| Command::new(program("mesh")).args(["--state-dir", &controller.state_dir()]).args(words).output().unwrap();
+    assert!(mesh(&["task", "run", "long"]).status.success());
+    until("the run to write", async || (!mesh(&["task", "logs", "long"]).stdout.is_empty()).then_some(())).await;
+    let deleted = mesh(&["delete", "-f", &file]);
+    assert!(deleted.status.success(), "{deleted:?}");
+    assert!(fs::exists(&ended).unwrap() && controller.each("mi", "/metadata/name").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

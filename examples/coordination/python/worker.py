@@ -10,10 +10,12 @@ from mesh_controller import LockError, Mesh, MeshError
 
 NAME = os.environ["MESH_INSTANCE"]
 LEDGER = os.environ.get("LEDGER") or os.environ["MESH_ROUTER_URL"] + "/ledger"
+# What the router answers while no ledger runs: it is being replaced, or ends with all the rest.
+AWAY = (404, 502, 503, 504)
 
 
 def write(fence):
-    """Whether the ledger has taken it."""
+    """Whether to go on: the ledger has taken it, or is away for now."""
     body = json.dumps({"writer": NAME, "fence": fence}).encode()
     try:
         with urllib.request.urlopen(urllib.request.Request(LEDGER, body), timeout=5):
@@ -22,6 +24,8 @@ def write(fence):
         if error.code == 409:
             print(f"the ledger has refused fence {fence}: another has written since")
             return False
+        if error.code in AWAY:
+            return True
         raise
 
 

@@ -22,8 +22,8 @@ pub fn lines(reader: impl AsyncBufRead + Send) -> impl Stream<Item = Line> + Sen
     let state = (Box::pin(reader), Begun::default());
     futures::stream::unfold(state, |(mut reader, mut begun)| async move {
         loop {
-            // A broken stream ends: the caller opens it again after the last line it got.
-            let chunk = reader.fill_buf().await.unwrap_or_default();
+            // A broken stream ends, and half a line with it: the caller opens it again after the last line it got.
+            let chunk = reader.fill_buf().await.ok()?;
             if chunk.is_empty() {
                 let rest = (!begun.bytes.is_empty()).then(|| begun.end());
                 return rest.map(|rest| (rest, (reader, begun)));
@@ -118,6 +118,16 @@ mod tests {
             Line { at: at("2026-01-01T00:00:02Z"), text: b"\xff cut".to_vec() },
         ];
         assert_eq!(read, wanted);
+    }
+
+    #[tokio::test]
+    async fn half_a_line_where_a_stream_breaks_is_no_line() {
+        let reset = futures::stream::iter([
+            Ok("2026-01-01T00:00:00Z one\n2026-01-01T00:00:00Z tw"),
+            Err(std::io::ErrorKind::ConnectionReset.into()),
+        ]);
+        let read: Vec<Line> = lines(futures::TryStreamExt::into_async_read(reset)).collect().await;
+        assert_eq!(read.iter().map(|line| line.text.as_slice()).collect::<Vec<_>>(), [b"one"]);
     }
 
     #[tokio::test]

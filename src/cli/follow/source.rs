@@ -1,6 +1,9 @@
 //! The log of one instance at the API: `GET …/meshinstances/NAME/log`, or that of its container in a pod.
-use futures::{AsyncBufRead, StreamExt, future::ready, stream::BoxStream};
-use jiff::{SignedDuration, Timestamp};
+use futures::{
+    AsyncBufRead, StreamExt,
+    stream::{self, BoxStream},
+};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, Resource};
 
@@ -20,6 +23,8 @@ pub struct Part {
     pub since: Option<Timestamp>,
     /// Of a pod: the run before the present one.
     pub previous: bool,
+    /// So many lines of the time `since` were read already.
+    pub read: usize,
 }
 
 impl Part {
@@ -28,9 +33,15 @@ impl Part {
         Self::default()
     }
 
-    /// What was written after a line of that time.
-    pub fn after(at: Timestamp) -> Self {
-        Self { since: Some(at.checked_add(SignedDuration::from_nanos(1)).unwrap_or(at)), ..Self::default() }
+    /// What is left of it once a line was read. Lines that were written at once have one time, so those of the last time are counted.
+    #[must_use]
+    pub fn past(&self, line: &Line) -> Self {
+        match line.at {
+            // It belongs to the line before it.
+            None => self.clone(),
+            Some(at) if self.read > 0 && self.since == Some(at) => Self { read: self.read + 1, ..*self },
+            Some(at) => Self { since: Some(at), read: 1, ..Self::default() },
+        }
     }
 }
 
@@ -63,11 +74,11 @@ impl Source {
         }
         let request = http::Request::get(self.uri(part, follow)).body(Vec::new()).map_err(anyhow::Error::from)?;
         match self.client.request_stream(request).await {
-            Ok(reader) => Ok(Some(boxed(reader, part.since))),
+            Ok(reader) => Ok(Some(boxed(reader, part, self.kind))),
             // "container "app" in pod "x" is waiting to start: …", "previous terminated container …"; 404 is the kubelet's, which may hear of
             // a pod later than we do: "pod "x" does not exist".
             Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404) && self.kind == Kind::Pod => {
-                Ok(Some(Box::pin(futures::stream::empty())))
+                Ok(Some(Box::pin(stream::empty())))
             }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
             Err(error) => Err(error.into()),
@@ -103,12 +114,30 @@ impl Source {
 /// What the kubelet writes, without a time, in the place of a log that it has thrown away.
 const THROWN_AWAY: &[u8] = b"unable to retrieve container logs for ";
 
-/// A cluster cuts `sinceTime` to whole seconds: what is older is left out here.
-fn boxed(reader: impl AsyncBufRead + Send + 'static, since: Option<Timestamp>) -> BoxStream<'static, Line> {
-    let mut known = since.is_none();
-    let new = lines(reader).filter(move |line| {
-        known = line.at.map_or(known, |at| since.is_none_or(|since| at >= since));
-        ready(known && (line.at.is_some() || !line.text.starts_with(THROWN_AWAY)))
+/// What is said where the line that was read last is not there any more.
+const GONE: &[u8] = b"mesh: lines may be missing here: the log was cut meanwhile, and what was read last is not in it any more";
+
+/// A cluster cuts `sinceTime` to whole seconds: what is older is left out here, and what was read already of the time itself.
+fn boxed(reader: impl AsyncBufRead + Send + 'static, part: &Part, kind: Kind) -> BoxStream<'static, Line> {
+    let (since, mut again) = (part.since, part.read);
+    let mut wanted = since.is_none();
+    let new = lines(reader).flat_map(move |line| {
+        let mut gone = false;
+        wanted = match line.at {
+            None => wanted,
+            Some(at) if again > 0 && since == Some(at) => {
+                again -= 1;
+                false
+            }
+            Some(at) => since.is_none_or(|since| at >= since),
+        };
+        if wanted && line.at.is_some() {
+            // The next run of a container has a log of its own.
+            gone = std::mem::take(&mut again) > 0 && kind == Kind::MeshInstance;
+        }
+        let gone = gone.then(|| Line { at: None, text: GONE.to_vec() });
+        let is_line = wanted && (line.at.is_some() || !line.text.starts_with(THROWN_AWAY));
+        stream::iter(gone.into_iter().chain(is_line.then_some(line)))
     });
     // Who has seen the end may look again.
     Box::pin(new.fuse())
@@ -116,7 +145,7 @@ fn boxed(reader: impl AsyncBufRead + Send + 'static, since: Option<Timestamp>) -
 
 #[cfg(test)]
 mod tests {
-    use futures::io::Cursor;
+    use futures::{future::ready, io::Cursor};
     use serde_json::json;
 
     use super::*;
@@ -146,15 +175,39 @@ mod tests {
 
     #[tokio::test]
     async fn the_kubelets_own_words_are_no_line_of_a_log() {
-        let mut lines = boxed(Cursor::new(b"unable to retrieve container logs for containerd://456b".to_vec()), None);
+        let mut lines = boxed(Cursor::new(b"unable to retrieve container logs for containerd://456b".to_vec()), &Part::all(), Kind::Pod);
         assert!(lines.next().await.is_none());
     }
 
     #[tokio::test]
     async fn what_is_older_is_left_out_and_the_end_may_be_seen_twice() {
         let text = b"2026-01-01T00:00:00.1Z old\n2026-01-01T00:00:00.5Z new\n".to_vec();
-        let mut lines = boxed(Cursor::new(text), Some("2026-01-01T00:00:00.5Z".parse().unwrap()));
+        let since = Part { since: Some("2026-01-01T00:00:00.5Z".parse().unwrap()), ..Part::all() };
+        let mut lines = boxed(Cursor::new(text), &since, Kind::Pod);
         assert_eq!(lines.next().await.unwrap().text, b"new");
         assert!(lines.next().await.is_none() && lines.next().await.is_none());
+    }
+
+    /// The texts of what is left of a log for one that has read so many lines of it.
+    async fn left(log: &str, read: usize, of: &str) -> Vec<String> {
+        let all = |log: &str, part: &Part| boxed(Cursor::new(log.to_owned().into_bytes()), part, Kind::MeshInstance);
+        let part = all(log, &Part::all()).take(read).fold(Part::all(), async |part, line| part.past(&line)).await;
+        all(of, &part).map(|line| String::from_utf8(line.text).unwrap()).collect().await
+    }
+
+    #[tokio::test]
+    async fn wherever_a_stream_breaks_each_line_is_read_once_though_many_were_written_at_one_time() {
+        let log =
+            "2026-01-01T00:00:01Z a\n2026-01-01T00:00:01Z a\n2026-01-01T00:00:02Z b\n2026-01-01T00:00:02Z c\n2026-01-01T00:00:03Z d\n";
+        for read in 0..=5 {
+            assert_eq!(left(log, read, log).await, ["a", "a", "b", "c", "d"][read..], "{read}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_the_line_that_was_read_last_is_gone_from_the_log_this_is_said() {
+        let told = String::from_utf8(GONE.to_vec()).unwrap();
+        let (before, after) = ("2026-01-01T00:00:01Z a\n2026-01-01T00:00:02Z b\n", "2026-01-01T00:00:09Z y\n2026-01-01T00:00:09Z z\n");
+        assert_eq!(left(before, 2, after).await, [told.as_str(), "y", "z"]);
     }
 }

@@ -66,10 +66,10 @@ pub(super) async fn run(mut held: Held, wanted: &Wanted, command: &[String]) -> 
             held.release().await;
             result(&how)
         }
-        Some(Ended::NotStarted(error)) => {
+        Some(Ended::NotStarted(code, error)) => {
             held.release().await;
             let program = command.first().map(String::as_str).unwrap_or_default();
-            Err(Failure::new(Code::Failed, format!("start {program}: {error}")))
+            Err(Failure::new(Code::Program(code), format!("start {program}: {error}")))
         }
         None => {
             held.release().await;

@@ -1,5 +1,8 @@
-//! What is to run: the manifests, narrowed to the services that were asked for.
-use std::path::{Path, PathBuf};
+//! What is to run: the manifests, narrowed to the services and tasks that were asked for, with what those need.
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use serde_json::json;
 
@@ -34,27 +37,49 @@ fn default_file(project: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The services of those names (all of them if there are no names), and everything that is no service. `None`: the user has not said which.
+/// The services and tasks of those names (all of them if there are no names) with those that they need, and everything that is neither.
+/// `None`: the user has not said which.
 fn narrow(documents: Vec<Document>, wanted: Option<&[String]>) -> Result<Vec<Document>> {
-    let there: Vec<&str> = documents.iter().filter(|document| document.is_service()).map(Document::name).collect();
+    let runs = |document: &Document| document.is_service() || document.is_task();
+    let there: Vec<&str> = documents.iter().filter(|document| runs(document)).map(Document::name).collect();
     if there.is_empty() {
-        return Err(Failure::new(Code::Invalid, "there is no MeshService in the manifests: `mesh init` writes an example"));
+        return Err(Failure::new(Code::Invalid, "there is no MeshService and no MeshTask in the manifests: `mesh init` writes an example"));
     }
     let Some(wanted) = wanted else {
         return Err(Failure::new(
             Code::Usage,
-            format!("say what to run: `mesh run --all`, or the names of services ({})", there.join(", ")),
+            format!("say what to run: `mesh run --all`, or the names of services and tasks ({})", there.join(", ")),
         ));
     };
     if let Some(unknown) = wanted.iter().find(|name| !there.contains(&name.as_str())) {
         let meant = did_you_mean(unknown, there.iter().copied());
         return Err(Failure::new(
             Code::Usage,
-            format!("there is no service {unknown:?} in the manifests{meant}; there is {}", there.join(", ")),
+            format!("there is no service and no task {unknown:?} in the manifests{meant}; there is {}", there.join(", ")),
         ));
     }
-    let fits = |document: &Document| !document.is_service() || wanted.is_empty() || wanted.iter().any(|name| name == document.name());
-    Ok(documents.into_iter().filter(fits).collect())
+    let mut chosen: BTreeSet<(bool, String)> = documents
+        .iter()
+        .filter(|document| wanted.is_empty() || wanted.iter().any(|name| name == document.name()))
+        .map(|document| (document.is_task(), document.name().to_owned()))
+        .collect();
+    let is_chosen = |chosen: &BTreeSet<_>, document: &Document| chosen.contains(&(document.is_task(), document.name().to_owned()));
+    // A service needs a task, and that a service: no chain is longer than there are documents.
+    for _ in 0..documents.len() {
+        let needed: Vec<_> = documents.iter().filter(|document| runs(document) && is_chosen(&chosen, document)).flat_map(needs).collect();
+        chosen.extend(needed);
+    }
+    Ok(documents.into_iter().filter(|document| !runs(document) || is_chosen(&chosen, document)).collect())
+}
+
+/// What a service or a task cannot do without: whether that is a task, and its name.
+fn needs(document: &Document) -> Vec<(bool, String)> {
+    let at = |pointer: &str| document.object.data.pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned);
+    if document.is_task() {
+        at("/spec/serviceRef/name").or_else(|| at("/spec/http/service")).map(|service| (false, service)).into_iter().collect()
+    } else {
+        at("/spec/rollout/before/task").map(|task| (true, task)).into_iter().collect()
+    }
 }
 
 /// Says `replicas: 1` where the file leaves it out: what an earlier run that was killed had scaled is not to come back.
@@ -104,12 +129,48 @@ mod tests {
     fn services_are_chosen_by_name_and_the_rest_always_comes_along() {
         assert_eq!(names(Some(&[])).unwrap(), ["api", "web", "c"]);
         assert_eq!(names(Some(&["web"])).unwrap(), ["web", "c"]);
-        assert_eq!(names(Some(&["db"])).unwrap_err(), "there is no service \"db\" in the manifests; there is api, web");
+        assert_eq!(names(Some(&["db"])).unwrap_err(), "there is no service and no task \"db\" in the manifests; there is api, web");
         assert_eq!(
             names(Some(&["wep"])).unwrap_err(),
-            "there is no service \"wep\" in the manifests; did you mean \"web\"?; there is api, web"
+            "there is no service and no task \"wep\" in the manifests; did you mean \"web\"?; there is api, web"
         );
-        assert_eq!(names(None).unwrap_err(), "say what to run: `mesh run --all`, or the names of services (api, web)");
+        assert_eq!(names(None).unwrap_err(), "say what to run: `mesh run --all`, or the names of services and tasks (api, web)");
+    }
+
+    #[test]
+    fn tasks_are_chosen_by_name_or_because_a_service_needs_them_and_bring_the_service_that_they_need() {
+        let document = |kind: &str, name: &str, spec: &str| {
+            format!("apiVersion: mesh-controller.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n")
+        };
+        let all = [
+            document("MeshService", "api", "{command: [x], rollout: {before: {task: migrate}}}"),
+            document("MeshService", "web", "{command: [x]}"),
+            document("MeshTask", "migrate", "{serviceRef: {name: api, command: [x]}}"),
+            document("MeshTask", "nightly", "{http: {service: web, path: /}}"),
+            document("MeshTask", "backup", "{template: {command: [x]}}"),
+        ];
+        let chosen = |text: &[String], wanted: &[&str]| {
+            let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+            let mut names: Vec<String> = narrow(manifest::parse("m.yaml", &text.join("---\n")).unwrap(), Some(&wanted))
+                .unwrap()
+                .iter()
+                .map(|document| document.name().to_owned())
+                .collect();
+            names.sort();
+            names
+        };
+        for (wanted, expected) in [
+            (&["web"][..], &["web"][..]),
+            (&["api"], &["api", "migrate"]),
+            (&["migrate"], &["api", "migrate"]),
+            (&["nightly"], &["nightly", "web"]),
+            (&["backup"], &["backup"]),
+            (&["web", "backup"], &["backup", "web"]),
+            (&[], &["api", "backup", "migrate", "nightly", "web"]),
+        ] {
+            assert_eq!(chosen(&all, wanted), expected, "{wanted:?}");
+        }
+        assert_eq!(chosen(&all[4..], &[]), ["backup"], "a file with tasks only");
     }
 
     #[test]

@@ -13,10 +13,15 @@ use mesh_plan::routes;
 
 /// Reports until it is dropped.
 pub(super) async fn progress(connection: &Connection, serving: &Serving, documents: &[Document], printer: &Printer) -> Result {
-    let names: Vec<&str> = documents.iter().filter(|document| document.is_service()).map(Document::name).collect();
-    printer.say(format!("starting {} (Ctrl-C ends all)", names.join(", "))).await;
+    let chosen = |is: fn(&Document) -> bool| documents.iter().filter(|document| is(document)).map(Document::name).collect::<Vec<_>>();
+    let (names, tasks) = (chosen(Document::is_service), chosen(Document::is_task));
+    printer.say(format!("starting {} (Ctrl-C ends all)", if names.is_empty() { &tasks } else { &names }.join(", "))).await;
     printer.say(format!("export KUBECONFIG={}", serving.kubeconfig.display())).await;
     let mut board = Board::new(names.len(), serving.router);
+    if let (Some(task), []) = (tasks.first(), names.as_slice()) {
+        printer.say(format!("there are tasks only: `mesh task run {task} --wait` runs one now, `mesh task ls` lists them")).await;
+        board.announced = true;
+    }
     let services: Api<MeshService> = Api::all(connection.client.clone());
     let events = watcher(services, watcher::Config::default()).default_backoff();
     pin_mut!(events);

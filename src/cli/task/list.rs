@@ -100,7 +100,12 @@ fn of_one(task: &MeshTask, now: Timestamp) -> String {
         let rows: Vec<_> =
             status.missed.iter().rev().map(|missed| vec![missed.scheduled_time.0.to_string(), missed.reason.clone()]).collect();
         let missed = table(&["MISSED", "REASON"], &rows);
-        text = format!("{text}\n{} times had no run; the newest of them:\n{missed}", status.missed_count);
+        let times = if status.missed_count == 1 {
+            "1 time had no run:".to_owned()
+        } else {
+            format!("{} times had no run; the newest of them:", status.missed_count)
+        };
+        text = format!("{text}\n{times}\n{missed}");
     }
     text
 }

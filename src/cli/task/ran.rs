@@ -1,17 +1,20 @@
 //! A run of a task as the API has it: a `MeshInstance` on a machine, a Job in a cluster. The verbs know no other difference.
 use std::fmt::Debug;
 
-use futures::{TryStreamExt, pin_mut};
+use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{
     Api, Resource, ResourceExt,
     api::ListParams,
-    runtime::{WatchStreamExt, watcher, watcher::watcher as watch},
+    runtime::{watcher, watcher::watcher as watch},
 };
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 
+use super::{patience::Patience, run::LOOK};
 use crate::{
     exit::{Code, Failure, Result},
+    follow::failure,
     instance::{Instance, api, has, mesh, pod},
     target::Connection,
 };
@@ -116,11 +119,28 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let config = watcher::Config::default().fields(&format!("metadata.name={}", object.name_any()));
-    let events = watch(api, config).default_backoff();
+    let events = watch(api, config);
     pin_mut!(events);
-    let mut is_there = false;
+    let (mut is_there, mut patience) = (false, Patience::default());
     loop {
-        match events.try_next().await.map_err(anyhow::Error::from)? {
+        let event = match events.next().await.transpose() {
+            Ok(event) => event,
+            // What was seen is too old, or the watch was ended by a server that goes: it is listed again.
+            Err(error @ watcher::Error::WatchError(_)) => {
+                tracing::debug!(%error, "the run is listed again");
+                sleep(LOOK).await;
+                continue;
+            }
+            Err(error) => {
+                patience.bear(failure(error)).await?;
+                continue;
+            }
+        };
+        // A list begins before it is asked for.
+        if !matches!(event, Some(watcher::Event::Init)) {
+            patience.answered();
+        }
+        match event {
             Some(watcher::Event::Apply(seen) | watcher::Event::InitApply(seen)) if seen.uid() == object.uid() => {
                 is_there = true;
                 if is_finished(&seen) {

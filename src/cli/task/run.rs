@@ -5,7 +5,7 @@ use clap::Args;
 use futures::{StreamExt, pin_mut};
 use tokio::time::sleep;
 
-use super::{find, ran::Ran};
+use super::{find, patience::Patience, ran::Ran};
 use crate::{
     exit::{Code, Failure, Result},
     follow::source::{Part, Source},
@@ -17,7 +17,7 @@ use crate::{
 use mesh_api::{MeshTask, instance::InstanceState, task::TaskRunStatus};
 
 /// Between two looks whether a run has begun to write, or has another try.
-const LOOK: Duration = Duration::from_millis(300);
+pub(super) const LOOK: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
@@ -123,7 +123,11 @@ async fn show(connection: &Connection, run: &Ran, part: Part, follow: bool, time
     } else {
         Ended::Unread
     };
-    reader.read(false).await?;
+    if follow {
+        reader.finish().await?;
+    } else {
+        reader.read(false).await?;
+    }
     drop(reader);
     end_of_print.finish().await?;
     Ok(end)
@@ -141,31 +145,47 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads on until that fails.
+    /// Reads on until that is refused. Who waits for the end of the run gives up where the API stays silent.
     async fn follow(&mut self) -> Result<Ended> {
         loop {
-            self.read(true).await?;
-            sleep(LOOK).await;
+            match self.read(true).await {
+                Err(failure) if failure.code != Code::Unreachable => return Err(failure),
+                Ok(_) | Err(_) => sleep(LOOK).await,
+            }
         }
     }
 
-    async fn read(&mut self, follow: bool) -> Result {
-        let Some(writer) = self.run.writer(self.connection).await? else { return Ok(()) };
+    /// Reads what is left of a run that has ended. A stream that breaks ends like any other, so the last one must have had nothing new.
+    async fn finish(&mut self) -> Result {
+        let mut patience = Patience::default();
+        loop {
+            match self.read(false).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => patience.answered(),
+                Err(failure) => patience.bear(failure).await?,
+            }
+        }
+    }
+
+    /// Reads on to the end of the stream; how many lines that were.
+    async fn read(&mut self, follow: bool) -> Result<usize> {
+        let Some(writer) = self.run.writer(self.connection).await? else { return Ok(0) };
         if self.of.is_some() && self.of != writer.uid {
             self.rest = Part::all();
         }
         self.of.clone_from(&writer.uid);
         let source = Source::new(&self.connection.client, &writer);
-        let Some(mut lines) = source.open(&self.rest, follow).await? else { return Ok(()) };
+        let Some(mut lines) = source.open(&self.rest, follow).await? else { return Ok(0) };
+        let mut count = 0;
         while let Some(line) = lines.next().await {
-            let at = line.at;
-            if !self.printer.print(Message::Log { id: source.id().to_owned(), at, line: line.text }).await {
-                break;
+            let rest = self.rest.past(&line);
+            // Given up before it is printed, it is read again.
+            if !self.printer.print(Message::Log { id: source.id().to_owned(), at: line.at, line: line.text }).await {
+                return Ok(0);
             }
-            if let Some(at) = at {
-                self.rest = Part::after(at);
-            }
+            self.rest = rest;
+            count += 1;
         }
-        Ok(())
+        Ok(count)
     }
 }

@@ -55,7 +55,7 @@ pub(super) async fn collect(
 async fn log(connection: &Connection, instance: &Instance) -> Result<Vec<String>> {
     let source = Source::new(&connection.client, instance);
     let previous = instance.kind == Kind::Pod && instance.last_exit.is_some() && !instance.backs_off();
-    let lines = read(&source, &Part { tail: Some(READ), since: None, previous }).await?;
+    let lines = read(&source, &Part { tail: Some(READ), previous, ..Part::all() }).await?;
     // On a VM one log holds all runs.
     let run = instance.last_exit.as_ref().filter(|_| instance.kind == Kind::MeshInstance);
     let next = instance.started.filter(|_| !instance.backs_off());

@@ -16,6 +16,8 @@ use mesh_shim::{
 };
 
 const CHUNK: usize = 64 * 1024;
+/// What is said where files went by.
+const GAP: &str = "mesh-controller: lines may be missing here: the log was rotated faster than it was read\n";
 
 /// Where a reader is.
 pub(crate) struct Cursor {
@@ -27,6 +29,8 @@ pub(crate) struct Cursor {
     rest: Vec<u8>,
     gather: Gather,
     chunk: Vec<u8>,
+    /// The file that was read last was thrown away before the next one was opened.
+    gap: bool,
 }
 
 impl Cursor {
@@ -48,6 +52,7 @@ impl Cursor {
             gather: Gather::new(query.timestamps),
             query,
             chunk: vec![0; CHUNK],
+            gap: false,
         })
     }
 
@@ -68,6 +73,9 @@ impl Cursor {
                 }
             } else if let Some(file) = self.newer.pop_front() {
                 self.current = Some(file);
+                if std::mem::take(&mut self.gap) {
+                    return Ok(Some(GAP.into()));
+                }
             } else if !self.find_newer()? {
                 return Ok(None);
             }
@@ -93,6 +101,7 @@ impl Cursor {
         if let Some(place) = place {
             files.drain(..=place);
         }
+        self.gap = current.is_some() && place.is_none();
         self.newer = files;
         Ok(!self.newer.is_empty())
     }
@@ -121,7 +130,7 @@ fn inode(file: &File) -> io::Result<(u64, u64)> {
 fn files(dir: &InstanceDir) -> io::Result<VecDeque<File>> {
     let mut files = VecDeque::new();
     let mut seen = Vec::new();
-    for number in 0_u32.. {
+    for number in 0..=highest(dir)?.saturating_add(1) {
         let name = if number == 0 { LOG.to_owned() } else { format!("{LOG}.{number}") };
         match File::open(dir.file(&name)) {
             Ok(file) if seen.contains(&inode(&file)?) => {}
@@ -129,11 +138,83 @@ fn files(dir: &InstanceDir) -> io::Result<VecDeque<File>> {
                 seen.push(inode(&file)?);
                 files.push_front(file);
             }
-            // In the middle of a rotation the newest may be missing for a moment.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && number == 0 => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            // In the middle of a rotation any of them may be missing for a moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
     Ok(files)
+}
+
+/// The number of the oldest file.
+fn highest(dir: &InstanceDir) -> io::Result<u32> {
+    let mut highest = 0;
+    for entry in fs::read_dir(dir.path())? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(LOG)?.strip_prefix('.')?.parse().ok());
+        highest = highest.max(number.unwrap_or(0));
+    }
+    Ok(highest)
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_kit::clock;
+    use mesh_shim::{
+        instance::LogLimits,
+        log::{
+            Stream,
+            writer::{Lines, LogWriter},
+        },
+    };
+
+    use super::*;
+
+    const FOLLOW: LogQuery = LogQuery { tail_lines: None, since: None, follow: true, timestamps: false };
+
+    fn read(cursor: &mut Cursor) -> String {
+        let pieces = std::iter::from_fn(|| cursor.next().unwrap());
+        String::from_utf8(pieces.flatten().collect()).unwrap()
+    }
+
+    /// Numbered lines, of which a file holds some hundreds, and of which three files are kept.
+    fn log(dir: &InstanceDir) -> impl FnMut(std::ops::Range<usize>) -> String + use<> {
+        let limits = LogLimits { max_bytes: 32 * 1024, max_files: 3 };
+        let (mut log, mut lines) = (LogWriter::open(dir.file(LOG), limits), Lines::new(Stream::Stdout));
+        move |numbers| {
+            let text: String = numbers.map(|number| format!("{number}\n")).collect();
+            lines.take(&mut log, clock::now(), text.as_bytes());
+            text
+        }
+    }
+
+    #[test]
+    fn a_reader_that_keeps_up_loses_nothing_by_rotations_and_one_that_does_not_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = InstanceDir::new(dir.path(), "1").unwrap();
+        dir.create().unwrap();
+        let mut write = log(&dir);
+        let first = write(0..10);
+        let mut cursor = Cursor::open(dir.clone(), FOLLOW).unwrap();
+        assert_eq!(read(&mut cursor), first);
+        let two_files = write(10..1000);
+        assert_eq!(read(&mut cursor), two_files);
+        write(1000..10_000);
+        let rest = read(&mut cursor);
+        let (before, after) = rest.split_once(GAP).unwrap();
+        assert!(before.starts_with("1000\n") && after.ends_with("\n9999\n"), "{before}");
+    }
+
+    #[test]
+    fn a_rotation_under_way_hides_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = InstanceDir::new(dir.path(), "1").unwrap();
+        dir.create().unwrap();
+        let mut write = log(&dir);
+        write(0..1500);
+        let all = read(&mut Cursor::open(dir.clone(), FOLLOW).unwrap());
+        fs::rename(dir.file("log.2"), dir.file("log.3")).unwrap();
+        fs::rename(dir.file("log.1"), dir.file("log.2")).unwrap();
+        assert_eq!(read(&mut Cursor::open(dir, FOLLOW).unwrap()), all);
+    }
 }

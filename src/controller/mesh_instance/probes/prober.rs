@@ -189,7 +189,8 @@ async fn liveness(target: &Target, backend: &Backend, answers: &Answers) {
             Some(Err(why)) => {
                 failures += 1;
                 if failures >= probe.failure_threshold {
-                    answers.change(target, |health| health.dead = Some(format!("liveness probe failed {failures} times: {why}")));
+                    let often = if failures > 1 { format!(" {failures} times") } else { String::new() };
+                    answers.change(target, |health| health.dead = Some(format!("liveness probe failed{often}: {why}")));
                     return;
                 }
             }
