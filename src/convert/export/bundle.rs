@@ -176,11 +176,11 @@ fn keys(secret: &Secret) -> String {
 }
 
 fn head(natives: &[Native], namespaces: &BTreeSet<String>) -> String {
-    let named = |kind: Kind, title: &str| {
+    let titled = |kind: Kind, title: &str| {
         let names: Vec<&str> = natives.iter().filter(|native| native.kind == kind).map(|native| native.name.as_str()).collect();
         (!names.is_empty()).then(|| format!("the {title} {}", names.join(", ")))
     };
-    let names: Vec<String> = [named(Kind::Service, "MeshServices"), named(Kind::Task, "MeshTasks")].into_iter().flatten().collect();
+    let names: Vec<String> = [titled(Kind::Service, "MeshServices"), titled(Kind::Task, "MeshTasks")].into_iter().flatten().collect();
     let namespace = match namespaces.iter().collect::<Vec<_>>().as_slice() {
         [one] => format!(" -n {one}"),
         _ => String::new(),

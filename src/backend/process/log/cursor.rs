@@ -182,7 +182,7 @@ mod tests {
         let limits = LogLimits { max_bytes: 32 * 1024, max_files: 3 };
         let (mut log, mut lines) = (LogWriter::open(dir.file(LOG), limits), Lines::new(Stream::Stdout));
         move |numbers| {
-            let text: String = numbers.map(|number| format!("{number}\n")).collect();
+            let text = numbers.map(|number| number.to_string() + "\n").collect::<Vec<_>>().concat();
             lines.take(&mut log, clock::now(), text.as_bytes());
             text
         }

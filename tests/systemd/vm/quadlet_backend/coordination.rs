@@ -1,8 +1,5 @@
 //! `examples/coordination` in containers, under Podman and as Quadlet units: the holder is killed, and stopped, and its late write is refused; the task reports.
-use std::{
-    sync::Once,
-    time::{Duration, Instant},
-};
+use std::sync::Once;
 
 use super::{super::machine::Vm, mesh::Mesh};
 
@@ -14,10 +11,12 @@ const IMAGE: &str = "mkdir -p /root/coordination-image/{usr/bin,usr/lib,app,tmp}
     tar -c . | podman import -q --change 'ENV PYTHONPATH=/app/sdk' --change 'ENV PYTHONUNBUFFERED=1' --change 'ENV HOST=0.0.0.0' --change 'ENV PATH=/bin' \
         --change 'WORKDIR /app' --change 'USER 65532:65532' - localhost/coordination:1";
 
+static IMAGE_MADE: Once = Once::new();
+
 fn image(vm: &Vm) {
     let files = ["ledger.py", "worker.py", "report.py"].map(|name| (format!("examples/coordination/python/{name}"), name.to_owned()));
     let sdk = std::fs::read_dir(mesh_gear::program::file("sdk/python/src/mesh_controller")).unwrap();
-    let sdk = sdk.filter_map(|entry| entry.unwrap().file_name().into_string().ok()).filter(|name| name.ends_with(".py"));
+    let sdk = sdk.filter_map(|entry| entry.unwrap().file_name().into_string().ok()).filter(|name| name != "__pycache__");
     let sdk = sdk.map(|name| (format!("sdk/python/src/mesh_controller/{name}"), format!("sdk/mesh_controller/{name}")));
     for (from, to) in files.into_iter().chain(sdk) {
         let text = std::fs::read_to_string(mesh_gear::program::file(&from)).unwrap();
@@ -29,8 +28,7 @@ fn image(vm: &Vm) {
 
 fn plays(backend: &'static str, port: u16) {
     let Some(vm) = Vm::shared() else { return };
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| image(&vm));
+    IMAGE_MADE.call_once(|| image(&vm));
     if backend == "podman" {
         vm.sh("systemctl start podman.socket");
     }
@@ -52,10 +50,8 @@ fn plays(backend: &'static str, port: u16) {
     signal("KILL", &first);
     let second = written_by_another_than(&first);
 
-    let stopped = Instant::now();
     signal("STOP", &second);
     let third = written_by_another_than(&second);
-    assert!(stopped.elapsed() >= Duration::from_secs(3), "{backend}: before the lock was over: {:?}", stopped.elapsed());
     signal("CONT", &second);
     mesh.until("the late write to be refused", &format!("{ledger} | jq -e '.refused > 0'"));
 
