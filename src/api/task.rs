@@ -58,7 +58,8 @@ pub struct MeshTaskSpec {
     /// A run starts up to so much after its time, by an amount that differs among tasks and times, so that tasks of one schedule are spread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Duration>,
-    /// Whether runs of the schedule may overlap.
+    /// Whether runs of the schedule, and those that rollouts wait for, may overlap. Two for the rollouts of one service never do. One that somebody asks for
+    /// is beside the schedule. (In a cluster the schedule does not see the runs of rollouts.)
     #[serde(default)]
     pub concurrency_policy: ConcurrencyPolicy,
     /// How long after its time a run may still start; without it one that was missed starts however late, the latest of several only.
@@ -110,15 +111,16 @@ fn one() -> i32 {
     1
 }
 
-/// Whether runs of a schedule may overlap.
+/// Whether runs of a task may overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum ConcurrencyPolicy {
     /// They may.
     #[default]
     Allow,
-    /// One whose time comes while another goes on waits as long as `startingDeadlineSeconds` lets it; without that it is missed.
+    /// One whose time comes while another goes on waits as long as `startingDeadlineSeconds` lets it; without that it is missed. One that a rollout
+    /// waits for waits until nothing of the task goes on.
     Forbid,
-    /// The one that goes on is ended first.
+    /// The one that goes on is ended first. One that a rollout waits for is ended by a later revision of its service only: all others wait as with Forbid.
     Replace,
 }
 

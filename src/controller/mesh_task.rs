@@ -18,6 +18,7 @@ use kube::{
         watcher,
     },
 };
+use tokio::sync::Mutex;
 
 use self::{dereference::World, metrics::TaskMetrics};
 use super::{Error, Reconciles, concerned, drive, error_policy, notes::Notes};
@@ -37,6 +38,10 @@ pub(crate) use self::update_status::{publish_status, ready};
 
 /// A timer does not see that the clock is set, so the clock is looked at so often.
 const LOOK: Duration = Duration::from_secs(60);
+
+/// Held by whoever makes a run unless another goes on, from the look at the others until it is made. The controllers of tasks and of services, which make
+/// such runs, are of one process: the leader's.
+pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
 
 /// What every reconcile has at hand.
 struct Context {
@@ -82,10 +87,13 @@ async fn reconcile(task: Arc<MeshTask>, context: Arc<Context>) -> Result<Action,
     if task.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    // With Allow it does not matter what others make meanwhile.
+    let turn = if task.spec.concurrency_policy == ConcurrencyPolicy::Allow { None } else { Some(TURN.lock().await) };
     let world = dereference::dereference(&context.client, &task).await?;
     let now = clock::now();
     let planned = plan(&task, &world, now);
     let done = apply::apply(&context, &task, &planned, &world).await?;
+    drop(turn);
     update_status::update_status(&context, &task, &planned, &done, &world).await?;
     // What is removed from the history is handled for good by now.
     apply::prune(&context.client, &task, &world).await?;
@@ -170,11 +178,12 @@ fn schedule_text(spec: &MeshTaskSpec) -> String {
     spec.time_zone.as_ref().map_or_else(|| schedule.clone(), |zone| format!("{schedule} {zone}"))
 }
 
-/// Runs as the schedule sees them. Those that somebody asked for do not count: they are beside it.
+/// Runs as the schedule sees them: its own, and those that rollouts wait for. Those that somebody asked for do not count: they are beside it.
 fn runs(runs: &[MeshInstance]) -> Vec<Run> {
-    let scheduled = |run: &MeshInstance| {
-        let slot = run.spec.run.as_ref()?.scheduled_time.as_ref()?.0;
-        Some(Run { name: run.name_any(), slot: Some(slot), finished: task::is_finished(run) })
+    let counts = |run: &MeshInstance| {
+        let of = run.spec.run.as_ref()?;
+        let slot = of.scheduled_time.as_ref().map(|time| time.0);
+        (slot.is_some() || of.before.is_some()).then(|| Run { name: run.name_any(), slot, finished: task::is_finished(run) })
     };
-    runs.iter().filter_map(scheduled).collect()
+    runs.iter().filter_map(counts).collect()
 }

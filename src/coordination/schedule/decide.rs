@@ -40,7 +40,7 @@ pub enum ConcurrencyPolicy {
     Allow,
     /// It waits until the run has finished, as long as the starting deadline gives it; without a deadline it is missed at once.
     Forbid,
-    /// The run is ended and its own starts.
+    /// The run is ended and its own starts. One that a rollout waits for is not ended: its end is waited for as with Forbid.
     Replace,
 }
 
@@ -61,7 +61,7 @@ pub struct State {
 pub struct Run {
     /// Its object's name.
     pub name: String,
-    /// The slot that it is for; none if somebody started it by hand.
+    /// The slot that it is for; none if a rollout waits for it.
     pub slot: Option<Timestamp>,
     /// It has come to its end. One that is being ended has not.
     pub finished: bool,
@@ -164,7 +164,11 @@ impl Decision {
 impl Policy {
     /// Why a slot that has come may not start.
     fn obstacle(&self, slot: Timestamp, runs: &[Run], now: Timestamp) -> Option<Reason> {
-        let is_busy = self.concurrency == ConcurrencyPolicy::Forbid && runs.iter().any(|run| !run.finished);
+        let is_busy = runs.iter().filter(|run| !run.finished).any(|run| match self.concurrency {
+            ConcurrencyPolicy::Allow => false,
+            ConcurrencyPolicy::Forbid => true,
+            ConcurrencyPolicy::Replace => run.slot.is_none(),
+        });
         if self.suspend {
             Some(Reason::Suspended)
         } else if is_busy {
@@ -253,6 +257,10 @@ mod tests {
         Run { name: format!("run-{slot}"), slot: Some(at(slot)), finished }
     }
 
+    fn of_a_rollout() -> Run {
+        Run { name: "before".into(), slot: None, finished: false }
+    }
+
     fn look(last_handled: &str, policy: &Policy, runs: &[Run], now: &str) -> Decision {
         decide(&State { last_handled: at(last_handled) }, policy, runs, at(now))
     }
@@ -303,8 +311,7 @@ mod tests {
         let expected = Decision { missed: skipped, ..idle("28T13:00:00", "28T14:00:00") };
         assert_eq!(look("28T12:00:00", &policy, &[run("28T12:00:00", false)], "28T13:00:00"), expected);
         assert_eq!(look("28T12:00:00", &policy, &[run("28T12:00:00", true)], "28T13:00:00"), start("28T13:00:00", "28T14:00:00"));
-        let by_hand = Run { name: "by-hand".into(), slot: None, finished: false };
-        assert_eq!(look("28T12:00:00", &policy, &[by_hand], "28T13:00:00"), expected);
+        assert_eq!(look("28T12:00:00", &policy, &[of_a_rollout()], "28T13:00:00"), expected);
     }
 
     #[test]
@@ -333,6 +340,17 @@ mod tests {
         let expected = Decision { replace: vec!["run-28T12:00:00".into()], ..start("28T13:00:00", "28T14:00:00") };
         assert_eq!(look("28T12:00:00", &policy, &runs, "28T13:00:00"), expected);
         assert_eq!(look("28T12:00:00", &policy, &runs, "28T12:59:00"), idle("28T12:00:00", "28T13:00:00"));
+    }
+
+    #[test]
+    fn a_run_that_a_rollout_waits_for_is_not_replaced() {
+        let policy = Policy { concurrency: ConcurrencyPolicy::Replace, ..hourly() };
+        let skipped = missed(&[("28T13:00:00", Reason::StillRunning)]);
+        let expected = Decision { missed: skipped, ..idle("28T13:00:00", "28T14:00:00") };
+        assert_eq!(look("28T12:00:00", &policy, &[of_a_rollout()], "28T13:00:00"), expected);
+        let policy = Policy { starting_deadline: Some(Duration::from_secs(600)), ..policy };
+        assert_eq!(look("28T12:00:00", &policy, &[of_a_rollout()], "28T13:00:00"), idle("28T12:00:00", "28T13:10:00"));
+        assert_eq!(look("28T12:00:00", &hourly(), &[of_a_rollout()], "28T13:00:00"), start("28T13:00:00", "28T14:00:00"));
     }
 
     #[test]
