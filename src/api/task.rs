@@ -66,7 +66,8 @@ pub struct MeshTaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub starting_deadline_seconds: Option<i64>,
-    /// No run of the schedule starts. Those that go on go on.
+    /// No run of the schedule starts. Those that go on go on. The times that come wait: once this is over the latest of them is started, unless
+    /// `startingDeadlineSeconds` is over too, and the others are missed.
     #[serde(default)]
     pub suspend: bool,
     /// How long a run may take with all its tries; then it is ended, and has failed.
@@ -238,9 +239,10 @@ pub struct MeshTaskStatus {
     /// How many times of the schedule had no run.
     #[serde(default)]
     pub missed_count: i64,
-    /// The newest of them, oldest first: at most 100.
+    /// The newest of them, oldest first: at most 100 entries, each for times that follow one another.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub missed: Vec<MissedRun>,
+    #[schemars(length(max = 100))]
+    pub missed: Vec<MissedRuns>,
     /// The condition Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -278,12 +280,16 @@ pub struct TaskRunStatus {
     pub last_words: Option<String>,
 }
 
-/// A time of the schedule without a run.
+/// Times of the schedule that follow one another and had no run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct MissedRun {
-    /// The time.
-    pub scheduled_time: Time,
-    /// Suspended, `StillRunning`, `TooLate` or Superseded.
+pub struct MissedRuns {
+    /// The first.
+    pub from: Time,
+    /// The last.
+    pub to: Time,
+    /// How many they are; above 10000, which is what is counted after a long time, there may be more.
+    pub count: i64,
+    /// `StillRunning`, `TooLate` or Superseded.
     pub reason: String,
 }

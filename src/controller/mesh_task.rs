@@ -117,6 +117,7 @@ struct Planned {
 struct Scheduled {
     /// The schedule with its zone, by which a change is seen.
     text: String,
+    schedule: Schedule,
     decision: Decision,
     /// The next time that has not come yet.
     next: Option<Timestamp>,
@@ -147,7 +148,8 @@ fn plan(task: &MeshTask, world: &World, now: Timestamp) -> Planned {
             Some(_) => now,
         };
         let decision = decide(&State { last_handled }, &policy, &runs(&world.runs), now);
-        Scheduled { text, next: policy.schedule.next_after(decision.last_handled.max(now)), decision }
+        let next = policy.schedule.next_after(decision.last_handled.max(now));
+        Scheduled { text, schedule: policy.schedule, decision, next }
     });
     Planned { program, scheduled }
 }

@@ -20,7 +20,7 @@ use mesh_api::duration::Duration;
 
 pub use self::{
     cron::Fields,
-    decide::{ConcurrencyPolicy, Decision, LISTED, Missed, Policy, Reason, Run, State, decide},
+    decide::{ConcurrencyPolicy, Decision, Missed, Policy, Reason, Run, State, decide},
     error::Error,
     name::slot_name,
 };

@@ -47,7 +47,7 @@ async fn a_run_that_is_asked_for_runs_once_and_what_it_came_to_and_said_is_told(
 }
 
 #[tokio::test]
-async fn each_time_of_a_schedule_has_one_run_and_a_suspended_one_has_none() {
+async fn each_time_of_a_schedule_has_one_run_and_those_of_a_suspended_one_wait() {
     let world = World::new().await;
     world
         .apply_task("tick", json!({ "schedule": "* * * * * *", "template": { "command": ["tick"] }, "successfulJobsHistoryLimit": 2 }))
@@ -65,8 +65,24 @@ async fn each_time_of_a_schedule_has_one_run_and_a_suspended_one_has_none() {
     let kept = kept.await;
     assert!(kept[0].scheduled_time > kept[1].scheduled_time, "newest first");
     world.apply_task("tick", json!({ "schedule": "* * * * * *", "template": { "command": ["tick"] }, "suspend": true })).await;
-    let missed = world.until("a time that is missed", async || world.task("tick").await.status?.missed.last().cloned()).await;
-    assert_eq!(missed.reason, "Suspended");
+    let (generation, mut handled) = (world.task("tick").await.metadata.generation, None);
+    world
+        .until("its rest", async || {
+            let status = world.task("tick").await.status?;
+            handled = status.handled_until;
+            (status.observed_generation == generation).then_some(())
+        })
+        .await;
+    tokio::time::sleep(Duration::from_millis(2200)).await;
+    let status = world.task("tick").await.status.unwrap();
+    assert_eq!((status.handled_until, status.next_schedule_time), (handled.clone(), None), "its times wait");
+    let missed = status.missed_count;
+    world.apply_task("tick", json!({ "schedule": "* * * * * *", "template": { "command": ["tick"] }, "suspend": false })).await;
+    let status =
+        world.until("a time that starts", async || world.task("tick").await.status.filter(|status| status.handled_until > handled));
+    let status = status.await;
+    let last = status.missed.last().unwrap();
+    assert_eq!((last.count, last.reason.as_str()), (status.missed_count - missed, "Superseded"), "one entry: {last:?}");
 }
 
 #[tokio::test]
