@@ -129,17 +129,18 @@ pub struct Which {
     pub args: Option<Vec<String>>,
 }
 
-/// The object of a run on a node.
-pub fn run(task: &MeshTask, program: &MeshServiceSpec, which: Which, node: String) -> MeshInstance {
+/// The object of a run on a node. `service` is the one that the task needs: a command in a service is of that service's revision.
+pub fn run(task: &MeshTask, program: &MeshServiceSpec, service: Option<&MeshService>, which: Which, node: String) -> MeshInstance {
     let mut as_service = MeshService::new(&task.name_any(), program.clone());
     if let Some(args) = which.args {
         as_service.spec.args = args;
     }
     let revision = template::revision(&as_service);
+    let of_service = service.filter(|_| task.spec.service_ref.is_some()).map(|service| template::revision(service).name);
     let name = task.name_any();
     let spec = MeshInstanceSpec {
         service: task.spec.service_ref.as_ref().map_or_else(|| name.clone(), |service| service.name.clone()),
-        revision: revision.name.clone(),
+        revision: of_service.unwrap_or(revision.name),
         ordinal: 0,
         node_name: node,
         serves: false,
@@ -324,7 +325,7 @@ mod tests {
             "env": [{ "name": "A", "value": "its" }, { "name": "B", "value": "its" }],
         }));
         let program = program(&task, Some(&web), BackendKind::Process).unwrap();
-        let made = run(&task, &program, which("nightly-1"), "here".to_owned());
+        let made = run(&task, &program, Some(&web), which("nightly-1"), "here".to_owned());
         let template = &made.spec.template;
         assert_eq!(
             (template.command.join(" "), template.args.len(), template.working_dir.as_deref()),
@@ -334,6 +335,7 @@ mod tests {
         assert_eq!(env, [("B", "its"), ("A", "mine")]);
         assert_eq!((template.port, &template.readiness_probe, made.spec.serves), (None, &None, false));
         assert_eq!((made.spec.service.as_str(), made.labels().get(labels::SERVICE)), ("web", None), "it is no copy of the service");
+        assert_eq!(made.spec.revision, template::revision(&web).name, "it has its image and environment");
     }
 
     #[test]
@@ -353,7 +355,7 @@ mod tests {
     fn arguments_of_ones_own_take_the_place_of_the_tasks() {
         let task = task(&json!({ "template": { "command": ["x"], "args": ["a"] } }));
         let program = program(&task, None, BackendKind::Process).unwrap();
-        let args = |args: Option<Vec<String>>| run(&task, &program, Which { args, ..which("r") }, "here".to_owned()).spec.template.args;
+        let args = |args: Option<Vec<String>>| run(&task, &program, None, Which { args, ..which("r") }, "here".to_owned()).spec.template.args;
         assert_eq!((args(None), args(Some(vec!["b".to_owned()]))), (vec!["a".to_owned()], vec!["b".to_owned()]));
     }
 
