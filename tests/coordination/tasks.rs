@@ -125,10 +125,23 @@ async fn bad_input_is_refused_by_its_field_and_says_what_would_be_right() {
         ("empty", json!({ "template": {} }), "give command (an argument vector) or image"),
         ("program", json!({ "template": { "command": [""] } }), "the first element of command is the program: it cannot be empty"),
         ("lonely", json!({ "timeZone": "UTC", "template": { "command": ["x"] } }), "timeZone is that of the schedule"),
+        (
+            "fragment",
+            json!({ "http": { "service": "web", "path": "/jobs#one" } }),
+            "spec.http.path: Invalid value: \"/jobs#one\": path is a path with a query if wanted, without a fragment (#)",
+        ),
+        ("space", json!({ "http": { "service": "web", "path": "/a b" } }), "a space as %20"),
+        ("control", json!({ "http": { "service": "web", "path": "/a\u{1}b" } }), "write any other character as its %-escapes"),
+        ("escape", json!({ "http": { "service": "web", "path": "/100%" } }), "write any other character as its %-escapes"),
+        ("slashes", json!({ "http": { "service": "web", "path": "//host/a" } }), "path begins with one slash"),
+        ("never", json!({ "http": { "service": "web", "path": "/", "timeout": "0h0s" } }), "timeout is how long the answer may take: at least 1ms"),
         ("limit", json!({ "backoffLimit": -1, "template": { "command": ["x"] } }), "spec.backoffLimit: Invalid value: -1"),
     ] {
         let file = controller.write(&format!("{name}.yaml"), &task(name, &spec));
         let said = controller.kubectl_fails(&["apply", "-f", &file]);
         assert!(said.contains(expected), "{name}: {said}");
+    }
+    for (name, path) in [("query", "/jobs/run?kind=nightly&full=1"), ("escaped", "/a%20b"), ("root", "/?a=/b?c"), ("quote", "/it's/")] {
+        apply(&controller, name, &json!({ "http": { "service": "web", "path": path } }));
     }
 }
