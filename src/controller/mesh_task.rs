@@ -7,15 +7,15 @@ mod update_status;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::{Stream, StreamExt, future::BoxFuture};
 use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
-        Controller,
+        Controller, WatchStreamExt,
         controller::{Action, Config},
-        reflector::{ObjectRef, Store},
-        watcher,
+        reflector::{self, ObjectRef, Store},
+        watcher::{self, watcher},
     },
 };
 use tokio::sync::Mutex;
@@ -57,10 +57,11 @@ struct Context {
 pub fn run(client: Client, reconciles: Reconciles, metrics: TaskMetrics, shutdown: Triggered) -> BoxFuture<'static, Result<(), Error>> {
     Box::pin(async move {
         let (notes, writing) = Notes::new(client.clone(), "mesh-task", "");
-        let controller = Controller::new(Api::<MeshTask>::all(client.clone()), watcher::Config::default());
-        let (by_service, by_node) = (controller.store(), controller.store());
+        let told = metrics.clone();
+        let (tasks, changes) = watch_tasks(&client, move |gone| told.forget(gone));
+        let (by_service, by_node) = (tasks.clone(), tasks.clone());
         let runs = watcher::Config::default().labels(labels::TASK);
-        let stream = controller
+        let stream = Controller::for_stream(changes, tasks)
             .with_config(Config::default().concurrency(8))
             .watches(Api::<MeshInstance>::all(client.clone()), runs, |run| task_of(&run))
             .watches(Api::<MeshService>::all(client.clone()), watcher::Config::default(), move |service| needing(&by_service, &service))
@@ -69,6 +70,21 @@ pub fn run(client: Client, reconciles: Reconciles, metrics: TaskMetrics, shutdow
             .run(reconcile, error_policy, Arc::new(Context { client, notes, metrics }));
         drive("mesh_task", stream, writing, &reconciles).await
     })
+}
+
+/// The tasks themselves, and their changes; `gone` is told of each that is deleted.
+pub(crate) fn watch_tasks<F>(client: &Client, gone: F) -> (Store<MeshTask>, impl Stream<Item = watcher::Result<MeshTask>> + use<F>)
+where
+    F: Fn(&MeshTask) + Send + 'static,
+{
+    let (tasks, writer) = reflector::store();
+    let see = move |event: &watcher::Result<watcher::Event<MeshTask>>| {
+        if let Ok(watcher::Event::Delete(task)) = event {
+            gone(task);
+        }
+    };
+    let events = watcher(Api::<MeshTask>::all(client.clone()), watcher::Config::default()).default_backoff().inspect(see);
+    (tasks, events.reflect(writer).applied_objects())
 }
 
 /// The task that an instance is a run of.

@@ -43,7 +43,6 @@ pub(super) async fn apply(context: &Context, task: &MeshTask, planned: &Planned,
     let run = task::run(task, program, world.service.as_ref(), which, node.clone());
     match runs.create(&PostParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PostParams::default() }, &run).await {
         Ok(_) => {
-            context.metrics.started(task);
             context.notes.publish(task, Note::normal("RunStarted", format!("made {}", run.name_any())));
         }
         // It was made before a crash.

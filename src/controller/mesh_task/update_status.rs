@@ -110,7 +110,7 @@ pub(crate) fn ready(spec: &MeshTaskSpec) -> Want {
 
 /// Tells of what has ended and of what was missed.
 fn tell(context: &Context, task: &MeshTask, old: &MeshTaskStatus, new: &MeshTaskStatus, decision: Option<&Decision>) {
-    context.metrics.ended(task, old, new);
+    context.metrics.count(task, old, new);
     for missed in decision.into_iter().flat_map(|decision| &decision.missed) {
         context.metrics.missed(task, missed.reason, missed.count);
         context.notes.publish(task, Note::warning("RunMissed", had_no_run(missed)));
