@@ -55,7 +55,8 @@ pub struct MeshTaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// A run starts up to so much after its time, by an amount that differs among tasks and times, so that tasks of one schedule are spread.
+    /// A run starts up to so much after its time, by an amount that differs among tasks and times, so that tasks of one schedule are spread. At most
+    /// the shortest time between two runs: each starts before the next one's time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Duration>,
     /// Whether runs of the schedule, and those that rollouts wait for, may overlap. Two for the rollouts of one service never do. One that somebody asks for

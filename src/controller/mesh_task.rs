@@ -176,6 +176,7 @@ pub(crate) fn policy(task: &MeshTask) -> Result<Option<Policy>, Refusal> {
     let Some(text) = &spec.schedule else { return Ok(None) };
     let refused = |error: schedule::Error| Refusal { reason: INVALID_SPEC, message: error.to_string() };
     let schedule = Schedule::parse(text, spec.time_zone.as_deref()).map_err(refused)?;
+    spec.jitter.map_or(Ok(()), |jitter| schedule.check_jitter(jitter)).map_err(refused)?;
     let created = task.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     Ok(Some(Policy {
         uid: task.uid().unwrap_or_default(),

@@ -25,6 +25,9 @@ pub use self::{
     name::slot_name,
 };
 
+/// The year that stands for all where a schedule is looked at as a whole.
+const LOOKED_AT: (Timestamp, Timestamp) = (Timestamp::constant(1_704_067_200, 0), Timestamp::constant(1_735_689_600, 0));
+
 /// Which moments a task is to run at.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -98,6 +101,20 @@ impl Schedule {
                 Timestamp::from_second(self.anchor.as_second().checked_add(since)?).ok()
             }
         }
+    }
+
+    /// Whether runs can be spread over so much time: the shortest between two slots gives room for it. Of cron's forms those of 2024 are looked at, a leap
+    /// year, or the first thousand of them.
+    pub fn check_jitter(&self, jitter: Duration) -> Result<(), Error> {
+        let shortest = match &self.rule {
+            Rule::Every(interval) => Some(*interval),
+            Rule::Cron(_) => {
+                let slots: Vec<_> = self.slots(LOOKED_AT.0, LOOKED_AT.1).take(1000).collect();
+                slots.iter().zip(slots.iter().skip(1)).map(|(one, next)| next.duration_since(*one).as_secs()).min()
+            }
+        };
+        let shortest = shortest.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+        shortest.filter(|shortest| *shortest < jitter).map_or(Ok(()), |shortest| Err(Error::Jitter { jitter, shortest }))
     }
 
     /// What it says.
@@ -240,6 +257,25 @@ mod tests {
             "spec.schedule: \"@every 500ms\": the interval is a duration of whole seconds, at least 1s; \
              write for example @every 30s, @every 1h30m"
         );
+    }
+
+    #[test]
+    fn a_jitter_that_is_longer_than_the_time_between_two_runs_is_refused() {
+        for (schedule, zone, most, more) in [
+            ("@every 10m", "UTC", "10m", "10m1s"),
+            ("*/40 * * * * *", "UTC", "20s", "21s"),
+            ("0 9,17 * * *", "UTC", "8h", "8h1s"),
+            ("@daily", "Europe/Berlin", "23h", "24h"),
+            ("@monthly", "UTC", "696h", "697h"),
+        ] {
+            let schedule_in = Schedule::parse(schedule, Some(zone)).unwrap();
+            let check = |jitter: &str| schedule_in.check_jitter(jitter.parse().unwrap());
+            assert_eq!(check(most), Ok(()), "{schedule}");
+            let text =
+                format!("spec.jitter: {more} is longer than the shortest time between two runs of the schedule: write at most {most}");
+            assert_eq!(check(more).unwrap_err().to_string(), text, "{schedule}");
+        }
+        assert_eq!(Schedule::parse("@yearly", None).unwrap().check_jitter("9000h".parse().unwrap()), Ok(()), "it comes once in a year");
     }
 
     #[test]

@@ -355,7 +355,8 @@ mod tests {
     fn arguments_of_ones_own_take_the_place_of_the_tasks() {
         let task = task(&json!({ "template": { "command": ["x"], "args": ["a"] } }));
         let program = program(&task, None, BackendKind::Process).unwrap();
-        let args = |args: Option<Vec<String>>| run(&task, &program, None, Which { args, ..which("r") }, "here".to_owned()).spec.template.args;
+        let args =
+            |args: Option<Vec<String>>| run(&task, &program, None, Which { args, ..which("r") }, "here".to_owned()).spec.template.args;
         assert_eq!((args(None), args(Some(vec!["b".to_owned()]))), (vec!["a".to_owned()], vec!["b".to_owned()]));
     }
 

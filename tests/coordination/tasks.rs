@@ -134,7 +134,11 @@ async fn bad_input_is_refused_by_its_field_and_says_what_would_be_right() {
         ("control", json!({ "http": { "service": "web", "path": "/a\u{1}b" } }), "write any other character as its %-escapes"),
         ("escape", json!({ "http": { "service": "web", "path": "/100%" } }), "write any other character as its %-escapes"),
         ("slashes", json!({ "http": { "service": "web", "path": "//host/a" } }), "path begins with one slash"),
-        ("never", json!({ "http": { "service": "web", "path": "/", "timeout": "0h0s" } }), "timeout is how long the answer may take: at least 1ms"),
+        (
+            "never",
+            json!({ "http": { "service": "web", "path": "/", "timeout": "0h0s" } }),
+            "timeout is how long the answer may take: at least 1ms",
+        ),
         ("limit", json!({ "backoffLimit": -1, "template": { "command": ["x"] } }), "spec.backoffLimit: Invalid value: -1"),
     ] {
         let file = controller.write(&format!("{name}.yaml"), &task(name, &spec));
