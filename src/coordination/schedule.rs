@@ -57,7 +57,7 @@ impl Schedule {
     /// The schedule is one of
     /// - five fields, minute hour day-of-month month day-of-week, or six with the second first. A field is `*` or a list of numbers and
     ///   ranges, each with a step if wanted: `0,30`, `9-17`, `*/15`, `8-18/2`, `5/20` (from 5 on). Months and weekdays have names, `JAN`
-    ///   and `MON`; Sunday is 0 or 7; `?` is `*`. As in cron(8), where both day fields are given a day of either is meant;
+    ///   and `MON`; Sunday is 0 or 7; `?` is `*`. As in a CronJob, where both day fields are restricted (neither is `*`) a day of either is meant;
     /// - `@hourly`, `@daily` or `@midnight`, `@weekly` (Sunday), `@monthly`, `@yearly` or `@annually`, each at its first moment;
     /// - `@every` and a duration in the Gateway API's form, `@every 1h30m`, of whole seconds. It knows no time zone; where it counts from
     ///   says [`Self::anchored_at`].
@@ -178,6 +178,23 @@ mod tests {
             ("0 0 13 * FRI", ["2026-12-04T00:00:00Z", "2026-12-11T00:00:00Z"]),
             ("0 0 29 2 *", ["2028-02-29T00:00:00Z", "2032-02-29T00:00:00Z"]),
             ("  0  0\t1 * * ", ["2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"]),
+        ] {
+            assert_eq!(utc(schedule, 2), expected, "{schedule}");
+        }
+    }
+
+    #[test]
+    fn where_both_day_fields_are_restricted_a_day_of_either_is_meant_as_in_a_cron_job() {
+        for (schedule, expected) in [
+            ("0 0 13 * FRI", ["2026-12-04T00:00:00Z", "2026-12-11T00:00:00Z"]),
+            ("0 0 */10 * SUN", ["2026-11-29T00:00:00Z", "2026-12-01T00:00:00Z"]),
+            ("0 0 13 * */2", ["2026-11-29T00:00:00Z", "2026-12-01T00:00:00Z"]),
+            ("0 0 1-31 * SUN", ["2026-11-29T00:00:00Z", "2026-11-30T00:00:00Z"]),
+            ("0 0 13 * 0-6", ["2026-11-29T00:00:00Z", "2026-11-30T00:00:00Z"]),
+            ("0 0 */1 * SUN", ["2026-11-29T00:00:00Z", "2026-12-06T00:00:00Z"]),
+            ("0 0 13 * */1", ["2026-12-13T00:00:00Z", "2027-01-13T00:00:00Z"]),
+            ("0 0 5,* * SUN", ["2026-11-29T00:00:00Z", "2026-12-06T00:00:00Z"]),
+            ("0 0 ? * SUN", ["2026-11-29T00:00:00Z", "2026-12-06T00:00:00Z"]),
         ] {
             assert_eq!(utc(schedule, 2), expected, "{schedule}");
         }
