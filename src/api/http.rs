@@ -3,7 +3,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{duration::Duration, service::RoutePath};
+use super::duration::Duration;
 
 /// A request to an instance of a service that is ready. A run succeeds by an answer of the class 2xx; anything else is a try that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -12,8 +12,8 @@ pub struct HttpTask {
     /// The `MeshService`, in the task's namespace.
     #[schemars(length(min = 1, max = 48))]
     pub service: String,
-    /// The path that is asked.
-    pub path: RoutePath,
+    /// The path that is asked, with a query if wanted: `/jobs/run?kind=nightly`.
+    pub path: RequestPath,
     /// The method.
     #[serde(default)]
     pub method: HttpMethod,
@@ -25,13 +25,40 @@ pub struct HttpTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub body: Option<String>,
-    /// How long the answer may take.
+    /// How long the answer may take: at least `1ms`.
     #[serde(default = "half_a_minute")]
+    #[x_kube(validation = Rule::new("self.matches('[1-9]')").message("timeout is how long the answer may take: at least 1ms, for example 30s"))]
     pub timeout: Duration,
 }
 
 fn half_a_minute() -> Duration {
     Duration::from_secs(30)
+}
+
+/// The path of a request and its query, in the form of RFC 3986: path-absolute, perhaps `?` and a query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestPath(pub String);
+
+impl JsonSchema for RequestPath {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RequestPath".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string", "maxLength": 2048,
+            "x-kubernetes-validations": [
+                { "rule": "self.startsWith('/') && !self.startsWith('//')", "message": "path begins with one slash, for example /jobs/run?kind=nightly" },
+                { "rule": "self.matches('^([-A-Za-z0-9._~!$&()*+,;=:@/?\\x27]|%[0-9A-Fa-f][0-9A-Fa-f])*$')",
+                  "message": "path is a path with a query if wanted, without a fragment (#) and white space: write any other character as its %-escapes, a space as %20" },
+            ],
+        })
+    }
 }
 
 /// The methods of a request.

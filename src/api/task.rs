@@ -56,17 +56,20 @@ pub struct MeshTaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// A run starts up to so much after its time, by an amount that differs among tasks and times, so that tasks of one schedule are spread.
+    /// A run starts up to so much after its time, by an amount that differs among tasks and times, so that tasks of one schedule are spread. At most
+    /// the shortest time between two runs: each starts before the next one's time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Duration>,
-    /// Whether runs of the schedule may overlap.
+    /// Whether runs of the schedule, and those that rollouts wait for, may overlap. Two for the rollouts of one service never do. One that somebody asks for
+    /// is beside the schedule. (In a cluster the schedule does not see the runs of rollouts.)
     #[serde(default)]
     pub concurrency_policy: ConcurrencyPolicy,
     /// How long after its time a run may still start; without it one that was missed starts however late, the latest of several only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub starting_deadline_seconds: Option<i64>,
-    /// No run of the schedule starts. Those that go on go on.
+    /// No run of the schedule starts. Those that go on go on. The times that come wait: once this is over the latest of them is started, unless
+    /// `startingDeadlineSeconds` is over too, and the others are missed.
     #[serde(default)]
     pub suspend: bool,
     /// How long a run may take with all its tries; then it is ended, and has failed.
@@ -111,15 +114,16 @@ fn one() -> i32 {
     1
 }
 
-/// Whether runs of a schedule may overlap.
+/// Whether runs of a task may overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum ConcurrencyPolicy {
     /// They may.
     #[default]
     Allow,
-    /// One whose time comes while another goes on waits as long as `startingDeadlineSeconds` lets it; without that it is missed.
+    /// One whose time comes while another goes on waits as long as `startingDeadlineSeconds` lets it; without that it is missed. One that a rollout
+    /// waits for waits until nothing of the task goes on.
     Forbid,
-    /// The one that goes on is ended first.
+    /// The one that goes on is ended first. One that a rollout waits for is ended by a later revision of its service only: all others wait as with Forbid.
     Replace,
 }
 
@@ -237,9 +241,10 @@ pub struct MeshTaskStatus {
     /// How many times of the schedule had no run.
     #[serde(default)]
     pub missed_count: i64,
-    /// The newest of them, oldest first: at most 100.
+    /// The newest of them, oldest first: at most 100 entries, each for times that follow one another.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub missed: Vec<MissedRun>,
+    #[schemars(length(max = 100))]
+    pub missed: Vec<MissedRuns>,
     /// In a cluster: where its runs find the mesh. `mesh task run` makes them so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub door: Option<Door>,
@@ -280,12 +285,16 @@ pub struct TaskRunStatus {
     pub last_words: Option<String>,
 }
 
-/// A time of the schedule without a run.
+/// Times of the schedule that follow one another and had no run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct MissedRun {
-    /// The time.
-    pub scheduled_time: Time,
-    /// Suspended, `StillRunning`, `TooLate` or Superseded.
+pub struct MissedRuns {
+    /// The first.
+    pub from: Time,
+    /// The last.
+    pub to: Time,
+    /// How many they are; above 10000, which is what is counted after a long time, there may be more.
+    pub count: i64,
+    /// `StillRunning`, `TooLate` or Superseded.
     pub reason: String,
 }

@@ -38,7 +38,7 @@ enum TaskVerb {
     Logs(run::Logs),
     /// Let the schedules of tasks rest: no run starts until they are resumed. Runs that go on go on.
     Suspend(Rest),
-    /// Take schedules up again. Times that went by meanwhile are listed as missed.
+    /// Take schedules up again. Of the times that went by meanwhile the latest is started, as after a downtime.
     Resume(Rest),
 }
 

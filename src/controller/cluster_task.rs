@@ -7,7 +7,7 @@ mod update_status;
 use std::{sync::Arc, time::Duration};
 
 use futures::{
-    Stream, StreamExt,
+    StreamExt,
     future::{self, BoxFuture},
 };
 use k8s_openapi::api::{
@@ -18,10 +18,10 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     api::DeleteParams,
     runtime::{
-        Controller, WatchStreamExt,
+        Controller,
         controller::{Action, Config},
-        reflector::{self, ObjectRef, Store},
-        watcher::{self, watcher},
+        reflector::ObjectRef,
+        watcher,
     },
 };
 use tokio::sync::watch;
@@ -33,7 +33,7 @@ use super::{
     children::{Applied, Memories, Owner, child, is_of},
     cluster_service::Options,
     drive,
-    mesh_task::{metrics::TaskMetrics, needing, policy},
+    mesh_task::{metrics::TaskMetrics, needing, policy, watch_tasks},
     notes::Notes,
     writes,
 };
@@ -74,7 +74,11 @@ pub fn run(
         let (notes, writing) = Notes::new(client.clone(), "cluster-task", "");
         let ours = watcher::Config::default().labels(labels::TASK);
         let memories = Memories::default();
-        let (tasks, changes) = watch_tasks(&client, memories.clone());
+        let (forgotten, told) = (memories.clone(), metrics.clone());
+        let (tasks, changes) = watch_tasks(&client, move |gone| {
+            forgotten.forget(gone);
+            told.forget(gone);
+        });
         let by_service = tasks.clone();
         let elected = WatchStream::new(leading.clone()).filter(|leads| future::ready(*leads)).map(drop);
         let context = Context { client: client.clone(), notes, options, leading, metrics, memories };
@@ -89,18 +93,6 @@ pub fn run(
             .run(reconcile, error_policy, Arc::new(context));
         drive("cluster_task", stream, writing, &reconciles).await
     })
-}
-
-/// The tasks themselves; of one that is gone nothing is remembered.
-fn watch_tasks(client: &Client, memories: Memories) -> (Store<MeshTask>, impl Stream<Item = watcher::Result<MeshTask>> + use<>) {
-    let (tasks, writer) = reflector::store();
-    let see = move |event: &watcher::Result<watcher::Event<MeshTask>>| {
-        if let Ok(watcher::Event::Delete(gone)) = event {
-            memories.forget(gone);
-        }
-    };
-    let events = watcher(Api::<MeshTask>::all(client.clone()), watcher::Config::default()).default_backoff().inspect(see);
-    (tasks, events.reflect(writer).applied_objects())
 }
 
 /// The task that an object belongs to.

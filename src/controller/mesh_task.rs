@@ -7,17 +7,18 @@ mod update_status;
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::{Stream, StreamExt, future::BoxFuture};
 use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
-        Controller,
+        Controller, WatchStreamExt,
         controller::{Action, Config},
-        reflector::{ObjectRef, Store},
-        watcher,
+        reflector::{self, ObjectRef, Store},
+        watcher::{self, watcher},
     },
 };
+use tokio::sync::Mutex;
 
 use self::{dereference::World, metrics::TaskMetrics};
 use super::{Error, Reconciles, concerned, drive, error_policy, notes::Notes};
@@ -38,6 +39,10 @@ pub(crate) use self::update_status::{publish_status, ready};
 /// A timer does not see that the clock is set, so the clock is looked at so often.
 const LOOK: Duration = Duration::from_secs(60);
 
+/// Held by whoever makes a run unless another goes on, from the look at the others until it is made. The controllers of tasks and of services, which make
+/// such runs, are of one process: the leader's.
+pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
+
 /// What every reconcile has at hand.
 struct Context {
     client: Client,
@@ -52,10 +57,11 @@ struct Context {
 pub fn run(client: Client, reconciles: Reconciles, metrics: TaskMetrics, shutdown: Triggered) -> BoxFuture<'static, Result<(), Error>> {
     Box::pin(async move {
         let (notes, writing) = Notes::new(client.clone(), "mesh-task", "");
-        let controller = Controller::new(Api::<MeshTask>::all(client.clone()), watcher::Config::default());
-        let (by_service, by_node) = (controller.store(), controller.store());
+        let told = metrics.clone();
+        let (tasks, changes) = watch_tasks(&client, move |gone| told.forget(gone));
+        let (by_service, by_node) = (tasks.clone(), tasks.clone());
         let runs = watcher::Config::default().labels(labels::TASK);
-        let stream = controller
+        let stream = Controller::for_stream(changes, tasks)
             .with_config(Config::default().concurrency(8))
             .watches(Api::<MeshInstance>::all(client.clone()), runs, |run| task_of(&run))
             .watches(Api::<MeshService>::all(client.clone()), watcher::Config::default(), move |service| needing(&by_service, &service))
@@ -64,6 +70,21 @@ pub fn run(client: Client, reconciles: Reconciles, metrics: TaskMetrics, shutdow
             .run(reconcile, error_policy, Arc::new(Context { client, notes, metrics }));
         drive("mesh_task", stream, writing, &reconciles).await
     })
+}
+
+/// The tasks themselves, and their changes; `gone` is told of each that is deleted.
+pub(crate) fn watch_tasks<F>(client: &Client, gone: F) -> (Store<MeshTask>, impl Stream<Item = watcher::Result<MeshTask>> + use<F>)
+where
+    F: Fn(&MeshTask) + Send + 'static,
+{
+    let (tasks, writer) = reflector::store();
+    let see = move |event: &watcher::Result<watcher::Event<MeshTask>>| {
+        if let Ok(watcher::Event::Delete(task)) = event {
+            gone(task);
+        }
+    };
+    let events = watcher(Api::<MeshTask>::all(client.clone()), watcher::Config::default()).default_backoff().inspect(see);
+    (tasks, events.reflect(writer).applied_objects())
 }
 
 /// The task that an instance is a run of.
@@ -82,10 +103,13 @@ async fn reconcile(task: Arc<MeshTask>, context: Arc<Context>) -> Result<Action,
     if task.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    // With Allow it does not matter what others make meanwhile.
+    let turn = if task.spec.concurrency_policy == ConcurrencyPolicy::Allow { None } else { Some(TURN.lock().await) };
     let world = dereference::dereference(&context.client, &task).await?;
     let now = clock::now();
     let planned = plan(&task, &world, now);
     let done = apply::apply(&context, &task, &planned, &world).await?;
+    drop(turn);
     update_status::update_status(&context, &task, &planned, &done, &world).await?;
     // What is removed from the history is handled for good by now.
     apply::prune(&context.client, &task, &world).await?;
@@ -109,6 +133,7 @@ struct Planned {
 struct Scheduled {
     /// The schedule with its zone, by which a change is seen.
     text: String,
+    schedule: Schedule,
     decision: Decision,
     /// The next time that has not come yet.
     next: Option<Timestamp>,
@@ -139,7 +164,8 @@ fn plan(task: &MeshTask, world: &World, now: Timestamp) -> Planned {
             Some(_) => now,
         };
         let decision = decide(&State { last_handled }, &policy, &runs(&world.runs), now);
-        Scheduled { text, next: policy.schedule.next_after(decision.last_handled.max(now)), decision }
+        let next = policy.schedule.next_after(decision.last_handled.max(now));
+        Scheduled { text, schedule: policy.schedule, decision, next }
     });
     Planned { program, scheduled }
 }
@@ -150,6 +176,7 @@ pub(crate) fn policy(task: &MeshTask) -> Result<Option<Policy>, Refusal> {
     let Some(text) = &spec.schedule else { return Ok(None) };
     let refused = |error: schedule::Error| Refusal { reason: INVALID_SPEC, message: error.to_string() };
     let schedule = Schedule::parse(text, spec.time_zone.as_deref()).map_err(refused)?;
+    spec.jitter.map_or(Ok(()), |jitter| schedule.check_jitter(jitter)).map_err(refused)?;
     let created = task.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     Ok(Some(Policy {
         uid: task.uid().unwrap_or_default(),
@@ -170,11 +197,12 @@ fn schedule_text(spec: &MeshTaskSpec) -> String {
     spec.time_zone.as_ref().map_or_else(|| schedule.clone(), |zone| format!("{schedule} {zone}"))
 }
 
-/// Runs as the schedule sees them. Those that somebody asked for do not count: they are beside it.
+/// Runs as the schedule sees them: its own, and those that rollouts wait for. Those that somebody asked for do not count: they are beside it.
 fn runs(runs: &[MeshInstance]) -> Vec<Run> {
-    let scheduled = |run: &MeshInstance| {
-        let slot = run.spec.run.as_ref()?.scheduled_time.as_ref()?.0;
-        Some(Run { name: run.name_any(), slot: Some(slot), finished: task::is_finished(run) })
+    let counts = |run: &MeshInstance| {
+        let of = run.spec.run.as_ref()?;
+        let slot = of.scheduled_time.as_ref().map(|time| time.0);
+        (slot.is_some() || of.before.is_some()).then(|| Run { name: run.name_any(), slot, finished: task::is_finished(run) })
     };
-    runs.iter().filter_map(scheduled).collect()
+    runs.iter().filter_map(counts).collect()
 }

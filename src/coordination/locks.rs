@@ -126,6 +126,25 @@ pub struct Holding {
     pub metadata: Map<String, Value>,
 }
 
+/// A key that is held.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// The key.
+    pub key: Key,
+    /// Who holds it.
+    pub holding: Holding,
+    /// The node whose agent gave it, where several share what keeps the keys: each may have an instance of that name.
+    pub node: Option<String>,
+}
+
+impl Held {
+    /// The holder, told apart from those of other nodes: `web-1@vm-a`.
+    pub fn owner(&self) -> String {
+        let instance = self.holding.instance();
+        self.node.as_ref().map_or_else(|| instance.clone(), |node| format!("{instance}@{node}"))
+    }
+}
+
 impl Holding {
     /// The instance's name, where a run of one holds it.
     pub fn instance(&self) -> String {

@@ -20,10 +20,13 @@ use mesh_api::duration::Duration;
 
 pub use self::{
     cron::Fields,
-    decide::{ConcurrencyPolicy, Decision, LISTED, Missed, Policy, Reason, Run, State, decide},
+    decide::{ConcurrencyPolicy, Decision, Missed, Policy, Reason, Run, State, decide},
     error::Error,
     name::slot_name,
 };
+
+/// The year that stands for all where a schedule is looked at as a whole.
+const LOOKED_AT: (Timestamp, Timestamp) = (Timestamp::constant(1_704_067_200, 0), Timestamp::constant(1_735_689_600, 0));
 
 /// Which moments a task is to run at.
 #[derive(Debug, Clone)]
@@ -54,7 +57,7 @@ impl Schedule {
     /// The schedule is one of
     /// - five fields, minute hour day-of-month month day-of-week, or six with the second first. A field is `*` or a list of numbers and
     ///   ranges, each with a step if wanted: `0,30`, `9-17`, `*/15`, `8-18/2`, `5/20` (from 5 on). Months and weekdays have names, `JAN`
-    ///   and `MON`; Sunday is 0 or 7; `?` is `*`. As in cron(8), where both day fields are given a day of either is meant;
+    ///   and `MON`; Sunday is 0 or 7; `?` is `*`. As in a CronJob, where both day fields are restricted (neither is `*`) a day of either is meant;
     /// - `@hourly`, `@daily` or `@midnight`, `@weekly` (Sunday), `@monthly`, `@yearly` or `@annually`, each at its first moment;
     /// - `@every` and a duration in the Gateway API's form, `@every 1h30m`, of whole seconds. It knows no time zone; where it counts from
     ///   says [`Self::anchored_at`].
@@ -98,6 +101,20 @@ impl Schedule {
                 Timestamp::from_second(self.anchor.as_second().checked_add(since)?).ok()
             }
         }
+    }
+
+    /// Whether runs can be spread over so much time: the shortest between two slots gives room for it. Of cron's forms those of 2024 are looked at, a leap
+    /// year, or the first thousand of them.
+    pub fn check_jitter(&self, jitter: Duration) -> Result<(), Error> {
+        let shortest = match &self.rule {
+            Rule::Every(interval) => Some(*interval),
+            Rule::Cron(_) => {
+                let slots: Vec<_> = self.slots(LOOKED_AT.0, LOOKED_AT.1).take(1000).collect();
+                slots.iter().zip(slots.iter().skip(1)).map(|(one, next)| next.duration_since(*one).as_secs()).min()
+            }
+        };
+        let shortest = shortest.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+        shortest.filter(|shortest| *shortest < jitter).map_or(Ok(()), |shortest| Err(Error::Jitter { jitter, shortest }))
     }
 
     /// What it says.
@@ -161,6 +178,23 @@ mod tests {
             ("0 0 13 * FRI", ["2026-12-04T00:00:00Z", "2026-12-11T00:00:00Z"]),
             ("0 0 29 2 *", ["2028-02-29T00:00:00Z", "2032-02-29T00:00:00Z"]),
             ("  0  0\t1 * * ", ["2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"]),
+        ] {
+            assert_eq!(utc(schedule, 2), expected, "{schedule}");
+        }
+    }
+
+    #[test]
+    fn where_both_day_fields_are_restricted_a_day_of_either_is_meant_as_in_a_cron_job() {
+        for (schedule, expected) in [
+            ("0 0 13 * FRI", ["2026-12-04T00:00:00Z", "2026-12-11T00:00:00Z"]),
+            ("0 0 */10 * SUN", ["2026-11-29T00:00:00Z", "2026-12-01T00:00:00Z"]),
+            ("0 0 13 * */2", ["2026-11-29T00:00:00Z", "2026-12-01T00:00:00Z"]),
+            ("0 0 1-31 * SUN", ["2026-11-29T00:00:00Z", "2026-11-30T00:00:00Z"]),
+            ("0 0 13 * 0-6", ["2026-11-29T00:00:00Z", "2026-11-30T00:00:00Z"]),
+            ("0 0 */1 * SUN", ["2026-11-29T00:00:00Z", "2026-12-06T00:00:00Z"]),
+            ("0 0 13 * */1", ["2026-12-13T00:00:00Z", "2027-01-13T00:00:00Z"]),
+            ("0 0 5,* * SUN", ["2026-11-29T00:00:00Z", "2026-12-06T00:00:00Z"]),
+            ("0 0 ? * SUN", ["2026-11-29T00:00:00Z", "2026-12-06T00:00:00Z"]),
         ] {
             assert_eq!(utc(schedule, 2), expected, "{schedule}");
         }
@@ -240,6 +274,25 @@ mod tests {
             "spec.schedule: \"@every 500ms\": the interval is a duration of whole seconds, at least 1s; \
              write for example @every 30s, @every 1h30m"
         );
+    }
+
+    #[test]
+    fn a_jitter_that_is_longer_than_the_time_between_two_runs_is_refused() {
+        for (schedule, zone, most, more) in [
+            ("@every 10m", "UTC", "10m", "10m1s"),
+            ("*/40 * * * * *", "UTC", "20s", "21s"),
+            ("0 9,17 * * *", "UTC", "8h", "8h1s"),
+            ("@daily", "Europe/Berlin", "23h", "24h"),
+            ("@monthly", "UTC", "696h", "697h"),
+        ] {
+            let schedule_in = Schedule::parse(schedule, Some(zone)).unwrap();
+            let check = |jitter: &str| schedule_in.check_jitter(jitter.parse().unwrap());
+            assert_eq!(check(most), Ok(()), "{schedule}");
+            let text =
+                format!("spec.jitter: {more} is longer than the shortest time between two runs of the schedule: write at most {most}");
+            assert_eq!(check(more).unwrap_err().to_string(), text, "{schedule}");
+        }
+        assert_eq!(Schedule::parse("@yearly", None).unwrap().check_jitter("9000h".parse().unwrap()), Ok(()), "it comes once in a year");
     }
 
     #[test]

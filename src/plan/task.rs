@@ -19,7 +19,7 @@ use mesh_api::{
     labels, names,
     node::BackendKind,
     service::{Drain, Rollout, ServiceType, Strategy},
-    task::{ServiceCommand, TaskRunStatus, TaskTemplate},
+    task::{ConcurrencyPolicy, ServiceCommand, TaskRunStatus, TaskTemplate},
 };
 
 /// The service that a task needs, if it needs one.
@@ -132,17 +132,18 @@ pub struct Which {
     pub args: Option<Vec<String>>,
 }
 
-/// The object of a run on a node.
-pub fn run(task: &MeshTask, program: &MeshServiceSpec, which: Which, node: String) -> MeshInstance {
+/// The object of a run on a node. `service` is the one that the task needs: a command in a service is of that service's revision.
+pub fn run(task: &MeshTask, program: &MeshServiceSpec, service: Option<&MeshService>, which: Which, node: String) -> MeshInstance {
     let mut as_service = MeshService::new(&task.name_any(), program.clone());
     if let Some(args) = which.args {
         as_service.spec.args = args;
     }
     let revision = template::revision(&as_service);
+    let of_service = service.filter(|_| task.spec.service_ref.is_some()).map(|service| template::revision(service).name);
     let name = task.name_any();
     let spec = MeshInstanceSpec {
         service: task.spec.service_ref.as_ref().map_or_else(|| name.clone(), |service| service.name.clone()),
-        revision: revision.name.clone(),
+        revision: of_service.unwrap_or(revision.name),
         ordinal: 0,
         node_name: node,
         serves: false,
@@ -174,6 +175,56 @@ pub fn run(task: &MeshTask, program: &MeshServiceSpec, which: Which, node: Strin
 pub fn before(task: &MeshTask, service: &str, revision: &str) -> String {
     let generation = task.metadata.generation.unwrap_or(0);
     names::run(&task.name_any(), &format!("before-{}", names::number(format!("{service}/{revision}/{generation}").as_bytes())))
+}
+
+/// A run, as the rollout of a service sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its task.
+    pub task: String,
+    /// What is told of it.
+    pub told: TaskRunStatus,
+    /// What it is for, and whether it goes on.
+    pub standing: Standing,
+}
+
+/// What is to be done about the run that comes before a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum First {
+    /// It is there, and this is told of it.
+    There(TaskRunStatus),
+    /// It is to be made.
+    Make,
+    /// This one comes first, and these are to be ended.
+    After(Seen, Vec<String>),
+}
+
+/// What is to be done about the run of that name, which a revision of a service waits for. `runs` are those of all tasks of the namespace.
+///
+/// An earlier revision's is let come to its end, for a migration that is broken off half way is worse than one that is not wanted any more; unless the
+/// task says Replace, or its program is not running: then it is not tried again.
+pub fn first(task: &MeshTask, service: &str, name: &str, runs: &[Seen]) -> First {
+    if let Some(run) = runs.iter().find(|run| run.told.name == name) {
+        return First::There(run.told.clone());
+    }
+    let policy = task.spec.concurrency_policy;
+    let of_service = |run: &Seen| run.standing.before.as_deref() == Some(service);
+    let of_task = |run: &Seen| policy != ConcurrencyPolicy::Allow && run.task == task.name_any();
+    let going = runs.iter().filter(|run| run.standing.end.is_none() && (of_service(run) || of_task(run)));
+    let going: Vec<&Seen> = going.collect();
+    let is_idle = |run: &Seen| matches!(run.told.state, InstanceState::Pending | InstanceState::BackOff);
+    let ends = |run: &Seen| match policy {
+        ConcurrencyPolicy::Replace => of_service(run) || run.told.scheduled_time.is_some(),
+        ConcurrencyPolicy::Allow | ConcurrencyPolicy::Forbid => of_service(run) && is_idle(run),
+    };
+    let end = going.iter().filter(|run| ends(run)).map(|run| run.told.name.clone()).collect();
+    going.first().map_or(First::Make, |run| First::After((*run).clone(), end))
+}
+
+/// A run on a node, as the rollout of a service sees it.
+pub fn seen(run: &MeshInstance) -> Seen {
+    let task = run.spec.run.as_ref().map(|run| run.task.clone()).unwrap_or_default();
+    Seen { task, told: told(run), standing: standing(run) }
 }
 
 /// Whether a run has come to its end.
@@ -309,7 +360,7 @@ mod tests {
             "env": [{ "name": "A", "value": "its" }, { "name": "B", "value": "its" }],
         }));
         let program = program(&task, Some(&web), BackendKind::Process).unwrap();
-        let made = run(&task, &program, which("nightly-1"), "here".to_owned());
+        let made = run(&task, &program, Some(&web), which("nightly-1"), "here".to_owned());
         let template = &made.spec.template;
         assert_eq!(
             (template.command.join(" "), template.args.len(), template.working_dir.as_deref()),
@@ -319,6 +370,7 @@ mod tests {
         assert_eq!(env, [("B", "its"), ("A", "mine")]);
         assert_eq!((template.port, &template.readiness_probe, made.spec.serves), (None, &None, false));
         assert_eq!((made.spec.service.as_str(), made.labels().get(labels::SERVICE)), ("web", None), "it is no copy of the service");
+        assert_eq!(made.spec.revision, template::revision(&web).name, "it has its image and environment");
     }
 
     #[test]
@@ -338,7 +390,8 @@ mod tests {
     fn arguments_of_ones_own_take_the_place_of_the_tasks() {
         let task = task(&json!({ "template": { "command": ["x"], "args": ["a"] } }));
         let program = program(&task, None, BackendKind::Process).unwrap();
-        let args = |args: Option<Vec<String>>| run(&task, &program, Which { args, ..which("r") }, "here".to_owned()).spec.template.args;
+        let args =
+            |args: Option<Vec<String>>| run(&task, &program, None, Which { args, ..which("r") }, "here".to_owned()).spec.template.args;
         assert_eq!((args(None), args(Some(vec!["b".to_owned()]))), (vec!["a".to_owned()], vec!["b".to_owned()]));
     }
 
@@ -368,6 +421,46 @@ mod tests {
         ]);
         let names: Vec<_> = surplus(&task, &runs, standing).iter().map(|run| run.name_any()).collect();
         assert_eq!(names, ["c", "a"]);
+    }
+
+    /// A run of a task: what it is for, and how it stands.
+    fn a_run(task: &str, name: &str, before: Option<&str>, state: InstanceState) -> Seen {
+        let end = matches!(state, Succeeded | Failed).then_some(state == Succeeded);
+        let scheduled = before.is_none().then_some("2026-11-28T13:00:00Z");
+        let told = json!({ "name": name, "state": state, "scheduledTime": scheduled });
+        let told = serde_json::from_value(told).unwrap();
+        Seen { task: task.to_owned(), told, standing: Standing { before: before.map(ToOwned::to_owned), end } }
+    }
+
+    #[test]
+    fn two_runs_for_the_rollouts_of_one_service_never_go_on_at_once() {
+        let make = |policy: &str, runs: &[Seen]| {
+            let task = task(&json!({ "template": { "command": ["x"] }, "concurrencyPolicy": policy }));
+            match first(&task, "web", "new", runs) {
+                First::There(told) => format!("{} is {:?}", told.name, told.state),
+                First::Make => "make it".to_owned(),
+                First::After(run, end) if end.is_empty() => format!("after {}", run.told.name),
+                First::After(run, end) => format!("after {}, end {}", run.told.name, end.join(" ")),
+            }
+        };
+        let run = |name: &str, state| a_run("nightly", name, Some("web"), state);
+        let (earlier, idle, over) = (run("a", Running), run("a", InstanceState::BackOff), run("a", Succeeded));
+        let (of_other, of_schedule) = (a_run("nightly", "b", Some("api"), Running), a_run("nightly", "c", None, Running));
+        let (other_task, before) = (a_run("hourly", "d", None, Running), a_run("hourly", "e", Some("web"), Running));
+        for (runs, allow, forbid, replace) in [
+            (vec![], "make it", "make it", "make it"),
+            (vec![run("new", Running), earlier.clone()], "new is Running", "new is Running", "new is Running"),
+            (vec![over, other_task], "make it", "make it", "make it"),
+            (vec![earlier.clone()], "after a", "after a", "after a, end a"),
+            (vec![idle], "after a, end a", "after a, end a", "after a, end a"),
+            (vec![before], "after e", "after e", "after e, end e"),
+            (vec![of_other.clone()], "make it", "after b", "after b"),
+            (vec![of_schedule], "make it", "after c", "after c, end c"),
+            (vec![of_other, earlier], "after a", "after b", "after b, end a"),
+        ] {
+            let names: Vec<&str> = runs.iter().map(|run| run.told.name.as_str()).collect();
+            assert_eq!([make("Allow", &runs), make("Forbid", &runs), make("Replace", &runs)], [allow, forbid, replace], "{names:?}");
+        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ async fn a_run_that_is_asked_for_runs_once_and_what_it_came_to_and_said_is_told(
 }
 
 #[tokio::test]
-async fn each_time_of_a_schedule_has_one_run_and_a_suspended_one_has_none() {
+async fn each_time_of_a_schedule_has_one_run_and_those_of_a_suspended_one_wait() {
     let world = World::new().await;
     world
         .apply_task("tick", json!({ "schedule": "* * * * * *", "template": { "command": ["tick"] }, "successfulJobsHistoryLimit": 2 }))
@@ -65,8 +65,24 @@ async fn each_time_of_a_schedule_has_one_run_and_a_suspended_one_has_none() {
     let kept = kept.await;
     assert!(kept[0].scheduled_time > kept[1].scheduled_time, "newest first");
     world.apply_task("tick", json!({ "schedule": "* * * * * *", "template": { "command": ["tick"] }, "suspend": true })).await;
-    let missed = world.until("a time that is missed", async || world.task("tick").await.status?.missed.last().cloned()).await;
-    assert_eq!(missed.reason, "Suspended");
+    let (generation, mut handled) = (world.task("tick").await.metadata.generation, None);
+    world
+        .until("its rest", async || {
+            let status = world.task("tick").await.status?;
+            handled = status.handled_until;
+            (status.observed_generation == generation).then_some(())
+        })
+        .await;
+    tokio::time::sleep(Duration::from_millis(2200)).await;
+    let status = world.task("tick").await.status.unwrap();
+    assert_eq!((status.handled_until, status.next_schedule_time), (handled.clone(), None), "its times wait");
+    let missed = status.missed_count;
+    world.apply_task("tick", json!({ "schedule": "* * * * * *", "template": { "command": ["tick"] }, "suspend": false })).await;
+    let status =
+        world.until("a time that starts", async || world.task("tick").await.status.filter(|status| status.handled_until > handled));
+    let status = status.await;
+    let last = status.missed.last().unwrap();
+    assert_eq!((last.count, last.reason.as_str()), (status.missed_count - missed, "Superseded"), "one entry: {last:?}");
 }
 
 #[tokio::test]
@@ -126,6 +142,80 @@ async fn a_rollout_waits_for_its_task_and_a_failure_stops_it_while_what_ran_runs
     let third = run(&[first.name_any(), second.name_any()]).await;
     world.backend.exit(&World::key(&third), ExitHow::Code(0));
     world.ready("web").await;
+}
+
+/// The names of the runs whose programs run.
+async fn running(world: &World) -> Vec<String> {
+    let runs = world.instances().await.into_iter().filter(|run| run.spec.run.is_some()).map(|run| run.name_any());
+    runs.filter(|name| world.backend.running().contains(name)).collect()
+}
+
+/// The run that runs alone, and is none of those known.
+async fn alone(world: &World, known: &[&str]) -> String {
+    world
+        .until("a run", async || {
+            let running = running(world).await;
+            assert!(running.len() <= 1, "two at once: {running:?}");
+            running.into_iter().find(|name| !known.contains(&name.as_str()))
+        })
+        .await
+}
+
+async fn exit(world: &World, name: &str) {
+    let run = world.instances().await.into_iter().find(|run| run.name_any() == name).unwrap();
+    world.backend.exit(&World::key(&run), ExitHow::Code(0));
+}
+
+#[tokio::test]
+async fn the_run_for_a_later_revision_waits_for_that_of_an_earlier_one_or_ends_it_where_the_task_says_replace() {
+    let world = World::new().await;
+    let web = |version: &str| json!({ "command": ["web", version], "rollout": { "before": { "task": "migrate" } } });
+    let migrate = |policy: &str| json!({ "concurrencyPolicy": policy, "template": { "command": ["migrate"] } });
+    world.apply_task("migrate", migrate("Allow")).await;
+    world.apply("web", web("1")).await;
+    let first = alone(&world, &[]).await;
+    world.apply("web", web("2")).await;
+    let waits = format!("waits for migrate's run {first} for the earlier revision, which goes on");
+    world.until("its reason", async || world.not_ready("web").await.filter(|(_, message)| message.ends_with(&waits))).await;
+    exit(&world, &first).await;
+    let second = alone(&world, &[&first]).await;
+    exit(&world, &second).await;
+    let commands = async |world: &World| -> BTreeSet<_> {
+        let instances = world.instances().await.into_iter().filter(|instance| instance.spec.run.is_none());
+        instances.map(|instance| instance.spec.template.command[1].clone()).collect()
+    };
+    world.ready("web").await;
+    assert_eq!(commands(&world).await, BTreeSet::from(["2".to_owned()]), "the earlier revision was never started");
+    world.apply_task("migrate", migrate("Replace")).await;
+    world.apply("web", web("3")).await;
+    let third = alone(&world, &[&first, &second]).await;
+    world.apply("web", web("4")).await;
+    let fourth = alone(&world, &[&first, &second, &third]).await;
+    exit(&world, &fourth).await;
+    world.until("the last revision", async || (commands(&world).await == BTreeSet::from(["4".to_owned()])).then_some(())).await;
+}
+
+#[tokio::test]
+async fn services_and_a_schedule_take_turns_at_a_task_that_forbids_two_at_once() {
+    let world = World::new().await;
+    let migrate = json!({ "schedule": "* * * * * *", "concurrencyPolicy": "Forbid", "template": { "command": ["migrate"] } });
+    world.apply_task("migrate", migrate).await;
+    for name in ["web", "api", "jobs"] {
+        world.apply(name, json!({ "command": [name], "rollout": { "before": { "task": "migrate" } } })).await;
+    }
+    let mut seen: Vec<String> = Vec::new();
+    while !all_ready(&world).await || seen.iter().all(|name| name.contains("before")) {
+        let known: Vec<&str> = seen.iter().map(String::as_str).collect();
+        let next = alone(&world, &known).await;
+        exit(&world, &next).await;
+        seen.push(next);
+    }
+    assert_eq!(seen.iter().filter(|name| name.contains("before")).count(), 3, "{seen:?}");
+}
+
+async fn all_ready(world: &World) -> bool {
+    let ready = world.instances().await.iter().filter(|i| i.spec.run.is_none() && World::is_ready(i)).count();
+    ready == 3
 }
 
 #[tokio::test]

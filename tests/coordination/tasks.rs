@@ -39,13 +39,17 @@ fn written(file: &str) -> BTreeMap<i64, usize> {
     times
 }
 
+/// The times, each second, that are listed as missed.
 fn missed(status: &Value) -> BTreeMap<i64, String> {
     let all = status["missed"].as_array().cloned().unwrap_or_default();
+    let second = |time: &Value| time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second();
     let entry = |missed: &Value| {
-        let time: jiff::Timestamp = missed["scheduledTime"].as_str().unwrap().parse().unwrap();
-        (time.as_second(), missed["reason"].as_str().unwrap().to_owned())
+        let (from, to) = (second(&missed["from"]), second(&missed["to"]));
+        assert_eq!(missed["count"], to - from + 1, "{missed}");
+        let reason = missed["reason"].as_str().unwrap().to_owned();
+        (from..=to).map(move |time| (time, reason.clone())).collect::<Vec<_>>()
     };
-    all.iter().map(entry).collect()
+    all.iter().flat_map(entry).collect()
 }
 
 /// Suspends a task, waits for its last run, and gives its status.
@@ -96,7 +100,7 @@ async fn each_time_has_one_run_or_is_listed_as_missed_however_often_the_controll
         assert!(twice.is_empty(), "{name}: ran twice: {twice:?}");
         let (first, last) = (*runs.keys().next().unwrap(), *runs.keys().last().unwrap());
         let oldest_listed = missed.keys().next().copied().unwrap_or(first);
-        let from = if status["missedCount"].as_u64().unwrap() > 100 { oldest_listed } else { first };
+        let from = if status["missed"].as_array().is_some_and(|entries| entries.len() == 100) { oldest_listed } else { first };
         let unseen: BTreeSet<i64> = (from..=last).filter(|slot| !runs.contains_key(slot) && !missed.contains_key(slot)).collect();
         assert!(unseen.is_empty(), "{name}: neither run nor listed: {unseen:?}; missed: {missed:?}");
         let both: Vec<_> = runs.keys().filter(|slot| missed.contains_key(slot)).collect();
@@ -166,10 +170,27 @@ async fn bad_input_is_refused_by_its_field_and_says_what_would_be_right() {
         ("empty", json!({ "template": {} }), "give command (an argument vector) or image"),
         ("program", json!({ "template": { "command": [""] } }), "the first element of command is the program: it cannot be empty"),
         ("lonely", json!({ "timeZone": "UTC", "template": { "command": ["x"] } }), "timeZone is that of the schedule"),
+        (
+            "fragment",
+            json!({ "http": { "service": "web", "path": "/jobs#one" } }),
+            "spec.http.path: Invalid value: \"/jobs#one\": path is a path with a query if wanted, without a fragment (#)",
+        ),
+        ("space", json!({ "http": { "service": "web", "path": "/a b" } }), "a space as %20"),
+        ("control", json!({ "http": { "service": "web", "path": "/a\u{1}b" } }), "write any other character as its %-escapes"),
+        ("escape", json!({ "http": { "service": "web", "path": "/100%" } }), "write any other character as its %-escapes"),
+        ("slashes", json!({ "http": { "service": "web", "path": "//host/a" } }), "path begins with one slash"),
+        (
+            "never",
+            json!({ "http": { "service": "web", "path": "/", "timeout": "0h0s" } }),
+            "timeout is how long the answer may take: at least 1ms",
+        ),
         ("limit", json!({ "backoffLimit": -1, "template": { "command": ["x"] } }), "spec.backoffLimit: Invalid value: -1"),
     ] {
         let file = controller.write(&format!("{name}.yaml"), &task(name, &spec));
         let said = controller.kubectl_fails(&["apply", "-f", &file]);
         assert!(said.contains(expected), "{name}: {said}");
+    }
+    for (name, path) in [("query", "/jobs/run?kind=nightly&full=1"), ("escaped", "/a%20b"), ("root", "/?a=/b?c"), ("quote", "/it's/")] {
+        apply(&controller, name, &json!({ "http": { "service": "web", "path": path } }));
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     target::{Connection, Target},
 };
 use mesh_api::labels;
-use mesh_coordination::locks::{Holding, Key, Kind, lease};
+use mesh_coordination::locks::{Held, Kind, lease};
 use mesh_kit::clock;
 
 /// So much of a name stands in the table: the most of a Kubernetes label.
@@ -45,38 +45,41 @@ impl List {
         self.list(target, kind, seed).await
     }
 
-    async fn list(self, target: Target, kind: Kind, value: fn(Kind, &Key, &Holding) -> Value) -> Result {
+    async fn list(self, target: Target, kind: Kind, value: fn(Kind, &Held) -> Value) -> Result {
         let Some(redis) = in_redis(&self.coordination, &target).await? else {
             return target.with(async |api| self.print(self.leases(api).await?, kind, value)).await;
         };
         let held = redis.held().await.map_err(unreachable)?;
         let namespace = namespace(&target);
-        self.print(held.into_iter().filter(|(key, _)| self.all_namespaces || key.namespace == namespace).collect(), kind, value)
+        self.print(held.into_iter().filter(|held| self.all_namespaces || held.key.namespace == namespace).collect(), kind, value)
     }
 
-    async fn leases(&self, api: &Connection) -> Result<Vec<(Key, Holding)>> {
+    async fn leases(&self, api: &Connection) -> Result<Vec<Held>> {
         if let Some((node, place)) = api.coordination().await {
             output::complain("mesh", &format!("node {node} keeps its locks in {place}: give --coordination with its URL to see them"));
         }
         let leases: Api<Lease> =
             if self.all_namespaces { Api::all(api.client.clone()) } else { Api::namespaced(api.client.clone(), &api.namespace) };
         let found = leases.list(&ListParams::default().labels(labels::LOCK)).await?;
-        let held = found.items.iter().filter_map(|lease| Some((lease::key(lease)?, lease::record(lease).holding?)));
+        let held = found
+            .items
+            .iter()
+            .filter_map(|lease| Some(Held { key: lease::key(lease)?, holding: lease::record(lease).holding?, node: None }));
         let mut held: Vec<_> = held.collect();
-        held.sort_by(|(one, _), (other, _)| one.cmp(other));
+        held.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(held)
     }
 
-    fn print(&self, mut held: Vec<(Key, Holding)>, kind: Kind, value: fn(Kind, &Key, &Holding) -> Value) -> Result {
-        held.retain(|(key, _)| kind == Kind::Lock || key.kind == kind);
+    fn print(&self, mut held: Vec<Held>, kind: Kind, value: fn(Kind, &Held) -> Value) -> Result {
+        held.retain(|held| kind == Kind::Lock || held.key.kind == kind);
         if self.json {
-            return output::print_line(&held.iter().map(|(key, holding)| value(kind, key, holding)).collect::<Value>().to_string());
+            return output::print_line(&held.iter().map(|held| value(kind, held)).collect::<Value>().to_string());
         }
         if held.is_empty() {
             return output::print_line("(none)");
         }
         let now = clock::now();
-        let rows: Vec<_> = held.iter().map(|(key, holding)| self.row(kind, key, holding, now)).collect();
+        let rows: Vec<_> = held.iter().map(|held| self.row(kind, held, now)).collect();
         let titles: &[&str] = match kind {
             Kind::Lock => &["LOCK", "OWNER", "EXPIRES", "KIND", "FENCE"],
             Kind::Leader => &["GROUP", "LEADER", "EXPIRES", "FENCE"],
@@ -85,12 +88,13 @@ impl List {
         output::print(&table(&titles, &rows))
     }
 
-    fn row(&self, kind: Kind, key: &Key, holding: &Holding, now: Timestamp) -> Vec<String> {
+    fn row(&self, kind: Kind, held: &Held, now: Timestamp) -> Vec<String> {
+        let Held { key, holding, node: _ } = held;
         let expires = holding.expires();
         let expires = if expires > now { format!("in {}", age(now, expires)) } else { format!("{} ago", age(expires, now)) };
         let namespace = self.all_namespaces.then(|| key.namespace.clone());
         let word = (kind == Kind::Lock).then(|| key.kind.as_str().to_owned());
-        let cells = namespace.into_iter().chain([shown(&key.name), shown(&holding.instance()), expires]);
+        let cells = namespace.into_iter().chain([shown(&key.name), shown(&held.owner()), expires]);
         cells.chain(word).chain([holding.fence.to_string()]).collect()
     }
 }
@@ -105,14 +109,17 @@ fn shown(name: &str) -> String {
     }
 }
 
-fn value(kind: Kind, key: &Key, holding: &Holding) -> Value {
+fn value(kind: Kind, held: &Held) -> Value {
+    let Held { key, holding, node } = held;
     let mut shown = holding.shown(kind, &key.name);
     shown.insert("namespace".to_owned(), json!(key.namespace));
     shown.insert("kind".to_owned(), json!(key.kind.as_str()));
+    shown.extend(node.as_ref().map(|node| ("node".to_owned(), json!(node))));
     Value::Object(shown)
 }
 
-fn seed(kind: Kind, key: &Key, holding: &Holding) -> Value {
+fn seed(kind: Kind, held: &Held) -> Value {
+    let Held { key, holding, node: _ } = held;
     let (name, owner) = match kind {
         Kind::Lock => ("key", "ownerId"),
         Kind::Leader => ("group", "leaderId"),

@@ -38,7 +38,7 @@ pub(super) fn member(loaded: &Loaded, task: &MeshTask, notes: &mut Vec<String>) 
     let program = task::program(task, service, BackendKind::Quadlet).map_err(|refusal| loaded.complaint(task, &refusal.message))?;
     // It never runs twice at once, so each of its runs has the same name.
     let which = Which { name: names::run(&name, "0"), scheduled: None, before: None, args: None };
-    let run = task::run(task, &program, which, String::new());
+    let run = task::run(task, &program, service, which, String::new());
     if !run.spec.template.image_pull_secrets.is_empty() {
         note("units hold no registry's password; run `podman login REGISTRY` once as the user that runs them");
     }

@@ -8,7 +8,7 @@ use crate::{age::age, exit::Result, output, table::table, target::Connection};
 use mesh_api::{
     MeshTask,
     conditions::{is_true, task::READY},
-    task::TaskRunStatus,
+    task::{MissedRuns, TaskRunStatus},
 };
 use mesh_kit::clock;
 
@@ -97,9 +97,9 @@ fn of_one(task: &MeshTask, now: Timestamp) -> String {
         table(&head, &status.runs.iter().map(row).collect::<Vec<_>>())
     };
     if status.missed_count > 0 {
-        let rows: Vec<_> =
-            status.missed.iter().rev().map(|missed| vec![missed.scheduled_time.0.to_string(), missed.reason.clone()]).collect();
-        let missed = table(&["MISSED", "REASON"], &rows);
+        let row =
+            |missed: &MissedRuns| vec![missed.from.0.to_string(), missed.to.0.to_string(), missed.count.to_string(), missed.reason.clone()];
+        let missed = table(&["MISSED FROM", "TO", "TIMES", "REASON"], &status.missed.iter().rev().map(row).collect::<Vec<_>>());
         let times = if status.missed_count == 1 {
             "1 time had no run:".to_owned()
         } else {

@@ -31,7 +31,7 @@ pub(super) async fn update_status(
     let now = clock::now();
     let new = MeshTaskStatus { door: context.options.door.clone(), ..made(&old, task, schedule, applied, world, now) };
     if mesh_task::publish_status(&context.client, &context.notes, task, &new).await? {
-        context.metrics.ended(task, &old, &new);
+        context.metrics.count(task, &old, &new);
     }
     let next = new.next_schedule_time.map(|next| next.0.duration_since(now));
     Ok(next.and_then(|left| Duration::try_from(left).ok()).map(|left| left + Duration::from_secs(1)))

@@ -40,10 +40,9 @@ pub(super) async fn apply(context: &Context, task: &MeshTask, planned: &Planned,
     let placed = world.runs.iter().filter(|run| !task::is_finished(run)).map(|run| &run.spec.node_name);
     let Some(node) = world.nodes.least(placed) else { return Ok(Done { started: None, waits: true }) };
     let which = Which { name: slot_name(&task.name_any(), slot), scheduled: Some(slot), before: None, args: None };
-    let run = task::run(task, program, which, node.clone());
+    let run = task::run(task, program, world.service.as_ref(), which, node.clone());
     match runs.create(&PostParams { field_manager: Some(labels::FIELD_MANAGER.to_owned()), ..PostParams::default() }, &run).await {
         Ok(_) => {
-            context.metrics.started(task);
             context.notes.publish(task, Note::normal("RunStarted", format!("made {}", run.name_any())));
         }
         // It was made before a crash.
@@ -123,7 +122,7 @@ pub async fn ask(client: &Client, task: &MeshTask, asked: Asked) -> Result<MeshI
         None => world.nodes.least(world.runs.iter().map(|run| &run.spec.node_name)).cloned().unwrap_or_default(),
     };
     let which = Which { name: asked.name(task), scheduled: None, before: asked.before, args: asked.args };
-    let run = task::run(task, &program, which, node);
+    let run = task::run(task, &program, world.service.as_ref(), which, node);
     let runs: Api<MeshInstance> = Api::namespaced(client.clone(), &task.namespace().unwrap_or_default());
     Ok(writes::create_or_get(&runs, &run, "create the run of MeshTask").await?)
 }

@@ -12,11 +12,14 @@ use crate::{
 use mesh_api::{
     MeshTask, MeshTaskStatus,
     conditions::{Want, task as reason},
-    task::{MeshTaskSpec, MissedRun},
+    task::{MeshTaskSpec, MissedRuns},
 };
-use mesh_coordination::schedule::{Decision, LISTED};
+use mesh_coordination::schedule::{Decision, Missed, Schedule};
 use mesh_kit::clock;
 use mesh_plan::task;
+
+/// How many entries of missed times are kept: the newest.
+const LISTED: usize = 100;
 
 /// Writes it.
 pub(super) async fn update_status(context: &Context, task: &MeshTask, planned: &Planned, done: &Done, world: &World) -> Result<(), Error> {
@@ -66,20 +69,27 @@ fn status(old: &MeshTaskStatus, task: &MeshTask, planned: &Planned, done: &Done,
     new.next_schedule_time = scheduled.next.filter(|_| !task.spec.suspend).map(Time);
     if !done.waits {
         new.handled_until = Some(Time(decision.last_handled));
-        note_missed(&mut new, decision);
+        note_missed(&mut new, &decision.missed, &scheduled.schedule);
     } else if new.handled_until.is_none() {
         new.handled_until = task.creation_timestamp();
     }
     new
 }
 
-fn note_missed(status: &mut MeshTaskStatus, decision: &Decision) {
-    let missed = decision.missed.iter();
-    status.missed.extend(missed.map(|missed| MissedRun { scheduled_time: Time(missed.slot), reason: format!("{:?}", missed.reason) }));
+/// Lists what was missed: with the newest entry, where it follows that for the same reason.
+fn note_missed(status: &mut MeshTaskStatus, missed: &[Missed], schedule: &Schedule) {
+    for missed in missed {
+        let count = i64::try_from(missed.count).unwrap_or(i64::MAX);
+        let new = MissedRuns { from: Time(missed.from), to: Time(missed.to), count, reason: format!("{:?}", missed.reason) };
+        let follows = |last: &&mut MissedRuns| last.reason == new.reason && schedule.next_after(last.to.0) == Some(missed.from);
+        match status.missed.last_mut().filter(follows) {
+            Some(last) => (last.to, last.count) = (new.to, last.count.saturating_add(count)),
+            None => status.missed.push(new),
+        }
+        status.missed_count = status.missed_count.saturating_add(count);
+    }
     let surplus = status.missed.len().saturating_sub(LISTED);
     status.missed.drain(..surplus);
-    let count = u64::try_from(decision.missed.len()).unwrap_or(u64::MAX).saturating_add(decision.missed_besides);
-    status.missed_count = status.missed_count.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
 }
 
 fn condition(task: &MeshTask, planned: &Planned) -> Want {
@@ -100,13 +110,50 @@ pub(crate) fn ready(spec: &MeshTaskSpec) -> Want {
 
 /// Tells of what has ended and of what was missed.
 fn tell(context: &Context, task: &MeshTask, old: &MeshTaskStatus, new: &MeshTaskStatus, decision: Option<&Decision>) {
-    context.metrics.ended(task, old, new);
-    let (missed, besides) = decision.map(|decision| (decision.missed.as_slice(), decision.missed_besides)).unwrap_or_default();
-    if let Some(oldest) = missed.first().filter(|_| besides > 0) {
-        context.metrics.missed(task, oldest.reason, besides);
+    context.metrics.count(task, old, new);
+    for missed in decision.into_iter().flat_map(|decision| &decision.missed) {
+        context.metrics.missed(task, missed.reason, missed.count);
+        context.notes.publish(task, Note::warning("RunMissed", had_no_run(missed)));
     }
-    for missed in missed {
-        context.metrics.missed(task, missed.reason, 1);
-        context.notes.publish(task, Note::warning("RunMissed", format!("{} had no run: {:?}", missed.slot, missed.reason)));
+}
+
+/// Words without its time, where it is a single one: so one after the other is one Event that is counted.
+fn had_no_run(missed: &Missed) -> String {
+    let Missed { from, to, count, reason } = missed;
+    if from == to { format!("a time had no run: {reason:?}") } else { format!("{count} times from {from} to {to} had no run: {reason:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesh_coordination::schedule::Reason;
+
+    use super::*;
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn missed(from: i64, to: i64, reason: Reason) -> Missed {
+        Missed { from: second(from), to: second(to), count: u64::try_from(to - from + 1).unwrap(), reason }
+    }
+
+    #[test]
+    fn missed_times_that_follow_one_another_for_one_reason_are_one_entry_and_one_event() {
+        let schedule = Schedule::parse("@every 1s", None).unwrap();
+        let mut status = MeshTaskStatus::default();
+        for more in [missed(1, 1, Reason::StillRunning), missed(2, 3, Reason::StillRunning), missed(4, 9, Reason::Superseded)] {
+            note_missed(&mut status, &[more], &schedule);
+        }
+        // Between them was a run.
+        note_missed(&mut status, &[missed(11, 11, Reason::Superseded)], &schedule);
+        let entries: Vec<_> =
+            status.missed.iter().map(|m| (m.from.0.as_second(), m.to.0.as_second(), m.count, m.reason.as_str())).collect();
+        assert_eq!(entries, [(1, 3, 3, "StillRunning"), (4, 9, 6, "Superseded"), (11, 11, 1, "Superseded")]);
+        assert_eq!(status.missed_count, 10);
+        let text = "6 times from 1970-01-01T00:00:04Z to 1970-01-01T00:00:09Z had no run: Superseded";
+        assert_eq!(had_no_run(&missed(4, 9, Reason::Superseded)), text);
+        let many: Vec<_> = (10..200).map(|time| missed(2 * time, 2 * time, Reason::StillRunning)).collect();
+        note_missed(&mut status, &many, &schedule);
+        assert_eq!((status.missed.len(), status.missed_count), (100, 200));
     }
 }

@@ -24,7 +24,7 @@ use tokio::{sync::watch, time::timeout};
 
 use self::record::Names;
 use super::{
-    Holding, Key,
+    Held, Key,
     message::{Change, Failed, Record},
 };
 use mesh_kit::{clock, metrics::Metrics};
@@ -149,11 +149,12 @@ impl Redis {
     ///
     /// # Errors
     /// Why it cannot be read.
-    pub async fn held(&self) -> Result<Vec<(Key, Holding)>, String> {
+    pub async fn held(&self) -> Result<Vec<Held>, String> {
         let records = self.records().await.map_err(|error| self.away(&error))?;
-        let held = records.into_iter().filter_map(|(key, record)| Some((key, record.holding?)));
+        let held =
+            records.into_iter().filter_map(|(key, record)| Some(Held { key, node: record::node(&record), holding: record.holding? }));
         let mut held: Vec<_> = held.collect();
-        held.sort_by(|(one, _), (other, _)| one.cmp(other));
+        held.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(held)
     }
 

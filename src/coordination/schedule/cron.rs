@@ -157,8 +157,10 @@ fn spell_out(text: &str) -> Result<String, String> {
 impl Field {
     /// Its list in numbers only.
     fn spell_out(&self, list: &str) -> Result<String, String> {
-        let items: Result<Vec<String>, String> = list.split(',').map(|item| self.item(item)).collect();
-        Ok(items?.join(","))
+        let items = list.split(',').map(|item| self.item(item)).collect::<Result<Vec<_>, _>>()?;
+        // As in a CronJob, a field that says `*` anywhere is not restricted, nor by steps of one.
+        let is_any = items.iter().any(|item| item == "*" || item == "*/1");
+        Ok(if is_any { "*".to_owned() } else { items.join(",") })
     }
 
     /// `*`, a number or a range, perhaps with a step.

@@ -1,16 +1,14 @@
 //! What to do about the slots of a task that have come: each is started once or missed for a reason that is told. Pure: it is given the
 //! time, and what exists. The executor ends, creates and writes the status, in this order.
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 use super::Schedule;
 
-/// How many missed slots are listed at most: the newest. The others are counted.
-pub const LISTED: usize = 100;
-/// How far the others are counted.
-const COUNTED: u64 = 10_000;
+/// How many slots are gone through at most. Of those after them all but the newest are one, so that a year of every second takes no time.
+const COUNTED: usize = 10_000;
 /// How far a clock may have been set back. See [`State::last_handled`].
 const SET_BACK: SignedDuration = SignedDuration::from_hours(24);
 
@@ -26,7 +24,7 @@ pub struct Policy {
     /// `startingDeadlineSeconds`, at least 1: how long after its time a run may still start. Without it a run that was missed while nobody
     /// looked starts however late.
     pub starting_deadline: Option<Duration>,
-    /// No run starts.
+    /// Nothing is decided: the slots that come wait, and are started or missed once this is over.
     pub suspend: bool,
     /// A run starts up to so much after its slot, and before the next one. How much is the same for a slot whoever asks, so that tasks of
     /// one schedule are spread and a restart changes nothing. The deadline counts from there.
@@ -40,7 +38,7 @@ pub enum ConcurrencyPolicy {
     Allow,
     /// It waits until the run has finished, as long as the starting deadline gives it; without a deadline it is missed at once.
     Forbid,
-    /// The run is ended and its own starts.
+    /// The run is ended and its own starts. One that a rollout waits for is not ended: its end is waited for as with Forbid.
     Replace,
 }
 
@@ -61,7 +59,7 @@ pub struct State {
 pub struct Run {
     /// Its object's name.
     pub name: String,
-    /// The slot that it is for; none if somebody started it by hand.
+    /// The slot that it is for; none if a rollout waits for it.
     pub slot: Option<Timestamp>,
     /// It has come to its end. One that is being ended has not.
     pub finished: bool,
@@ -74,10 +72,8 @@ pub struct Decision {
     pub replace: Vec<String>,
     /// The slot whose run starts. That its object exists already is no error.
     pub start: Option<Timestamp>,
-    /// Missed since the last decision, oldest first, at most [`LISTED`].
+    /// Missed since the last decision, oldest first.
     pub missed: Vec<Missed>,
-    /// How many older ones were missed besides; from 10000 on there may be more.
-    pub missed_besides: u64,
     /// The new [`State::last_handled`]. It is written with what was missed, after the run is made, and before that run's object may be
     /// removed from the history.
     pub last_handled: Timestamp,
@@ -86,11 +82,15 @@ pub struct Decision {
     pub wake: Option<Timestamp>,
 }
 
-/// A slot without a run.
+/// Slots without a run, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missed {
-    /// The slot.
-    pub slot: Timestamp,
+    /// The first.
+    pub from: Timestamp,
+    /// The last.
+    pub to: Timestamp,
+    /// How many they are; from 10000 on there may be more.
+    pub count: u64,
     /// Why.
     pub reason: Reason,
 }
@@ -98,31 +98,31 @@ pub struct Missed {
 /// Why a slot has no run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// The task was suspended.
-    Suspended,
     /// A run was going, and no two may.
     StillRunning,
     /// The starting deadline was over.
     TooLate,
-    /// Nobody looked in time, and a later slot has come. As with a CronJob only the latest of them is started.
+    /// Nobody looked in time, or the task was suspended, and a later slot has come. As with a CronJob only the latest of them is started.
     Superseded,
 }
 
 /// Decides what to do about the slots that have come. `runs` are all of the task that have an object.
 pub fn decide(state: &State, policy: &Policy, runs: &[Run], now: Timestamp) -> Decision {
     let last = if state.last_handled > later(now, SET_BACK) { now } else { state.last_handled };
-    let (mut slots, missed_besides) = newest_slots(&policy.schedule, last, now, runs);
-    let mut decision = Decision { replace: vec![], start: None, missed: vec![], missed_besides, last_handled: last, wake: None };
+    let mut decision = Decision { replace: vec![], start: None, missed: vec![], last_handled: last, wake: None };
+    if policy.suspend {
+        return decision;
+    }
+    let mut slots = slots(&policy.schedule, last, now);
     // A slot starts before the next one, so only the newest may have its time yet to come.
-    let to_come = slots.pop_if(|slot| policy.time_of(*slot) > now).or_else(|| policy.schedule.next_after(last.max(now)));
-    let latest = slots.pop();
-    for slot in slots {
-        decision.last_handled = slot;
-        let reason = policy.obstacle(slot, runs, now).unwrap_or(Reason::Superseded);
-        decision.note(slot, reason, runs);
+    let is_to_come = |slots: &mut Slots| policy.time_of(slots.last) > now;
+    let to_come = slots.pop_if(is_to_come).map(|slots| slots.last).or_else(|| policy.schedule.next_after(last.max(now)));
+    let latest = slots.pop().map(|slots| slots.last);
+    for slots in slots {
+        let reason = policy.obstacle(slots.last, runs, now).unwrap_or(Reason::Superseded);
+        decision.note(slots, reason, runs);
     }
     let waits_until = latest.and_then(|slot| decision.settle(slot, policy, runs, now));
-    decision.shorten();
     decision.wake = to_come.map(|slot| policy.time_of(slot)).into_iter().chain(waits_until).min();
     decision
 }
@@ -135,43 +135,41 @@ impl Decision {
         if obstacle == Some(Reason::StillRunning) && deadline.is_some() && !has_run(slot, runs) {
             return deadline;
         }
-        self.last_handled = slot;
         if let Some(reason) = obstacle {
-            self.note(slot, reason, runs);
+            self.note(Slots::one(slot), reason, runs);
         } else if !has_run(slot, runs) {
             self.start = Some(slot);
             let going = runs.iter().filter(|run| policy.concurrency == ConcurrencyPolicy::Replace && !run.finished);
             self.replace = going.map(|run| run.name.clone()).collect();
         }
+        self.last_handled = slot;
         None
     }
 
-    /// Notes a slot as missed, unless its run was made before a crash.
-    fn note(&mut self, slot: Timestamp, reason: Reason, runs: &[Run]) {
-        if !has_run(slot, runs) {
-            self.missed.push(Missed { slot, reason });
+    /// Notes slots as missed, unless a run of theirs was made before a crash.
+    fn note(&mut self, slots: Slots, reason: Reason, runs: &[Run]) {
+        let before = self.last_handled;
+        self.last_handled = slots.last;
+        if has_run(slots.last, runs) {
+            return;
         }
-    }
-
-    /// Lists the newest only.
-    fn shorten(&mut self) {
-        let more = self.missed.len().saturating_sub(LISTED);
-        self.missed.drain(..more);
-        self.missed_besides = self.missed_besides.saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
+        match self.missed.last_mut().filter(|missed| missed.to == before && missed.reason == reason) {
+            Some(missed) => (missed.to, missed.count) = (slots.last, missed.count.saturating_add(1)),
+            None => self.missed.push(Missed { from: slots.first, to: slots.last, count: 1, reason }),
+        }
     }
 }
 
 impl Policy {
     /// Why a slot that has come may not start.
     fn obstacle(&self, slot: Timestamp, runs: &[Run], now: Timestamp) -> Option<Reason> {
-        let is_busy = self.concurrency == ConcurrencyPolicy::Forbid && runs.iter().any(|run| !run.finished);
-        if self.suspend {
-            Some(Reason::Suspended)
-        } else if is_busy {
-            Some(Reason::StillRunning)
-        } else {
-            self.deadline_of(slot).filter(|deadline| *deadline <= now).map(|_| Reason::TooLate)
-        }
+        let is_busy = runs.iter().filter(|run| !run.finished).any(|run| match self.concurrency {
+            ConcurrencyPolicy::Allow => false,
+            ConcurrencyPolicy::Forbid => true,
+            ConcurrencyPolicy::Replace => run.slot.is_none(),
+        });
+        let is_late = self.deadline_of(slot).is_some_and(|deadline| deadline <= now);
+        if is_busy { Some(Reason::StillRunning) } else { is_late.then_some(Reason::TooLate) }
     }
 
     /// From when on a slot is too late.
@@ -200,31 +198,42 @@ fn later(moment: Timestamp, by: SignedDuration) -> Timestamp {
     moment.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
-/// The newest slots after a moment until another, oldest first, and how many there are besides that have no run. All that may be listed,
-/// the one that may start, and the one that may have its time yet to come are among them.
-fn newest_slots(schedule: &Schedule, after: Timestamp, until: Timestamp, runs: &[Run]) -> (Vec<Timestamp>, u64) {
-    const NEEDED: usize = LISTED + 2;
-    let (mut newest, mut besides) = (VecDeque::new(), 0);
-    for slot in schedule.slots(after, until) {
-        newest.push_back(slot);
-        if newest.len() > NEEDED && newest.pop_front().is_some_and(|slot| !has_run(slot, runs)) {
-            besides += 1;
-        }
-        if besides == COUNTED {
-            break;
-        }
+/// Slots that follow one another: one, or those in the middle of very many.
+#[derive(Debug, Clone, Copy)]
+struct Slots {
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Slots {
+    fn one(slot: Timestamp) -> Self {
+        Self { first: slot, last: slot }
     }
-    if besides < COUNTED {
-        return (newest.into(), besides);
+}
+
+/// The slots after a moment until another, oldest first. The newest two stand alone always: the one that may start, and the one that may have its time yet
+/// to come.
+fn slots(schedule: &Schedule, after: Timestamp, until: Timestamp) -> Vec<Slots> {
+    let mut slots: Vec<Slots> = schedule.slots(after, until).take(COUNTED).map(Slots::one).collect();
+    let Some(known) = slots.last().filter(|_| slots.len() == COUNTED).map(|slots| slots.last) else { return slots };
+    let newest = newest(schedule, known, until, 3);
+    slots.extend(newest.into_iter().map(Slots::one));
+    // What is between them and the others goes with the third of them.
+    if let (Some(middle), Some(first)) = (slots.get_mut(COUNTED), schedule.next_after(known)) {
+        middle.first = first;
     }
-    // There are too many to go through: look back from the end, further each time, until there are enough.
+    slots
+}
+
+/// The newest slots after a moment until another, at most so many. Looks back from the end, further each time, until there are enough.
+fn newest(schedule: &Schedule, after: Timestamp, until: Timestamp, most: usize) -> Vec<Timestamp> {
     let mut span = SignedDuration::from_mins(1);
     loop {
         let begin = until.checked_sub(span).unwrap_or(after).max(after);
         let mut slots: Vec<Timestamp> = schedule.slots(begin, until).collect();
-        if slots.len() >= NEEDED || begin == after {
-            slots.drain(..slots.len().saturating_sub(NEEDED));
-            return (slots, besides);
+        if slots.len() >= most || begin == after {
+            slots.drain(..slots.len().saturating_sub(most));
+            return slots;
         }
         span = span.saturating_add(span);
     }
@@ -253,21 +262,29 @@ mod tests {
         Run { name: format!("run-{slot}"), slot: Some(at(slot)), finished }
     }
 
+    fn of_a_rollout() -> Run {
+        Run { name: "before".into(), slot: None, finished: false }
+    }
+
     fn look(last_handled: &str, policy: &Policy, runs: &[Run], now: &str) -> Decision {
         decide(&State { last_handled: at(last_handled) }, policy, runs, at(now))
     }
 
     /// Nothing to do until then.
     fn idle(last_handled: &str, wake: &str) -> Decision {
-        Decision { replace: vec![], start: None, missed: vec![], missed_besides: 0, last_handled: at(last_handled), wake: Some(at(wake)) }
+        Decision { replace: vec![], start: None, missed: vec![], last_handled: at(last_handled), wake: Some(at(wake)) }
     }
 
     fn start(slot: &str, wake: &str) -> Decision {
         Decision { start: Some(at(slot)), ..idle(slot, wake) }
     }
 
-    fn missed(slots: &[(&str, Reason)]) -> Vec<Missed> {
-        slots.iter().map(|(slot, reason)| Missed { slot: at(slot), reason: *reason }).collect()
+    fn missed(from: &str, to: &str, count: u64, reason: Reason) -> Vec<Missed> {
+        vec![Missed { from: at(from), to: at(to), count, reason }]
+    }
+
+    fn skipped(slot: &str, reason: Reason) -> Vec<Missed> {
+        missed(slot, slot, 1, reason)
     }
 
     #[test]
@@ -279,10 +296,8 @@ mod tests {
 
     #[test]
     fn after_a_downtime_the_latest_slot_starts_and_the_others_are_missed() {
-        let expected = Decision {
-            missed: missed(&[("28T10:00:00", Reason::Superseded), ("28T11:00:00", Reason::Superseded)]),
-            ..start("28T12:00:00", "28T13:00:00")
-        };
+        let expected =
+            Decision { missed: missed("28T10:00:00", "28T11:00:00", 2, Reason::Superseded), ..start("28T12:00:00", "28T13:00:00") };
         assert_eq!(look("28T09:00:00", &hourly(), &[], "28T12:40:00"), expected);
     }
 
@@ -292,19 +307,18 @@ mod tests {
         assert_eq!(look("28T12:00:00", &policy, &[], "28T13:59:00"), start("28T13:00:00", "28T14:00:00"));
         let policy = Policy { starting_deadline: Some(Duration::from_secs(60)), ..hourly() };
         assert_eq!(look("28T12:00:00", &policy, &[], "28T13:00:59"), start("28T13:00:00", "28T14:00:00"));
-        let late = missed(&[("28T12:00:00", Reason::TooLate), ("28T13:00:00", Reason::TooLate)]);
+        let late = missed("28T12:00:00", "28T13:00:00", 2, Reason::TooLate);
         assert_eq!(look("28T11:00:00", &policy, &[], "28T13:01:00"), Decision { missed: late, ..idle("28T13:00:00", "28T14:00:00") });
     }
 
     #[test]
     fn forbid_misses_a_slot_that_comes_while_a_run_is_going() {
         let policy = Policy { concurrency: ConcurrencyPolicy::Forbid, ..hourly() };
-        let skipped = missed(&[("28T13:00:00", Reason::StillRunning)]);
-        let expected = Decision { missed: skipped, ..idle("28T13:00:00", "28T14:00:00") };
+        let busy = skipped("28T13:00:00", Reason::StillRunning);
+        let expected = Decision { missed: busy, ..idle("28T13:00:00", "28T14:00:00") };
         assert_eq!(look("28T12:00:00", &policy, &[run("28T12:00:00", false)], "28T13:00:00"), expected);
         assert_eq!(look("28T12:00:00", &policy, &[run("28T12:00:00", true)], "28T13:00:00"), start("28T13:00:00", "28T14:00:00"));
-        let by_hand = Run { name: "by-hand".into(), slot: None, finished: false };
-        assert_eq!(look("28T12:00:00", &policy, &[by_hand], "28T13:00:00"), expected);
+        assert_eq!(look("28T12:00:00", &policy, &[of_a_rollout()], "28T13:00:00"), expected);
     }
 
     #[test]
@@ -313,16 +327,16 @@ mod tests {
         let (going, finished) = ([run("28T12:00:00", false)], [run("28T12:00:00", true)]);
         assert_eq!(look("28T12:00:00", &policy, &going, "28T13:00:00"), idle("28T12:00:00", "28T13:10:00"));
         assert_eq!(look("28T12:00:00", &policy, &finished, "28T13:07:00"), start("28T13:00:00", "28T14:00:00"));
-        let skipped = missed(&[("28T13:00:00", Reason::StillRunning)]);
-        let expected = Decision { missed: skipped, ..idle("28T13:00:00", "28T14:00:00") };
+        let busy = skipped("28T13:00:00", Reason::StillRunning);
+        let expected = Decision { missed: busy, ..idle("28T13:00:00", "28T14:00:00") };
         assert_eq!(look("28T12:00:00", &policy, &going, "28T13:10:00"), expected);
     }
 
     #[test]
     fn of_slots_that_wait_only_the_latest_does() {
         let policy = Policy { concurrency: ConcurrencyPolicy::Forbid, starting_deadline: Some(Duration::from_secs(2 * 3600)), ..hourly() };
-        let skipped = missed(&[("28T13:00:00", Reason::StillRunning)]);
-        let expected = Decision { missed: skipped, ..idle("28T13:00:00", "28T15:00:00") };
+        let busy = skipped("28T13:00:00", Reason::StillRunning);
+        let expected = Decision { missed: busy, ..idle("28T13:00:00", "28T15:00:00") };
         assert_eq!(look("28T12:00:00", &policy, &[run("28T12:00:00", false)], "28T14:00:00"), expected);
     }
 
@@ -336,10 +350,27 @@ mod tests {
     }
 
     #[test]
-    fn while_it_is_suspended_a_task_misses_its_slots_so_that_none_is_made_up_for_later() {
-        let policy = Policy { suspend: true, ..hourly() };
-        let expected = Decision { missed: missed(&[("28T13:00:00", Reason::Suspended)]), ..idle("28T13:00:00", "28T14:00:00") };
-        assert_eq!(look("28T12:00:00", &policy, &[], "28T13:00:00"), expected);
+    fn a_run_that_a_rollout_waits_for_is_not_replaced() {
+        let policy = Policy { concurrency: ConcurrencyPolicy::Replace, ..hourly() };
+        let busy = skipped("28T13:00:00", Reason::StillRunning);
+        let expected = Decision { missed: busy, ..idle("28T13:00:00", "28T14:00:00") };
+        assert_eq!(look("28T12:00:00", &policy, &[of_a_rollout()], "28T13:00:00"), expected);
+        let policy = Policy { starting_deadline: Some(Duration::from_secs(600)), ..policy };
+        assert_eq!(look("28T12:00:00", &policy, &[of_a_rollout()], "28T13:00:00"), idle("28T12:00:00", "28T13:10:00"));
+        assert_eq!(look("28T12:00:00", &hourly(), &[of_a_rollout()], "28T13:00:00"), start("28T13:00:00", "28T14:00:00"));
+    }
+
+    #[test]
+    fn slots_that_come_while_a_task_is_suspended_wait_and_are_those_of_a_downtime_once_it_goes_on() {
+        let suspended = Policy { suspend: true, ..hourly() };
+        let nothing = Decision { wake: None, ..idle("28T09:00:00", "28T10:00:00") };
+        assert_eq!(look("28T09:00:00", &suspended, &[], "28T12:40:00"), nothing);
+        let expected =
+            Decision { missed: missed("28T10:00:00", "28T11:00:00", 2, Reason::Superseded), ..start("28T12:00:00", "28T13:00:00") };
+        assert_eq!(look("28T09:00:00", &hourly(), &[], "28T12:40:00"), expected);
+        let policy = Policy { starting_deadline: Some(Duration::from_secs(600)), ..hourly() };
+        let expected = Decision { missed: missed("28T10:00:00", "28T12:00:00", 3, Reason::TooLate), ..idle("28T12:00:00", "28T13:00:00") };
+        assert_eq!(look("28T09:00:00", &policy, &[], "28T12:40:00"), expected);
     }
 
     #[test]
@@ -347,13 +378,13 @@ mod tests {
         let forbid = Policy { concurrency: ConcurrencyPolicy::Forbid, ..hourly() };
         let replace = Policy { concurrency: ConcurrencyPolicy::Replace, ..hourly() };
         let waiting = Policy { starting_deadline: Some(Duration::from_secs(3600)), ..forbid.clone() };
-        for policy in [hourly(), forbid, waiting, replace, Policy { suspend: true, ..hourly() }] {
+        for policy in [hourly(), forbid, waiting, replace] {
             for finished in [false, true] {
                 let runs = [run("28T13:00:00", finished)];
                 assert_eq!(look("28T12:00:00", &policy, &runs, "28T13:20:00"), idle("28T13:00:00", "28T14:00:00"));
             }
         }
-        let expected = Decision { missed: missed(&[("28T12:00:00", Reason::Superseded)]), ..start("28T14:00:00", "28T15:00:00") };
+        let expected = Decision { missed: skipped("28T12:00:00", Reason::Superseded), ..start("28T14:00:00", "28T15:00:00") };
         assert_eq!(look("28T11:00:00", &hourly(), &[run("28T13:00:00", true)], "28T14:00:00"), expected);
     }
 
@@ -363,7 +394,7 @@ mod tests {
         assert_eq!(look("28T12:00:00", &policy, &[], "28T13:00:00"), idle("28T12:00:00", "28T13:06:05.580"));
         assert_eq!(look("28T12:00:00", &policy, &[], "28T13:06:05.580"), start("28T13:00:00", "28T14:03:59.638"));
         assert_eq!(look("28T12:00:00", &policy, &[], "28T13:07:05.579").start, Some(at("28T13:00:00")), "the deadline counts from there");
-        assert_eq!(look("28T12:00:00", &policy, &[], "28T13:07:05.580").missed, missed(&[("28T13:00:00", Reason::TooLate)]));
+        assert_eq!(look("28T12:00:00", &policy, &[], "28T13:07:05.580").missed, skipped("28T13:00:00", Reason::TooLate));
         let other = Policy { uid: "another".into(), ..policy };
         assert_ne!(look("28T12:00:00", &other, &[], "28T13:00:00").wake, Some(at("28T13:06:05.580")));
         let wide = Policy { jitter: Some(Duration::from_secs(30 * 24 * 3600)), ..hourly() };
@@ -374,11 +405,17 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_of_many_missed_slots_are_listed_and_the_others_counted() {
-        let expected = look("20T00:00:00", &hourly(), &[], "28T00:00:00");
-        assert_eq!((expected.start, expected.missed_besides), (Some(at("28T00:00:00")), 8 * 24 - 1 - 100));
-        let listed: Vec<Timestamp> = expected.missed.iter().map(|missed| missed.slot).collect();
-        assert_eq!((listed.len(), listed.first(), listed.last()), (100, Some(&at("23T20:00:00")), Some(&at("27T23:00:00"))));
+    fn missed_slots_that_follow_one_another_for_one_reason_are_one_entry() {
+        let expected = missed("20T01:00:00", "27T23:00:00", 8 * 24 - 1, Reason::Superseded);
+        assert_eq!(look("20T00:00:00", &hourly(), &[], "28T00:00:00").missed, expected);
+        let policy = Policy { starting_deadline: Some(Duration::from_secs(2 * 3600)), ..hourly() };
+        let of_two_reasons =
+            [missed("20T01:00:00", "27T22:00:00", 8 * 24 - 2, Reason::TooLate), skipped("27T23:00:00", Reason::Superseded)].concat();
+        assert_eq!(look("20T00:00:00", &policy, &[], "28T00:00:00").missed, of_two_reasons);
+        let around_a_run =
+            [missed("20T01:00:00", "20T04:00:00", 4, Reason::Superseded), missed("20T06:00:00", "20T08:00:00", 3, Reason::Superseded)]
+                .concat();
+        assert_eq!(look("20T00:00:00", &hourly(), &[run("20T05:00:00", true)], "20T09:00:00").missed, around_a_run);
     }
 
     #[test]
@@ -390,12 +427,11 @@ mod tests {
             (Schedule::parse("@every 1s", None).unwrap(), ConcurrencyPolicy::Allow),
         ] {
             let policy = Policy { schedule, concurrency, ..hourly() };
-            let state = State { last_handled: "2025-11-28T13:00:00Z".parse().unwrap() };
-            let decision = decide(&state, &policy, &[], at("28T13:00:00"));
+            let from: Timestamp = "2025-11-28T13:00:00Z".parse().unwrap();
+            let decision = decide(&State { last_handled: from }, &policy, &[], at("28T13:00:00"));
             assert_eq!(decision.start, Some(at("28T13:00:00")));
-            assert!(decision.missed_besides >= COUNTED);
-            let listed: Vec<Timestamp> = decision.missed.iter().map(|missed| missed.slot).collect();
-            assert_eq!((listed.len(), listed.first(), listed.last()), (100, Some(&at("28T12:58:20")), Some(&at("28T12:59:59"))));
+            let [missed] = decision.missed[..] else { panic!("{:?}", decision.missed) };
+            assert_eq!((missed.from.duration_since(from).as_secs(), missed.to, missed.count > 10_000), (1, at("28T12:59:59"), true));
         }
     }
 
@@ -411,7 +447,7 @@ mod tests {
         let busy = [run("28T13:00:00", false)];
         let forbid = Policy { concurrency: ConcurrencyPolicy::Forbid, ..hourly() };
         let decision = look("27T12:30:00", &forbid, &busy, "27T13:00:00");
-        assert_eq!(decision.missed, missed(&[("27T13:00:00", Reason::StillRunning)]), "what the wrong clock started is going still");
+        assert_eq!(decision.missed, skipped("27T13:00:00", Reason::StillRunning), "what the wrong clock started is going still");
     }
 
     #[test]

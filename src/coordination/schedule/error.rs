@@ -1,4 +1,5 @@
 //! What can be wrong with a schedule, said to the one who wrote it.
+use mesh_api::duration::Duration;
 use mesh_kit::meant::did_you_mean;
 
 const FORMS: &str = "write five fields (minute hour day-of-month month day-of-week) or six with the second first, \
@@ -34,6 +35,14 @@ pub enum Error {
     Never {
         /// The schedule.
         text: String,
+    },
+    /// Runs would be spread over more time than there is.
+    #[error("spec.jitter: {jitter} is longer than the shortest time between two runs of the schedule: write at most {shortest}")]
+    Jitter {
+        /// The jitter.
+        jitter: Duration,
+        /// The shortest time.
+        shortest: Duration,
     },
     /// The time zone database of this machine does not have the zone.
     #[error("spec.timeZone: {name:?} is not in the time zone database of this machine; write a name like Europe/Berlin or UTC{meant}")]

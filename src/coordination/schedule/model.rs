@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::{ConcurrencyPolicy, Decision, LISTED, Policy, Reason, Run, Schedule, State, decide, slot_name};
+use super::{ConcurrencyPolicy, Decision, Missed, Policy, Run, Schedule, State, decide, slot_name};
 
 const TASK: &str = "backup";
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -45,8 +45,7 @@ struct World {
     state: State,
     /// The run objects: the slot of each, and when it ends, in seconds that have really passed.
     runs: BTreeMap<String, (Timestamp, i64)>,
-    missed: BTreeMap<Timestamp, Reason>,
-    missed_besides: u64,
+    missed: Vec<Missed>,
     wake: Option<Timestamp>,
     /// The clock was set back so far that what was handled may be met again.
     is_confused: bool,
@@ -61,8 +60,7 @@ impl World {
             passed: 0,
             state: State { last_handled: created },
             runs: BTreeMap::new(),
-            missed: BTreeMap::new(),
-            missed_besides: 0,
+            missed: Vec::new(),
             wake: None,
             is_confused: false,
         }
@@ -103,7 +101,6 @@ impl World {
         self.is_confused |= self.state.last_handled > self.now + DAY;
         let decision = decide(&self.state, &self.policy, &self.list(), self.now);
         assert!(decision.wake.is_none_or(|wake| wake > self.now), "it never spins: {decision:?}");
-        assert!(decision.missed.len() <= LISTED);
         for name in &decision.replace {
             self.runs.get_mut(name).unwrap().1 = self.passed;
         }
@@ -124,7 +121,7 @@ impl World {
             }
         }
         let again = decide(&self.state, &self.policy, &self.list(), self.now);
-        let nothing = Decision { replace: vec![], start: None, missed: vec![], missed_besides: 0, ..decision };
+        let nothing = Decision { replace: vec![], start: None, missed: vec![], ..decision };
         assert_eq!(again, nothing, "what is done is done");
     }
 
@@ -139,11 +136,7 @@ impl World {
     }
 
     fn write(&mut self, decision: &Decision) {
-        for missed in &decision.missed {
-            let before = self.missed.insert(missed.slot, missed.reason);
-            assert!(before.is_none() || self.is_confused, "{missed:?} is told twice");
-        }
-        self.missed_besides += decision.missed_besides;
+        self.missed.extend(&decision.missed);
         assert!(decision.last_handled >= self.state.last_handled || self.is_confused);
         self.state.last_handled = decision.last_handled;
         self.wake = decision.wake;
@@ -152,12 +145,17 @@ impl World {
     /// Every slot that is handled is started or missed, and not both.
     fn check(&self, created: Timestamp) {
         let handled: Vec<Timestamp> = self.policy.schedule.slots(created, self.state.last_handled).collect();
-        let started = |slot: &Timestamp| self.runs.contains_key(&slot_name(TASK, *slot));
-        let missed = |slot: &Timestamp| self.missed.contains_key(slot);
-        assert!(handled.iter().all(|slot| !(started(slot) && missed(slot))));
-        let lost = handled.iter().filter(|slot| !started(slot) && !missed(slot)).count();
-        assert_eq!(u64::try_from(lost).unwrap(), self.missed_besides);
-        assert!(self.missed.keys().all(|slot| handled.contains(slot)));
+        let is_started = |slot: &Timestamp| self.runs.contains_key(&slot_name(TASK, *slot));
+        let just_before = |moment: Timestamp| moment - SignedDuration::from_nanos(1);
+        let of = |missed: &Missed| self.policy.schedule.slots(just_before(missed.from), missed.to).collect::<Vec<_>>();
+        for missed in &self.missed {
+            let slots = of(missed);
+            assert_eq!((slots.first(), slots.last()), (Some(&missed.from), Some(&missed.to)));
+            let count = u64::try_from(slots.len()).unwrap();
+            assert!(missed.count == count || (10_000..count).contains(&missed.count), "{missed:?}: {count}");
+        }
+        let expected: Vec<Timestamp> = handled.into_iter().filter(|slot| !is_started(slot)).collect();
+        assert_eq!(self.missed.iter().flat_map(of).collect::<Vec<_>>(), expected);
     }
 }
 

@@ -79,6 +79,11 @@ fn holding(fields: &HashMap<String, String>, revision: u64) -> Option<Holding> {
     })
 }
 
+/// The node of the agent that wrote a record, which calls itself `NODE/STORE`; none of one without a node.
+pub(super) fn node(record: &Record) -> Option<String> {
+    Some(record.agent.as_ref()?.split_once('/')?.0.to_owned())
+}
+
 fn number(fields: &HashMap<String, String>, name: &str) -> Option<u64> {
     fields.get(name)?.parse().ok()
 }
@@ -138,7 +143,7 @@ mod tests {
         let (ticket, transitions) = (9_000_000_000_000_000, 3);
         let take = Change::Take { session: session.clone(), ttl: Duration::from_secs(30), ticket, metadata: metadata.clone(), transitions };
         let now: Timestamp = "2026-11-28T01:02:03.000004Z".parse().unwrap();
-        let (act, fields) = change(&take, Some("vm"), now);
+        let (act, fields) = change(&take, Some("vm/5f1c"), now);
         let mut told = vec!["mesh:lock:shop:x".to_owned(), "41".to_owned(), "fence".to_owned(), "41".to_owned()];
         told.extend(fields.into_iter().flat_map(|(field, value)| [field.to_owned(), value]));
         let holding = Holding {
@@ -151,8 +156,16 @@ mod tests {
             metadata,
         };
         let key = Key { namespace: "shop".into(), kind: Kind::Lock, name: "x".into() };
-        let record =
-            Record { exists: true, revision: 41, transitions, watched: true, ours: true, agent: Some("vm".into()), holding: Some(holding) };
+        let record = Record {
+            exists: true,
+            revision: 41,
+            transitions,
+            watched: true,
+            ours: true,
+            agent: Some("vm/5f1c".into()),
+            holding: Some(holding),
+        };
+        assert_eq!(node(&record), Some("vm".to_owned()));
         assert_eq!((act, names().told(told)), ("take", Some((key.clone(), record))));
         let removed = names().told(vec!["mesh:lock:shop:x".to_owned(), "42".to_owned()]);
         assert_eq!(removed, Some((key, Record { revision: 42, watched: true, ours: true, ..Record::default() })));
