@@ -139,7 +139,7 @@ mod tests {
         .unwrap();
         let program = task::program(&task, None, BackendKind::Process).unwrap();
         let which = Which { name: "backup-1f".to_owned(), scheduled: None, before: None, args: None };
-        let run = task::run(&task, &program, which, "here".to_owned());
+        let run = task::run(&task, &program, None, which, "here".to_owned());
         let list = |items: Value| (200, json!({"metadata": {}, "items": items}));
         let answer = move |request: http::Request<kube::client::Body>| {
             let (code, body) = match request.uri().path().rsplit_once("/shop/").map(|(_, path)| path) {

@@ -1,5 +1,5 @@
 //! A run of a task as the API has it: a `MeshInstance` on a machine, a Job in a cluster. The verbs know no other difference.
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
@@ -11,7 +11,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
-use super::{patience::Patience, run::LOOK};
+use super::patience::Patience;
 use crate::{
     exit::{Code, Failure, Result},
     follow::failure,
@@ -26,6 +26,9 @@ use mesh_controllers::{
 };
 use mesh_kit::clock;
 use mesh_plan::task;
+
+/// Between two looks whether a run has begun to write, or has another try.
+pub(super) const LOOK: Duration = Duration::from_millis(300);
 
 /// What is run.
 pub(super) enum Ran {

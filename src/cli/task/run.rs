@@ -1,11 +1,13 @@
 //! `mesh task run` and `mesh task logs`: one run, from its first line to what it came to.
-use std::time::Duration;
-
 use clap::Args;
 use futures::{StreamExt, pin_mut};
 use tokio::time::sleep;
 
-use super::{find, patience::Patience, ran::Ran};
+use super::{
+    find,
+    patience::Patience,
+    ran::{LOOK, Ran},
+};
 use crate::{
     exit::{Code, Failure, Result},
     follow::source::{Part, Source},
@@ -15,9 +17,6 @@ use crate::{
     target::Connection,
 };
 use mesh_api::{MeshTask, instance::InstanceState, task::TaskRunStatus};
-
-/// Between two looks whether a run has begun to write, or has another try.
-pub(super) const LOOK: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Args)]
 pub(super) struct Run {

@@ -27,18 +27,18 @@ pub(super) async fn look(context: &Context, service: &MeshService, revision: &st
     });
     let namespace = service.namespace().unwrap_or_default();
     let (jobs, pods) = (Api::namespaced(context.client.clone(), &namespace), Api::namespaced(context.client.clone(), &namespace));
-    let runs = Jobs { context, jobs, pods };
+    let runs = Cluster { context, jobs, pods };
     Box::pin(gate(&context.client, service, revision, is_made, &runs)).await
 }
 
 /// Runs in a cluster.
-struct Jobs<'a> {
+struct Cluster<'a> {
     context: &'a Context,
     jobs: Api<Job>,
     pods: Api<Pod>,
 }
 
-impl Runs for Jobs<'_> {
+impl Runs for Cluster<'_> {
     async fn all(&self) -> Result<Vec<Seen>, Error> {
         let of_tasks = ListParams::default().labels(labels::TASK);
         let jobs = self.jobs.list(&of_tasks).await.map_err(api("list the Jobs of MeshTasks"))?.items;
