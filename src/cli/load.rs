@@ -61,7 +61,7 @@ impl Loaded {
     /// Titles of documents that are neither services or tasks nor what these refer to.
     pub(crate) fn others(&self) -> Vec<String> {
         let known = |document: &Document| {
-            document.is::<MeshService>() || document.is::<MeshTask>() || ["ConfigMap", "Secret"].contains(&document.gvk.kind.as_str())
+            document.is_service() || document.is_task() || ["ConfigMap", "Secret"].contains(&document.gvk.kind.as_str())
         };
         self.documents.iter().filter(|document| !known(document)).map(Document::title).collect()
     }

@@ -13,7 +13,7 @@ use kube::{
 };
 
 use super::exit::{Code, Failure, Result};
-use mesh_api::{MeshService, duration::PATTERN};
+use mesh_api::{MeshService, MeshTask, duration::PATTERN};
 use mesh_convert::lines::Lines;
 
 /// What `mesh run` looks for in the current directory when no file is named.
@@ -51,14 +51,14 @@ impl Document {
         self.is::<MeshService>()
     }
 
-    /// Whether it is of a kind of ours.
-    pub fn is<K: Resource<DynamicType = ()>>(&self) -> bool {
-        self.gvk.group == mesh_api::GROUP && self.gvk.kind == K::kind(&())
-    }
-
     /// Whether it is a `MeshTask`.
     pub fn is_task(&self) -> bool {
-        self.gvk.group == mesh_api::GROUP && self.gvk.kind == "MeshTask"
+        self.is::<MeshTask>()
+    }
+
+    /// Whether it is of a kind of ours.
+    pub(crate) fn is<K: Resource<DynamicType = ()>>(&self) -> bool {
+        self.gvk.group == mesh_api::GROUP && self.gvk.kind == K::kind(&())
     }
 
     /// `mesh.yaml:12`: where it begins.
