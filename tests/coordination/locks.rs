@@ -39,6 +39,18 @@ async fn a_lock_has_one_holder_and_a_fence_that_grows_and_says_who_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_was_given_back_is_free_at_once() {
+    let rig = Rig::start(2).await;
+    let mut last = 0;
+    for worker in rig.workers().iter().cycle().take(1000) {
+        let held = worker.mesh.locks().acquire("one", &Options::default()).await.unwrap();
+        assert!(held.fence() > last, "{} after {last}", held.fence());
+        last = held.fence();
+        held.release().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_killed_instance_held_is_at_once_the_first_waiters_and_a_lost_lock_is_told() {
     let rig = Rig::start(2).await;
     let [one, other] = &rig.workers()[..] else { panic!() };

@@ -40,6 +40,8 @@ pub(super) struct Slot {
     changed: BootTime,
     /// What is in `record` may not be what is there.
     stale: bool,
+    /// It was removed here, and the watch has not come to that yet: what it still tells was before.
+    removed: bool,
     tenure: Tenure,
     /// By ticket.
     queue: VecDeque<Waiter>,
@@ -71,6 +73,7 @@ impl Slot {
             record: Record::default(),
             changed: now,
             stale: false,
+            removed: false,
             tenure: Tenure::Other,
             queue: VecDeque::new(),
             renewals: VecDeque::new(),
@@ -114,10 +117,10 @@ impl Slot {
         }
     }
 
-    /// Whether it can be forgotten: nobody holds it, wants it, or is to be told something.
+    /// Whether it can be forgotten: nobody holds it, wants it, or is to be told something, and nothing old of it is told any more.
     pub(super) fn is_idle(&self) -> bool {
         let asked = self.queue.len() + self.renewals.len() + self.releasing.len() + self.unseen.len();
-        !self.record.exists && self.pending.is_none() && asked == 0
+        !self.record.exists && !self.removed && self.pending.is_none() && asked == 0
     }
 
     /// The runs of which one has it, or wants it, or has just asked for it.
@@ -409,6 +412,8 @@ impl Slot {
     fn see_newer(&mut self, record: Record, standing: Standing, now: BootTime, out: &mut Vec<Command>) {
         if record.revision > self.record.revision {
             self.see(record, standing, now, out);
+        } else if !record.exists && record.revision == self.record.revision {
+            self.removed = false;
         }
     }
 
@@ -428,6 +433,7 @@ impl Slot {
             self.tenure = Tenure::Other;
         }
         self.record = record;
+        self.removed = false;
         if let Some(session) = self.record.session() {
             self.stand(&session, standing, now, out);
         }
@@ -506,6 +512,7 @@ impl Slot {
             }
             Pending::Free => {
                 self.see(record, Standing::Unknown, now, out);
+                self.removed = !self.record.exists;
                 self.released(out);
             }
             Pending::Mark | Pending::Read => self.see(record, Standing::Unknown, now, out),

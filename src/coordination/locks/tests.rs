@@ -81,6 +81,32 @@ fn who_waits_gets_it_in_the_order_of_tickets_by_the_write_that_takes_it_from_the
 }
 
 #[test]
+fn what_the_watch_still_tells_of_a_key_that_was_given_back_is_over_and_the_key_is_kept_in_mind_until_then() {
+    // A Lease's removal has a revision that only the watch tells; a Redis says it at once.
+    for (removal, said) in [(2, 1), (2, 2)] {
+        let mut slot = with_a();
+        slot.step(Message::Release(9, run("a"), 1), at(20));
+        assert_eq!(slot.step(Message::Wrote(Ok(free(said))), at(21)), [Command::Answer(9, Ok(Done::Released))]);
+        assert_eq!(slot.step(Message::Seen(held("a", 1, 1), Standing::Lives), at(22)), []);
+        assert!(slot.holding(at(22)).is_none() && !slot.is_idle(), "it is taken anew at once, and is not forgotten");
+        slot.step(Message::Seen(free(removal), Standing::Unknown), at(23));
+        assert!(slot.is_idle(), "{removal} {said}");
+        // The watch may be first, and what it did not tell is read.
+        let mut slot = with_a();
+        slot.step(Message::Release(9, run("a"), 1), at(20));
+        slot.step(Message::Seen(free(removal), Standing::Unknown), at(21));
+        slot.step(Message::Wrote(Ok(free(said))), at(22));
+        assert!(slot.is_idle(), "{removal} {said}");
+        let mut slot = with_a();
+        slot.step(Message::Release(9, run("a"), 1), at(20));
+        slot.step(Message::Wrote(Ok(free(said))), at(21));
+        assert_eq!(slot.step(Message::Doubt, at(22)), [Command::Read]);
+        slot.step(Message::Read(Ok(Record::default()), Standing::Unknown), at(23));
+        assert!(slot.is_idle(), "{removal} {said}");
+    }
+}
+
+#[test]
 fn who_does_not_renew_is_told_before_its_time_is_over_and_only_then_another_has_it() {
     let mut slot = with_a();
     slot.step(Message::Ask(waiter(2, "b", None)), at(10));
@@ -163,6 +189,7 @@ fn a_record_of_our_own_that_nobody_has_held_for_an_hour_goes() {
     let mut slot = unused(true);
     assert_eq!(slot.step(Message::Wake, at(hour)), [Command::Write(Some(9), Change::Remove)]);
     slot.step(Message::Wrote(Ok(free(9))), at(hour + 1));
+    slot.step(Message::Seen(free(10), Standing::Unknown), at(hour + 2));
     assert!(slot.is_idle());
     // Another was first, or it may not be: an hour more.
     let mut slot = unused(true);
@@ -229,12 +256,13 @@ fn what_another_agent_of_the_same_runs_wrote_is_looked_for_before_it_is_said_to_
     let found = slot.step(Message::Read(Ok(held("a", 7, 7)), Standing::Lives), at(2));
     assert_eq!(found, [Command::Lost(7, Loss::Released), Command::Write(Some(7), Change::Free)]);
     assert_eq!(slot.step(Message::Wrote(Ok(free(7))), at(3)), [Command::Answer(9, Ok(Done::Released))]);
+    slot.step(Message::Seen(free(8), Standing::Unknown), at(3));
     assert!(slot.is_idle());
     // It may not be there, or nobody can say.
-    assert_eq!(slot.step(Message::Release(9, run("a"), 8), at(4)), [Command::Read]);
+    assert_eq!(slot.step(Message::Release(9, run("a"), 9), at(4)), [Command::Read]);
     let away = slot.step(Message::Read(Err(Failed::Away("no".into())), Standing::Unknown), at(5));
     assert_eq!(away, [Command::Answer(9, Err(Refusal::Unavailable("no".into())))]);
-    assert_eq!(slot.step(Message::Release(9, run("a"), 8), at(6)), []);
+    assert_eq!(slot.step(Message::Release(9, run("a"), 9), at(6)), []);
     assert_eq!(slot.step(Message::Wake, at(505)), [Command::Read]);
     let gone = slot.step(Message::Read(Ok(Record::default()), Standing::Unknown), at(506));
     assert_eq!(gone, [Command::Answer(9, Err(Refusal::Lost(Loss::NotHeld)))]);
