@@ -99,6 +99,7 @@ async fn reconcile(service: Arc<MeshService>, context: Arc<Context>) -> Result<A
     let world = dereference::dereference(&context.client, &service).await?;
     let revision = template::revision(&service);
     if service.metadata.deletion_timestamp.is_some() {
+        before::end(&context.client, &service).await?;
         return match apply::end(&context, &service, &world).await? {
             End::Waiting => update_status::update_status(&context, &service, &revision.name, None, None, &world).await,
             End::Released => Ok(Action::await_change()),

@@ -171,10 +171,10 @@ pub fn run(task: &MeshTask, program: &MeshServiceSpec, service: Option<&MeshServ
     run
 }
 
-/// The name of the run that comes before a revision of a service: the same as long as neither of the two changes.
-pub fn before(task: &MeshTask, service: &str, revision: &str) -> String {
-    let generation = task.metadata.generation.unwrap_or(0);
-    names::run(&task.name_any(), &format!("before-{}", names::number(format!("{service}/{revision}/{generation}").as_bytes())))
+/// The name of the run that comes before a revision of a service: the same as long as neither of the two changes. One that was deleted and made again is another.
+pub fn before(task: &MeshTask, service: &MeshService, revision: &str) -> String {
+    let (generation, name, uid) = (task.metadata.generation.unwrap_or(0), service.name_any(), service.uid().unwrap_or_default());
+    names::run(&task.name_any(), &format!("before-{}", names::number(format!("{name}/{uid}/{revision}/{generation}").as_bytes())))
 }
 
 /// A run, as the rollout of a service sees it.
@@ -212,13 +212,24 @@ pub fn first(task: &MeshTask, service: &str, name: &str, runs: &[Seen]) -> First
     let of_task = |run: &Seen| policy != ConcurrencyPolicy::Allow && run.task == task.name_any();
     let going = runs.iter().filter(|run| run.standing.end.is_none() && (of_service(run) || of_task(run)));
     let going: Vec<&Seen> = going.collect();
-    let is_idle = |run: &Seen| matches!(run.told.state, InstanceState::Pending | InstanceState::BackOff);
     let ends = |run: &Seen| match policy {
         ConcurrencyPolicy::Replace => of_service(run) || run.told.scheduled_time.is_some(),
         ConcurrencyPolicy::Allow | ConcurrencyPolicy::Forbid => of_service(run) && is_idle(run),
     };
     let end = going.iter().filter(|run| ends(run)).map(|run| run.told.name.clone()).collect();
     going.first().map_or(First::Make, |run| First::After((*run).clone(), end))
+}
+
+/// The runs for revisions of a service that nobody wants any more: they are to be ended, unless their program is running and is let come to its end.
+pub fn withdrawn(policy: ConcurrencyPolicy, service: &str, runs: &[Seen]) -> Vec<String> {
+    let of_service = |run: &&Seen| run.standing.end.is_none() && run.standing.before.as_deref() == Some(service);
+    let ends = |run: &&Seen| policy == ConcurrencyPolicy::Replace || is_idle(run);
+    runs.iter().filter(of_service).filter(ends).map(|run| run.told.name.clone()).collect()
+}
+
+/// Whether its program is not running, or not yet.
+const fn is_idle(run: &Seen) -> bool {
+    matches!(run.told.state, InstanceState::Pending | InstanceState::BackOff)
 }
 
 /// A run on a node, as the rollout of a service sees it.
@@ -464,17 +475,40 @@ mod tests {
     }
 
     #[test]
+    fn a_run_for_a_revision_that_nobody_wants_any_more_is_not_tried_again() {
+        let runs = [
+            a_run("nightly", "running", Some("web"), Running),
+            a_run("nightly", "idle", Some("web"), InstanceState::BackOff),
+            a_run("nightly", "over", Some("web"), Succeeded),
+            a_run("nightly", "failed", Some("web"), Failed),
+            a_run("nightly", "another's", Some("api"), InstanceState::BackOff),
+            a_run("nightly", "the schedule's", None, InstanceState::BackOff),
+        ];
+        assert_eq!(withdrawn(ConcurrencyPolicy::Forbid, "web", &runs), ["idle"]);
+        assert_eq!(withdrawn(ConcurrencyPolicy::Replace, "web", &runs), ["running", "idle"]);
+    }
+
+    #[test]
     fn the_run_before_a_rollout_is_the_same_until_the_task_or_the_service_changes() {
         let one = task(&json!({ "template": { "command": ["x"] } }));
         let mut changed = one.clone();
         changed.metadata.generation = Some(4);
-        let name = before(&one, "web", "0a1b2c3d");
-        assert_eq!(before(&one, "web", "0a1b2c3d"), name);
-        for other in [before(&changed, "web", "0a1b2c3d"), before(&one, "web", "11111111"), before(&one, "api", "0a1b2c3d")] {
+        let service = |name: &str, uid: &str| {
+            let mut service = MeshService::new(name, worker());
+            service.metadata.uid = Some(uid.to_owned());
+            service
+        };
+        let (web, revision) = (service("web", "u-1"), "0a1b2c3d");
+        let name = before(&one, &web, revision);
+        assert_eq!(before(&one, &web, revision), name);
+        let (api, again) = (service("api", "u-1"), service("web", "u-2"));
+        for other in
+            [before(&changed, &web, revision), before(&one, &web, "11111111"), before(&one, &api, revision), before(&one, &again, revision)]
+        {
             assert_ne!(other, name);
         }
         let mut long = one;
         long.metadata.name = Some("x".repeat(52));
-        assert!(before(&long, "web", "0a1b2c3d").len() <= 63);
+        assert!(before(&long, &web, revision).len() <= 63);
     }
 }

@@ -196,6 +196,36 @@ async fn the_run_for_a_later_revision_waits_for_that_of_an_earlier_one_or_ends_i
 }
 
 #[tokio::test]
+async fn the_run_for_a_revision_that_is_taken_back_is_not_tried_again_and_that_of_a_deleted_service_is_ended() {
+    let world = World::new().await;
+    let web = |version: &str| json!({ "command": ["web", version], "rollout": { "before": { "task": "migrate" } } });
+    world.apply_task("migrate", json!({ "template": { "command": ["migrate"] }, "backoffLimit": 3 })).await;
+    world.apply("web", web("1")).await;
+    let first = alone(&world, &[]).await;
+    exit(&world, &first).await;
+    world.ready("web").await;
+    world.apply("web", web("2")).await;
+    let second = alone(&world, &[&first]).await;
+    let run = world.instances().await.into_iter().find(|run| run.name_any() == second).unwrap();
+    world.backend.exit(&World::key(&run), ExitHow::Code(1));
+    let gone = async |name: &str| world.instances().await.iter().all(|run| run.name_any() != name).then_some(());
+    world
+        .until("its next try to be waited for", async || world.not_ready("web").await.filter(|(_, message)| message.contains("BackOff")))
+        .await;
+    world.apply("web", web("1")).await;
+    world.until("its end", async || gone(&second).await).await;
+    world.apply("web", web("3")).await;
+    let third = alone(&world, &[&first, &second]).await;
+    let services = kube::Api::<mesh_api::MeshService>::default_namespaced(world.client.clone());
+    services.delete("web", &kube::api::DeleteParams::default()).await.unwrap();
+    world.until("its end", async || gone(&third).await).await;
+    // One that is made again is another service.
+    world.until("the service to be gone", async || services.get_opt("web").await.unwrap().is_none().then_some(())).await;
+    world.apply("web", web("1")).await;
+    alone(&world, &[&first]).await;
+}
+
+#[tokio::test]
 async fn services_and_a_schedule_take_turns_at_a_task_that_forbids_two_at_once() {
     let world = World::new().await;
     let migrate = json!({ "schedule": "* * * * * *", "concurrencyPolicy": "Forbid", "template": { "command": ["migrate"] } });

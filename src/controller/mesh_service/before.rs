@@ -17,7 +17,7 @@ use mesh_api::{
     conditions::service::{TASK_FAILED, WAITING_FOR_TASK},
     instance::{InstanceState, InstanceTemplate},
     labels, names,
-    task::TaskRunStatus,
+    task::{ConcurrencyPolicy, TaskRunStatus},
 };
 use mesh_plan::{
     service_status::replicas::Trouble,
@@ -31,6 +31,19 @@ pub(super) async fn look(client: &Client, service: &MeshService, revision: &str,
     let is_made = world.revisions.iter().any(|known| known.name_any() == object);
     let instances = Api::namespaced(client.clone(), &service.namespace().unwrap_or_default());
     gate(client, service, revision, is_made, &Instances { client, instances }).await
+}
+
+/// Ends the runs for revisions of a service that is being deleted.
+pub(super) async fn end(client: &Client, service: &MeshService) -> Result<(), Error> {
+    if service.spec.rollout.before.is_none() {
+        return Ok(());
+    }
+    let instances = Api::namespaced(client.clone(), &service.namespace().unwrap_or_default());
+    let runs = Instances { client, instances };
+    for name in task::withdrawn(ConcurrencyPolicy::Replace, &service.name_any(), &runs.all().await?) {
+        runs.end(&name).await?;
+    }
+    Ok(())
 }
 
 /// The runs of the tasks of a namespace, here or in a cluster.
@@ -72,15 +85,24 @@ pub(crate) async fn gate(
     is_made: bool,
     runs: &impl Runs,
 ) -> Result<Option<Trouble>, Error> {
-    let Some(before) = service.spec.rollout.before.as_ref().filter(|_| !is_made && service.spec.replicas > 0) else { return Ok(None) };
+    let Some(before) = &service.spec.rollout.before else { return Ok(None) };
     let tasks: Api<MeshTask> = Api::namespaced(client.clone(), &service.namespace().unwrap_or_default());
-    let Some(task) = tasks.get_opt(&before.task).await.map_err(api("read MeshTask"))? else {
+    let task = tasks.get_opt(&before.task).await.map_err(api("read MeshTask"))?;
+    if is_made || service.spec.replicas == 0 {
+        if let Some(task) = &task {
+            for name in task::withdrawn(task.spec.concurrency_policy, &service.name_any(), &runs.all().await?) {
+                runs.end(&name).await?;
+            }
+        }
+        return Ok(None);
+    }
+    let Some(task) = task else {
         let text =
             format!("spec.rollout.before.task: there is no MeshTask {:?} in this namespace: apply it, or leave `before` out", before.task);
         return Ok(Some((TASK_FAILED, text)));
     };
     let own = service.name_any();
-    let name = task::before(&task, &own, revision);
+    let name = task::before(&task, service, revision);
     let _turn = TURN.lock().await;
     let made = match task::first(&task, &own, &name, &runs.all().await?) {
         First::There(told) => Ok(told),
