@@ -44,16 +44,18 @@ pub struct Delete {
 impl Delete {
     /// Deletes, and waits.
     pub async fn run(self, connection: &Connection) -> Result {
+        let services = connection.services();
+        // Before anything is deleted.
+        for name in self.services.iter().filter(|_| !self.ignore_not_found) {
+            if services.get_opt(name).await?.is_none() {
+                return Err(no_service(connection, name).await);
+            }
+        }
         let mut gone = Vec::new();
         for name in &self.services {
-            let api = connection.services();
-            let Some(uid) = self.delete(&api, name, &format!("MeshService {name}")).await? else {
-                if self.ignore_not_found {
-                    continue;
-                }
-                return Err(no_service(connection, name).await);
-            };
-            gone.push((Target::Service(api, connection.namespace.clone()), name.clone(), uid));
+            if let Some(uid) = self.delete(&services, name, &format!("MeshService {name}")).await? {
+                gone.push((Target::Service(services.clone(), connection.namespace.clone()), name.clone(), uid));
+            }
         }
         // Without files there is nothing to read; a file with nothing in it is a mistake.
         let documents = if self.files.is_empty() { Vec::new() } else { manifest::read(&self.files)? };

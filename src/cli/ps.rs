@@ -99,11 +99,17 @@ pub fn rows(services: &[MeshService], instances: &[Instance]) -> Vec<Row> {
     rows
 }
 
-/// What hinders a service though its instances may be well: its routes are another's, or it works in part only.
+/// What hinders a service though its instances may be well: its routes are another's, it works in part only, or a task comes first that is not done.
 fn hindrance(service: &MeshService) -> Option<String> {
     let conditions = service.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let off = |c: &&Condition| {
-        (c.type_ == service::ROUTES_ACCEPTED && c.status == "False") || (c.type_ == service::DEGRADED && c.status == "True")
+        let waits = [service::TASK_FAILED, service::WAITING_FOR_TASK].contains(&c.reason.as_str());
+        match c.type_.as_str() {
+            service::ROUTES_ACCEPTED => c.status == "False",
+            service::DEGRADED => c.status == "True",
+            service::READY => c.status == "False" && waits,
+            _ => false,
+        }
     };
     let told =
         conditions.iter().filter(off).map(|c| if c.message.is_empty() { c.reason.clone() } else { format!("{}: {}", c.reason, c.message) });

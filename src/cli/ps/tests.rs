@@ -79,3 +79,14 @@ fn a_route_that_is_anothers_is_told_though_the_instances_are_well() {
     let problem = Some("RouteConflict: /api is api's".to_owned());
     assert_eq!((&with[0].problem, &without[0].problem), (&problem, &problem));
 }
+
+#[test]
+fn a_rollout_that_a_task_holds_up_is_told_though_all_that_runs_is_well() {
+    let ready =
+        json!([{"type": "Ready", "status": "True", "reason": "Running", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    let of_web = instance("web-1f-0", "web", &json!({"state": "Ready", "conditions": ready}));
+    for reason in ["TaskFailed", "WaitingForTask"] {
+        let told = rows(&[service("web", reason, "False")], &[mesh::instance(&of_web)]);
+        assert_eq!((told.len(), told[0].problem.as_deref()), (1, Some(reason)));
+    }
+}

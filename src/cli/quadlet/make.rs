@@ -72,7 +72,8 @@ pub(crate) fn plan(loaded: &Loaded, wishes: &Wishes) -> Result<Plan> {
         files.pods(loaded)?;
     }
     files.members(loaded)?;
-    if let Some(router) = &wishes.router {
+    let router = wishes.router.as_ref().filter(|_| loaded.services.iter().any(|service| template::serves(&service.spec)));
+    if let Some(router) = router {
         router.add(&mut plan, &loaded.services, &wishes.host)?;
     }
     plan.index();

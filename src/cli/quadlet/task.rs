@@ -30,7 +30,8 @@ pub(super) fn member(loaded: &Loaded, task: &MeshTask, notes: &mut Vec<String>) 
         return Ok(None);
     }
     let schedule = schedule(task).map_err(|error| loaded.complaint(task, &error.to_string()))?;
-    for text in differences(task, schedule.is_some()) {
+    let (tries, uncounted) = tries(task, schedule.as_ref());
+    for text in differences(task, schedule.is_some()).into_iter().chain(uncounted) {
         note(&text);
     }
     let wanted = task::service_of(task);
@@ -58,7 +59,7 @@ pub(super) fn member(loaded: &Loaded, task: &MeshTask, notes: &mut Vec<String>) 
     };
     let container = container::container(&of, &loaded.sources(&namespace), None)
         .map_err(|missing| loaded.complaint(task, &task::placed(task, &missing.to_string())))?;
-    let job = Job { tries: tries(task, schedule.as_ref()), timer: schedule.as_ref().and_then(|schedule| timer(task, schedule)) };
+    let job = Job { tries, timer: schedule.as_ref().and_then(|schedule| timer(task, schedule)) };
     Ok(Some(Member {
         container,
         health: None,
@@ -117,14 +118,22 @@ fn timer(task: &MeshTask, schedule: &Schedule) -> Option<Timer> {
     })
 }
 
-/// systemd counts starts, not the tries of one run: the time in which it counts is as long as all tries of a run take, and ends before the next run.
-fn tries(task: &MeshTask, schedule: Option<&Schedule>) -> Tries {
+/// systemd counts starts, not the tries of one run: the time in which it counts is as long as all tries of a run take, and ends before the next run. Where
+/// that is too short for them, there is one try.
+fn tries(task: &MeshTask, schedule: Option<&Schedule>) -> (Tries, Option<String>) {
     let backoff_limit = u32::try_from(task.spec.backoff_limit).unwrap_or(0);
     let deadline = task.spec.active_deadline_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
     let delays: Duration = (0..backoff_limit).map(|again| Duration::from_secs((10 << again.min(6)).min(360))).sum();
     let all = delays + deadline.unwrap_or(TRY) * (backoff_limit + 1);
     let window = schedule.and_then(shortest).map_or(all, |gap| all.min(gap.saturating_sub(Duration::from_secs(1))));
-    Tries { backoff_limit, deadline, window: window.max(Duration::from_secs(1)) }
+    if backoff_limit > 0 && delays >= window {
+        let text = format!(
+            "spec.backoffLimit: a run that failed is not tried again before the next time: systemd could not count its {} tries between two times",
+            backoff_limit + 1
+        );
+        return (Tries { backoff_limit: 0, deadline, window }, Some(text));
+    }
+    (Tries { backoff_limit, deadline, window }, None)
 }
 
 /// The shortest time between two of the next times of a schedule; a whole second at least.

@@ -101,6 +101,7 @@ fn what_systemd_does_otherwise_with_a_task_is_told_by_its_field() {
         "paused: spec.suspend: there is no timer",
         "ping: spec.http: no unit is made of a request",
         "poll: spec.concurrencyPolicy Replace is not carried over",
+        "poll: spec.backoffLimit: a run that failed is not tried again before the next time",
         "poll: spec.startingDeadlineSeconds: systemd knows no deadline",
     ];
     let (none, some) = begins.split_first().unwrap();
