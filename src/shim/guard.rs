@@ -2,7 +2,8 @@
 //! when the holder is gone, and when what the holder said last of its time is over. So a holder that is killed, stopped or stuck leaves nothing running.
 //!
 //! The command stays in the holder's process group and has the holder's standard input: it reads the terminal and gets Ctrl-C as if there were no guard.
-//! The guard leaves that group, and goes on when the terminal or a shell stops it.
+//! The guard leaves that group, and goes on when the terminal or a shell stops it. It leaves the session too: a parent in another group of the same one
+//! counts as one who looks after the group, and with its end the kernel hangs up on all of it where one of it is stopped (setpgid(2), "orphaned").
 use std::{
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
@@ -101,8 +102,8 @@ pub fn run(program: &str, arguments: &[String]) -> io::Result<()> {
     let mut signals = Signals::install()?;
     let ended = match Command::new(program).args(arguments).stdin(Stdio::from(stdin)).spawn() {
         Ok(child) => {
-            // Now that the command is in the holder's group. It cannot fail: this was spawned, and leads no session.
-            let _ = rustix::process::setpgid(None, None);
+            // Now that the command is in the holder's group. It cannot fail: this was spawned, and leads no group.
+            let _ = rustix::process::setsid();
             Guarded::new(i32::try_from(child.id()).map_err(io::Error::other)?, until)?.watch(&holder, &mut signals)?
         }
         Err(error) => Some(Ended::NotStarted(not_started(&error), error.to_string())),

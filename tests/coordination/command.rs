@@ -223,6 +223,26 @@ async fn a_command_whose_lease_is_removed_is_killed_at_once_and_one_not_renewed_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_it_is_stopped_nobody_in_its_process_group_is_hung_up_on() {
+    let rig = Rig::start(1).await;
+    let line = "sleep\u{0}123462";
+    let script = format!(
+        "{} --state-dir {} lock run k --ttl 2s -- sleep 123462; echo it ended with $?",
+        program("mesh").display(),
+        rig.controller.state_dir()
+    );
+    // A session of its own, as cron or systemd makes one: the kernel hangs up on a process group that is looked after no more and has one that is stopped.
+    let shell = start(Command::new("setsid").args(["sh", "-c", &script]).env_remove("MESH_AGENT"));
+    runs(&rig, line).await;
+    let mesh: i64 = fs::read_to_string(format!("/proc/{0}/task/{0}/children", shell.id())).unwrap().trim().parse().unwrap();
+    kill(mesh, "-STOP");
+    until("the command's end", async || (descendants_named(line) == 0).then_some(())).await;
+    kill(mesh, "-CONT");
+    let end = shell.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&end.stdout), "it ended with 6\n", "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_namespace_that_is_not_the_instances_is_asked_of_the_api() {
     let rig = Rig::start(1).await;
     let worker = &rig.workers()[0];
